@@ -1,0 +1,66 @@
+"""The errors Triptych raises, and the names it suggests when one is misspelt.
+
+Every message reads `<what> is <value>; expected <rule>. <Next step>.`; data errors begin with `path:line`.
+The command line prints the message on one line and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class TriptychError(Exception):
+    """Base of everything a user can cause and mend; its text is one complete message."""
+
+
+class RecipeError(TriptychError):
+    """A recipe, or a `--set` override, that names an unknown key or breaks a rule."""
+
+
+class DataError(TriptychError):
+    """Data that cannot be read or used; the message begins with `path:line` where there is one."""
+
+    def __init__(self, message: str, *, path: Path | str | None = None, line: int | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self.line = line
+        place = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(place + message)
+
+
+class DownloadError(DataError):
+    """A named data set that could not be fetched, or whose bytes are not the expected ones."""
+
+
+class RunError(TriptychError):
+    """A run directory that exists already, is incomplete, damaged, or of another panel or format."""
+
+
+class ShapeError(TriptychError, ValueError):
+    """Tensors whose shapes do not fit together."""
+
+
+class MissingExtraError(TriptychError, ImportError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed. Install it with: pip install 'triptych[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to a misspelt one, or None when nothing is close.
+
+    Args:
+        name: what was written.
+        known: the names that would have been right.
+    """
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known name, or else lists all of them."""
+    known = sorted(known)
+    close = nearest(name, known)
+    return f"Did you mean {close!r}?" if close else f"Known: {', '.join(known)}."

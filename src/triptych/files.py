@@ -1,0 +1,64 @@
+"""Writing files so that each is complete or absent.
+
+Everything is written to a hidden neighbour in the same folder, forced to the disk, and renamed over its place in one
+step: a reader, or a process that is killed half-way, sees the old file or the new one and nothing between.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it there when the block ends well, remove it when it does not.
+
+    The temporary file exists and is empty, keeps the suffix of `path` (some writers choose a format by it), and has
+    the permissions a new file would have, or those of the file it replaces. Folders that are missing are created.
+
+    Args:
+        path: the file to write.
+    Yields:
+        The path to write to. The block may open it, or hand it to a library that writes paths.
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; `path` is then as it was.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        yield temporary
+        _force_to_disk(temporary)
+        os.replace(temporary, target)  # noqa: PTH105 - the documented atomic rename on every system
+    except BaseException:  # KeyboardInterrupt and SystemExit must not leave the temporary file behind either
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        _force_to_disk(target.parent)  # the rename itself lives in the folder
+
+
+def write_text_atomically(path: Path | str, text: str) -> None:
+    """Write text as UTF-8 with its line ends as they are; the file is complete or absent."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path | str, content: bytes) -> None:
+    """Write bytes; the file is complete or absent."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _force_to_disk(path: Path) -> None:
+    """Ask the system to put a file, or a folder's list of names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
