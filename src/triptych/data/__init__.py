@@ -1,0 +1,1 @@
+"""Reading, fetching, splitting and fingerprinting data, whatever panel it is for."""

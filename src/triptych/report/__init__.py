@@ -1,0 +1,1 @@
+"""Figures, tables and self-contained HTML reports; nothing here knows a panel."""

@@ -1,0 +1,59 @@
+"""Recipe tables that every panel shares: how to optimise and how to train."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class Table(BaseModel):
+    """A strict, frozen table of a recipe: unknown keys fail, values are not coerced from other types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class OptimizerTable(Table):
+    """`[optimizer]`: the update rule and its schedule."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: PositiveFloat = 0.001
+    weight_decay: NonNegativeFloat = 0.0
+    momentum: Probability = Field(default=0.0, description="of sgd")
+    beta1: Probability = Field(default=0.9, description="of adam and adamw: decay of the mean gradient")
+    beta2: Probability = Field(default=0.999, description="of adam and adamw: decay of the mean squared gradient")
+    schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] = Field(
+        default="constant",
+        description="cosine and linear fall to final_fraction at the last step; one-cycle also rises; "
+        "plateau halves when the monitored metric stalls for plateau_patience epochs",
+    )
+    warmup_steps: NonNegativeInt = Field(default=0, description="steps of linear rise before the schedule")
+    final_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="learning rate at the end, as a fraction of learning_rate"
+    )
+    plateau_patience: NonNegativeInt = 3
+
+
+class TrainingTable(Table):
+    """`[training]`: how long, in which batches, and which model is kept."""
+
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = Field(default=64, description="items per update, over all devices together")
+    seed: NonNegativeInt = 0
+    monitor: str = Field(default="valid_loss", description="metric that chooses the best epoch, by name")
+    mode: Literal["min", "max"] = Field(default="min", description="whether the monitored metric should fall or rise")
+    keep: Literal["best", "last"] = Field(default="best", description="which epoch's model the run keeps")
+    patience: NonNegativeInt = Field(
+        default=0, description="stop after so many epochs without a new best; 0 never stops early"
+    )
+    gradient_clip: NonNegativeFloat = Field(default=0.0, description="largest gradient norm; 0 does not clip")
+    average_decay: Probability = Field(
+        default=0.0, description="exponential moving average of the weights, used wherever the model is used; 0 is off"
+    )

@@ -1,0 +1,181 @@
+"""Recipes from TOML to checked tables and back.
+
+A recipe is a diff: it states what differs from the defaults, or from the recipe it `extends`, with the reason beside
+each line. `--set key=value` is one more diff on top. What a run used is written out whole by `dump`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from triptych.config.spell import SpellRecipe
+from triptych.errors import RecipeError, did_you_mean
+
+Recipe = SpellRecipe
+PANELS: dict[str, type[Recipe]] = {"spell": SpellRecipe}
+SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Names and files of the recipes that arrive with Triptych, tiny twins included."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a shipped recipe by name, or any recipe by path, and check it.
+
+    Args:
+        name_or_path: a name that `triptych recipes` lists, or a path that ends in `.toml`.
+        overrides: `table.key=value` settings, applied in order on top.
+    Raises:
+        RecipeError: no such recipe, TOML that does not parse, an unknown key, a wrong type or range.
+    """
+    tree = _read_tree(name_or_path, seen=())
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_recipe(tree, origin=str(name_or_path))
+
+
+def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
+    """Check a recipe that was already read into dictionaries; `origin` names it in messages."""
+    panel = tree.get("panel")
+    if panel not in PANELS:
+        hint = did_you_mean(str(panel), PANELS) if panel is not None else f"Known: {', '.join(PANELS)}."
+        raise RecipeError(f"{origin}: panel is {panel!r}; expected the name of a panel. {hint}")
+    schema = PANELS[panel]
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        problems = [_explain(schema, detail) for detail in error.errors()]
+        raise RecipeError(f"{origin}: " + " ".join(problems)) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as TOML that `load_recipe` reads back to an equal one."""
+    return tomli_w.dumps(recipe.model_dump())
+
+
+def describe_shipped(name: str) -> str:
+    """The text of a shipped recipe as its file has it, reasons included."""
+    return _shipped_path(name).read_text(encoding="utf-8")
+
+
+def differences(first: Recipe, second: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Keys, as `table.key`, whose values differ between two recipes."""
+    left, right = _flatten(first.model_dump()), _flatten(second.model_dump())
+    return {
+        key: (left.get(key), right.get(key)) for key in sorted({*left, *right}) if left.get(key) != right.get(key)
+    }
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _shipped_path(name: str) -> Path:
+    shipped = shipped_recipes()
+    if name not in shipped:
+        raise RecipeError(
+            f"recipe is {name!r}; expected a shipped recipe or a path that ends in .toml. {did_you_mean(name, shipped)}"
+        )
+    return shipped[name]
+
+
+def _read_tree(name_or_path: str | Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:
+    text = str(name_or_path)
+    path = Path(text) if text.endswith(".toml") else _shipped_path(text)
+    if path.resolve() in seen:
+        raise RecipeError(f"{path}: extends itself, through {' -> '.join(p.name for p in seen)}.")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(
+            f"recipe is {text!r}; expected an existing file. List the shipped ones with: triptych recipes"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RecipeError(f"{path}: not readable as TOML: {error}.") from None
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    parent = path.parent / base if str(base).endswith(".toml") else base
+    return _merge(_read_tree(parent, seen=(*seen, path.resolve())), tree)
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both_tables = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both_tables else value
+    return merged
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set is {override!r}; expected table.key=value. For example: --set training.seed=1")
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        tree = tree.setdefault(table, {})
+        if not isinstance(tree, dict):
+            raise RecipeError(f"--set is {override!r}; expected {table!r} to be a table, and it is a value.")
+    tree[last] = parse_value(text.strip())
+
+
+def parse_value(text: str) -> Any:
+    """A value as TOML would read it; text that is no TOML value stands for itself, so quotes may be left out."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(schema: type[BaseModel], detail: ErrorDetails) -> str:
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(schema, location[:-1])
+        return f"{key} is not a known key. {did_you_mean(location[-1], known)}"
+    if detail["type"] == "missing":
+        return f"{key} is missing; expected a value."
+    if detail["type"] == "value_error":
+        rule = detail["msg"].removeprefix("Value error, ")
+        return f"{key}: {rule}."
+    rule = detail["msg"].removeprefix("Input should be ").replace("greater than or equal to", ">=")
+    rule = rule.replace("less than or equal to", "<=").replace("greater than", ">").replace("less than", "<")
+    value = detail["input"]
+    close = ""
+    if detail["type"] == "literal_error" and isinstance(value, str):
+        choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        close = " " + did_you_mean(value, choices)
+    return f"{key} is {value!r}; expected {rule.removeprefix('a valid ')}.{close}"
+
+
+def _known_keys(schema: type[BaseModel], tables: list[str]) -> list[str]:
+    for table in tables:
+        field = schema.model_fields.get(table)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        schema = field.annotation
+    return list(schema.model_fields)
+
+
+def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """A copy with some keys changed, each given as `table.key`, and checked again."""
+    tree = cast(dict[str, Any], recipe.model_dump())
+    for key, value in changes.items():
+        table, _, name = key.partition(".")
+        tree = _merge(tree, {table: {name: value}} if name else {table: value})
+    return parse_recipe(tree, origin="recipe")

@@ -1,0 +1,144 @@
+"""The recipe of the panel `spell`: rewriting one symbol sequence as another."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from triptych.config.common import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OptimizerTable,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Table,
+    TrainingTable,
+)
+
+Unit = Literal["characters", "graphemes", "symbols"]
+
+
+class SpellData(Table):
+    """`[data]`: where pairs come from and how each side becomes symbols.
+
+    Pairs come from a named set (`set = "cmudict"`), or from the folder or file given on the command line with
+    `--data`. A folder holds the files named by `train`, `valid` and `test`; a single file, like a named set, is
+    split by `fractions`.
+    """
+
+    set: str = Field(default="", description="named data set; empty when --data says where the pairs are")
+    train: str = "train.tsv"
+    valid: str = "valid.tsv"
+    test: str = "test.tsv"
+    source_column: int | str = Field(default=1, description="number from 1, or name in a header row")
+    target_column: int | str = Field(default=2, description="number from 1, or name in a header row")
+    delimiter: str = Field(default="", description="one character; empty takes it from the file's name")
+    source_unit: Unit = Field(default="characters", description="symbols are separated by white space")
+    target_unit: Unit = "characters"
+    normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = "NFC"
+    lowercase: bool = False
+    strip_diacritics: bool = False
+    letters_only: bool = Field(default=False, description="keep letters and . ! ?, everything else becomes one space")
+    max_symbols: PositiveInt = Field(default=1000, description="longest side of a pair that is believed")
+    skip_bad_rows: bool = False
+    fractions: dict[Literal["train", "valid", "test"], Fraction] = Field(
+        default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of one file or set"
+    )
+    split_seed: NonNegativeInt = 0
+    group_by: Literal["source", "target", "both"] = Field(
+        default="both", description="pairs alike on this side never lie in two splits"
+    )
+    reverse: bool = Field(
+        default=False, description="swap the sides after reading: spelling to phonemes from the same data and recipe"
+    )
+    references: Literal["any", "each"] = Field(
+        default="any",
+        description="evaluate each source once, right when any of its references matches; or each row by itself",
+    )
+    max_train_pairs: NonNegativeInt = Field(default=0, description="use so many training pairs at most; 0 uses all")
+    max_eval_pairs: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Self:
+        if self.source_column == self.target_column:
+            raise ValueError(f"source_column and target_column are both {self.source_column!r}; expected two columns")
+        for column in (self.source_column, self.target_column):
+            if isinstance(column, int) and column < 1:
+                raise ValueError(f"a column is {column}; expected a number from 1, or a header name")
+        return self
+
+
+class SpellModel(Table):
+    """`[model]`: sizes and kinds of the encoder, the decoder and the attention between them."""
+
+    name: Literal["recurrent"] = "recurrent"
+    cell: Literal["lstm", "gru"] = "lstm"
+    hidden: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
+        default=128, description="decoder width, and the encoder's two directions together"
+    )
+    embedding: PositiveInt = Field(default=128, description="equal to hidden when tie_output is true")
+    encoder_layers: PositiveInt = 1
+    decoder_layers: PositiveInt = 1
+    attention: Literal["none", "dot", "general", "additive"] = "none"
+    input_feeding: bool = Field(
+        default=False, description="feed the attended output back into the decoder; steps through time"
+    )
+    tie_output: bool = Field(default=True, description="output weights are the target embedding's")
+    dropout: Probability = Field(default=0.3, description="on embeddings and on final outputs, encoder and decoder")
+    layer_dropout: Probability = Field(default=0.0, description="between recurrent layers")
+    source_symbol_dropout: Probability = Field(default=0.0, description="share of source symbols hidden in training")
+    target_symbol_dropout: Probability = Field(
+        default=0.0, description="share of symbols fed to the decoder that are hidden in training"
+    )
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Self:
+        if self.tie_output and self.embedding != self.hidden:
+            raise ValueError(
+                f"embedding is {self.embedding} and hidden is {self.hidden}; "
+                "expected the same number when tie_output is true"
+            )
+        if self.input_feeding and self.attention == "none":
+            raise ValueError("input_feeding is true with attention 'none'; expected an attention to feed back")
+        return self
+
+
+class SpellTraining(TrainingTable):
+    """`[training]` of spell."""
+
+    monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
+    label_smoothing: Probability = 0.0
+
+
+class SpellDecoding(Table):
+    """`[decoding]`: how targets are read off the model when testing and predicting."""
+
+    method: Literal["greedy", "beam", "sample"] = "greedy"
+    beam_size: PositiveInt = 5
+    n_best: PositiveInt = 1
+    length_penalty: NonNegativeFloat = Field(
+        default=0.0, description="divides log-probabilities by length to this power"
+    )
+    samples: PositiveInt = 3
+    temperature: PositiveFloat = 1.0
+    top_k: NonNegativeInt = Field(default=0, description="0 keeps all symbols")
+    top_p: Fraction = 1.0
+    seed: NonNegativeInt = 0
+    max_length_factor: PositiveFloat = Field(default=3.0, description="longest target per source symbol, plus extra")
+    max_length_extra: NonNegativeInt = 10
+    batch_size: PositiveInt = 256
+
+
+class SpellRecipe(Table):
+    """A whole recipe of the panel `spell`."""
+
+    panel: Literal["spell"]
+    title: str = ""
+    data: SpellData = SpellData()
+    model: SpellModel = SpellModel()
+    optimizer: OptimizerTable = OptimizerTable()
+    training: SpellTraining = SpellTraining()
+    decoding: SpellDecoding = SpellDecoding()

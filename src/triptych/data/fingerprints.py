@@ -1,0 +1,48 @@
+"""SHA-256 fingerprints that say which data a run was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypedDict
+
+from triptych.data.files import open_raw
+
+_BLOCK_BYTES = 2**20
+
+
+class FileFingerprint(TypedDict):
+    """A file's path as it was given, its size in bytes and its SHA-256 as 64 hexadecimal digits."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def fingerprint_file(path: Path | str) -> FileFingerprint:
+    """Fingerprint a file as it lies on disk (a .gz file is not unpacked), reading one block at a time.
+
+    Raises:
+        DataError: it is missing, a directory, or cannot be read.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    with open_raw(path) as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+    return {"path": str(path), "bytes": size, "sha256": digest.hexdigest()}
+
+
+def fingerprint_items(items: Iterable[bytes | str]) -> str:
+    """SHA-256 of a sequence of items, as 64 hexadecimal digits; their order and their boundaries count.
+
+    A text counts as its UTF-8 bytes; each item's length goes before it, so that ("ab", "c") is not ("a", "bc").
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        data = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()

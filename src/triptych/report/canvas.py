@@ -1,0 +1,160 @@
+"""What all pictures share: the style, how symbols are spelt in them, and how they are saved.
+
+Figures are built without pyplot, so that nothing global changes and no window opens.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.errors import TriptychError
+from triptych.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Goal = Literal["min", "max"]
+
+# Okabe and Ito's colours, told apart under the common colour-vision deficiencies; yellow is too faint for lines.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "--", "-.", ":")
+MARKED = COLOURS[1]
+MUTED = "#5F5F5F"
+PIXELS_PER_INCH = 200
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.parse_math": False,  # a dollar sign in the data is a dollar sign
+    "svg.fonttype": "path",  # phonetic letters look the same where the font is missing
+    "svg.hashsalt": "triptych",  # the same figure is the same bytes
+}
+# DejaVu Sans comes with matplotlib and has the phonetic alphabet; the others fill in scripts it lacks, where installed.
+_FALLBACK_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Arabic", "Arial Unicode MS")
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """Where the two forms of a figure were written."""
+
+    png: Path
+    svg: Path
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Matplotlib's own defaults under this project's style, whatever the user's settings; they come back at the end."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A letter that no font has is drawn as a box; the tables beside the picture spell it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE | {"font.family": list(_fonts())})
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure whose parts are laid out not to overlap; sizes in inches. Call inside `house_style`."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
+
+
+def save(figure: Figure, folder: Path | str, name: str) -> SavedFigure:
+    """Write `name`.png, at 200 pixels per inch, and `name`.svg; each file is complete or absent.
+
+    The same figure gives the same bytes: no dates, no random identifiers.
+
+    Args:
+        figure: what to write.
+        folder: made when missing.
+        name: file name without suffix or folders.
+    Raises:
+        TriptychError: the name has a folder in it.
+        OSError: the folder cannot be written.
+    """
+    if not name or Path(name).name != name:
+        raise TriptychError(f"name is {name!r}; expected a file name without folders. Choose the place with folder.")
+    saved = SavedFigure(Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg")
+    for path, content in ((saved.png, figure_bytes(figure, "png")), (saved.svg, figure_bytes(figure, "svg"))):
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+    return saved
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """A figure as the content of a `png` or `svg` file; the same figure gives the same bytes."""
+    written = io.BytesIO()
+    metadata: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    with house_style():
+        figure.savefig(written, format=kind, dpi=PIXELS_PER_INCH, metadata=metadata)
+    return written.getvalue()
+
+
+def symbol_label(symbol: str) -> str:
+    """A symbol as it can be seen: blanks as ␣, nothing as ∅, a lone combining mark on a dotted circle."""
+    if not symbol:
+        return "∅"
+    shown = "".join(
+        "␣" if letter == " " else letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in symbol
+    )
+    return "◌" + shown if unicodedata.category(shown[0]).startswith("M") else shown
+
+
+def number(value: Any) -> float:
+    """A finite number, or NaN for None, empty text and infinities."""
+    number = math.nan if value is None or value == "" else float(value)
+    return number if math.isfinite(number) else math.nan
+
+
+def best_position(values: NDArray[np.float64], goal: Goal) -> int | None:
+    """Where the best finite value is, the first of equal ones; None when there is none."""
+    if goal not in ("min", "max"):
+        raise TriptychError(f"goal is {goal!r}; expected 'min' or 'max'.")
+    if not np.isfinite(values).any():
+        return None
+    return int(np.nanargmin(values) if goal == "min" else np.nanargmax(values))
+
+
+def say_nothing_to_show(axes: Axes, words: str) -> None:
+    """Words in place of a drawing."""
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color="#DDDDDD")
+
+
+@cache
+def _fonts() -> tuple[str, ...]:
+    from matplotlib.font_manager import get_font_names
+
+    installed = set(get_font_names())
+    return ("DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed))

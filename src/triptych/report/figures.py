@@ -1,0 +1,334 @@
+"""Pictures of training, search, attention and errors, as matplotlib figures that know no panel."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from triptych.errors import DataError, ShapeError, TriptychError, did_you_mean
+from triptych.report.canvas import (
+    COLOURS,
+    LINE_STYLES,
+    MARKED,
+    MUTED,
+    Goal,
+    best_position,
+    house_style,
+    new_figure,
+    number,
+    say_nothing_to_show,
+    symbol_label,
+)
+from triptych.report.canvas import SavedFigure as SavedFigure
+from triptych.report.canvas import save as save
+from triptych.report.search import search_picture as search_picture
+from triptych.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+History = Sequence[Mapping[str, Any]]
+_Numbers = NDArray[np.float64]
+
+_MARKERS_UP_TO = 40  # epochs; beyond, markers run together
+
+
+@house_style()
+def curves(
+    history: History,
+    *,
+    metric: str,
+    loss: str,
+    goal: Goal = "min",
+    metric_label: str = "",
+    loss_label: str = "training loss",
+) -> Figure:
+    """Validation metric and training loss per epoch, side by side, with the best epoch marked in both.
+
+    Args:
+        history: one row per epoch, with `epoch`, `metric` and `loss`; a number may be missing, None, empty text or NaN.
+        metric: key of the validation metric.
+        loss: key of the training loss.
+        goal: whether the best epoch has the smallest ("min") or the largest ("max") metric; of equal ones the first.
+        metric_label: name of the metric in the picture; the key itself when empty.
+        loss_label: name of the loss in the picture.
+    Raises:
+        DataError: there are rows, and none has the key.
+    """
+    figure = new_figure(9, 3.4)
+    left, right = figure.subplots(1, 2)
+    epochs, metrics = _series(history, metric)
+    _, losses = _series(history, loss)
+    _draw_curve(left, epochs, metrics, colour=COLOURS[0])
+    _draw_curve(right, epochs, losses, colour=COLOURS[2])
+    best = best_position(metrics, goal)
+    if best is not None:
+        for axes, values in ((left, metrics), (right, losses)):
+            axes.axvline(epochs[best], color=MARKED, linewidth=1, linestyle="--", zorder=1)
+            axes.plot(epochs[best], values[best], "o", color=MARKED, markersize=7, zorder=3)
+        left.set_title(f"best: {metrics[best]:.4g} at epoch {epochs[best]:g}", color=MARKED, fontsize=10)
+        right.set_title(f"{losses[best]:.4g} at epoch {epochs[best]:g}", color=MARKED, fontsize=10)
+    _finish_epoch_axes(left, epochs, metrics, metric_label or metric)
+    _finish_epoch_axes(right, epochs, losses, loss_label)
+    return figure
+
+
+@house_style()
+def compare_curves(
+    histories: Mapping[str, History],
+    *,
+    metric: str,
+    loss: str,
+    metric_label: str = "",
+    loss_label: str = "training loss",
+) -> Figure:
+    """Validation metric and training loss per epoch of several runs in one picture.
+
+    Args:
+        histories: rows as for `curves`, by the name of the run; the legend keeps the order.
+        metric: key of the validation metric.
+        loss: key of the training loss.
+        metric_label: name of the metric in the picture; the key itself when empty.
+        loss_label: name of the loss in the picture.
+    Raises:
+        DataError: a history has rows, and none has the key.
+    """
+    per_row = max(1, min(4, 96 // (6 + max((len(name) for name in histories), default=1))))
+    legend_rows = math.ceil(len(histories) / per_row)
+    figure = new_figure(9, 3.4 + 0.22 * legend_rows)
+    panels = figure.subplots(1, 2)
+    for axes, key, label in zip(panels, (metric, loss), (metric_label or metric, loss_label), strict=True):
+        series = [_series(history, key) for history in histories.values()]
+        for run, (epochs, values) in enumerate(series):
+            style = LINE_STYLES[run // len(COLOURS) % len(LINE_STYLES)]
+            _draw_curve(axes, epochs, values, colour=COLOURS[run % len(COLOURS)], style=style)
+        _finish_epoch_axes(
+            axes,
+            np.concatenate([epochs for epochs, _ in series] or [np.empty(0)]),
+            np.concatenate([values for _, values in series] or [np.empty(0)]),
+            label,
+        )
+    if histories:
+        figure.legend(panels[0].lines, list(histories), loc="outside lower center", ncols=per_row)
+    return figure
+
+
+@house_style()
+def attention_map(weights: ArrayLike, source_symbols: Sequence[str], target_symbols: Sequence[str]) -> Figure:
+    """Where each output symbol looked: one row per output symbol, one column per source symbol.
+
+    Args:
+        weights: rows sum to one. Shape (T, S), T and S >= 1, in [0, 1].
+        source_symbols: S symbols.
+        target_symbols: T symbols, or T - 1: the last row is then the end of the output, labelled *end*.
+    Raises:
+        ShapeError: the symbols do not fit the weights.
+    """
+    grid = np.asarray(weights, dtype=np.float64)
+    if grid.ndim != 2 or grid.size == 0 or grid.shape[1] != len(source_symbols):
+        raise ShapeError(
+            f"weights has shape {grid.shape}; expected (T, {len(source_symbols)}), one column per source symbol."
+        )
+    if len(grid) - len(target_symbols) not in (0, 1):
+        raise ShapeError(
+            f"weights has {len(grid)} rows; expected {len(target_symbols)}, one per target symbol, "
+            f"or {len(target_symbols) + 1} with the end row."
+        )
+    columns = [symbol_label(symbol) for symbol in source_symbols]
+    rows = [symbol_label(symbol) for symbol in target_symbols]
+    ends = len(grid) > len(rows)
+    figure, axes, bar, size = _attention_axes(columns, [*rows, "end"] if ends else rows)
+    image = axes.imshow(grid, cmap="Blues", vmin=0, vmax=1, interpolation="none", aspect="auto")
+    axes.grid(visible=False)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xticks(range(len(columns)), columns, fontsize=size, rotation=_rotation(columns))
+    axes.set_yticks(range(len(grid)), [*rows, "end"] if ends else rows, fontsize=size)
+    if ends:
+        axes.get_yticklabels()[-1].set(style="italic", color=MUTED)
+    axes.set(xlabel="source", ylabel="output")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(True)
+    figure.colorbar(image, cax=bar, ticks=[0, 0.5, 1])
+    bar.set_ylabel("attention weight", fontsize=9)
+    bar.tick_params(labelsize=8)
+    return figure
+
+
+@house_style()
+def error_by_length(
+    rows: Sequence[tuple[str, Estimate, int]], *, measure: str, length_label: str = "source length (symbols)"
+) -> Figure:
+    """An error rate with its interval per bin of length, with the number of items below each bin.
+
+    Args:
+        rows: label of the bin, error, items in it; in the order to draw.
+        measure: name of the error.
+        length_label: name of the length.
+    """
+    figure = new_figure(max(4.5, 1.6 + 0.85 * len(rows)), 3.4)
+    axes = figure.subplots()
+    if not rows:
+        say_nothing_to_show(axes, "no items")
+        return figure
+    values, whiskers = _values_and_whiskers([estimate for _, estimate, _ in rows])
+    positions = np.arange(len(rows))
+    axes.errorbar(positions, values, yerr=whiskers, fmt="o", color=COLOURS[0], capsize=4, markersize=6, linewidth=1.4)
+    axes.set_xticks(positions, [f"{label}\nn = {count:,}" for label, _, count in rows])
+    axes.set_xlim(-0.6, len(rows) - 0.4)
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=False, axis="x")
+    axes.set(xlabel=length_label, ylabel=f"{measure}, {_level_text(rows[0][1])}")
+    return figure
+
+
+@house_style()
+def confusion_bars(confusions: Sequence[tuple[str, str, int]], *, top: int = 20) -> Figure:
+    """The most frequent edits between reference and prediction, as bars.
+
+    Args:
+        confusions: reference symbol ("" for one put in), predicted symbol ("" for one left out), count >= 1.
+        top: bars at most, >= 1.
+    Raises:
+        TriptychError: top breaks its rule.
+    """
+    if top < 1:
+        raise TriptychError(f"top is {top}; expected an integer >= 1.")
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
+
+    shown = sorted(confusions, key=lambda confusion: -confusion[2])[:top]
+    figure = new_figure(6, 1.3 + 0.26 * max(3, len(shown)))
+    axes = figure.subplots()
+    if not shown:
+        say_nothing_to_show(axes, "no errors")
+        return figure
+    kinds = ["put in" if not meant else "left out" if not written else "replaced" for meant, written, _ in shown]
+    colour = {"replaced": COLOURS[0], "left out": COLOURS[1], "put in": COLOURS[2]}
+    bars = axes.barh(range(len(shown)), [count for *_, count in shown], color=[colour[kind] for kind in kinds])
+    axes.bar_label(bars, labels=[f"{count:,}" for *_, count in shown], padding=3, fontsize=9)
+    axes.set_yticks(
+        range(len(shown)),
+        [f"{symbol_label(meant)} → {symbol_label(written)}" for meant, written, _ in shown],
+        fontsize=10.5,
+    )
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("count")
+    axes.set_title("reference → predicted", fontsize=10)
+    patches = [Patch(color=colour[kind], label=kind) for kind in colour if kind in kinds]
+    figure.legend(handles=patches, loc="outside lower center", ncols=3)
+    return figure
+
+
+@house_style()
+def intervals(rows: Sequence[tuple[str, Estimate]], *, measure: str) -> Figure:
+    """Values with their intervals, one per line, so that systems can be compared at a glance.
+
+    Args:
+        rows: name and value, from top to bottom.
+        measure: name of what was measured.
+    """
+    figure = new_figure(6 + 0.06 * max((len(name) for name, _ in rows), default=0), 1.0 + 0.36 * max(2, len(rows)))
+    axes = figure.subplots()
+    if not rows:
+        say_nothing_to_show(axes, "nothing measured")
+        return figure
+    values, whiskers = _values_and_whiskers([estimate for _, estimate in rows])
+    positions = np.arange(len(rows))
+    axes.errorbar(values, positions, xerr=whiskers, fmt="o", color=COLOURS[0], capsize=4, markersize=6, linewidth=1.6)
+    axes.set_yticks(positions, [name for name, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    written = axes.secondary_yaxis("right")
+    written.set_yticks(
+        positions, [f"{e.value:.3f} [{e.interval.low:.3f}, {e.interval.high:.3f}]" for _, e in rows], fontsize=9
+    )
+    written.tick_params(length=0)
+    written.spines["right"].set_visible(False)
+    axes.set_xlabel(f"{measure}, {_level_text(rows[0][1])}")
+    return figure
+
+
+def _attention_axes(columns: Sequence[str], rows: Sequence[str]) -> tuple[Figure, Axes, Axes, float]:
+    """A figure that fits a grid with labels of these rows and columns; its axes, its colour bar's, the letter size.
+
+    Every measure is known, so nothing is left to a layout engine: square cells, and no empty margins.
+    """
+    cell = float(np.clip(11 / max(len(columns), len(rows)), 0.13, 0.36))  # inches
+    size = float(np.clip(cell * 40, 5, 12))  # points
+    letter = 0.65 * size / 72  # inches
+    left = 0.4 + letter * max(map(_letters, rows))
+    above = 0.4 + (letter * max(map(_letters, columns)) if _rotation(columns) else size / 72)
+    width, height = len(columns) * cell, len(rows) * cell
+    bar_height = min(max(height, 1.2), 1.8)
+    total_width, total_height = left + width + 0.95, above + max(height, bar_height) + 0.15
+    figure = new_figure(total_width, total_height)
+    figure.set_layout_engine("none")
+
+    def place(x: float, y: float, w: float, h: float) -> Axes:
+        """Axes by inches from the left and upper edges."""
+        return figure.add_axes((x / total_width, 1 - (y + h) / total_height, w / total_width, h / total_height))
+
+    return figure, place(left, above, width, height), place(left + width + 0.2, above, 0.14, bar_height), size
+
+
+def _letters(label: str) -> int:
+    """How many letters wide a label is: marks stand above or below the letter before them."""
+    return sum(not unicodedata.category(letter).startswith("M") for letter in label)
+
+
+def _rotation(columns: Sequence[str]) -> int:
+    return 90 if max(map(_letters, columns)) > 3 else 0
+
+
+def _series(history: History, key: str) -> tuple[_Numbers, _Numbers]:
+    """Epochs and the numbers under a key, NaN where there is none. Shapes (epochs,)."""
+    known = set().union(*history)
+    for wanted in ("epoch", key):
+        if history and wanted not in known:
+            raise DataError(
+                f"{wanted!r} is in no row of the history; expected one of its columns. {did_you_mean(wanted, known)}"
+            )
+    epochs = np.array([number(row.get("epoch")) for row in history], dtype=np.float64)
+    return epochs, np.array([number(row.get(key)) for row in history], dtype=np.float64)
+
+
+def _draw_curve(axes: Axes, epochs: _Numbers, values: _Numbers, *, colour: str, style: str = "-") -> None:
+    marker = "o" if len(epochs) <= _MARKERS_UP_TO else ""
+    axes.plot(epochs, values, color=colour, linestyle=style, marker=marker, markersize=3.5, linewidth=1.6)
+
+
+def _finish_epoch_axes(axes: Axes, epochs: _Numbers, values: _Numbers, label: str) -> None:
+    """Labels, whole epochs on the horizontal axis, and a word where there is nothing to draw."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set(xlabel="epoch", ylabel=label)
+    if not np.isfinite(values).any():
+        say_nothing_to_show(axes, "no epochs yet" if not len(values) else "no finite values")
+        return
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+    if len(set(epochs)) == 1:
+        axes.set_xticks([epochs[0]])
+
+
+def _values_and_whiskers(estimates: Sequence[Estimate]) -> tuple[_Numbers, _Numbers]:
+    """Values (N,) and how far their intervals reach below and above them (2, N), >= 0."""
+    values = np.array([estimate.value for estimate in estimates])
+    below = values - np.array([estimate.interval.low for estimate in estimates])
+    above = np.array([estimate.interval.high for estimate in estimates]) - values
+    return values, np.maximum(np.stack([below, above]), 0)
+
+
+def _level_text(estimate: Estimate) -> str:
+    return f"with {estimate.interval.level * 100:g}% interval"

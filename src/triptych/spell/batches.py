@@ -1,0 +1,137 @@
+"""Encoded pairs, and batches of them bucketed by source length.
+
+Letters in shapes: B batch, S source length, T target length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.pairs import Pair
+from triptych.spell.symbols import Vocabulary
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """A batch for teacher forcing.
+
+    Attributes:
+        source: the encoded sources.
+        fed: start symbol and target, what the decoder is fed. Shape (B, T).
+        expected: target and end symbol, padded with the padding symbol. Shape (B, T).
+        items: positions of the rows in the data set.
+    """
+
+    source: SourceBatch
+    fed: Tensor
+    expected: Tensor
+    items: tuple[int, ...]
+
+    def to(self, device: Any, **_: Any) -> PairBatch:
+        """The same batch on another device; extra arguments are those of `Tensor.to`."""
+        return PairBatch(self.source.to(device), self.fed.to(device), self.expected.to(device), self.items)
+
+
+class EncodedPairs(Dataset[PairBatch]):
+    """Pairs as indices, fetched by whole batches."""
+
+    def __init__(self, pairs: Sequence[Pair], sources: Vocabulary, targets: Vocabulary) -> None:
+        self.sources = [torch.tensor(sources.encode(pair.source)) for pair in pairs]
+        self.targets = [torch.tensor([Vocabulary.start, *targets.encode(pair.target), Vocabulary.end]) for pair in pairs]
+        self.source_lengths = np.array([len(source) for source in self.sources])
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> PairBatch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> PairBatch:
+        """The batch of these items, in this order."""
+        targets = _pad([self.targets[i] for i in indices])
+        expected = targets[:, 1:]
+        fed = targets[:, :-1].masked_fill(expected == Vocabulary.pad, Vocabulary.pad)
+        return PairBatch(encode_sources([self.sources[i] for i in indices]), fed, expected, tuple(indices))
+
+
+def encode_sources(sources: Sequence[Tensor]) -> SourceBatch:
+    """A padded batch from index sequences, each of shape (length,) with length >= 1."""
+    return SourceBatch(_pad(sources), torch.tensor([len(source) for source in sources]))
+
+
+def _pad(rows: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=Vocabulary.pad)
+
+
+class LengthBuckets(Sampler[list[int]]):
+    """Batches of items of nearly equal source length, in an order drawn anew for every epoch.
+
+    The order is a function of seed and epoch alone, so a resumed training sees the batches it would have seen. With
+    several processes each takes its share of every batch: an update sees the same items as one process would.
+
+    Args:
+        lengths: source length of every item. Shape (items,).
+        batch_size: items per batch over all processes, >= 1.
+        seed: of the order.
+        shuffle: False gives items sorted by length, for evaluation.
+        rank: this process, from 0.
+        world_size: processes in all.
+    """
+
+    def __init__(
+        self,
+        lengths: np.ndarray[Any, Any],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of that epoch; the trainer calls it before each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        count = -(-len(self.lengths) // self.batch_size)
+        last = len(self.lengths) - (count - 1) * self.batch_size
+        return count - 1 if self.shuffle and count > 1 and last < self.world_size else count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        tie_break = random.random(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
+        order = np.lexsort((tie_break, self.lengths))
+        batches = np.split(order, np.arange(self.batch_size, len(order), self.batch_size))
+        if len(batches) > len(self):  # too few items left for every process to have one
+            batches[-2:] = [np.concatenate(batches[-2:])]
+        if self.shuffle:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+        for batch in batches:
+            share = batch[self.rank :: self.world_size].tolist()
+            if share:
+                yield share
+
+
+def loader(items: EncodedPairs, buckets: LengthBuckets) -> DataLoader[PairBatch]:
+    """A loader that hands out one `PairBatch` per bucket."""
+    return DataLoader(items, batch_sampler=buckets, collate_fn=_as_is)
+
+
+def _as_is(batch: PairBatch) -> PairBatch:
+    return batch

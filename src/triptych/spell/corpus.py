@@ -1,0 +1,168 @@
+"""The pairs of a recipe, in three splits, and what evaluation judges."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from triptych.config import SpellData
+from triptych.data.fingerprints import fingerprint_file, fingerprint_items
+from triptych.data.splits import split_by_fraction
+from triptych.errors import DataError
+from triptych.spell.named_sets import resolve
+from triptych.spell.pairs import Columns, Pair, PairFile, group_references, read_pairs, split_keys
+from triptych.spell.symbols import Tokenizer
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Item:
+    """What evaluation judges: a source and all its right answers."""
+
+    source: tuple[str, ...]
+    references: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pairs by split, and where they came from.
+
+    Attributes:
+        splits: pairs of `train`, `valid` and, where there is one, `test`.
+        fingerprints: per file or set: name, size and SHA-256.
+        warnings: complete sentences for the user.
+    """
+
+    splits: Mapping[str, Sequence[Pair]]
+    fingerprints: Sequence[Mapping[str, Any]]
+    warnings: Sequence[str] = ()
+
+    def items(self, split: str, *, references: str = "any") -> list[Item]:
+        """What to evaluate on: every source once with all its references, or every row (`references="each"`).
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if split not in self.splits:
+            raise DataError(f"split is {split!r}; expected one of {', '.join(self.splits)}. Give the data a {split} file.")
+        pairs = self.splits[split]
+        if references == "each":
+            return [Item(pair.source, (pair.target,)) for pair in pairs]
+        return [Item(source, targets) for source, targets in group_references(pairs).items()]
+
+
+def tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
+    """How the model's sources and targets are split into symbols."""
+    given, wanted = _sides(settings)
+    return (wanted, given) if settings.reverse else (given, wanted)
+
+
+def _sides(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
+    """The tokenizers of the two columns, before `reverse`."""
+    common: dict[str, Any] = {
+        "normal_form": settings.normal_form,
+        "lowercase": settings.lowercase,
+        "strip_diacritics": settings.strip_diacritics,
+        "letters_only": settings.letters_only,
+    }
+    return Tokenizer(unit=settings.source_unit, **common), Tokenizer(unit=settings.target_unit, **common)
+
+
+def load_corpus(settings: SpellData, location: Path | None) -> Corpus:
+    """Read the recipe's pairs.
+
+    Args:
+        settings: the recipe's `[data]`.
+        location: a folder with the split files, or one file to split; None for a named set.
+    Raises:
+        DataError: nothing to read, or a file that is missing or bad.
+    """
+    if location is None and not settings.set:
+        raise DataError(
+            "data.set is '' and no data is given; expected one of them. "
+            "Use --data with a folder or a file of pairs, or --set data.set=cmudict"
+        )
+    if location is None:
+        corpus = _named(settings)
+    elif location.is_dir():
+        corpus = _folder(settings, location)
+    else:
+        file = _read(settings, location)
+        corpus = Corpus(_split(settings, file.pairs), [fingerprint_file(location)], _remarks(file))
+    return _limited(settings, _reversed(corpus) if settings.reverse else corpus)
+
+
+def _reversed(corpus: Corpus) -> Corpus:
+    splits = {
+        split: [Pair(pair.target, pair.source, pair.line) for pair in pairs] for split, pairs in corpus.splits.items()
+    }
+    return Corpus(splits, corpus.fingerprints, corpus.warnings)
+
+
+def _named(settings: SpellData) -> Corpus:
+    named = resolve(settings.set)
+    pairs = tuple(named.load())
+    content = ("\t".join((" ".join(pair.source), " ".join(pair.target))) for pair in pairs)
+    fingerprint = {"path": settings.set, "pairs": len(pairs), "sha256": fingerprint_items(content)}
+    return Corpus(_split(settings, pairs), [fingerprint])
+
+
+def _folder(settings: SpellData, folder: Path) -> Corpus:
+    names = {"train": settings.train, "valid": settings.valid, "test": settings.test}
+    paths = {split: folder / name for split, name in names.items()}
+    if not paths["test"].exists():  # a test split is only asked for by an evaluation
+        del paths["test"]
+    files = {split: _read(settings, path) for split, path in paths.items()}
+    return Corpus(
+        {split: file.pairs for split, file in files.items()},
+        [fingerprint_file(path) for path in paths.values()],
+        [remark for file in files.values() for remark in _remarks(file)],
+    )
+
+
+def _read(settings: SpellData, path: Path) -> PairFile:
+    source, target = _sides(settings)
+    return read_pairs(
+        path,
+        columns=Columns(settings.source_column, settings.target_column),
+        source_tokenizer=source,
+        target_tokenizer=target,
+        delimiter=settings.delimiter or None,
+        max_symbols=settings.max_symbols,
+        skip_bad_rows=settings.skip_bad_rows,
+    )
+
+
+def _remarks(file: PairFile) -> list[str]:
+    remarks = list(file.warnings)
+    if file.skipped:
+        first = file.skipped[0]
+        remarks.append(
+            f"{file.path}:{first.line}: {first.reason}. {len(file.skipped)} bad rows skipped, this one the first; "
+            f"{len(file.pairs)} read."
+        )
+    return remarks
+
+
+def _split(settings: SpellData, pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    keys: Sequence[Any] = split_keys(pairs, by=settings.group_by)
+    parts = split_by_fraction(keys, fractions=dict(settings.fractions), seed=settings.split_seed)
+    return {split: [pairs[i] for i in sorted(indices)] for split, indices in parts.items()}
+
+
+def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
+    """A random part of each split where the recipe sets a limit."""
+
+    def some(pairs: Sequence[Pair], most: int) -> Sequence[Pair]:
+        if most == 0 or len(pairs) <= most:
+            return pairs
+        chosen = random.Random(settings.split_seed).sample(range(len(pairs)), most)
+        return [pairs[i] for i in sorted(chosen)]
+
+    limits = {"train": settings.max_train_pairs, "valid": settings.max_eval_pairs, "test": settings.max_eval_pairs}
+    splits = {split: some(pairs, limits[split]) for split, pairs in corpus.splits.items()}
+    return Corpus(splits, corpus.fingerprints, corpus.warnings)

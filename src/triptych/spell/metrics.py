@@ -1,0 +1,400 @@
+"""Error rates of predicted symbol sequences, with intervals, and listings of what went wrong.
+
+An item may have several right answers (a word with two pronunciations): a prediction is right when it equals any of
+them, and its edits are counted against the nearest. The first prediction of an item, its best or its first draw, is
+the one that `cer`, `wer` and `mean_error` judge.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+
+from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.statistics import (
+    DEFAULT_LEVEL,
+    DEFAULT_SAMPLES,
+    Estimate,
+    PairedComparison,
+    bootstrap_ratio,
+    paired_bootstrap,
+)
+
+Symbols = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """One source with its right answers and what was predicted for it.
+
+    Attributes:
+        source: source symbols.
+        references: the right answers, at least one, none empty.
+        predictions: at least one, best first or in the order they were drawn; a prediction may be empty.
+        log_probabilities: natural logarithms, one per prediction.
+    """
+
+    source: Symbols
+    references: tuple[Symbols, ...]
+    predictions: tuple[Symbols, ...]
+    log_probabilities: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.references or not all(self.references):
+            raise DataError(
+                f"references of {' '.join(self.source)!r} is {self.references!r}; "
+                "expected at least one, none empty. Leave the row out."
+            )
+        if not self.predictions:
+            raise DataError(f"predictions of {' '.join(self.source)!r} is (); expected at least one.")
+        if len(self.predictions) != len(self.log_probabilities):
+            raise ShapeError(
+                f"log_probabilities of {' '.join(self.source)!r} has {len(self.log_probabilities)} entries; "
+                f"expected {len(self.predictions)}, one per prediction."
+            )
+
+
+class Nearest(NamedTuple):
+    """The reference that a prediction comes closest to, and the edits between them; no edits means right."""
+
+    reference: Symbols
+    edits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Error rates over items. All are 0 when everything is right; `wer` and `wer_at_k` are at most 1.
+
+    Attributes:
+        n_items: items judged.
+        cer: total edits / total reference length, first predictions.
+        wer: share of items whose first prediction is not right.
+        mean_error: mean over items of edits / reference length, first predictions.
+        wer_at_k: entry k - 1 is the share of items that none of their first k predictions spells right (an item
+            with fewer counts with all it has). Empty when no item has more than one prediction.
+        cer_over_predictions: `cer` of a prediction picked at random: each item's edits and reference length are
+            averaged over all its predictions before they are summed. For sampling, the mean over the samples.
+            None when no item has more than one prediction.
+        wer_over_predictions: likewise, the mean over items of the share of their predictions that are not right.
+    """
+
+    n_items: int
+    cer: Estimate
+    wer: Estimate
+    mean_error: Estimate
+    wer_at_k: tuple[Estimate, ...] = ()
+    cer_over_predictions: Estimate | None = None
+    wer_over_predictions: Estimate | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON; `wer_at_k` is keyed by k, and what does not apply is left out."""
+        values: dict[str, Any] = {"n_items": self.n_items}
+        for name in ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions"):
+            estimate = getattr(self, name)
+            if estimate is not None:
+                values[name] = estimate.to_dict()
+        if self.wer_at_k:
+            values["wer_at_k"] = {str(k): estimate.to_dict() for k, estimate in enumerate(self.wer_at_k, start=1)}
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class LengthBin:
+    """The scores of the items whose source has from `shortest` to `longest` symbols; None: no upper end."""
+
+    shortest: int
+    longest: int | None
+    scores: Scores
+
+    @property
+    def label(self) -> str:
+        """`5-9`, `7` or `10+`."""
+        if self.longest is None:
+            return f"{self.shortest}+"
+        return str(self.shortest) if self.shortest == self.longest else f"{self.shortest}-{self.longest}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"shortest": self.shortest, "longest": self.longest, "scores": self.scores.to_dict()}
+
+
+class Confusion(NamedTuple):
+    """How often a reference symbol was predicted as another; `""` on one side: left out, or put in."""
+
+    reference: str
+    predicted: str
+    occurrences: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """A wrong first prediction.
+
+    Attributes:
+        source: source symbols.
+        references: all right answers, in their order.
+        prediction: the first prediction.
+        edits: to the nearest reference, >= 1.
+        reference_length: symbols in that reference, >= 1.
+        log_probability: of the prediction, natural logarithm.
+    """
+
+    source: Symbols
+    references: tuple[Symbols, ...]
+    prediction: Symbols
+    edits: int
+    reference_length: int
+    log_probability: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A source, its right answers, and its distinct predictions in the order they first came."""
+
+    source: Symbols
+    references: tuple[Symbols, ...]
+    predictions: tuple[Symbols, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two systems on the same items, by the first predictions: each measure of a minus that of b."""
+
+    n_items: int
+    cer: PairedComparison
+    wer: PairedComparison
+    mean_error: PairedComparison
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        measures = {name: getattr(self, name).to_dict() for name in ("cer", "wer", "mean_error")}
+        return {"n_items": self.n_items, **measures}
+
+
+def nearest_reference(prediction: Symbols, references: Sequence[Symbols]) -> Nearest:
+    """The reference with the fewest edits (substitutions, insertions, deletions of one symbol) to a prediction.
+
+    Of equally near ones, the one with the smallest edits / length (the longest), and of those the first.
+
+    Args:
+        prediction: symbols, possibly none.
+        references: at least one, none empty.
+    Source: Levenshtein 1966. Checked by tests/spell/test_metrics.py against the textbook recurrence.
+    """
+    best = Nearest(references[0], Levenshtein.distance(references[0], prediction))
+    for reference in references[1:]:
+        edits = Levenshtein.distance(reference, prediction)
+        if (edits, -len(reference)) < (best.edits, -len(best.reference)):
+            best = Nearest(reference, edits)
+    return best
+
+
+def score(
+    items: Sequence[ItemResult], *, level: float = DEFAULT_LEVEL, samples: int = DEFAULT_SAMPLES, seed: int = 0
+) -> Scores:
+    """All error rates over items, with bootstrap intervals.
+
+    Args:
+        items: at least one.
+        level: of the intervals, in (0, 1).
+        samples: bootstrap resamples, >= 1.
+        seed: of the resampling.
+    Raises:
+        DataError: there are no items.
+        TriptychError: samples or level break their rule.
+    """
+    _check_any(items)
+
+    def over_items(values: Sequence[float], denominators: Sequence[float] | None = None) -> Estimate:
+        under = np.ones(len(items)) if denominators is None else denominators
+        return bootstrap_ratio(values, under, samples=samples, level=level, seed=seed)
+
+    nearest = [[nearest_reference(prediction, item.references) for prediction in item.predictions] for item in items]
+    edits, lengths = _edits_and_lengths(row[0] for row in nearest)
+    first = Scores(
+        n_items=len(items),
+        cer=over_items(edits, lengths),
+        wer=over_items([float(edit > 0) for edit in edits]),
+        mean_error=over_items([edit / length for edit, length in zip(edits, lengths, strict=True)]),
+    )
+    most = max(len(row) for row in nearest)
+    if most == 1:
+        return first
+    wrong = [[float(near.edits > 0) for near in row] for row in nearest]
+    return dataclasses.replace(
+        first,
+        wer_at_k=tuple(over_items([min(row[:k]) for row in wrong]) for k in range(1, most + 1)),
+        cer_over_predictions=over_items(
+            [sum(near.edits for near in row) / len(row) for row in nearest],
+            [sum(len(near.reference) for near in row) / len(row) for row in nearest],
+        ),
+        wer_over_predictions=over_items([sum(row) / len(row) for row in wrong]),
+    )
+
+
+def compare(
+    a: Sequence[ItemResult],
+    b: Sequence[ItemResult],
+    *,
+    level: float = DEFAULT_LEVEL,
+    samples: int = DEFAULT_SAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Whether system a makes fewer errors than system b on the same items, by their first predictions.
+
+    Args:
+        a: at least one item.
+        b: the same sources and references in the same order, with the predictions of the other system.
+        level: of the intervals, in (0, 1).
+        samples: bootstrap resamples, >= 1.
+        seed: of the resampling.
+    Raises:
+        DataError: there are no items, or the two are not about the same items.
+    """
+    _check_any(a)
+    _check_same_items(a, b)
+    a_edits, a_lengths = _edits_and_lengths(_first_nearest(item) for item in a)
+    b_edits, b_lengths = _edits_and_lengths(_first_nearest(item) for item in b)
+    ones = np.ones(len(a))
+    a_error, b_error = np.divide(a_edits, a_lengths), np.divide(b_edits, b_lengths)
+    return Comparison(
+        n_items=len(a),
+        cer=paired_bootstrap(
+            a_edits, b_edits, a_lengths, b_denominators=b_lengths, samples=samples, level=level, seed=seed
+        ),
+        wer=paired_bootstrap(a_error > 0, b_error > 0, ones, samples=samples, level=level, seed=seed),
+        mean_error=paired_bootstrap(a_error, b_error, ones, samples=samples, level=level, seed=seed),
+    )
+
+
+def by_length(
+    items: Sequence[ItemResult],
+    edges: Sequence[int],
+    *,
+    level: float = DEFAULT_LEVEL,
+    samples: int = DEFAULT_SAMPLES,
+    seed: int = 0,
+) -> list[LengthBin]:
+    """Scores per bin of source length; bins without items are left out.
+
+    Args:
+        items: at least one.
+        edges: shortest lengths of all bins but the first, rising: (5, 10) makes the bins 0-4, 5-9 and 10+.
+        level: of the intervals, in (0, 1).
+        samples: bootstrap resamples, >= 1.
+        seed: of the resampling.
+    Raises:
+        DataError: there are no items.
+        TriptychError: the edges do not rise, or begin below 1.
+    """
+    _check_any(items)
+    if list(edges) != sorted(set(edges)) or any(edge < 1 for edge in edges):
+        raise TriptychError(f"edges is {tuple(edges)}; expected rising integers >= 1, such as (5, 10, 15).")
+    binned: list[list[ItemResult]] = [[] for _ in range(len(edges) + 1)]
+    for item in items:
+        binned[bisect.bisect_right(edges, len(item.source))].append(item)
+    shortest = [0, *edges]
+    longest: list[int | None] = [*(edge - 1 for edge in edges), None]
+    return [
+        LengthBin(low, high, score(members, level=level, samples=samples, seed=seed))
+        for low, high, members in zip(shortest, longest, binned, strict=True)
+        if members
+    ]
+
+
+def confusions(items: Iterable[ItemResult]) -> list[Confusion]:
+    """Edits that turn each nearest reference into its first prediction, counted; the most frequent first.
+
+    Of several shortest ways to edit, one is taken, the same each time. The counts sum to the total edits of `cer`.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        reference, edits = _first_nearest(item)
+        if not edits:
+            continue
+        prediction = item.predictions[0]
+        for edit in Levenshtein.editops(reference, prediction):
+            meant = "" if edit.tag == "insert" else reference[edit.src_pos]
+            written = "" if edit.tag == "delete" else prediction[edit.dest_pos]
+            counts[meant, written] += 1
+    return [Confusion(*pair, times) for pair, times in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))]
+
+
+def error_rows(items: Iterable[ItemResult]) -> list[ErrorRow]:
+    """The items whose first prediction is wrong, in their order."""
+    rows = []
+    for item in items:
+        reference, edits = _first_nearest(item)
+        if edits:
+            rows.append(
+                ErrorRow(
+                    source=item.source,
+                    references=item.references,
+                    prediction=item.predictions[0],
+                    edits=edits,
+                    reference_length=len(reference),
+                    log_probability=item.log_probabilities[0],
+                )
+            )
+    return rows
+
+
+def worst(items: Iterable[ItemResult], n: int) -> list[ErrorRow]:
+    """The n wrong items with the most edits per reference symbol; of equal ones the most edits, then the first."""
+    return sorted(error_rows(items), key=lambda row: (-row.edits / row.reference_length, -row.edits))[: _count(n)]
+
+
+def examples(items: Sequence[ItemResult], n: int, *, seed: int = 0) -> list[Example]:
+    """n items drawn without replacement (all of them when there are fewer), in their order."""
+    chosen = sorted(random.Random(seed).sample(range(len(items)), min(_count(n), len(items))))
+    return [Example(items[i].source, items[i].references, tuple(dict.fromkeys(items[i].predictions))) for i in chosen]
+
+
+def _first_nearest(item: ItemResult) -> Nearest:
+    return nearest_reference(item.predictions[0], item.references)
+
+
+def _edits_and_lengths(nearest: Iterable[Nearest]) -> tuple[list[int], list[int]]:
+    edits, lengths = [], []
+    for near in nearest:
+        edits.append(near.edits)
+        lengths.append(len(near.reference))
+    return edits, lengths
+
+
+def _count(n: int) -> int:
+    if n < 0:
+        raise TriptychError(f"n is {n}; expected an integer >= 0.")
+    return n
+
+
+def _check_any(items: Sequence[ItemResult]) -> None:
+    if not items:
+        raise DataError("items is empty; expected at least one. Check that the evaluated split has rows.")
+
+
+def _check_same_items(a: Sequence[ItemResult], b: Sequence[ItemResult]) -> None:
+    if len(a) != len(b):
+        raise DataError(f"b has {len(b)} items; expected {len(a)}, as a has. Evaluate both systems on the same split.")
+    for number, (left, right) in enumerate(zip(a, b, strict=True)):
+        if (left.source, left.references) != (right.source, right.references):
+            raise DataError(
+                f"item {number} of b is {' '.join(right.source)!r}; expected {' '.join(left.source)!r} and the same "
+                "references, as in a. Evaluate both systems on the same split, in the same order."
+            )

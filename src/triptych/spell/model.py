@@ -1,0 +1,339 @@
+"""The recurrent transducer: a bidirectional encoder, an autoregressive decoder, and attention between them.
+
+Attention modifies the decoder's output and does not feed back into its recurrence, so teacher forcing runs the decoder
+over all target steps in one call. With `input_feeding` it does feed back, and time is stepped through.
+
+Letters in shapes: B batch, S source length, T target length, V vocabulary, E embedding, H hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from triptych.errors import ShapeError
+from triptych.spell.attention import Attention, AttentionKind, attend, build_attention
+from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.symbols import Vocabulary
+
+Cell = Literal["lstm", "gru"]
+CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An encoded source, as the decoder looks at it.
+
+    Attributes:
+        states: encoder states. Shape (B, S, H).
+        keys: what attention compares queries with; empty without attention. Shape (B, S, H).
+        valid: True where the source is real. Shape (B, S).
+        source: which source each row belongs to. Shape (B,).
+    """
+
+    states: Tensor
+    keys: Tensor
+    valid: Tensor
+    source: Tensor
+
+    def select(self, index: Tensor) -> Memory:
+        """Rows by index. Where hypotheses only change places within their source, nothing is copied."""
+        source = self.source[index]
+        if torch.equal(source, self.source):
+            return self
+        return Memory(self.states[index], self.keys[index], self.valid[index], source)
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """What the decoder carries from one symbol to the next, one row per hypothesis.
+
+    Attributes:
+        recurrent: the cell's state: (h, c) of an LSTM, (h,) of a GRU. Each of shape (layers, B, H).
+        memory: the encoded source.
+        fed: the attended output of the step before, with input feeding. Shape (B, H).
+        attention: weights of the latest step. Shape (B, S).
+    """
+
+    recurrent: tuple[Tensor, ...]
+    memory: Memory
+    fed: Tensor | None = None
+    attention: Tensor | None = None
+
+    def select(self, index: Tensor) -> DecoderState:
+        """The state whose row i is this one's row `index[i]`. Index shape (rows,)."""
+        return DecoderState(
+            recurrent=tuple(part[:, index] for part in self.recurrent),
+            memory=self.memory.select(index),
+            fed=None if self.fed is None else self.fed[index],
+            attention=None if self.attention is None else self.attention[index],
+        )
+
+
+class Encoder(nn.Module):
+    """Bidirectional recurrent encoder; dropout on embeddings and on final outputs.
+
+    Args:
+        vocabulary_size: V of the source.
+        embedding: E.
+        hidden: H, both directions together; even.
+        layers: recurrent layers, >= 1.
+        dropout: on embeddings and on outputs, in [0, 1).
+        layer_dropout: between layers, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        embedding: int,
+        hidden: int,
+        cell: Cell = "lstm",
+        layers: int = 1,
+        dropout: float = 0.0,
+        layer_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=Vocabulary.pad)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = CELLS[cell](
+            embedding,
+            hidden // 2,
+            num_layers=layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=layer_dropout if layers > 1 else 0.0,
+        )
+
+    def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """States (B, S, H), and each part of the final recurrent state, both directions joined: (layers, B, H)."""
+        embedded = self.dropout(self.embedding(batch.symbols))
+        one_length = bool((batch.lengths == batch.symbols.shape[1]).all())
+        if one_length:  # batches are bucketed, so packing is rarely needed
+            outputs, final = self.recurrent(embedded)
+        else:
+            packed = pack_padded_sequence(embedded, batch.lengths, batch_first=True, enforce_sorted=False)
+            packed_outputs, final = self.recurrent(packed)
+            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=batch.symbols.shape[1])
+        parts = final if isinstance(final, tuple) else (final,)
+        return self.dropout(outputs), tuple(torch.cat((part[0::2], part[1::2]), dim=-1) for part in parts)
+
+
+class Decoder(nn.Module):
+    """Autoregressive recurrent decoder with attention on its outputs.
+
+    With attention, the output at step t is tanh(Wo [c_t; s_t]); without, it is s_t. Logits are E o + b with E the
+    embedding when `tie_output`, else a matrix of their own.
+
+    Args:
+        vocabulary_size: V of the target.
+        embedding: E; equal to `hidden` when the output is tied.
+        hidden: H.
+        attention: a built attention, or None.
+        tie_output: use the embedding as the output layer's weight.
+        input_feeding: join the output of the step before to the embedding (Luong et al. 2015, section 3.3).
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        embedding: int,
+        hidden: int,
+        attention: Attention | None,
+        cell: Cell = "lstm",
+        layers: int = 1,
+        dropout: float = 0.0,
+        layer_dropout: float = 0.0,
+        tie_output: bool = True,
+        input_feeding: bool = False,
+    ) -> None:
+        super().__init__()
+        if tie_output and embedding != hidden:
+            raise ShapeError(
+                f"embedding is {embedding}; expected hidden, {hidden}, when tie_output is true. "
+                "Make them equal or set tie_output to false."
+            )
+        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=Vocabulary.pad)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = CELLS[cell](
+            embedding + (hidden if input_feeding else 0),
+            hidden,
+            num_layers=layers,
+            batch_first=True,
+            dropout=layer_dropout if layers > 1 else 0.0,
+        )
+        self.attention = attention
+        self.combine = None if attention is None else nn.Linear(2 * hidden, hidden, bias=False)
+        self.output_weight = None if tie_output else nn.Parameter(torch.empty(vocabulary_size, hidden))
+        if self.output_weight is not None:
+            nn.init.normal_(self.output_weight, std=hidden**-0.5)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.input_feeding = input_feeding
+        self.layers = layers
+
+    def begin(self, states: Tensor, valid: Tensor, final: tuple[Tensor, ...]) -> DecoderState:
+        """The state before the first symbol. Shapes: states (B, S, H), valid (B, S), final parts (layers, B, H).
+
+        Decoder layer i starts from the final state of encoder layer i; where the decoder is deeper, from the last.
+        """
+        depth = [min(i, final[0].shape[0] - 1) for i in range(self.layers)]
+        keys = states.new_empty(states.shape[0], 0) if self.attention is None else self.attention.keys(states)
+        source = torch.arange(states.shape[0], device=states.device)
+        recurrent = tuple(part[depth].contiguous() for part in final)
+        fed = states.new_zeros(states.shape[0], states.shape[2]) if self.input_feeding else None
+        return DecoderState(recurrent, Memory(states, keys, valid, source), fed)
+
+    def forward(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
+        """Feed symbols (B, T); get logits (B, T, V), attention weights (B, T, S) or None, and the state after."""
+        if not self.input_feeding:
+            return self._all_steps(symbols, state)
+        logits, weights = [], []
+        for step in range(symbols.shape[1]):
+            step_logits, step_weights, state = self._all_steps(symbols[:, step : step + 1], state)
+            logits.append(step_logits)
+            weights.append(step_weights)
+        return torch.cat(logits, 1), torch.cat([w for w in weights if w is not None], 1), state
+
+    def _all_steps(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
+        inputs = self.dropout(self.embedding(symbols))  # (B, T, E)
+        if state.fed is not None:
+            inputs = torch.cat((inputs, state.fed.unsqueeze(1)), dim=-1)
+        hidden = state.recurrent if len(state.recurrent) > 1 else state.recurrent[0]
+        outputs, hidden = self.recurrent(inputs, hidden)  # (B, T, H)
+        weights = None
+        if self.attention is not None and self.combine is not None:
+            scores = self.attention.scores(outputs, state.memory.keys)
+            context, weights = attend(scores, state.memory.states, state.memory.valid)
+            outputs = torch.tanh(self.combine(torch.cat((context, outputs), dim=-1)))
+        outputs = self.dropout(outputs)
+        weight = self.embedding.weight if self.output_weight is None else self.output_weight
+        logits = F.linear(outputs, weight, self.output_bias)
+        after = replace(
+            state,
+            recurrent=hidden if isinstance(hidden, tuple) else (hidden,),
+            fed=None if state.fed is None else outputs[:, -1],
+            attention=None if weights is None else weights[:, -1],
+        )
+        return logits, weights, after
+
+
+class Transducer(nn.Module):
+    """Encoder and decoder together; a `StepModel` for every decoder.
+
+    Args:
+        encoder: from source symbols to states of width H.
+        decoder: from states and target symbols to logits over the target vocabulary.
+        source_symbol_dropout: share of source symbols shown as unknown in training, in [0, 1).
+        target_symbol_dropout: the same for the symbols fed to the decoder.
+    """
+
+    start_symbol = Vocabulary.start
+    end_symbol = Vocabulary.end
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        *,
+        source_symbol_dropout: float = 0.0,
+        target_symbol_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.source_symbol_dropout = source_symbol_dropout
+        self.target_symbol_dropout = target_symbol_dropout
+        never = torch.zeros(decoder.embedding.num_embeddings, dtype=torch.bool)
+        never[[Vocabulary.pad, Vocabulary.start, Vocabulary.unknown]] = True
+        self.register_buffer("never", never, persistent=False)
+
+    def forward(self, source: SourceBatch, symbols: Tensor) -> Tensor:
+        """Teacher forcing: logits (B, T, V) for the symbols that follow each fed one. Fed symbols (B, T)."""
+        if self.training:
+            source = SourceBatch(_hide(source.symbols, self.source_symbol_dropout), source.lengths)
+            symbols = _hide(symbols, self.target_symbol_dropout)
+        logits, _, _ = self.decoder(symbols, self.start(source))
+        assert isinstance(logits, Tensor)
+        return logits
+
+    def start(self, batch: SourceBatch) -> DecoderState:
+        """The state before the first target symbol, one row per source."""
+        if batch.symbols.shape[0] != batch.lengths.shape[0]:
+            raise ShapeError(
+                f"source lengths have {batch.lengths.shape[0]} rows; expected {batch.symbols.shape[0]}, as the symbols."
+            )
+        states, final = self.encoder(batch)
+        positions = torch.arange(batch.symbols.shape[1], device=states.device)
+        valid = positions < batch.lengths.to(states.device).unsqueeze(1)
+        return self.decoder.begin(states, valid, final)
+
+    def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Feed one symbol per row (B,); get log-probabilities (B, V), -inf for padding, start and unknown."""
+        logits, _, after = self.decoder(symbols.unsqueeze(1), state)
+        never: Tensor = self.get_buffer("never")
+        log_probs = torch.log_softmax(logits[:, 0].float().masked_fill(never, float("-inf")), dim=-1)
+        return log_probs, after
+
+
+def _hide(symbols: Tensor, share: float) -> Tensor:
+    """Replace a random share of real symbols with the unknown symbol; padding and start stay."""
+    if share == 0:
+        return symbols
+    hidden = (torch.rand(symbols.shape, device=symbols.device) < share) & (symbols > Vocabulary.unknown)
+    return symbols.masked_fill(hidden, Vocabulary.unknown)
+
+
+def build_transducer(
+    *,
+    source_size: int,
+    target_size: int,
+    cell: Cell = "lstm",
+    hidden: int = 128,
+    embedding: int = 128,
+    encoder_layers: int = 1,
+    decoder_layers: int = 1,
+    attention: AttentionKind | Literal["none"] = "none",
+    input_feeding: bool = False,
+    tie_output: bool = True,
+    dropout: float = 0.0,
+    layer_dropout: float = 0.0,
+    source_symbol_dropout: float = 0.0,
+    target_symbol_dropout: float = 0.0,
+) -> Transducer:
+    """A transducer from numbers; see `Encoder`, `Decoder` and `Transducer` for what each means.
+
+    S1 is the default with `hidden=128`; S2 adds `attention="additive"`, S5 `attention="general"`.
+    """
+    encoder = Encoder(
+        vocabulary_size=source_size,
+        embedding=embedding,
+        hidden=hidden,
+        cell=cell,
+        layers=encoder_layers,
+        dropout=dropout,
+        layer_dropout=layer_dropout,
+    )
+    decoder = Decoder(
+        vocabulary_size=target_size,
+        embedding=embedding,
+        hidden=hidden,
+        attention=None if attention == "none" else build_attention(attention, hidden),
+        cell=cell,
+        layers=decoder_layers,
+        dropout=dropout,
+        layer_dropout=layer_dropout,
+        tie_output=tie_output,
+        input_feeding=input_feeding,
+    )
+    return Transducer(
+        encoder,
+        decoder,
+        source_symbol_dropout=source_symbol_dropout,
+        target_symbol_dropout=target_symbol_dropout,
+    )

@@ -1,0 +1,78 @@
+"""What training a transducer optimises, and how it is judged after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from triptych.spell.batches import PairBatch
+from triptych.spell.corpus import Item
+from triptych.spell.decoding.contract import LengthLimit
+from triptych.spell.decoding.greedy import greedy
+from triptych.spell.metrics import nearest_reference
+from triptych.spell.model import Transducer
+from triptych.spell.symbols import Vocabulary
+from triptych.training.objective import Share
+
+
+class SpellObjective:
+    """Cross-entropy of the target symbols under teacher forcing; error rates of greedy decoding.
+
+    Args:
+        network: the transducer.
+        targets: the target vocabulary.
+        valid_items: validation items, in the order of the validation data set.
+        limit: longest target when decoding.
+        label_smoothing: share of the target probability that is spread over all symbols, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        network: Transducer,
+        *,
+        targets: Vocabulary,
+        valid_items: Sequence[Item],
+        limit: LengthLimit,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.network = network
+        self.targets = targets
+        self.valid_items = valid_items
+        self.limit = limit
+        self.label_smoothing = label_smoothing
+
+    def loss(self, batch: PairBatch) -> Share:
+        """Sum of the cross-entropies in nats, and the number of target symbols, end symbols included."""
+        return self._cross_entropy(batch, self.label_smoothing)
+
+    def measure(self, batch: PairBatch) -> dict[str, Share]:
+        """`loss` against the first reference, `cer`, `wer` and `mean_error` against the nearest."""
+        decoded = greedy(self.network, batch.source, limit=self.limit)
+        edits, lengths, wrong, errors = 0, 0, 0, 0.0
+        for item, hypothesis in zip(batch.items, decoded, strict=True):
+            prediction = self.targets.decode(hypothesis.symbols)
+            near = nearest_reference(prediction, self.valid_items[item].references)
+            edits += near.edits
+            lengths += len(near.reference)
+            wrong += near.edits > 0
+            errors += near.edits / len(near.reference)
+        count = len(decoded)
+        return {
+            "loss": self._cross_entropy(batch, 0.0),
+            "cer": Share(edits, lengths),
+            "wer": Share(wrong, count),
+            "mean_error": Share(errors, count),
+        }
+
+    def _cross_entropy(self, batch: PairBatch, smoothing: float) -> Share:
+        logits = self.network(batch.source, batch.fed)  # (B, T, V)
+        total = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            batch.expected.flatten(),
+            ignore_index=Vocabulary.pad,
+            reduction="sum",
+            label_smoothing=smoothing,
+        )
+        return Share(total, torch.count_nonzero(batch.expected != Vocabulary.pad))

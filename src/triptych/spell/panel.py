@@ -1,0 +1,145 @@
+"""The panel `spell` as the frame sees it: prepare a training, load a model, evaluate it, explain a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from triptych.config import SpellDecoding, SpellRecipe
+from triptych.errors import RunError
+from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
+from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
+from triptych.spell.decoding.contract import LengthLimit
+from triptych.spell.metrics import ItemResult, Scores, score
+from triptych.spell.model import build_transducer
+from triptych.spell.objective import SpellObjective
+from triptych.spell.pairs import Pair
+from triptych.spell.speller import Language, Speller, build_from_description
+from triptych.spell.symbols import Vocabulary
+from triptych.training.fit import Loaders
+from triptych.training.prepared import Prepared
+from triptych.training.run import Run
+
+PANEL = "spell"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did on a split.
+
+    Attributes:
+        split: which split.
+        decoding: how targets were decoded.
+        items: what was predicted for every item, in the order of the data.
+        scores: error rates with intervals.
+    """
+
+    split: str
+    decoding: SpellDecoding
+    items: Sequence[ItemResult]
+    scores: Scores
+
+
+def prepare(recipe: SpellRecipe, location: Path | None) -> Prepared:
+    """Read the data and build the network, initialised from `training.seed`."""
+    corpus = load_corpus(recipe.data, location)
+    language = _language(recipe, corpus)
+    torch.manual_seed(recipe.training.seed)
+    architecture = _architecture(recipe, language)
+    network = build_transducer(**architecture)
+    valid_items = corpus.items("valid", references=recipe.data.references)
+    decoding = recipe.decoding
+    objective = SpellObjective(
+        network,
+        targets=language.targets,
+        valid_items=valid_items,
+        limit=LengthLimit(decoding.max_length_factor, decoding.max_length_extra),
+        label_smoothing=recipe.training.label_smoothing,
+    )
+    description = {"architecture": architecture, **language.to_dict(), "decoding": decoding.model_dump()}
+    counts = {split: len(pairs) for split, pairs in corpus.splits.items()}
+    loaders = _loaders(recipe, corpus, language, valid_items)
+    return Prepared(objective, loaders, description, corpus.fingerprints, counts, corpus.warnings)
+
+
+def load(run: Run, *, device: str = "cpu") -> Speller:
+    """The run's kept model, ready to predict. Nothing is unpickled.
+
+    Raises:
+        RunError: the model is missing, damaged, of another panel or of a newer format.
+    """
+    description = run.model(PANEL)
+    network = build_from_description(description)
+    try:
+        network.load_state_dict(run.tensors())
+    except RuntimeError as error:
+        raise RunError(
+            f"{run.path}: model.safetensors does not fit model.json ({error}); expected both from one training."
+        ) from None
+    network.eval().to(device)
+    decoding = SpellDecoding.model_validate(description.get("decoding", {}))
+    return Speller(network, Language.from_dict(description), decoding, device=device)
+
+
+def evaluate(
+    speller: Speller, recipe: SpellRecipe, location: Path | None, *, split: str, decoding: SpellDecoding
+) -> tuple[Evaluation, Corpus]:
+    """Predict a split of the recipe's data and judge it."""
+    corpus = load_corpus(recipe.data, location)
+    items = corpus.items(split, references=recipe.data.references)
+    return judge(speller, items, split=split, decoding=decoding), corpus
+
+
+def judge(speller: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
+    """Predict and score some items."""
+    predictions = speller.predict([item.source for item in items], decoding=decoding)
+    results = [
+        ItemResult(
+            source=item.source,
+            references=item.references,
+            predictions=tuple(candidate.symbols for candidate in prediction.candidates),
+            log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
+        )
+        for item, prediction in zip(items, predictions, strict=True)
+    ]
+    return Evaluation(split, decoding, results, score(results))
+
+
+def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:
+    source_tokenizer, target_tokenizer = tokenizers(recipe.data)
+    train = corpus.splits["train"]
+    return Language(
+        source_tokenizer,
+        target_tokenizer,
+        Vocabulary.build(pair.source for pair in train),
+        Vocabulary.build(pair.target for pair in train),
+    )
+
+
+def _architecture(recipe: SpellRecipe, language: Language) -> dict[str, Any]:
+    """Arguments of `build_transducer`."""
+    settings = recipe.model.model_dump(exclude={"name"})
+    return {"source_size": len(language.sources), "target_size": len(language.targets), **settings}
+
+
+def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Language, valid_items: Sequence[Item]) -> Loaders:
+    train = EncodedPairs(corpus.splits["train"], language.sources, language.targets)
+    valid_pairs = [Pair(item.source, item.references[0], 0) for item in valid_items]
+    valid = EncodedPairs(valid_pairs, language.sources, language.targets)
+
+    def train_loader(rank: int, world_size: int) -> Any:
+        size, seed = recipe.training.batch_size, recipe.training.seed
+        return loader(train, LengthBuckets(train.source_lengths, size, seed=seed, rank=rank, world_size=world_size))
+
+    def valid_loader(rank: int, world_size: int) -> Any:
+        size = recipe.decoding.batch_size
+        buckets = LengthBuckets(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
+        return loader(valid, buckets)
+
+    return Loaders(train_loader, valid_loader)
+
+

@@ -1,0 +1,273 @@
+"""A trained transducer with its vocabularies: texts in, predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.config import SpellDecoding
+from triptych.errors import DataError, RunError
+from triptych.spell.batches import encode_sources
+from triptych.spell.decoding import Decoding, decode
+from triptych.spell.decoding.constrained import Constrained
+from triptych.spell.decoding.contract import Hypothesis, StepModel
+from triptych.spell.lexicon import ExactLexicon, Lexicon
+from triptych.spell.model import Transducer, build_transducer
+from triptych.spell.symbols import Tokenizer, Vocabulary
+
+CHUNK = 4096  # sources held at once while streaming; sorted by length within
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One predicted target.
+
+    Attributes:
+        symbols: the target's symbols.
+        text: the symbols joined.
+        log_probability: natural logarithm of the model's probability; 0.0 for an entry of an exact lexicon.
+        score: what the decoder ranked by.
+        attention: weights over source symbols for each target symbol and the end. Shape (T + 1, S); None without
+            attention or where it was not asked for.
+        origin: `model`, or `lexicon` for an exact match.
+    """
+
+    symbols: tuple[str, ...]
+    text: str
+    log_probability: float
+    score: float
+    attention: Tensor | None = None
+    origin: str = "model"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The candidates for one source, best first; the properties are the best one's.
+
+    Attributes:
+        source: source symbols.
+        candidates: at least one.
+        unknown: source symbols that training never showed.
+    """
+
+    source: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Candidate:
+        """The first candidate."""
+        return self.candidates[0]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols of the best candidate."""
+        return self.best.symbols
+
+    @property
+    def text(self) -> str:
+        """Text of the best candidate."""
+        return self.best.text
+
+    @property
+    def log_probability(self) -> float:
+        """Log-probability of the best candidate."""
+        return self.best.log_probability
+
+    @property
+    def attention(self) -> Tensor | None:
+        """Attention of the best candidate. Shape (T + 1, S)."""
+        return self.best.attention
+
+
+@dataclass(frozen=True)
+class Language:
+    """How texts become indices and back, on both sides of a model.
+
+    Attributes:
+        source_tokenizer, target_tokenizer: from text to symbols.
+        sources, targets: from symbols to indices.
+    """
+
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    sources: Vocabulary
+    targets: Vocabulary
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "source_tokenizer": self.source_tokenizer.to_dict(),
+            "target_tokenizer": self.target_tokenizer.to_dict(),
+            "source_symbols": self.sources.to_list(),
+            "target_symbols": self.targets.to_list(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Language:
+        """What `to_dict` wrote.
+
+        Raises:
+            RunError: an entry is missing.
+        """
+        try:
+            return cls(
+                Tokenizer.from_dict(values["source_tokenizer"]),
+                Tokenizer.from_dict(values["target_tokenizer"]),
+                Vocabulary.from_list(values["source_symbols"]),
+                Vocabulary.from_list(values["target_symbols"]),
+            )
+        except KeyError as error:
+            raise RunError(f"model.json lacks {error}; expected a complete description of a spell model.") from None
+
+
+class Speller:
+    """Predicts targets for sources.
+
+    Args:
+        model: anything with the decoding contract: a transducer, an ensemble.
+        language: vocabularies and tokenizers of the model.
+        decoding: how to decode when a call does not say.
+        device: where the model is.
+    """
+
+    def __init__(
+        self, model: StepModel[Any], language: Language, decoding: SpellDecoding, *, device: str = "cpu"
+    ) -> None:
+        self.model = model
+        self.language = language
+        self.decoding = decoding
+        self.device = device
+        self.exact: ExactLexicon | None = None
+
+    def predict(
+        self,
+        sources: str | Sequence[str] | Sequence[Sequence[str]],
+        *,
+        n_best: int | None = None,
+        decoding: SpellDecoding | None = None,
+        with_attention: bool = False,
+    ) -> list[Prediction]:
+        """Predict a target for every source.
+
+        Args:
+            sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            n_best: candidates per source; more than one decodes with a beam at least so wide, unless samples are
+                drawn. None takes what `decoding` says.
+            decoding: how to decode; None takes the model's own.
+            with_attention: keep attention weights with every candidate.
+        Raises:
+            DataError: a source without symbols.
+            RecipeError: settings that break their rule.
+        """
+        texts = [sources] if isinstance(sources, str) else list(sources)
+        symbols = [
+            self.language.source_tokenizer.split(text) if isinstance(text, str) else tuple(text) for text in texts
+        ]
+        for position, source in enumerate(symbols):
+            if not source:
+                raise DataError(f"source {position} is {texts[position]!r}; expected at least one symbol.")
+        settings = with_n_best(decoding or self.decoding, n_best)
+        return self._predict(symbols, settings, with_attention=with_attention)
+
+    def stream(
+        self, sources: Iterable[tuple[str, ...]], *, decoding: SpellDecoding | None = None
+    ) -> Iterator[Prediction]:
+        """Predict for any number of sources, given as symbols, in order and in bounded memory."""
+        rest = iter(sources)
+        done = 0
+        while chunk := list(islice(rest, CHUNK)):
+            yield from self._predict(chunk, decoding or self.decoding, first=done)
+            done += len(chunk)
+
+    def constrain(self, lexicon: Lexicon, *, mode: str, weight: float) -> Speller:
+        """A speller that prefers, or keeps to, the words of a lexicon; see `Constrained`."""
+        model = Constrained(self.model, lexicon, mode=mode, weight=weight)  # type: ignore[arg-type]
+        return Speller(model, self.language, self.decoding, device=self.device)
+
+    def _predict(
+        self,
+        sources: Sequence[tuple[str, ...]],
+        settings: SpellDecoding,
+        *,
+        with_attention: bool = False,
+        first: int = 0,
+    ) -> list[Prediction]:
+        """Predictions in the order of the sources; `first` is the number of the first one, which samples depend on."""
+        results: list[Prediction | None] = [None] * len(sources)
+        open_sources = []
+        for position, source in enumerate(sources):
+            known = () if self.exact is None else self.exact.lookup(source)
+            if known:
+                results[position] = Prediction(source, tuple(self._entry(target) for target in known))
+            else:
+                open_sources.append(position)
+        order = sorted(open_sources, key=lambda position: len(sources[position]))
+        for begin in range(0, len(order), settings.batch_size):
+            positions = order[begin : begin + settings.batch_size]
+            encoded = [torch.tensor(self.language.sources.encode(sources[position])) for position in positions]
+            decoded = decode(
+                self.model,
+                encode_sources(encoded).to(self.device),
+                as_decoding(settings),
+                row_ids=[first + position for position in positions],
+                with_attention=with_attention,
+            )
+            for position, hypotheses in zip(positions, decoded, strict=True):
+                source = sources[position]
+                candidates = tuple(self._candidate(hypothesis) for hypothesis in hypotheses)
+                results[position] = Prediction(source, candidates, self.language.sources.unknown_in(source))
+        return [result for result in results if result is not None]
+
+    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
+        symbols = self.language.targets.decode(hypothesis.symbols)
+        text = self.language.target_tokenizer.join(symbols)
+        return Candidate(symbols, text, hypothesis.log_probability, hypothesis.score, hypothesis.attention)
+
+    def _entry(self, target: tuple[str, ...]) -> Candidate:
+        return Candidate(target, self.language.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
+
+
+def with_n_best(settings: SpellDecoding, n_best: int | None) -> SpellDecoding:
+    """The settings for `n_best` candidates: so many samples, or a beam at least so wide."""
+    if n_best is None:
+        return settings
+    if settings.method == "sample":
+        return settings.model_copy(update={"samples": n_best})
+    method = "beam" if n_best > 1 else settings.method
+    beam_size = max(settings.beam_size, n_best)
+    return settings.model_copy(update={"method": method, "n_best": n_best, "beam_size": beam_size})
+
+
+def as_decoding(settings: SpellDecoding) -> Decoding:
+    """The recipe's `[decoding]` as the decoders take it, where 0 and 1.0 stand for none."""
+    return Decoding(
+        method=settings.method,
+        beam_size=settings.beam_size,
+        n_best=settings.n_best,
+        length_penalty=settings.length_penalty,
+        samples=settings.samples,
+        temperature=settings.temperature,
+        top_k=settings.top_k or None,
+        top_p=settings.top_p if settings.top_p < 1 else None,
+        seed=settings.seed,
+        max_length_factor=settings.max_length_factor,
+        max_length_extra=settings.max_length_extra,
+    )
+
+
+def build_from_description(description: Mapping[str, Any]) -> Transducer:
+    """The network that `model.json` describes, untrained.
+
+    Raises:
+        RunError: the description does not fit the builder.
+    """
+    try:
+        return build_transducer(**description["architecture"])
+    except (KeyError, TypeError) as error:
+        raise RunError(f"model.json describes no spell model ({error}); expected what training wrote.") from None

@@ -1,0 +1,198 @@
+"""From text to symbols and from symbols to numbers: `Tokenizer` and `Vocabulary`."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, get_args
+
+import regex
+
+from triptych.errors import DataError, RecipeError, did_you_mean
+
+Unit = Literal["characters", "graphemes", "symbols"]
+NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {"unit": get_args(Unit), "normal_form": get_args(NormalForm)}
+_SENTENCE_MARKS = ".!?"
+_GRAPHEME = regex.compile(r"\X")
+_KEPT = regex.compile(rf"(?:\p{{L}}\p{{M}}*)+|[{_SENTENCE_MARKS}]")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """How a text becomes a sequence of symbols, and how symbols become a text again.
+
+    Attributes:
+        unit: what one symbol is. "characters" are Unicode code points; "graphemes" are extended grapheme clusters,
+            what a reader sees as one letter (UAX 29); "symbols" are separated by white space, as phonemes are.
+        normal_form: the Unicode normal form (UAX 15) in which texts are compared, or "none".
+        lowercase: lower-case with Unicode's rules, which know no language.
+        strip_diacritics: drop nonspacing marks (category Mn). Meant for Latin, Greek and Cyrillic; other scripts
+            write vowels with such marks and lose them. With normal_form "none" the rest is composed (NFC).
+        letters_only: the cleaning customary for small translation corpora: a space before each of . ! ? and every
+            other run of non-letters turned into one space. A mark after a letter belongs to the letter.
+    """
+
+    unit: Unit = "characters"
+    normal_form: NormalForm = "NFC"
+    lowercase: bool = False
+    strip_diacritics: bool = False
+    letters_only: bool = False
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            choices = _CHOICES.get(option.name)
+            if choices is None:
+                if not isinstance(value, bool):
+                    raise RecipeError(f"tokenizer.{option.name} is {value!r}; expected true or false.")
+            elif value not in choices:
+                hint = did_you_mean(str(value), choices)
+                raise RecipeError(f"tokenizer.{option.name} is {value!r}; expected one of {', '.join(choices)}. {hint}")
+
+    def normalise(self, text: str) -> str:
+        """The text in its normal form, cleaned as the options ask; white space at both ends is always dropped."""
+        text = self._compose(text)
+        if self.strip_diacritics:
+            letters = (letter for letter in unicodedata.normalize("NFD", text) if unicodedata.category(letter) != "Mn")
+            text = self._compose(unicodedata.normalize("NFC", "".join(letters)))
+        if self.lowercase:
+            text = self._compose(text.lower())
+        return _only_letters(text) if self.letters_only else text.strip()
+
+    def split(self, text: str) -> tuple[str, ...]:
+        """The symbols of the normalised text, none of them empty; an empty tuple where nothing is left."""
+        text = self.normalise(text)
+        if self.unit == "symbols":
+            return tuple(text.split())
+        return tuple(_GRAPHEME.findall(text)) if self.unit == "graphemes" else tuple(text)
+
+    def join(self, symbols: Iterable[str]) -> str:
+        """The text of some symbols: joined by a space where the unit is "symbols", else by nothing.
+
+        `join(split(text))` is `normalise(text)`, with runs of white space made one space where the unit is "symbols".
+        """
+        return (" " if self.unit == "symbols" else "").join(symbols)
+
+    def to_dict(self) -> dict[str, str | bool]:
+        """All options by name, ready for JSON or TOML."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> Tokenizer:
+        """The tokenizer that `to_dict` described.
+
+        Raises:
+            RecipeError: a key is unknown or missing, or a value is not one of its choices.
+        """
+        known = [option.name for option in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise RecipeError(f"tokenizer.{name} is not an option. {did_you_mean(str(name), known)}")
+        for name in known:
+            if name not in options:
+                raise RecipeError(f"tokenizer.{name} is missing; expected all of {', '.join(known)}.")
+        return cls(**options)
+
+    def _compose(self, text: str) -> str:
+        return text if self.normal_form == "none" else unicodedata.normalize(self.normal_form, text)
+
+
+def _only_letters(text: str) -> str:
+    """Words and . ! ? only, each mark after a space, everything else one space, no space at the ends."""
+    parts: list[str] = []
+    end = 0
+    for match in _KEPT.finditer(text):
+        if match.start() > end or match.group() in _SENTENCE_MARKS:
+            parts.append(" ")
+        parts.append(match.group())
+        end = match.end()
+    return "".join(parts).strip()
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The symbols a model knows, numbered: four special ones first, then the data's.
+
+    The special symbols are numbers without a spelling, so that data may contain "<pad>" or any other text.
+
+    Attributes:
+        symbols: the data's symbols; symbol i has index `i + 4`. `Vocabulary.build` sorts them by code point.
+        pad, start, end, unknown: the special indices 0, 1, 2, 3.
+    """
+
+    symbols: tuple[str, ...]
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    pad: ClassVar[int] = 0
+    start: ClassVar[int] = 1
+    end: ClassVar[int] = 2
+    unknown: ClassVar[int] = 3
+    special_names: ClassVar[tuple[str, ...]] = ("pad", "start", "end", "unknown")
+    unknown_text: ClassVar[str] = "\N{REPLACEMENT CHARACTER}"
+
+    def __post_init__(self) -> None:
+        index: dict[str, int] = {}
+        for position, symbol in enumerate(self.symbols):
+            if not isinstance(symbol, str) or not symbol:
+                raise DataError(f"vocabulary symbol {position} is {symbol!r}; expected a text that is not empty.")
+            if symbol in index:
+                first = index[symbol] - len(self.special_names)
+                raise DataError(
+                    f"vocabulary symbol {position} is {symbol!r}, as is symbol {first}; expected each once."
+                )
+            index[symbol] = position + len(self.special_names)
+        object.__setattr__(self, "_index", index)
+
+    @classmethod
+    def build(cls, sequences: Iterable[Iterable[str]]) -> Vocabulary:
+        """The vocabulary of all symbols in some sequences; it depends on the set of symbols alone."""
+        return cls(tuple(sorted({symbol for sequence in sequences for symbol in sequence})))
+
+    def __len__(self) -> int:
+        """The number of indices, the four special ones included."""
+        return len(self.special_names) + len(self.symbols)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._index
+
+    def encode(self, sequence: Iterable[str]) -> list[int]:
+        """One index per symbol; `unknown` for a symbol that is not in the vocabulary. No start or end is added."""
+        return [self._index.get(symbol, self.unknown) for symbol in sequence]
+
+    def decode(self, indices: Iterable[int]) -> tuple[str, ...]:
+        """The symbols of some indices: padding, start and end are left out, unknown becomes U+FFFD.
+
+        Raises:
+            DataError: an index is negative or too large.
+        """
+        symbols: list[str] = []
+        for index in indices:
+            if not 0 <= index < len(self):
+                raise DataError(f"symbol index is {index}; expected 0 to {len(self) - 1}, the vocabulary's range.")
+            if index >= len(self.special_names):
+                symbols.append(self.symbols[index - len(self.special_names)])
+            elif index == self.unknown:
+                symbols.append(self.unknown_text)
+        return tuple(symbols)
+
+    def unknown_in(self, sequence: Iterable[str]) -> tuple[str, ...]:
+        """The symbols of a sequence that the vocabulary lacks, each once, in the order they first appear."""
+        return tuple(dict.fromkeys(symbol for symbol in sequence if symbol not in self._index))
+
+    def to_list(self) -> list[str]:
+        """The data's symbols in index order, ready for JSON; the special ones are not among them."""
+        return list(self.symbols)
+
+    @classmethod
+    def from_list(cls, symbols: Sequence[Any]) -> Vocabulary:
+        """The vocabulary that `to_list` wrote, with the same indices.
+
+        Raises:
+            DataError: it is not a list, or a symbol is empty, not a text, or there twice.
+        """
+        if not isinstance(symbols, list | tuple):
+            raise DataError(f"vocabulary is {type(symbols).__name__}; expected a list of symbols.")
+        return cls(tuple(symbols))

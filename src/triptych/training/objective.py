@@ -1,0 +1,36 @@
+"""What training needs from a panel, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Share:
+    """A ratio in the making: parts are summed over batches and processes before the division.
+
+    Attributes:
+        total: the numerator, such as a sum of losses or of edits.
+        count: the denominator, such as a number of symbols; never negative.
+    """
+
+    total: Tensor | float
+    count: Tensor | float
+
+
+class Objective(Protocol):
+    """What is trained, and how well it does."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The module whose parameters are trained and saved."""
+
+    def loss(self, batch: Any) -> Share:
+        """The batch's training loss as a differentiable sum and the number of terms in it."""
+
+    def measure(self, batch: Any) -> Mapping[str, Share]:
+        """What to report on validation data, by name (`valid_` is put before it); called without gradients."""

@@ -1,0 +1,31 @@
+"""What a panel hands over to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from triptych.training.fit import Loaders
+from triptych.training.objective import Objective
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with its data, ready to train.
+
+    Attributes:
+        objective: what to train, with a freshly initialised network.
+        loaders: its batches.
+        description: what `model.json` is to say.
+        fingerprints: of every file and set of data.
+        counts: items per split.
+        warnings: complete sentences for the user.
+    """
+
+    objective: Objective
+    loaders: Loaders
+    description: Mapping[str, Any]
+    fingerprints: Sequence[Mapping[str, Any]]
+    counts: Mapping[str, int]
+    warnings: Sequence[str] = ()

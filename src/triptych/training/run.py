@@ -1,0 +1,213 @@
+"""The run directory: everything one training leaves behind, each file complete or absent.
+
+    runs/<name>/
+        recipe.toml         the resolved recipe
+        run.json            versions, seed, data fingerprints, times, best epoch, evaluations
+        metrics.csv         one row per epoch
+        model.safetensors   the kept model's tensors
+        model.json          architecture, vocabularies: all that is needed to predict
+        checkpoints/        what resuming needs
+        figures/ report.html predictions/
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from triptych.config import Recipe, dump_recipe, load_recipe
+from triptych.errors import RunError, did_you_mean
+from triptych.files import atomic_write, write_text_atomically
+
+FORMAT = 1
+Status = Literal["running", "interrupted", "finished"]
+Row = dict[str, float | int | str]
+
+
+def runs_folder() -> Path:
+    """Where runs live: `TRIPTYCH_RUNS`, or `runs` in the current folder."""
+    return Path(os.environ.get("TRIPTYCH_RUNS", "runs"))
+
+
+class Run:
+    """One run directory. `create` makes a new one, `open` finds an old one by name or path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The latest state that training can resume from."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def figures(self) -> Path:
+        """Where pictures go."""
+        return self.path / "figures"
+
+    @classmethod
+    def create(cls, name: str, *, force: bool = False) -> Run:
+        """Make an empty run directory.
+
+        Args:
+            name: a folder name in `runs_folder()`, or a path.
+            force: replace a run that is there.
+        Raises:
+            RunError: there is something of that name, and it is not to be replaced, or is no run.
+        """
+        run = cls(_place(name))
+        if run.path.exists() and any(run.path.iterdir() if run.path.is_dir() else [run.path]):
+            if not (run.path / "recipe.toml").is_file():
+                raise RunError(f"{run.path} exists and is no run; expected a free name. Choose another with --name.")
+            if not force:
+                raise RunError(
+                    f"{run.path} exists; expected a free name. "
+                    "Choose another with --name, go on with --resume, or replace it with --force."
+                )
+            shutil.rmtree(run.path)
+        run.path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, name: str | Path) -> Run:
+        """An existing run, by name or path.
+
+        Raises:
+            RunError: there is none; the nearest name is suggested.
+        """
+        run = cls(_place(str(name)))
+        if not (run.path / "recipe.toml").is_file():
+            folder = runs_folder()
+            names = [path.parent.name for path in folder.glob("*/recipe.toml")] if folder.is_dir() else []
+            hint = did_you_mean(str(name), names) if names else "Train one with: triptych train RECIPE --name NAME"
+            raise RunError(f"run is {str(name)!r}; expected the name or path of a run. {hint}")
+        return run
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Put the resolved recipe into the run."""
+        write_text_atomically(self.path / "recipe.toml", dump_recipe(recipe))
+
+    def recipe(self) -> Recipe:
+        """The recipe the run was made with."""
+        return load_recipe(self.path / "recipe.toml")
+
+    def facts(self) -> dict[str, Any]:
+        """What `run.json` says; empty before training began."""
+        path = self.path / "run.json"
+        if not path.exists():
+            return {}
+        return _read_json(path)
+
+    def update_facts(self, **changes: Any) -> None:
+        """Replace top-level entries of `run.json`."""
+        facts = {"format": FORMAT, **self.facts(), **changes}
+        write_text_atomically(self.path / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+    def add_evaluation(self, name: str, result: Mapping[str, Any]) -> None:
+        """Record an evaluation, such as `test/greedy`, in `run.json`."""
+        evaluations = self.facts().get("evaluations", {})
+        self.update_facts(evaluations={**evaluations, name: dict(result)})
+
+    def write_history(self, rows: Sequence[Row]) -> None:
+        """Write `metrics.csv`, one row per epoch."""
+        buffer = io.StringIO()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text_atomically(self.path / "metrics.csv", buffer.getvalue())
+
+    def history(self) -> list[dict[str, float]]:
+        """The rows of `metrics.csv`; empty before the first epoch ended."""
+        path = self.path / "metrics.csv"
+        if not path.exists():
+            return []
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [
+                {key: float(value) for key, value in row.items() if value not in ("", None)}
+                for row in csv.DictReader(stream)
+            ]
+
+    def write_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write `model.safetensors`."""
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with atomic_write(self.path / "model.safetensors") as temporary:
+            safetensors.torch.save_file(contiguous, temporary, metadata={"format": str(FORMAT)})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The kept model's tensors. No code runs on load.
+
+        Raises:
+            RunError: there is none yet, or the file is damaged.
+        """
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise RunError(f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume")
+        try:
+            return safetensors.torch.load_file(path)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise RunError(f"{path} is damaged ({error}); expected a complete safetensors file.") from None
+
+    def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
+        """Write `model.json`: what besides tensors is needed to predict."""
+        document = {"format": FORMAT, "panel": panel, **description}
+        text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
+        write_text_atomically(self.path / "model.json", text)
+
+    def model(self, panel: str | None = None) -> dict[str, Any]:
+        """What `model.json` says, its format and panel checked.
+
+        Raises:
+            RunError: damaged, of a newer format, or of another panel than `panel`.
+        """
+        path = self.path / "model.json"
+        if not path.exists():
+            raise RunError(f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume")
+        document = _read_json(path)
+        if document.get("format") != FORMAT:
+            raise RunError(
+                f"{path}: format is {document.get('format')!r}; expected {FORMAT}. "
+                "Update Triptych with: pip install --upgrade triptych"
+            )
+        if panel is not None and document.get("panel") != panel:
+            raise RunError(f"{path}: panel is {document.get('panel')!r}; expected {panel!r}.")
+        return document
+
+
+def list_runs() -> list[Run]:
+    """All runs in `runs_folder()`, by name."""
+    folder = runs_folder()
+    return [Run(path.parent) for path in sorted(folder.glob("*/recipe.toml"))] if folder.is_dir() else []
+
+
+def _place(name: str) -> Path:
+    if not name.strip():
+        raise RunError("name is empty; expected a folder name for the run. For example: --name first")
+    path = Path(name)
+    looks_like_path = path.is_absolute() or len(path.parts) > 1 or name in (".", "..")
+    return path if looks_like_path else runs_folder() / name
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RunError(f"{path} is damaged ({error}); expected JSON.") from None
+    if not isinstance(document, dict):
+        raise RunError(f"{path} is damaged; expected a JSON object.")
+    return document

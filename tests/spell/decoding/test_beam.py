@@ -1,0 +1,227 @@
+"""Beam search against enumeration of all targets, and against itself where that is the definition."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles.decoding import (
+    END,
+    FIRST_LETTER,
+    enumerate_targets,
+    narrow_beam,
+    one_row,
+    random_batch,
+    random_model,
+    rescore,
+)
+from triptych.errors import RecipeError, TriptychError
+from triptych.spell.decoding import LengthLimit, SourceBatch, beam_search, greedy
+
+SEEDS = st.integers(0, 10_000)
+LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=5)
+PENALTIES = st.sampled_from([0.0, 0.3, 0.6, 1.0, 2.0])
+END_BIAS = st.sampled_from([-3.0, -0.5, 1.0])
+LIMIT = LengthLimit(factor=1.0, extra=2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, length_penalty=PENALTIES, end_bias=END_BIAS, n_best=st.sampled_from([1, 3, 40]))
+def test_full_width_finds_the_best_of_all_targets(
+    seed: int, length_penalty: float, end_bias: float, n_best: int
+) -> None:
+    model = random_model(seed, letters=3, end_bias=end_bias)
+    batch, limit = random_batch(seed, [2, 3, 1]), LengthLimit(factor=1.0, extra=0)
+    result = beam_search(model, batch, beam_size=3**4 + 40, n_best=n_best, length_penalty=length_penalty, limit=limit)
+    for row, hypotheses in enumerate(result):
+        everything = enumerate_targets(model, one_row(batch, row), limit)
+        scores = {t.symbols: t.log_probability / (len(t.symbols) + 1) ** length_penalty for t in everything}
+        best = sorted(scores.values(), reverse=True)[:n_best]
+        finished = [h for h in hypotheses if h.finished]
+        assert len(finished) == min(n_best, len(everything))
+        assert [h.score for h in finished] == pytest.approx(best, abs=1e-5)
+        assert [h.score for h in finished] == pytest.approx([scores[h.symbols] for h in finished], abs=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, lengths=LENGTHS, length_penalty=PENALTIES, end_bias=END_BIAS, beam_size=st.integers(1, 6))
+def test_narrow_beams_equal_the_definition_run_to_the_limit(
+    seed: int, lengths: list[int], length_penalty: float, end_bias: float, beam_size: int
+) -> None:
+    model, batch = random_model(seed, end_bias=end_bias), random_batch(seed, lengths)
+    result = beam_search(
+        model, batch, beam_size=beam_size, n_best=beam_size, length_penalty=length_penalty, limit=LIMIT
+    )
+    for row, hypotheses in enumerate(result):
+        expected = narrow_beam(model, one_row(batch, row), LIMIT, beam_size, length_penalty)
+        assert [(h.symbols, h.finished) for h in hypotheses] == [(t.symbols, t.finished) for t in expected]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, lengths=LENGTHS, length_penalty=PENALTIES, end_bias=END_BIAS)
+def test_a_beam_of_one_is_greedy(seed: int, lengths: list[int], length_penalty: float, end_bias: float) -> None:
+    model, batch = random_model(seed, end_bias=end_bias, attention=True), random_batch(seed, lengths)
+    expected = greedy(model, batch, limit=LIMIT, with_attention=True)
+    result = beam_search(model, batch, beam_size=1, length_penalty=length_penalty, limit=LIMIT, with_attention=True)
+    for (found,), wanted in zip(result, expected, strict=True):
+        length = len(wanted.symbols) + wanted.finished
+        assert (found.symbols, found.finished) == (wanted.symbols, wanted.finished)
+        assert found.log_probability == wanted.log_probability
+        assert found.score == pytest.approx(wanted.score / length**length_penalty, rel=1e-5)
+        assert found.attention is not None
+        assert wanted.attention is not None
+        assert torch.equal(found.attention, wanted.attention)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, lengths=LENGTHS, length_penalty=PENALTIES, end_bias=END_BIAS, beam_size=st.integers(1, 6))
+def test_hypotheses_are_distinct_ranked_possible_and_rescored_by_the_model(
+    seed: int, lengths: list[int], length_penalty: float, end_bias: float, beam_size: int
+) -> None:
+    model, batch = random_model(seed, end_bias=end_bias, attention=True), random_batch(seed, lengths)
+    result = beam_search(
+        model,
+        batch,
+        beam_size=beam_size,
+        n_best=beam_size,
+        length_penalty=length_penalty,
+        limit=LIMIT,
+        with_attention=True,
+    )
+    for row, hypotheses in enumerate(result):
+        assert 1 <= len(hypotheses) <= beam_size
+        assert len({h.symbols for h in hypotheses}) == len(hypotheses)
+        ranks = [(not h.finished, -h.score) for h in hypotheses]
+        assert ranks == sorted(ranks)
+        for h in hypotheses:
+            assert len(h.symbols) <= lengths[row] + 2
+            assert h.finished or len(h.symbols) == lengths[row] + 2
+            assert all(symbol >= FIRST_LETTER for symbol in h.symbols)
+            again = rescore(model, one_row(batch, row), h.symbols, finished=h.finished)
+            length = len(h.symbols) + h.finished
+            assert h.log_probability == pytest.approx(again.log_probability, abs=1e-4)
+            assert h.score == pytest.approx(again.log_probability / length**length_penalty, abs=1e-4)
+            assert h.attention is not None
+            assert again.attention is not None
+            assert h.attention.shape == (length, lengths[row])
+            torch.testing.assert_close(h.attention, again.attention)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, lengths=LENGTHS, length_penalty=PENALTIES, end_bias=END_BIAS, beam_size=st.integers(1, 6))
+def test_shorter_lists_are_the_beginnings_of_longer_ones(
+    seed: int, lengths: list[int], length_penalty: float, end_bias: float, beam_size: int
+) -> None:
+    model, batch = random_model(seed, end_bias=end_bias), random_batch(seed, lengths)
+    lists = [
+        beam_search(model, batch, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, limit=LIMIT)
+        for n_best in range(1, beam_size + 1)
+    ]
+    for n_best, shorter in enumerate(lists, start=1):
+        assert shorter == [hypotheses[:n_best] for hypotheses in lists[-1]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, lengths=LENGTHS, order=st.randoms(use_true_random=False), length_penalty=PENALTIES)
+def test_a_row_does_not_depend_on_its_batch(  # type: ignore[no-untyped-def]
+    seed: int, lengths: list[int], order, length_penalty: float
+) -> None:
+    model, batch = random_model(seed), random_batch(seed, lengths)
+
+    def search(batch: SourceBatch) -> list[object]:
+        return list(beam_search(model, batch, beam_size=4, n_best=3, length_penalty=length_penalty, limit=LIMIT))
+
+    together = search(batch)
+    index = list(range(len(lengths)))
+    order.shuffle(index)
+    assert search(SourceBatch(batch.symbols[index], batch.lengths[index])) == [together[i] for i in index]
+    assert [search(one_row(batch, row))[0] for row in range(len(lengths))] == together
+
+
+def test_a_row_leaves_once_nothing_can_overtake_its_best() -> None:
+    """The first symbol is the end symbol with probability 0.9: nothing else can be more probable."""
+    model = random_model(0)
+    model.table[:, END] = math.log(0.9)
+    model.table[:, FIRST_LETTER:] = math.log(0.1 / 3)
+    beam_search(model, random_batch(0, [3, 4]), beam_size=4, limit=LIMIT)
+    assert model.rows_stepped == [2]
+    model.rows_stepped.clear()
+    beam_search(model, random_batch(0, [3, 4]), beam_size=4, n_best=2, limit=LIMIT)
+    assert model.rows_stepped == [2, 6]
+
+
+def test_an_early_end_does_not_stop_a_longer_hypothesis_with_a_better_mean() -> None:
+    """Ending at once has mean log 0.5; going on has log 0.4 once and then about nothing, a better mean in the end."""
+    model = random_model(0, letters=1, contexts=10_007)
+    batch, limit = random_batch(0, [1]), LengthLimit(factor=0.0, extra=6)
+    model.table[:, END], model.table[:, FIRST_LETTER] = math.log(0.01), math.log(0.99)
+    first = model.step(torch.tensor([1]), model.start(batch))[1].codes
+    model.table[first, END], model.table[first, FIRST_LETTER] = math.log(0.6), math.log(0.4)
+
+    def best(length_penalty: float) -> tuple[int, ...]:
+        return beam_search(model, batch, beam_size=2, length_penalty=length_penalty, limit=limit)[0][0].symbols
+
+    assert best(0.0) == ()
+    # At the limit the end has probability 0.01: the mean over 7 symbols is below log 0.6; with exponent 2 it is above.
+    assert best(1.0) == ()
+    assert best(2.0) == (FIRST_LETTER,) * 6
+
+
+def test_the_beam_may_be_wider_than_the_vocabulary_and_than_all_targets() -> None:
+    model, batch = random_model(2, letters=1), random_batch(2, [1, 1])
+    result = beam_search(model, batch, beam_size=50, n_best=50, limit=LengthLimit(factor=0.0, extra=2))
+    assert [[h.finished for h in row] for row in result] == [[True] * 3] * 2
+    assert [{len(h.symbols) for h in row} for row in result] == [{0, 1, 2}] * 2
+
+
+def test_cut_hypotheses_come_after_finished_ones_and_fill_the_list() -> None:
+    model = random_model(1, end_bias=-6.0)
+    (row,) = beam_search(model, random_batch(1, [2]), beam_size=4, n_best=4, limit=LengthLimit(factor=0.0, extra=3))
+    assert len(row) == 4
+    assert not row[-1].finished
+    assert [h.finished for h in row] == sorted((h.finished for h in row), reverse=True)
+    assert all(len(h.symbols) == 3 for h in row if not h.finished)
+
+
+def test_attention_is_absent_unless_asked_for() -> None:
+    (row,) = beam_search(random_model(1, attention=True), random_batch(1, [3]), beam_size=2, limit=LIMIT)
+    assert row[0].attention is None
+
+
+def test_an_empty_batch_gives_no_lists() -> None:
+    batch = SourceBatch(torch.zeros(0, 3, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+    assert beam_search(random_model(0), batch, beam_size=2, limit=LIMIT) == []
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_rows_that_cannot_go_on_are_named(value: float) -> None:
+    model, batch = random_model(0), random_batch(0, [2, 5, 3])
+    first = model.step(torch.full((3,), 1), model.start(batch))[1].codes
+    model.table[first[2]] = value
+    with pytest.raises(TriptychError, match=f"log-probability of batch row 2 is {value}; expected a finite number"):
+        beam_search(model, batch, beam_size=3, limit=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("beam_size", "n_best", "length_penalty", "message"),
+    [
+        (0, 1, 0.0, "decoding.beam_size is 0; expected an integer >= 1. Use --decode greedy for no beam."),
+        (3, 4, 0.0, "decoding.n_best is 4; expected an integer from 1 to decoding.beam_size = 3."),
+        (3, 0, 0.0, "decoding.n_best is 0; expected an integer from 1 to decoding.beam_size = 3."),
+        (3, 1, -0.5, "decoding.length_penalty is -0.5; expected a number >= 0."),
+        (3, 1, math.nan, "decoding.length_penalty is nan; expected a number >= 0."),
+    ],
+)
+def test_impossible_settings_are_named(beam_size: int, n_best: int, length_penalty: float, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        beam_search(
+            random_model(0),
+            random_batch(0, [1]),
+            beam_size=beam_size,
+            n_best=n_best,
+            length_penalty=length_penalty,
+            limit=LIMIT,
+        )
+    assert str(caught.value).startswith(message)
