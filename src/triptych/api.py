@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,18 +14,27 @@ from typing import Any
 import torch
 
 import triptych
-from triptych.config import Recipe, SpellDecoding, differences, parse_decoding
-from triptych.data.fingerprints import fingerprint_file
-from triptych.errors import DataError, RunError
+from triptych.config import Recipe, SpellDecoding, dump_recipe, with_changes
+from triptych.config import differences as recipe_differences
+from triptych.data.files import open_binary
+from triptych.errors import DataError, RecipeError, RunError, did_you_mean
+from triptych.files import write_text_atomically
+from triptych.report import html as report_page
+from triptych.report.canvas import save
+from triptych.report.comparison import Comparison, differences, read_errors, shared_items, standing
+from triptych.report.figures import attention_map, compare_curves
+from triptych.report.run_report import facts_section, recipe_section, training_section
+from triptych.report.search import learning_rate_picture, search_picture
 from triptych.spell import panel as spell
-from triptych.spell.corpus import load_corpus
-from triptych.spell.ensemble import ensemble
-from triptych.spell.lexicon import ExactLexicon, Lexicon
+from triptych.spell import story
+from triptych.spell.pairs import read_pairs, read_sources
 from triptych.spell.panel import Evaluation
-from triptych.spell.speller import Speller
+from triptych.spell.speller import Prediction, Speller
 from triptych.training.fit import Fitted, Hardware, Output, fit
+from triptych.training.learning_rate import try_learning_rates
 from triptych.training.prepared import Prepared
-from triptych.training.run import Run
+from triptych.training.run import Row, Run
+from triptych.training.tuning import Choices, Dimension, Search, Value, default_storage, search
 
 NAME_FOR_HELPERS = "TRIPTYCH_RUN_OF_MAIN_PROCESS"
 
@@ -64,15 +73,26 @@ def load(run: str | Path, *, device: str = "cpu") -> Speller:
     return spell.load(Run.open(run), device=device)
 
 
-def load_ensemble(runs: Sequence[str | Path], *, device: str = "cpu") -> Speller:
-    """Load several runs that predict as one, by averaging their probabilities at every step.
+def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:
+    """A new run that holds several runs' models and predicts by averaging their probabilities at every step.
 
     Raises:
-        RunError: no runs, or runs whose vocabularies differ.
+        RunError: fewer than two runs, runs whose vocabularies differ, or a name that is taken.
     """
-    if not runs:
-        raise RunError("runs is []; expected at least one run. For example: triptych ensemble first second")
-    return ensemble({str(run): load(run, device=device) for run in runs})
+    description, tensors = spell.join(runs)
+    made = Run.create(name, force=force)
+    made.write_recipe(runs[0].recipe())
+    first = runs[0].facts()
+    kept = {
+        key: first[key] for key in ("panel", "title", "data_location", "data", "counts", "versions") if key in first
+    }
+    made.write_model("spell", description)
+    made.write_tensors(tensors)
+    parameters = sum(run.facts().get("parameters", 0) for run in runs)
+    made.update_facts(
+        **kept, status="finished", began=_now(), members=[str(run.path) for run in runs], parameters=parameters
+    )
+    return made
 
 
 def start_run(recipe: Recipe, *, recipe_name: str, name: str | None, force: bool = False) -> Run:
@@ -111,14 +131,18 @@ def train(
         DataError: the data cannot be read.
         RunError: the run was begun with another recipe or other data.
     """
-    changed = differences(run.recipe(), recipe)
+    changed = recipe_differences(run.recipe(), recipe)
     if changed:
         listing = ", ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
-        raise RunError(f"{run.path} was begun with another recipe: {listing}. Resume without changes, or use a new name.")
+        raise RunError(
+            f"{run.path} was begun with another recipe: {listing}. Resume without changes, or use a new name."
+        )
     prepared = spell.prepare(recipe, data)
     before = run.facts()
     if before and before.get("data") != [dict(entry) for entry in prepared.fingerprints]:
-        raise RunError(f"{run.path} was begun with other data; expected the same files. Restore them or use a new name.")
+        raise RunError(
+            f"{run.path} was begun with other data; expected the same files. Restore them or use a new name."
+        )
     main_process = not is_helper_process()
     if main_process:
         _write_beginning(run, recipe, prepared, data, hardware or Hardware())
@@ -165,15 +189,269 @@ def evaluate(
         label: name of the evaluation; by default it says how it was decoded.
     """
     speller = speller or spell.load(run)
-    settings = decoding or run.recipe().decoding
-    location = data or recorded_data(run)
-    evaluation = spell.evaluate(speller, run.recipe(), location, split=split, decoding=settings)
-    name = f"{split}/{label or decoding_label(settings)}"
-    spell.write_predictions(run.path / "predictions" / f"{name.replace('/', '.')}.tsv", evaluation.items)
-    run.add_evaluation(
-        name, {**evaluation.scores.to_dict(), "decoding": settings.model_dump(), "evaluated": _now()}
-    )
+    recipe = run.recipe()
+    settings = decoding or recipe.decoding
+    evaluation = spell.evaluate(speller, recipe, data or recorded_data(run), split=split, decoding=settings)
+    label = label or decoding_label(settings)
+    story.write_predictions(run.path / "predictions", f"{split}.{label}", evaluation.items, speller.language)
+    told = story.details(evaluation.items, evaluation.scores, speller.language)
+    run.write_evaluation(split, label, {**told, "decoding": settings.model_dump(), "evaluated": _now()})
+    run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
     return evaluation
+
+
+def equip(
+    speller: Speller, *, lexicon: Path | None = None, weight: float | None = None, dictionary: Path | None = None
+) -> Speller:
+    """A speller with a word list to keep to, or a dictionary to look up first.
+
+    Args:
+        speller: the model.
+        lexicon: file of targets, one per line.
+        weight: nats that a target outside the word list costs; None allows no other.
+        dictionary: file of pairs, source and target, that are looked up before the model is asked.
+    Raises:
+        DataError: a file cannot be read.
+        RecipeError: a weight without a word list, or out of range.
+    """
+    if weight is not None and lexicon is None:
+        raise RecipeError(f"--lexicon-weight is {weight} without --lexicon; expected a word list. Add --lexicon FILE")
+    language = speller.language
+    if lexicon is not None:
+        with open_binary(lexicon) as stream:
+            lines = read_sources(stream, language.target_tokenizer, path_label=lexicon, on_bad_row=lambda _: None)
+            speller = speller.with_lexicon((line.text for line in lines), weight=weight)
+    if dictionary is not None:
+        pairs = read_pairs(
+            dictionary, source_tokenizer=language.source_tokenizer, target_tokenizer=language.target_tokenizer
+        ).pairs
+        speller = speller.with_dictionary((pair.source, pair.target) for pair in pairs)
+    return speller
+
+
+def equipment_label(lexicon: Path | None, weight: float | None, dictionary: Path | None) -> str:
+    """What `equip` adds to the name of an evaluation."""
+    label = "" if lexicon is None else f"-lexicon-{lexicon.stem}" + ("" if weight is None else f"-w{weight:g}")
+    return label + ("" if dictionary is None else f"-dictionary-{dictionary.stem}")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model predicted what it did.
+
+    Attributes:
+        prediction: the candidates.
+        weights: attention of the best candidate over source symbols, a row per target symbol and one for the end.
+        picture: the same as a picture; None without attention.
+    """
+
+    prediction: Prediction
+    weights: list[list[float]] | None
+    picture: Path | None
+
+
+def explain(run: Run, source: str, *, n_best: int = 3, out: Path | None = None, device: str = "cpu") -> Explanation:
+    """Predict one source and draw where the model looked.
+
+    Args:
+        run: the run.
+        source: one source as text.
+        n_best: candidates to list.
+        out: folder for the picture; by default the run's figures.
+        device: where the model runs.
+    """
+    prediction = spell.load(run, device=device).predict(source, n_best=n_best, with_attention=True)[0]
+    attention = prediction.attention
+    if attention is None:
+        return Explanation(prediction, None, None)
+    figure = attention_map(attention.cpu().numpy(), prediction.source, prediction.symbols)
+    stem = "".join(letter if letter.isalnum() else "-" for letter in prediction.text)[:60] or "empty"
+    saved = save(figure, out or run.figures, f"attention-{stem}")
+    return Explanation(prediction, attention.tolist(), saved.png)
+
+
+def write_report(run: Run) -> Path:
+    """Write `report.html` from what the run holds, and its pictures as PNG and SVG."""
+    recipe, facts = run.recipe(), run.facts()
+    sections = [
+        story.section(name, told, run.figures) for name, told in sorted(run.evaluations().items(), reverse=True)
+    ]
+    history = run.history()
+    if history:
+        training = recipe.training
+        sections.append(training_section(history, monitor=training.monitor, goal=training.mode, figures=run.figures))
+    sections += [facts_section(facts), recipe_section(dump_recipe(recipe))]
+    path = run.path / "report.html"
+    subtitle = f"{recipe.title}. {facts.get('parameters', 0):,} parameters, panel {recipe.panel}."
+    report_page.write_report(path, report_page.Report(run.name, subtitle, sections))
+    return path
+
+
+def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) -> Comparison:
+    """Runs side by side: curves on one picture, error rates, paired differences on the items all of them predicted.
+
+    Args:
+        runs: two or more; the first is what others are compared with.
+        out: folder for the picture.
+        evaluation: which evaluation, such as `test/greedy`; by default the last that all of them have.
+    Raises:
+        RunError: fewer than two runs, or no evaluation that all of them have.
+        DataError: the evaluations share no item.
+    """
+    if len(runs) < 2:
+        raise RunError(f"compare is given {len(runs)} run; expected at least two. List them with: triptych runs")
+    names = [run.name for run in runs]
+    names = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
+    listed = [list(run.facts().get("evaluations", {})) for run in runs]
+    shared = [name for name in listed[0] if all(name in others for others in listed)]
+    if evaluation is None and not shared:
+        raise RunError(f"runs {', '.join(names)} share no evaluation; expected one. Make it with: triptych test RUN")
+    chosen = evaluation or shared[-1]
+    if chosen not in shared:
+        raise RunError(f"--on is {chosen!r}; expected an evaluation of every run. {did_you_mean(chosen, shared)}")
+    files = {
+        name: run.path / "predictions" / f"{chosen.replace('/', '.', 1)}.tsv"
+        for name, run in zip(names, runs, strict=True)
+    }
+    errors = shared_items({name: read_errors(path) for name, path in files.items()})
+    histories = {name: run.history() for name, run in zip(names, runs, strict=True)}
+    monitor = runs[0].recipe().training.monitor
+    picture = compare_curves(
+        {name: history for name, history in histories.items() if history}, metric=monitor, loss="train_loss"
+    )
+    return Comparison(
+        chosen,
+        [standing(name, errors[name]) for name in names],
+        {name: differences(errors[names[0]], errors[name]) for name in names[1:]},
+        save(picture, out, "-".join(run.name for run in runs)[:100]).png,
+    )
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """What trying learning rates showed.
+
+    Attributes:
+        suggestion: the rate where the loss falls most steeply; None where none stands out.
+        trials: rate and smoothed loss of every update.
+        picture: both, drawn.
+    """
+
+    suggestion: float | None
+    trials: list[tuple[float, float]]
+    picture: Path
+
+
+def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Path) -> LearningRates:
+    """Try ever higher learning rates for a few updates; nothing is kept, and later trainings are untouched."""
+    prepared = spell.prepare(recipe, data)
+    rates, losses, suggestion = try_learning_rates(
+        prepared.objective, prepared.loaders, optimizer=recipe.optimizer, training=recipe.training, steps=steps
+    )
+    figure = learning_rate_picture(rates, losses, suggestion)
+    saved = save(figure, out, "learning-rate")
+    return LearningRates(suggestion, list(zip(rates, losses, strict=True)), saved.png)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A search and what it left behind.
+
+    Attributes:
+        search: trials and the best of them.
+        folder: storage, table and pictures.
+        recipe: the best configuration as a recipe; None before a trial is complete.
+        picture: the monitored metric against the searched settings.
+    """
+
+    search: Search
+    folder: Path
+    recipe: Path | None
+    picture: Path
+
+
+def tune(
+    recipe: Recipe,
+    dimensions: Sequence[Dimension],
+    *,
+    name: str,
+    data: Path | None = None,
+    storage: str | None = None,
+    trials: int | None = None,
+    prune: bool = True,
+    listener: Callable[[str], None] = lambda _: None,
+) -> Tuned:
+    """Search settings of a recipe on validation data, and write the best configuration as a recipe.
+
+    Args:
+        recipe: what to vary.
+        dimensions: settings and their values.
+        name: of the search; the same name goes on with it.
+        data: folder or file of pairs.
+        storage: Optuna storage address; None keeps an SQLite file in the search's folder.
+        trials: how many in all; None for a whole grid.
+        prune: stop hopeless trials early.
+        listener: called with a line per trial.
+    """
+    for dimension in dimensions:  # a wrong key or value fails before the first training
+        for value in dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high):
+            with_changes(recipe, {dimension.key: value})
+    folder = Path("searches") / name
+    training = recipe.training
+
+    def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
+        listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
+        varied = with_changes(recipe, params)
+        prepared = spell.prepare(varied, data)
+        output = Output(listener=lambda row, _: report(row))
+        fitted = fit(
+            prepared.objective,
+            prepared.loaders,
+            optimizer=varied.optimizer,
+            training=varied.training,
+            run=None,
+            output=output,
+        )
+        if fitted.interrupted:
+            raise KeyboardInterrupt
+        return fitted.rows
+
+    found = search(
+        run,
+        dimensions,
+        name=name,
+        storage=storage or default_storage(folder),
+        monitor=training.monitor,
+        goal=training.mode,
+        trials=trials,
+        prune=prune,
+        seed=training.seed,
+    )
+    return _write_search(found, recipe, folder)
+
+
+def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
+    training = recipe.training
+    documents = [{"params": t.params, "value": t.value, "state": t.state} for t in found.trials]
+    picture = search_picture(documents, goal=training.mode, value_label=training.monitor)
+    saved = save(picture, folder, "search")
+    histories = {
+        ", ".join(f"{k.split('.')[-1]}={v}" for k, v in t.params.items()): t.history for t in found.trials if t.history
+    }
+    save(compare_curves(histories, metric=training.monitor, loss="train_loss"), folder, "curves")
+    best_path = None
+    if found.best is not None:
+        best_path = folder / "best.toml"
+        write_text_atomically(best_path, dump_recipe(with_changes(recipe, found.best.params)))
+    keys = sorted({key for trial in found.trials for key in trial.params})
+    lines = ["\t".join(["trial", "state", training.monitor, *keys])]
+    for trial in found.trials:
+        value = "" if trial.value is None else f"{trial.value:.6g}"
+        lines.append(
+            "\t".join([str(trial.number), trial.state, value, *(str(trial.params.get(key, "")) for key in keys)])
+        )
+    write_text_atomically(folder / "trials.tsv", "\n".join(lines) + "\n")
+    return Tuned(found, folder, best_path, saved.png)
 
 
 def recorded_data(run: Run) -> Path | None:
@@ -207,9 +485,7 @@ def decoding_label(settings: SpellDecoding) -> str:
             return "greedy"
 
 
-def _write_beginning(
-    run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware
-) -> None:
+def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware) -> None:
     run.write_model(recipe.panel, prepared.description)
     before = run.facts()
     run.update_facts(

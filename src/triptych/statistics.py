@@ -6,6 +6,7 @@ and, with denominators of one, any mean over items (share of wrong words, mean e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,11 @@ class Estimate:
             "high": self.interval.high,
             "level": self.interval.level,
         }
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, float]) -> Estimate:
+        """What `to_dict` wrote."""
+        return cls(numbers["value"], Interval(numbers["low"], numbers["high"], numbers["level"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,10 @@ class TableModel:
     rows_stepped: list[int] = field(default_factory=list)
 
     def start(self, batch: SourceBatch) -> TableState:
-        valid = torch.arange(batch.symbols.shape[1]) < batch.lengths[:, None]
-        places = torch.arange(1, batch.symbols.shape[1] + 1)
-        codes = (batch.symbols * places * valid).sum(1) + 13 * batch.lengths
-        return TableState(
-            codes % len(self.table), batch.lengths, batch.symbols.shape[1], torch.zeros_like(batch.lengths)
-        )
+        lengths, width = batch.lengths.to(batch.symbols.device), batch.symbols.shape[1]
+        places = torch.arange(1, width + 1, device=lengths.device)
+        codes = (batch.symbols * places * (places <= lengths[:, None])).sum(1) + 13 * lengths
+        return TableState(codes % len(self.table), lengths, width, torch.zeros_like(lengths))
 
     def step(self, symbols: Tensor, state: TableState) -> tuple[Tensor, TableState]:
         self.rows_stepped.append(len(symbols))
@@ -62,7 +60,7 @@ class TableModel:
         codes = (state.codes * 31 + symbols * 7 + 1) % len(self.table)
         attention = None
         if self.attention_table is not None:
-            valid = torch.arange(state.width) < state.lengths[:, None]
+            valid = torch.arange(state.width, device=codes.device) < state.lengths[:, None]
             weights = self.attention_table[codes, : state.width]
             attention = weights.masked_fill(~valid, -math.inf).softmax(1)
         return self.table[codes], replace(state, codes=codes, attention=attention, seen=state.seen + 1)

@@ -54,7 +54,7 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
         return schema.model_validate(tree)
     except ValidationError as error:
         problems = [_explain(schema, detail) for detail in error.errors()]
-        raise RecipeError(f"{origin}: " + " ".join(problems)) from None
+        raise RecipeError(" ".join(problems) if not origin else f"{origin}: {' '.join(problems)}") from None
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -70,9 +70,7 @@ def describe_shipped(name: str) -> str:
 def differences(first: Recipe, second: Recipe) -> dict[str, tuple[Any, Any]]:
     """Keys, as `table.key`, whose values differ between two recipes."""
     left, right = _flatten(first.model_dump()), _flatten(second.model_dump())
-    return {
-        key: (left.get(key), right.get(key)) for key in sorted({*left, *right}) if left.get(key) != right.get(key)
-    }
+    return {key: (left.get(key), right.get(key)) for key in sorted({*left, *right}) if left.get(key) != right.get(key)}
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -178,4 +176,4 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     for key, value in changes.items():
         table, _, name = key.partition(".")
         tree = _merge(tree, {table: {name: value}} if name else {table: value})
-    return parse_recipe(tree, origin="recipe")
+    return parse_recipe(tree, origin="")

@@ -110,7 +110,7 @@ class _Expected:
             return cls(algorithm, digest.lower(), record_path, published=True)
         try:
             words = record_path.read_text(encoding="utf-8").split()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return cls("sha256", None, record_path, published=False)
         except (OSError, UnicodeDecodeError) as error:
             raise DownloadError(f"the checksum cannot be read: {error}.", path=record_path) from error

@@ -86,9 +86,9 @@ def number_lines(stream: Iterable[str] | Iterable[bytes], *, path: Path | str) -
 
 
 def _open(path: Path, *, unpack: bool) -> BinaryIO:
-    if path.is_dir():
-        raise DataError("is a directory; expected a file.", path=path)
     try:
+        if path.is_dir():
+            raise DataError("is a directory; expected a file.", path=path)
         return cast(BinaryIO, gzip.open(path, "rb")) if unpack else path.open("rb")
     except FileNotFoundError:
         raise DataError(f"no such file. {_suggestion(path)}", path=path) from None

@@ -119,15 +119,23 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     return written.getvalue()
 
 
+def shortened(text: str, longest: int) -> str:
+    """Text of at most `longest` characters; what is cut from the end becomes an ellipsis."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def symbol_label(symbol: str) -> str:
-    """A symbol as it can be seen: blanks as ␣, nothing as ∅, a lone combining mark on a dotted circle."""
+    """A symbol as it can be seen: blanks as ␣, nothing as ∅, a lone combining mark on a dotted circle.
+
+    Symbols of more than 16 characters are cut there, so that one freak does not take the whole picture.
+    """
     if not symbol:
         return "∅"
     shown = "".join(
         "␣" if letter == " " else letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in symbol
     )
-    return "◌" + shown if unicodedata.category(shown[0]).startswith("M") else shown
+    return shortened("◌" + shown if unicodedata.category(shown[0]).startswith("M") else shown, 16)
 
 
 def number(value: Any) -> float:

@@ -22,6 +22,7 @@ from triptych.report.canvas import (
     new_figure,
     number,
     say_nothing_to_show,
+    shortened,
     symbol_label,
 )
 from triptych.report.canvas import SavedFigure as SavedFigure
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 History = Sequence[Mapping[str, Any]]
 _Numbers = NDArray[np.float64]
 
+_LONGEST_NAME = 60  # characters of a run's name that are shown
 _MARKERS_UP_TO = 40  # epochs; beyond, markers run together
 
 
@@ -99,7 +101,8 @@ def compare_curves(
     Raises:
         DataError: a history has rows, and none has the key.
     """
-    per_row = max(1, min(4, 96 // (6 + max((len(name) for name in histories), default=1))))
+    names = [shortened(name, _LONGEST_NAME) for name in histories]
+    per_row = max(1, min(4, 96 // (6 + max(map(len, names), default=1))))
     legend_rows = math.ceil(len(histories) / per_row)
     figure = new_figure(9, 3.4 + 0.22 * legend_rows)
     panels = figure.subplots(1, 2)
@@ -115,7 +118,7 @@ def compare_curves(
             label,
         )
     if histories:
-        figure.legend(panels[0].lines, list(histories), loc="outside lower center", ncols=per_row)
+        figure.legend(panels[0].lines, names, loc="outside lower center", ncols=per_row)
     return figure
 
 
@@ -238,7 +241,8 @@ def intervals(rows: Sequence[tuple[str, Estimate]], *, measure: str) -> Figure:
         rows: name and value, from top to bottom.
         measure: name of what was measured.
     """
-    figure = new_figure(6 + 0.06 * max((len(name) for name, _ in rows), default=0), 1.0 + 0.36 * max(2, len(rows)))
+    names = [shortened(name, _LONGEST_NAME) for name, _ in rows]
+    figure = new_figure(6 + 0.06 * max(map(len, names), default=0), 1.0 + 0.36 * max(2, len(rows)))
     axes = figure.subplots()
     if not rows:
         say_nothing_to_show(axes, "nothing measured")
@@ -246,7 +250,7 @@ def intervals(rows: Sequence[tuple[str, Estimate]], *, measure: str) -> Figure:
     values, whiskers = _values_and_whiskers([estimate for _, estimate in rows])
     positions = np.arange(len(rows))
     axes.errorbar(values, positions, xerr=whiskers, fmt="o", color=COLOURS[0], capsize=4, markersize=6, linewidth=1.6)
-    axes.set_yticks(positions, [name for name, _ in rows])
+    axes.set_yticks(positions, names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)

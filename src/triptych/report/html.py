@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 LARGEST_SVG = 250_000  # bytes; above it a picture is embedded as PNG when that is smaller
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MEDIA_TYPES = ("image/png", "image/svg+xml")
 _PIXELS_PER_INCH = 96  # of a page
+_WIDE = 600  # page pixels
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,15 @@ class Picture:
     def __post_init__(self) -> None:
         if not self.alt.strip():
             raise TriptychError("alt of a picture is empty; expected a sentence that says what the picture shows.")
+        if self.media_type not in _MEDIA_TYPES:
+            raise TriptychError(f"media_type is {self.media_type!r}; expected one of {', '.join(_MEDIA_TYPES)}.")
+        if self.width is not None and self.width <= 0:
+            raise TriptychError(f"width is {self.width}; expected a number of pixels > 0, or None.")
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it would be unreadable when shrunk to a phone, and scrolls there instead."""
+        return self.width is not None and self.width > _WIDE
 
     @property
     def address(self) -> str:

@@ -20,6 +20,7 @@ from triptych.report.canvas import (
     new_figure,
     number,
     say_nothing_to_show,
+    shortened,
 )
 
 if TYPE_CHECKING:
@@ -159,4 +160,27 @@ def _is_logarithmic(distinct: _Numbers) -> bool:
 
 
 def _shown_value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else shortened(str(value), 20)
+
+
+@house_style()
+def learning_rate_picture(rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> Figure:
+    """Smoothed loss against the learning rate it was reached with; the suggested rate is marked.
+
+    Args:
+        rates: learning rates, > 0, rising.
+        losses: smoothed training loss after each.
+        suggestion: the rate to mark; None marks nothing.
+    """
+    figure = new_figure(6.5, 3.6)
+    axes = figure.subplots()
+    axes.plot(rates, losses, color=COLOURS[0], linewidth=1.6)
+    axes.set_xscale("log")
+    axes.set(xlabel="learning rate", ylabel="smoothed training loss")
+    if suggestion is not None:
+        axes.axvline(suggestion, color=MARKED, linestyle="--", linewidth=1)
+        axes.set_title(f"suggested: {suggestion:.2g}, where the loss falls most steeply", color=MARKED, fontsize=10)
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if finite:  # the loss explodes at the right end; what matters is its fall
+        axes.set_ylim(min(finite) * 0.95, min(max(finite), finite[0] * 1.5))
+    return figure

@@ -45,7 +45,9 @@ class EncodedPairs(Dataset[PairBatch]):
 
     def __init__(self, pairs: Sequence[Pair], sources: Vocabulary, targets: Vocabulary) -> None:
         self.sources = [torch.tensor(sources.encode(pair.source)) for pair in pairs]
-        self.targets = [torch.tensor([Vocabulary.start, *targets.encode(pair.target), Vocabulary.end]) for pair in pairs]
+        self.targets = [
+            torch.tensor([Vocabulary.start, *targets.encode(pair.target), Vocabulary.end]) for pair in pairs
+        ]
         self.source_lengths = np.array([len(source) for source in self.sources])
 
     def __len__(self) -> int:

@@ -48,7 +48,9 @@ class Corpus:
             DataError: there is no such split.
         """
         if split not in self.splits:
-            raise DataError(f"split is {split!r}; expected one of {', '.join(self.splits)}. Give the data a {split} file.")
+            raise DataError(
+                f"split is {split!r}; expected one of {', '.join(self.splits)}. Give the data a {split} file."
+            )
         pairs = self.splits[split]
         if references == "each":
             return [Item(pair.source, (pair.target,)) for pair in pairs]

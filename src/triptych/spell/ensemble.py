@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from triptych.errors import RunError
 from triptych.spell.decoding.contract import SourceBatch, StepModel
-from triptych.spell.speller import Speller
 
 
 @dataclass(frozen=True)
@@ -63,20 +61,3 @@ class Ensemble:
         steps = [member.step(symbols, inner) for member, inner in zip(self.members, state.members, strict=True)]
         log_probs = torch.logsumexp(torch.stack([log_probs for log_probs, _ in steps]), dim=0)
         return log_probs - math.log(len(self.members)), EnsembleState(tuple(after for _, after in steps))
-
-
-def ensemble(spellers: Mapping[str, Speller]) -> Speller:
-    """One speller from several, by name; decoding settings are the first one's.
-
-    Raises:
-        RunError: their vocabularies or tokenizers differ.
-    """
-    (first_name, first), *others = spellers.items()
-    for name, other in others:
-        if other.language != first.language:
-            raise RunError(
-                f"{name} has other symbols than {first_name}; expected runs over the same vocabularies. "
-                "Train the members on the same data with different seeds."
-            )
-    model = Ensemble([speller.model for speller in spellers.values()])
-    return Speller(model, first.language, first.decoding, device=first.device)

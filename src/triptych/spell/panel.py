@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import RunError
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
 from triptych.spell.decoding.contract import LengthLimit
+from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, score
 from triptych.spell.model import build_transducer
 from triptych.spell.objective import SpellObjective
@@ -67,31 +69,62 @@ def prepare(recipe: SpellRecipe, location: Path | None) -> Prepared:
 
 
 def load(run: Run, *, device: str = "cpu") -> Speller:
-    """The run's kept model, ready to predict. Nothing is unpickled.
+    """The run's kept model, ready to predict: one network, or the members of an ensemble. Nothing is unpickled.
 
     Raises:
         RunError: the model is missing, damaged, of another panel or of a newer format.
     """
     description = run.model(PANEL)
-    network = build_from_description(description)
-    try:
-        network.load_state_dict(run.tensors())
-    except RuntimeError as error:
-        raise RunError(
-            f"{run.path}: model.safetensors does not fit model.json ({error}); expected both from one training."
-        ) from None
-    network.eval().to(device)
+    tensors = run.tensors()
+    members = description.get("members", [description.get("architecture")])
+    networks = []
+    for number, architecture in enumerate(members):
+        prefix = f"{number}." if "members" in description else ""
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        network = build_from_description(architecture, run.path / "model.json")
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise RunError(
+                f"{run.path}: model.safetensors does not fit model.json ({error}); expected both from one training."
+            ) from None
+        networks.append(network.eval().to(device))
+    language = Language.from_dict(description, run.path / "model.json")
     decoding = SpellDecoding.model_validate(description.get("decoding", {}))
-    return Speller(network, Language.from_dict(description), decoding, device=device)
+    model = networks[0] if len(networks) == 1 else Ensemble(networks)
+    return Speller(model, language, decoding, device=device)
+
+
+def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and tensors of one model made of several runs' models.
+
+    Raises:
+        RunError: fewer than two runs, an ensemble among them, or vocabularies that differ.
+    """
+    if len(runs) < 2:
+        raise RunError(f"an ensemble of {len(runs)} run; expected at least two. Give more runs.")
+    descriptions = [run.model(PANEL) for run in runs]
+    tensors: dict[str, Tensor] = {}
+    first = Language.from_dict(descriptions[0], runs[0].path / "model.json")
+    for number, (run, description) in enumerate(zip(runs, descriptions, strict=True)):
+        if "members" in description:
+            raise RunError(f"{run.path} is an ensemble; expected single runs. Name its members instead.")
+        if Language.from_dict(description, run.path / "model.json") != first:
+            raise RunError(
+                f"{run.name} has other symbols than {runs[0].name}; expected runs over the same vocabularies. "
+                "Train the members on the same data with different seeds."
+            )
+        tensors |= {f"{number}.{name}": tensor for name, tensor in run.tensors().items()}
+    whole = {key: value for key, value in descriptions[0].items() if key not in ("format", "panel", "architecture")}
+    return {"members": [description["architecture"] for description in descriptions], **whole}, tensors
 
 
 def evaluate(
     speller: Speller, recipe: SpellRecipe, location: Path | None, *, split: str, decoding: SpellDecoding
-) -> tuple[Evaluation, Corpus]:
+) -> Evaluation:
     """Predict a split of the recipe's data and judge it."""
-    corpus = load_corpus(recipe.data, location)
-    items = corpus.items(split, references=recipe.data.references)
-    return judge(speller, items, split=split, decoding=decoding), corpus
+    items = load_corpus(recipe.data, location).items(split, references=recipe.data.references)
+    return judge(speller, items, split=split, decoding=decoding)
 
 
 def judge(speller: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
@@ -141,5 +174,3 @@ def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Language, valid_item
         return loader(valid, buckets)
 
     return Loaders(train_loader, valid_loader)
-
-

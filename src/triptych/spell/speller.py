@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,6 +45,11 @@ class Candidate:
     score: float
     attention: Tensor | None = None
     origin: str = "model"
+
+    @property
+    def probability(self) -> float:
+        """The model's probability, in [0, 1]."""
+        return math.exp(self.log_probability)
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,8 @@ class Language:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Language:
-        """What `to_dict` wrote.
+    def from_dict(cls, values: Mapping[str, Any], path: Path) -> Language:
+        """What `to_dict` wrote into the file at `path`.
 
         Raises:
             RunError: an entry is missing.
@@ -123,7 +130,7 @@ class Language:
                 Vocabulary.from_list(values["target_symbols"]),
             )
         except KeyError as error:
-            raise RunError(f"model.json lacks {error}; expected a complete description of a spell model.") from None
+            raise RunError(f"{path} lacks {error}; expected a complete description of a spell model.") from None
 
 
 class Speller:
@@ -134,16 +141,23 @@ class Speller:
         language: vocabularies and tokenizers of the model.
         decoding: how to decode when a call does not say.
         device: where the model is.
+        exact: targets of sources that are looked up before the model is asked.
     """
 
     def __init__(
-        self, model: StepModel[Any], language: Language, decoding: SpellDecoding, *, device: str = "cpu"
+        self,
+        model: StepModel[Any],
+        language: Language,
+        decoding: SpellDecoding,
+        *,
+        device: str = "cpu",
+        exact: ExactLexicon[str] | None = None,
     ) -> None:
         self.model = model
         self.language = language
         self.decoding = decoding
         self.device = device
-        self.exact: ExactLexicon | None = None
+        self.exact = exact
 
     def predict(
         self,
@@ -185,10 +199,28 @@ class Speller:
             yield from self._predict(chunk, decoding or self.decoding, first=done)
             done += len(chunk)
 
-    def constrain(self, lexicon: Lexicon, *, mode: str, weight: float) -> Speller:
-        """A speller that prefers, or keeps to, the words of a lexicon; see `Constrained`."""
-        model = Constrained(self.model, lexicon, mode=mode, weight=weight)  # type: ignore[arg-type]
-        return Speller(model, self.language, self.decoding, device=self.device)
+    def with_lexicon(self, words: Iterable[str], *, weight: float | None = None) -> Speller:
+        """A speller that keeps to the words of a list, or, with a weight, prefers them.
+
+        Words with symbols that training never showed cannot be produced and are left out.
+
+        Args:
+            words: targets as texts.
+            weight: nats that a target outside the list costs, >= 0; None allows no other.
+        Raises:
+            RecipeError: no usable words, or a weight out of range.
+        """
+        split, targets = self.language.target_tokenizer.split, self.language.targets
+        encoded = (targets.encode(split(word)) for word in words)
+        lexicon = Lexicon.from_words(word for word in encoded if word and targets.unknown not in word)
+        model = Constrained(self.model, lexicon.to(self.device), "hard" if weight is None else "open", weight)
+        return Speller(model, self.language, self.decoding, device=self.device, exact=self.exact)
+
+    def with_dictionary(self, entries: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Speller:
+        """A speller that looks sources up among (source, target) symbol pairs before it asks the model."""
+        return Speller(
+            self.model, self.language, self.decoding, device=self.device, exact=ExactLexicon.from_pairs(entries)
+        )
 
     def _predict(
         self,
@@ -261,13 +293,13 @@ def as_decoding(settings: SpellDecoding) -> Decoding:
     )
 
 
-def build_from_description(description: Mapping[str, Any]) -> Transducer:
-    """The network that `model.json` describes, untrained.
+def build_from_description(architecture: Any, path: Path) -> Transducer:
+    """The network that a `model.json` describes, untrained.
 
     Raises:
         RunError: the description does not fit the builder.
     """
     try:
-        return build_transducer(**description["architecture"])
-    except (KeyError, TypeError) as error:
-        raise RunError(f"model.json describes no spell model ({error}); expected what training wrote.") from None
+        return build_transducer(**architecture)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"{path} describes no spell model ({error}); expected what training wrote.") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import lightning
 import torch
@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from triptych.config import OptimizerTable, TrainingTable
-from triptych.errors import RunError
+from triptych.errors import RecipeError, RunError, did_you_mean
 from triptych.files import atomic_write
 from triptych.training.keeper import Keeper, Listener
 from triptych.training.module import Trainable
@@ -26,6 +26,8 @@ from triptych.training.run import Row, Run
 
 LoaderBuilder = Callable[[int, int], Any]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+ACCELERATORS = ("auto", "cpu", "gpu", "mps", "tpu")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,26 @@ class Hardware:
     devices: int = 1
     nodes: int = 1
     precision: Precision = "32-true"
+
+    @classmethod
+    def checked(cls, accelerator: str, *, devices: int, nodes: int, precision: str) -> Hardware:
+        """Hardware from names, as a command line gives them.
+
+        Raises:
+            RecipeError: a name is not known, or there is no such accelerator here.
+        """
+        for what, value, known in (("accelerator", accelerator, ACCELERATORS), ("precision", precision, PRECISIONS)):
+            if value not in known:
+                raise RecipeError(
+                    f"--{what} is {value!r}; expected one of {', '.join(known)}. {did_you_mean(value, known)}"
+                )
+        if accelerator == "gpu" and not torch.cuda.is_available():
+            raise RecipeError(
+                "--accelerator is 'gpu'; expected a CUDA device, and none is here. Use --accelerator auto"
+            )
+        if accelerator == "mps" and not torch.backends.mps.is_available():
+            raise RecipeError("--accelerator is 'mps'; expected an Apple GPU, and none is here. Use --accelerator auto")
+        return cls(accelerator, devices, nodes, cast(Precision, precision))
 
 
 @dataclass(frozen=True)
@@ -127,7 +149,7 @@ def fit(
     hardware, output = hardware or Hardware(), output or Output()
     module = Trainable(objective, optimizer, monitor=training.monitor, mode=training.mode)
     keeper = Keeper(run, training, output.listener)
-    with _quiet():
+    with quiet():
         trainer = _trainer(keeper, training, run, hardware, output)
         checkpoint = run.checkpoint if run is not None and run.checkpoint.exists() else None
         interrupted = _run(trainer, module, _Data(loaders), checkpoint)
@@ -161,9 +183,7 @@ def _trainer(
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
     if run is not None:
         folder = run.checkpoint.parent
-        callbacks.append(
-            ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-        )
+        callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
     logger = TensorBoardLogger(run.path, name="tensorboard", version="") if output.tensorboard and run else False
     return lightning.Trainer(
         accelerator=hardware.accelerator,
@@ -203,7 +223,7 @@ def _run(trainer: lightning.Trainer, module: Trainable, data: _Data, checkpoint:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Lightning's advertisements and advice for others' loaders off the user's screen."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

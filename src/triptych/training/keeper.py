@@ -129,5 +129,3 @@ def print_epoch(epochs: int, monitor: str) -> Listener:
         print(f"epoch {row['epoch']:>3}/{epochs}  {values}  {row['seconds']} s{mark}", file=sys.stderr)  # noqa: T201
 
     return listen
-
-

@@ -1,13 +1,15 @@
 """The run directory: everything one training leaves behind, each file complete or absent.
 
-    runs/<name>/
-        recipe.toml         the resolved recipe
-        run.json            versions, seed, data fingerprints, times, best epoch, evaluations
-        metrics.csv         one row per epoch
-        model.safetensors   the kept model's tensors
-        model.json          architecture, vocabularies: all that is needed to predict
-        checkpoints/        what resuming needs
-        figures/ report.html predictions/
+runs/<name>/
+    recipe.toml         the resolved recipe
+    run.json            versions, seed, data fingerprints, times, best epoch, evaluations
+    metrics.csv         one row per epoch
+    model.safetensors   the kept model's tensors
+    model.json          architecture, vocabularies: all that is needed to predict
+    checkpoints/        what resuming needs
+    evaluations/        what the report tells of each evaluation
+    predictions/        every item's predictions, and the errors, as TSV
+    figures/ report.html
 """
 
 from __future__ import annotations
@@ -123,6 +125,16 @@ class Run:
         evaluations = self.facts().get("evaluations", {})
         self.update_facts(evaluations={**evaluations, name: dict(result)})
 
+    def write_evaluation(self, split: str, label: str, told: Mapping[str, Any]) -> None:
+        """Keep what a report tells of an evaluation."""
+        path = self.path / "evaluations" / f"{split}.{label}.json"
+        write_text_atomically(path, json.dumps(dict(told), ensure_ascii=False, indent=1) + "\n")
+
+    def evaluations(self) -> dict[str, dict[str, Any]]:
+        """What `write_evaluation` kept, by `split/label`."""
+        paths = sorted((self.path / "evaluations").glob("*.json"))
+        return {path.stem.replace(".", "/", 1): _read_json(path) for path in paths}
+
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write `metrics.csv`, one row per epoch."""
         buffer = io.StringIO()
@@ -157,7 +169,9 @@ class Run:
         """
         path = self.path / "model.safetensors"
         if not path.exists():
-            raise RunError(f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume")
+            raise RunError(
+                f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume"
+            )
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
@@ -177,7 +191,9 @@ class Run:
         """
         path = self.path / "model.json"
         if not path.exists():
-            raise RunError(f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume")
+            raise RunError(
+                f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume"
+            )
         document = _read_json(path)
         if document.get("format") != FORMAT:
             raise RunError(

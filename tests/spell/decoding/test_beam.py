@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.oracles.decoding import (
     END,
     FIRST_LETTER,
+    START,
     enumerate_targets,
     narrow_beam,
     one_row,
@@ -153,20 +154,21 @@ def test_a_row_leaves_once_nothing_can_overtake_its_best() -> None:
 
 
 def test_an_early_end_does_not_stop_a_longer_hypothesis_with_a_better_mean() -> None:
-    """Ending at once has mean log 0.5; going on has log 0.4 once and then about nothing, a better mean in the end."""
+    """Ending at once has log-probability log 0.6; four letters and the end have log 0.4 + 4 log 0.99, a better mean."""
     model = random_model(0, letters=1, contexts=10_007)
-    batch, limit = random_batch(0, [1]), LengthLimit(factor=0.0, extra=6)
-    model.table[:, END], model.table[:, FIRST_LETTER] = math.log(0.01), math.log(0.99)
-    first = model.step(torch.tensor([1]), model.start(batch))[1].codes
-    model.table[first, END], model.table[first, FIRST_LETTER] = math.log(0.6), math.log(0.4)
+    batch = random_batch(0, [1])
+    state, ends = model.start(batch), [0.6, 0.01, 0.01, 0.01, 0.99]
+    for symbol, probability in zip([START] + [FIRST_LETTER] * 4, ends, strict=True):
+        state = model.step(torch.tensor([symbol]), state)[1]
+        model.table[state.codes, END] = math.log(probability)
+        model.table[state.codes, FIRST_LETTER] = math.log(1 - probability)
 
     def best(length_penalty: float) -> tuple[int, ...]:
+        limit = LengthLimit(factor=0.0, extra=6)
         return beam_search(model, batch, beam_size=2, length_penalty=length_penalty, limit=limit)[0][0].symbols
 
     assert best(0.0) == ()
-    # At the limit the end has probability 0.01: the mean over 7 symbols is below log 0.6; with exponent 2 it is above.
-    assert best(1.0) == ()
-    assert best(2.0) == (FIRST_LETTER,) * 6
+    assert best(1.0) == (FIRST_LETTER,) * 4
 
 
 def test_the_beam_may_be_wider_than_the_vocabulary_and_than_all_targets() -> None:

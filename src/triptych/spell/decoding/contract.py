@@ -60,7 +60,7 @@ class StepModel(Protocol[StateT]):
         """Feed one symbol per row. Shapes: symbols (B,), log-probabilities out (B, V), float, rows normalised.
 
         Symbols that must never be produced (padding, start, unknown) have log-probability -inf.
-        A model held to a lexicon takes more off and does not normalise again; decoders rely only on values <= 0.
+        A model held to a lexicon takes more off without normalising again; decoders rely only on values <= 0.
         """
 
 
@@ -71,8 +71,8 @@ class Hypothesis:
     Attributes:
         symbols: target vocabulary indices, without start and end symbols.
         log_probability: sum of the model's log-probabilities of the symbols and of the end symbol when finished.
-        score: what the decoder ranked by: the log-probability, less the penalty of a lexicon, length-normalised where it
-            was asked for.
+        score: what the decoder ranked by: the log-probability, less the penalty of a lexicon, length-normalised where
+            that was asked for.
         finished: False where the maximum length cut the hypothesis before its end symbol.
         attention: weights over source positions per emitted symbol, the end symbol's row included when finished.
             Shape (T, S) cut to the source's real length; None unless asked for, or without attention.

@@ -1,0 +1,42 @@
+"""`triptych ensemble`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from triptych.cli.options import AsJson
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ensemble")(ensemble)
+
+
+def ensemble(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members.")],
+    name: Annotated[str, typer.Option(help="Name of the run that holds them all.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Make one run of several, which predicts by averaging their probabilities at every step.
+
+    The new run is whole: it holds its members' tensors, and `test`, `predict` and `explain` take it as any other.
+
+    Example:
+
+        triptych ensemble seed-1 seed-2 seed-3 --name three
+    """
+    from triptych import api
+    from triptych.cli.output import interval, print_json, say
+    from triptych.training.run import Run
+
+    made = api.make_ensemble([Run.open(run) for run in runs], name=name, force=force)
+    evaluation = api.evaluate(made, split="valid")
+    if json:
+        print_json({"run": str(made.path), "members": runs, "valid": evaluation.scores.to_dict()})
+        return
+    scores = evaluation.scores
+    say(f"validation CER {interval(scores.cer)}  WER {interval(scores.wer)}  ({scores.n_items} items)")
+    say(f"next    triptych test {made.name} --decode beam   triptych predict {made.name}")

@@ -1,0 +1,43 @@
+"""`triptych find-learning-rate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("find-learning-rate")(find_learning_rate)
+
+
+def find_learning_rate(
+    recipe: RecipeName,
+    data: DataPath = None,
+    settings: Settings = None,
+    steps: Annotated[int, typer.Option(min=10, help="Updates to try, each at a higher rate.")] = 100,
+    out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("learning-rate"),
+    json: AsJson = False,
+) -> None:
+    """Try ever higher learning rates for a few updates, draw the losses and suggest one. Nothing is kept.
+
+    Source: Smith 2017, arXiv:1506.01186, section 3.3.
+    """
+    from triptych import api
+    from triptych.cli.output import print_json, say
+    from triptych.config import load_recipe
+
+    found = api.find_learning_rate(load_recipe(recipe, settings or ()), data=data, steps=steps, out=out)
+    if json:
+        print_json({"suggestion": found.suggestion, "picture": str(found.picture), "trials": found.trials})
+        return
+    if found.suggestion is None:
+        say("No rate stands out: the loss never fell steadily. Try more --steps.")
+    else:
+        print(f"suggested learning rate  {found.suggestion:.2g}")
+        say(f"use it   triptych train {recipe} --set optimizer.learning_rate={found.suggestion:.2g}")
+    say(f"picture  {found.picture}")

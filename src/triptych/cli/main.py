@@ -1,0 +1,84 @@
+"""The command `triptych`: one file per command, and errors as one line.
+
+Commands import what they need when they run, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from triptych.cli import (
+    compare,
+    demo,
+    ensemble,
+    explain,
+    learning_rate,
+    predict,
+    recipes,
+    report,
+    runs,
+    test,
+    train,
+    tune,
+)
+from triptych.errors import TriptychError
+
+app = typer.Typer(
+    name="triptych",
+    help="Small neural systems to train on a laptop, take apart, trust and ship.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for command in (demo, train, test, predict, explain, report, runs, compare, ensemble, tune, learning_rate, recipes):
+    command.register(app)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ["TRIPTYCH_DEBUG"] = "1"
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    import triptych
+
+    print(triptych.__version__)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line on standard error and status 2."""
+    status = 0
+    try:
+        result = app(standalone_mode=False)
+        status = result if isinstance(result, int) else 0
+    except TriptychError as error:
+        _fail(str(error), error)
+        status = 2
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+    except click.ClickException as error:
+        _fail(error.format_message(), error)
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted.", None)
+        status = 130
+    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - so that closing does not fail
+        status = 141
+    sys.exit(status)
+
+
+def _fail(message: str, error: BaseException | None) -> None:
+    if error is not None and os.environ.get("TRIPTYCH_DEBUG"):
+        raise error
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)

@@ -1,0 +1,63 @@
+"""What commands print: figures on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from triptych.statistics import Estimate
+
+
+def say(message: str) -> None:
+    """A line for the person who is watching."""
+    print(message, file=sys.stderr)
+
+
+def warn(messages: Sequence[str]) -> None:
+    """Warnings, one line each."""
+    for message in messages:
+        say(f"warning: {message}")
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """The one JSON object of `--json`."""
+    print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+    """A table; numbers are aligned to the right. Wide where the terminal is, and whole in a pipe."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for position, column in enumerate(columns):
+        numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(160, console.width))
+    console.print(table)
+
+
+def interval(estimate: Estimate) -> str:
+    """`0.213 [0.198, 0.229]`."""
+    return f"{estimate.value:.4f} [{estimate.interval.low:.4f}, {estimate.interval.high:.4f}]"
+
+
+def _plain(cell: str) -> str:
+    from rich.markup import escape
+
+    return escape(cell)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.split(" ")[0].rstrip("%s"))
+    except ValueError:
+        return text in ("", "-")
+    return True

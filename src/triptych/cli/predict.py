@@ -1,0 +1,116 @@
+"""`triptych predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triptych.cli.options import (
+    BeamSize,
+    DecodeMethod,
+    Device,
+    DictionaryFile,
+    LengthPenalty,
+    LexiconFile,
+    LexiconWeight,
+    NBest,
+    RunName,
+    Samples,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    decoding_of,
+)
+
+if TYPE_CHECKING:
+    from triptych.spell.pairs import BadRow
+    from triptych.spell.speller import Prediction
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("predict")(predict)
+
+
+def predict(
+    run: RunName,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Sources, one per line; - is standard input. A .gz is unpacked.")
+    ] = "-",
+    decode: DecodeMethod = None,
+    beam_size: BeamSize = None,
+    n_best: NBest = None,
+    length_penalty: LengthPenalty = None,
+    samples: Samples = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = None,
+    lexicon: LexiconFile = None,
+    lexicon_weight: LexiconWeight = None,
+    dictionary: DictionaryFile = None,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad lines out, with a count.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """Predict a target for every line, as TSV: source, prediction, log-probability, then further candidates.
+
+    Reads and writes as a pipe does, in bounded memory. Further candidates (`--n-best 3`) come in pairs of columns,
+    text and log-probability.
+
+    Examples:
+
+        echo "ɹ ə m e ɪ n d ɚ" | triptych predict first
+
+        triptych predict first words.txt --n-best 3 > predictions.tsv
+    """
+    from triptych import api
+    from triptych.cli.output import say
+    from triptych.data.files import open_binary
+    from triptych.spell.pairs import read_sources
+    from triptych.training.run import Run
+
+    opened = Run.open(run)
+    decoding = decoding_of(
+        opened.recipe(), decode=decode, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
+        samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
+    )  # fmt: skip
+    speller = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
+    skipped: list[BadRow] = []
+    with ExitStack() as stack:
+        stream: Any = sys.stdin.buffer if file == "-" else stack.enter_context(open_binary(Path(file)))
+        label = "standard input" if file == "-" else file
+        lines = read_sources(
+            stream,
+            speller.language.source_tokenizer,
+            path_label=label,
+            max_symbols=opened.recipe().data.max_symbols,
+            on_bad_row=skipped.append if skip_bad_rows else None,
+        )
+        _write(speller.stream((line.symbols for line in lines), decoding=decoding), speller)
+    if skipped:
+        first = skipped[0]
+        say(f"warning: {label}:{first.line}: {first.reason}. {len(skipped)} bad lines skipped, this one the first.")
+
+
+def _write(predictions: Iterator[Prediction], speller: Any) -> None:
+    from triptych.cli.output import say
+
+    warned: set[str] = set()
+    join = speller.language.source_tokenizer.join
+    for number, prediction in enumerate(predictions, start=1):
+        fresh = [symbol for symbol in prediction.unknown if symbol not in warned]
+        if fresh:
+            warned.update(fresh)
+            names = ", ".join(repr(symbol) for symbol in fresh)
+            say(f"warning: source {number}: {names} never seen in training; expect a poor prediction.")
+        cells = [join(prediction.source)]
+        for candidate in prediction.candidates:
+            cells += [candidate.text, f"{candidate.log_probability:.4f}"]
+        print("\t".join(cell.replace("\t", " ") for cell in cells))
+    sys.stdout.flush()

@@ -1,0 +1,45 @@
+"""`triptych recipes`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from triptych.cli.options import AsJson, Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("recipes")(recipes)
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe instead of the list.")] = None,
+    settings: Settings = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Print every setting, defaults included.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List the recipes that arrive with Triptych, or print one."""
+    from triptych.cli.output import print_json, print_table, say
+    from triptych.config import describe_shipped, dump_recipe, load_recipe, shipped_recipes
+
+    if name is None:
+        documents: list[dict[str, Any]] = []
+        for shipped in shipped_recipes():
+            recipe = load_recipe(shipped)
+            documents.append({"name": shipped, "panel": recipe.panel, "title": recipe.title})
+        if json:
+            print_json({"recipes": documents})
+            return
+        rows = [[d["name"], d["panel"], d["title"]] for d in documents if not d["name"].endswith("-tiny")]
+        print_table(["recipe", "panel", "what it trains"], rows)
+        say("Each has a twin NAME-tiny that runs in seconds. Print one with: triptych recipes NAME")
+        return
+    recipe = load_recipe(name, settings or ())
+    if json:
+        print_json(recipe.model_dump())
+    elif resolved or settings or name.endswith(".toml"):
+        print(dump_recipe(recipe), end="")
+    else:
+        print(describe_shipped(name), end="")

@@ -1,0 +1,20 @@
+"""`triptych report`."""
+
+from __future__ import annotations
+
+import typer
+
+from triptych.cli.options import RunName
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report)
+
+
+def report(run: RunName) -> None:
+    """Write a run's report anew from what the run holds, and print where it is."""
+    from triptych import api
+    from triptych.training.run import Run
+
+    print(api.write_report(Run.open(run)))

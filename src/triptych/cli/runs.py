@@ -1,0 +1,61 @@
+"""`triptych runs`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from triptych.cli.options import AsJson
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("runs")(runs)
+
+
+def runs(json: AsJson = False) -> None:
+    """List the runs of this folder (or of `TRIPTYCH_RUNS`) with their main figures."""
+    from triptych.cli.output import print_json, print_table, say
+    from triptych.errors import RunError
+    from triptych.training.run import list_runs, runs_folder
+
+    documents: list[dict[str, Any]] = []
+    for run in list_runs():
+        try:
+            facts = run.facts()
+        except RunError as error:
+            say(f"warning: {error}")
+            continue
+        documents.append(
+            {
+                "name": run.name,
+                "status": facts.get("status", "not begun"),
+                "panel": facts.get("panel"),
+                "began": facts.get("began"),
+                "epochs": facts.get("epochs", len(run.history())),
+                "best_epoch": facts.get("best_epoch"),
+                "evaluations": facts.get("evaluations", {}),
+            }
+        )
+    if json:
+        print_json({"folder": str(runs_folder()), "runs": documents})
+        return
+    if not documents:
+        say(f"No runs in {runs_folder().absolute()}. Train one with: triptych train RECIPE --name NAME")
+        return
+    rows = []
+    for document in documents:
+        figures = [_figures(name, result) for name, result in document["evaluations"].items()]
+        began = str(document["began"] or "")[:16].replace("T", " ")
+        rows.append([document["name"], _status(document["status"]), str(document["epochs"]), began, "\n".join(figures)])
+    print_table(["run", "status", "epochs", "began (UTC)", "figures"], rows)
+
+
+def _status(status: str) -> str:
+    return "running or killed" if status == "running" else status
+
+
+def _figures(name: str, result: dict[str, Any]) -> str:
+    values = [f"{key.upper()} {result[key]['value']:.4f}" for key in ("cer", "wer") if key in result]
+    return f"{name}: {', '.join(values)}"

@@ -1,0 +1,130 @@
+"""`triptych train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triptych.cli.options import AsJson, DataPath, Settings
+
+if TYPE_CHECKING:
+    from triptych.api import Trained
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="Shipped recipe or .toml file; not needed with --resume.")
+    ] = None,
+    data: DataPath = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run. Default: recipe and seed.")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run --name from its last epoch.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, with a count.")] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps or tpu.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, 16-mixed, bf16-mixed or 64-true.")] = "32-true",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Train a recipe, and write the run with its model, curves and report.
+
+    Examples:
+
+        triptych train p2g-additive --data my-folder --name first --set training.seed=1
+
+        triptych train --resume --name first
+    """
+    from triptych import api
+    from triptych.cli.output import print_json
+    from triptych.training.fit import Hardware
+
+    overrides = list(settings or [])
+    if skip_bad_rows:
+        overrides.append("data.skip_bad_rows=true")
+    run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
+    hardware = Hardware.checked(accelerator, devices=devices, nodes=nodes, precision=precision)
+    trained = api.train(
+        chosen, run, data=data, hardware=hardware, output=show_progress(chosen, tensorboard=tensorboard)
+    )
+    if not trained.fitted.is_main_process:
+        return
+    document = finish(trained)
+    if json:
+        print_json(document)
+    if trained.fitted.interrupted:
+        raise typer.Exit(130)
+
+
+def _begin(
+    recipe: str | None, data: Path | None, name: str | None, overrides: list[str], *, resume: bool, force: bool
+) -> tuple[Any, Any, Path | None]:
+    """The run, its recipe and where its data is."""
+    from triptych import api
+    from triptych.config import load_recipe
+    from triptych.errors import RecipeError
+    from triptych.training.run import Run
+
+    if not resume:
+        if recipe is None:
+            raise RecipeError("recipe is missing; expected one. List them with: triptych recipes")
+        chosen = load_recipe(recipe, overrides)
+        run = api.start_run(chosen, recipe_name=recipe, name=name, force=force)
+        return run, chosen, data
+    if name is None:
+        raise RecipeError("--resume without --name; expected the name of the run. List them with: triptych runs")
+    run = Run.open(name)
+    chosen = load_recipe(recipe if recipe is not None else run.path / "recipe.toml", overrides)
+    return run, chosen, data or api.recorded_data(run)
+
+
+def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
+    """What a training shows on standard error: a bar on a terminal, and a line per epoch."""
+    import sys
+
+    from triptych.training.fit import Output
+    from triptych.training.keeper import print_epoch
+
+    return Output(
+        progress=sys.stderr.isatty(),
+        tensorboard=tensorboard,
+        listener=print_epoch(recipe.training.epochs, recipe.training.monitor),
+    )
+
+
+def finish(trained: Trained) -> dict[str, Any]:
+    """Judge the kept model on validation data, write the report, and say where everything is."""
+    from triptych import api
+    from triptych.cli.output import interval, say, warn
+
+    warn(trained.warnings)
+    run = trained.run
+    document: dict[str, Any] = {"run": str(run.path), "interrupted": trained.fitted.interrupted}
+    if not trained.fitted.rows:
+        say(
+            f"Stopped before the first epoch ended; nothing to keep yet. Go on with: triptych train --resume --name {run.name}"
+        )
+        return document
+    evaluation = api.evaluate(run, split="valid")
+    report = api.write_report(run)
+    scores = evaluation.scores
+    kept = run.recipe().training.keep
+    say(
+        f"kept the {kept} epoch's model ({run.facts()['best_epoch']} was best of {len(trained.fitted.rows)}), "
+        f"{trained.seconds:.0f} s of training"
+    )
+    say(f"validation CER {interval(scores.cer)}  WER {interval(scores.wer)}  ({scores.n_items} items)")
+    say(f"report  {report}")
+    if trained.fitted.interrupted:
+        say(f"Interrupted. Go on with: triptych train --resume --name {run.name}")
+    else:
+        say(f"next    triptych test {run.name}   triptych predict {run.name}   triptych explain {run.name} SOURCE")
+    return {**document, "report": str(report), "best": dict(trained.best), "valid": scores.to_dict()}

@@ -1,0 +1,87 @@
+"""`triptych tune`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("tune")(tune)
+
+
+def tune(
+    recipe: RecipeName,
+    search: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="A grid, key=v1,v2,v3, or a range, key=low..high or low..high:log; may be repeated.",
+        ),
+    ],
+    data: DataPath = None,
+    settings: Settings = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all. Default: a whole grid, or 20.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Optuna storage that workers share. Default: an SQLite file in the search's folder."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the search; the same name goes on. Default: the recipe's.")
+    ] = None,
+    prune: Annotated[bool, typer.Option(help="Stop trials that do worse than the median.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Search settings on validation data, draw the search, and write the best configuration as a recipe.
+
+    Run the same command again to go on with a search, or at the same time in another process to share it.
+
+    Examples:
+
+        triptych tune p2g-additive --data DIR --search optimizer.learning_rate=0.001,0.003,0.01
+
+        triptych tune p2g-additive --data DIR --search optimizer.learning_rate=1e-4..1e-1:log --trials 20
+    """
+    from pathlib import Path
+
+    from triptych import api
+    from triptych.cli.output import print_json, print_table, say
+    from triptych.config import load_recipe
+    from triptych.training.tuning import parse_search
+
+    tuned = api.tune(
+        load_recipe(recipe, settings or ()),
+        [parse_search(text) for text in search],
+        name=name or Path(recipe).stem,
+        data=data,
+        storage=storage,
+        trials=trials,
+        prune=prune,
+        listener=say,
+    )
+    found = tuned.search
+    if json:
+        best = found.best
+        print_json(
+            {
+                "folder": str(tuned.folder),
+                "recipe": None if tuned.recipe is None else str(tuned.recipe),
+                "best": None if best is None else {"params": dict(best.params), "value": best.value},
+                "trials": [{"params": dict(t.params), "value": t.value, "state": t.state} for t in found.trials],
+            }
+        )
+        return
+    keys = sorted({key for trial in found.trials for key in trial.params})
+    rows = []
+    for trial in found.trials:
+        value = "" if trial.value is None else f"{trial.value:.4f}"
+        mark = "best" if trial is found.best else ""
+        rows.append([str(trial.number), *(str(trial.params.get(key, "")) for key in keys), value, trial.state, mark])
+    print_table(["trial", *keys, "value", "state", ""], rows)
+    say(f"picture {tuned.picture}")
+    if tuned.recipe is not None:
+        say(f"next    triptych train {tuned.recipe}" + (f" --data {data}" if data else ""))

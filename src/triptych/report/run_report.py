@@ -1,0 +1,59 @@
+"""The parts of a run's report that are the same for every panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from triptych.report.canvas import Goal, save
+from triptych.report.figures import curves
+from triptych.report.html import Picture, Section
+from triptych.report.tables import Cell, Table
+
+
+def training_section(history: Sequence[Mapping[str, float]], *, monitor: str, goal: Goal, figures: Path) -> Section:
+    """Curves of the monitored metric and the training loss, and the table of epochs; the picture is also saved."""
+    picture = curves(history, metric=monitor, loss="train_loss", goal=goal, metric_label=_label(monitor))
+    save(picture, figures, "curves")
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    rows: list[list[Cell]] = [[int(row[key]) if key == "epoch" else row.get(key) for key in columns] for row in history]
+    return Section(
+        "Training",
+        tables=[Table("Epochs", [_label(column) for column in columns], rows, digits=4)],
+        figures=[Picture.from_figure(picture, alt=f"{_label(monitor)} and training loss per epoch")],
+    )
+
+
+def facts_section(facts: Mapping[str, Any]) -> Section:
+    """What was trained, when, with which versions and on which data."""
+    rows: list[list[Cell]] = [
+        [name.replace("_", " "), str(facts[name])]
+        for name in ("status", "seed", "parameters", "epochs", "best_epoch", "seconds", "began", "ended")
+        if name in facts
+    ]
+    rows += [[f"{name} version", str(value)] for name, value in facts.get("versions", {}).items()]
+    rows += [[f"{split} pairs", str(count)] for split, count in facts.get("counts", {}).items()]
+    data = [
+        [str(entry.get("path", "")), str(entry.get("bytes", entry.get("pairs", ""))), str(entry.get("sha256", ""))]
+        for entry in facts.get("data", [])
+    ]
+    return Section(
+        "The run",
+        tables=[
+            Table("Facts", ["what", "value"], rows),
+            Table("Data fingerprints", ["file or set", "bytes or pairs", "SHA-256"], data),
+        ],
+    )
+
+
+def recipe_section(text: str) -> Section:
+    """The resolved recipe, word for word."""
+    return Section("Recipe", text="Every setting, defaults included.", preformatted=text)
+
+
+def _label(column: str) -> str:
+    words = column.replace("valid_", "validation ").replace("train_", "training ").replace("_", " ")
+    for short in ("cer", "wer"):
+        words = words.replace(f" {short}", f" {short.upper()}")
+    return words

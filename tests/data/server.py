@@ -1,0 +1,82 @@
+"""A small HTTP server that misbehaves on request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Site:
+    """What to serve, how, and what was asked.
+
+    Attributes:
+        body: the bytes of every path.
+        tag: the ETag, or None for none.
+        ranges: whether Range is honoured.
+        faults: one per request, in order, then none: a status to answer, "cut" after half the announced bytes,
+            "stall" there, or "misplaced" for an answer to another range.
+        requests: the headers of every request, with its path under ":path".
+    """
+
+    body: bytes
+    tag: str | None = '"1"'
+    ranges: bool = True
+    faults: list[int | str] = field(default_factory=list)
+    requests: list[dict[str, str]] = field(default_factory=list)
+    address: str = ""
+    stall_s: float = 1.0
+    closing: threading.Event = field(default_factory=threading.Event)
+    delay_s: float = 0.0
+
+    def start(self) -> ThreadingHTTPServer:
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.answer(self)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{server.server_port}/"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return server
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        self.requests.append({":path": request.path, **request.headers})
+        fault = self.faults.pop(0) if self.faults else None
+        time.sleep(self.delay_s)
+        if isinstance(fault, int):
+            request.send_error(fault)
+            return
+        start = self._start(request)
+        if start > 0 and start >= len(self.body):
+            request.send_error(416)
+            return
+        body = self.body[start:]
+        request.send_response(206 if start else 200)
+        request.send_header("Content-Length", str(len(body)))
+        if start:
+            place = start + 1 if fault == "misplaced" else start
+            request.send_header("Content-Range", f"bytes {place}-{len(self.body) - 1}/{len(self.body)}")
+        if self.tag:
+            request.send_header("ETag", self.tag)
+        request.end_headers()
+        if fault in ("cut", "stall"):
+            request.wfile.write(body[: len(body) // 2])
+            request.wfile.flush()
+            if fault == "stall":
+                self.closing.wait(self.stall_s)
+            return
+        request.wfile.write(body)
+
+    def _start(self, request: BaseHTTPRequestHandler) -> int:
+        wanted = request.headers.get("Range", "")
+        if not self.ranges or not wanted or request.headers.get("If-Range", self.tag) != self.tag:
+            return 0
+        return int(wanted.removeprefix("bytes=").removesuffix("-"))
