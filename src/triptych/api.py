@@ -34,7 +34,7 @@ from triptych.training.fit import Fitted, Hardware, Output, fit
 from triptych.training.learning_rate import try_learning_rates
 from triptych.training.prepared import Prepared
 from triptych.training.run import Row, Run
-from triptych.training.tuning import Choices, Dimension, Search, Value, default_storage, search
+from triptych.training.tuning import Choices, Dimension, Limits, Search, Value, default_storage, search
 
 NAME_FOR_HELPERS = "TRIPTYCH_RUN_OF_MAIN_PROCESS"
 
@@ -423,9 +423,7 @@ def tune(
         storage=storage or default_storage(folder),
         monitor=training.monitor,
         goal=training.mode,
-        trials=trials,
-        prune=prune,
-        seed=training.seed,
+        limits=Limits(trials, prune, training.seed),
     )
     return _write_search(found, recipe, folder)
 

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("test")(test)
+    app.command("test")(measure)
 
 
-def test(
+def measure(
     run: RunName,
     data: DataPath = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",

@@ -110,7 +110,8 @@ def finish(trained: Trained) -> dict[str, Any]:
     document: dict[str, Any] = {"run": str(run.path), "interrupted": trained.fitted.interrupted}
     if not trained.fitted.rows:
         say(
-            f"Stopped before the first epoch ended; nothing to keep yet. Go on with: triptych train --resume --name {run.name}"
+            f"Stopped before the first epoch ended; nothing to keep yet. "
+            f"Go on with: triptych train --resume --name {run.name}"
         )
         return document
     evaluation = api.evaluate(run, split="valid")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -172,7 +172,7 @@ def _known_keys(schema: type[BaseModel], tables: list[str]) -> list[str]:
 
 def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """A copy with some keys changed, each given as `table.key`, and checked again."""
-    tree = cast(dict[str, Any], recipe.model_dump())
+    tree: dict[str, Any] = recipe.model_dump()
     for key, value in changes.items():
         table, _, name = key.partition(".")
         tree = _merge(tree, {table: {name: value}} if name else {table: value})

@@ -152,7 +152,9 @@ def _remarks(file: PairFile) -> list[str]:
 
 def _split(settings: SpellData, pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
     keys: Sequence[Any] = split_keys(pairs, by=settings.group_by)
-    parts = split_by_fraction(keys, fractions=dict(settings.fractions), seed=settings.split_seed)
+    parts = split_by_fraction(
+        keys, fractions={str(split): share for split, share in settings.fractions.items()}, seed=settings.split_seed
+    )
     return {split: [pairs[i] for i in sorted(indices)] for split, indices in parts.items()}
 
 

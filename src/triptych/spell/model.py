@@ -26,6 +26,25 @@ CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GR
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What encoder and decoder have in common.
+
+    Attributes:
+        cell: `lstm` or `gru`.
+        embedding: E, >= 1.
+        hidden: H, even: the decoder's width, and the encoder's two directions together.
+        dropout: on embeddings and on final outputs, in [0, 1).
+        layer_dropout: between recurrent layers, in [0, 1).
+    """
+
+    cell: Cell = "lstm"
+    embedding: int = 128
+    hidden: int = 128
+    dropout: float = 0.0
+    layer_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
 class Memory:
     """An encoded source, as the decoder looks at it.
 
@@ -80,34 +99,21 @@ class Encoder(nn.Module):
 
     Args:
         vocabulary_size: V of the source.
-        embedding: E.
-        hidden: H, both directions together; even.
+        sizes: widths, cell and dropout.
         layers: recurrent layers, >= 1.
-        dropout: on embeddings and on outputs, in [0, 1).
-        layer_dropout: between layers, in [0, 1).
     """
 
-    def __init__(
-        self,
-        *,
-        vocabulary_size: int,
-        embedding: int,
-        hidden: int,
-        cell: Cell = "lstm",
-        layers: int = 1,
-        dropout: float = 0.0,
-        layer_dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, vocabulary_size: int, sizes: Sizes, *, layers: int = 1) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=Vocabulary.pad)
-        self.dropout = nn.Dropout(dropout)
-        self.recurrent = CELLS[cell](
-            embedding,
-            hidden // 2,
+        self.embedding = nn.Embedding(vocabulary_size, sizes.embedding, padding_idx=Vocabulary.pad)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.recurrent = CELLS[sizes.cell](
+            sizes.embedding,
+            sizes.hidden // 2,
             num_layers=layers,
             batch_first=True,
             bidirectional=True,
-            dropout=layer_dropout if layers > 1 else 0.0,
+            dropout=sizes.layer_dropout if layers > 1 else 0.0,
         )
 
     def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -132,41 +138,38 @@ class Decoder(nn.Module):
 
     Args:
         vocabulary_size: V of the target.
-        embedding: E; equal to `hidden` when the output is tied.
-        hidden: H.
+        sizes: widths, cell and dropout; E equal to H when the output is tied.
         attention: a built attention, or None.
+        layers: recurrent layers, >= 1.
         tie_output: use the embedding as the output layer's weight.
         input_feeding: join the output of the step before to the embedding (Luong et al. 2015, section 3.3).
     """
 
     def __init__(
         self,
-        *,
         vocabulary_size: int,
-        embedding: int,
-        hidden: int,
+        sizes: Sizes,
+        *,
         attention: Attention | None,
-        cell: Cell = "lstm",
         layers: int = 1,
-        dropout: float = 0.0,
-        layer_dropout: float = 0.0,
         tie_output: bool = True,
         input_feeding: bool = False,
     ) -> None:
         super().__init__()
+        embedding, hidden = sizes.embedding, sizes.hidden
         if tie_output and embedding != hidden:
             raise ShapeError(
                 f"embedding is {embedding}; expected hidden, {hidden}, when tie_output is true. "
                 "Make them equal or set tie_output to false."
             )
         self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=Vocabulary.pad)
-        self.dropout = nn.Dropout(dropout)
-        self.recurrent = CELLS[cell](
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.recurrent = CELLS[sizes.cell](
             embedding + (hidden if input_feeding else 0),
             hidden,
             num_layers=layers,
             batch_first=True,
-            dropout=layer_dropout if layers > 1 else 0.0,
+            dropout=sizes.layer_dropout if layers > 1 else 0.0,
         )
         self.attention = attention
         self.combine = None if attention is None else nn.Linear(2 * hidden, hidden, bias=False)
@@ -289,51 +292,49 @@ def _hide(symbols: Tensor, share: float) -> Tensor:
     return symbols.masked_fill(hidden, Vocabulary.unknown)
 
 
-def build_transducer(
-    *,
-    source_size: int,
-    target_size: int,
-    cell: Cell = "lstm",
-    hidden: int = 128,
-    embedding: int = 128,
-    encoder_layers: int = 1,
-    decoder_layers: int = 1,
-    attention: AttentionKind | Literal["none"] = "none",
-    input_feeding: bool = False,
-    tie_output: bool = True,
-    dropout: float = 0.0,
-    layer_dropout: float = 0.0,
-    source_symbol_dropout: float = 0.0,
-    target_symbol_dropout: float = 0.0,
-) -> Transducer:
-    """A transducer from numbers; see `Encoder`, `Decoder` and `Transducer` for what each means.
+@dataclass(frozen=True)
+class Architecture:
+    """The numbers and names a transducer is built from; `model.json` keeps them.
 
-    S1 is the default with `hidden=128`; S2 adds `attention="additive"`, S5 `attention="general"`.
+    S1 is the default with vocabulary sizes; S2 adds `attention="additive"`, S5 `attention="general"`.
     """
-    encoder = Encoder(
-        vocabulary_size=source_size,
-        embedding=embedding,
-        hidden=hidden,
-        cell=cell,
-        layers=encoder_layers,
-        dropout=dropout,
-        layer_dropout=layer_dropout,
+
+    source_size: int
+    target_size: int
+    cell: Cell = "lstm"
+    hidden: int = 128
+    embedding: int = 128
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    attention: AttentionKind | Literal["none"] = "none"
+    input_feeding: bool = False
+    tie_output: bool = True
+    dropout: float = 0.3
+    layer_dropout: float = 0.0
+    source_symbol_dropout: float = 0.0
+    target_symbol_dropout: float = 0.0
+
+
+def build_transducer(architecture: Architecture) -> Transducer:
+    """A transducer with freshly initialised weights."""
+    sizes = Sizes(
+        architecture.cell,
+        architecture.embedding,
+        architecture.hidden,
+        architecture.dropout,
+        architecture.layer_dropout,
     )
-    decoder = Decoder(
-        vocabulary_size=target_size,
-        embedding=embedding,
-        hidden=hidden,
-        attention=None if attention == "none" else build_attention(attention, hidden),
-        cell=cell,
-        layers=decoder_layers,
-        dropout=dropout,
-        layer_dropout=layer_dropout,
-        tie_output=tie_output,
-        input_feeding=input_feeding,
-    )
+    kind = architecture.attention
     return Transducer(
-        encoder,
-        decoder,
-        source_symbol_dropout=source_symbol_dropout,
-        target_symbol_dropout=target_symbol_dropout,
+        Encoder(architecture.source_size, sizes, layers=architecture.encoder_layers),
+        Decoder(
+            architecture.target_size,
+            sizes,
+            attention=None if kind == "none" else build_attention(kind, architecture.hidden),
+            layers=architecture.decoder_layers,
+            tie_output=architecture.tie_output,
+            input_feeding=architecture.input_feeding,
+        ),
+        source_symbol_dropout=architecture.source_symbol_dropout,
+        target_symbol_dropout=architecture.target_symbol_dropout,
     )

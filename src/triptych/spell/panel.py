@@ -17,7 +17,7 @@ from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
 from triptych.spell.decoding.contract import LengthLimit
 from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, score
-from triptych.spell.model import build_transducer
+from triptych.spell.model import Architecture, build_transducer
 from triptych.spell.objective import SpellObjective
 from triptych.spell.pairs import Pair
 from triptych.spell.speller import Language, Speller, build_from_description
@@ -52,7 +52,7 @@ def prepare(recipe: SpellRecipe, location: Path | None) -> Prepared:
     language = _language(recipe, corpus)
     torch.manual_seed(recipe.training.seed)
     architecture = _architecture(recipe, language)
-    network = build_transducer(**architecture)
+    network = build_transducer(Architecture(**architecture))
     valid_items = corpus.items("valid", references=recipe.data.references)
     decoding = recipe.decoding
     objective = SpellObjective(
@@ -154,7 +154,7 @@ def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:
 
 
 def _architecture(recipe: SpellRecipe, language: Language) -> dict[str, Any]:
-    """Arguments of `build_transducer`."""
+    """Fields of `Architecture`."""
     settings = recipe.model.model_dump(exclude={"name"})
     return {"source_size": len(language.sources), "target_size": len(language.targets), **settings}
 

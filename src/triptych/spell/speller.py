@@ -19,7 +19,7 @@ from triptych.spell.decoding import Decoding, decode
 from triptych.spell.decoding.constrained import Constrained
 from triptych.spell.decoding.contract import Hypothesis, StepModel
 from triptych.spell.lexicon import ExactLexicon, Lexicon
-from triptych.spell.model import Transducer, build_transducer
+from triptych.spell.model import Architecture, Transducer, build_transducer
 from triptych.spell.symbols import Tokenizer, Vocabulary
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
@@ -300,6 +300,6 @@ def build_from_description(architecture: Any, path: Path) -> Transducer:
         RunError: the description does not fit the builder.
     """
     try:
-        return build_transducer(**architecture)
+        return build_transducer(Architecture(**architecture))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"{path} describes no spell model ({error}); expected what training wrote.") from None

@@ -6,7 +6,7 @@ import tempfile
 
 import lightning
 import torch
-from lightning.pytorch.tuner import Tuner
+from lightning.pytorch.tuner.tuning import Tuner
 
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.training.fit import Loaders, quiet

@@ -28,8 +28,7 @@ class Choices:
 
     def suggest(self, trial: optuna.Trial) -> Value:
         """One of the values."""
-        chosen: Value = trial.suggest_categorical(self.key, self.values)
-        return chosen
+        return cast(Value, trial.suggest_categorical(self.key, self.values))
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,21 @@ class Search:
     best: Trial | None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How far a search goes.
+
+    Attributes:
+        trials: how many in all; None tries a whole grid, or 20 of spans.
+        prune: stop trials that do worse than the median of the others at the same epoch.
+        seed: of the choice of configurations.
+    """
+
+    trials: int | None = None
+    prune: bool = True
+    seed: int = 0
+
+
 def search(
     run: Run,
     dimensions: Sequence[Dimension],
@@ -115,9 +129,7 @@ def search(
     storage: str,
     monitor: str,
     goal: Literal["min", "max"],
-    trials: int | None = None,
-    prune: bool = True,
-    seed: int = 0,
+    limits: Limits | None = None,
 ) -> Search:
     """Try configurations until so many have been tried, those of earlier and parallel calls counted.
 
@@ -129,16 +141,16 @@ def search(
         storage: an Optuna storage address, such as `sqlite:///search.db`; processes and machines may share it.
         monitor: metric to optimise.
         goal: whether it should fall or rise.
-        trials: how many in all; None tries a whole grid, or 20 of spans.
-        prune: stop trials that do worse than the median of the others at the same epoch.
-        seed: of the choice of configurations.
+        limits: how many trials, and whether hopeless ones are stopped.
     """
+    limits = limits or Limits()
+    prune = limits.prune
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     grid = {d.key: list(d.values) for d in dimensions if isinstance(d, Choices)}
     is_grid = len(grid) == len(dimensions)
-    wanted = trials or (math.prod(len(values) for values in grid.values()) if is_grid else 20)
+    wanted = limits.trials or (math.prod(len(values) for values in grid.values()) if is_grid else 20)
     sampler: optuna.samplers.BaseSampler = (
-        optuna.samplers.GridSampler(grid, seed=seed) if is_grid else optuna.samplers.TPESampler(seed=seed)
+        optuna.samplers.GridSampler(grid, seed=limits.seed) if is_grid else optuna.samplers.TPESampler(seed=limits.seed)
     )
     study = optuna.create_study(
         study_name=name,
