@@ -153,6 +153,17 @@ def test_a_row_leaves_once_nothing_can_overtake_its_best() -> None:
     assert model.rows_stepped == [2, 6]
 
 
+@pytest.mark.parametrize(("longest", "steps"), [(31, 1), (32, 2)])
+def test_a_row_stays_no_longer_than_the_limit_lets_a_mean_recover(longest: int, steps: int) -> None:
+    """log(0.9) against log(0.1 / 3) / (limit + 1), which is less at 31 symbols and more at 32."""
+    model = random_model(0)
+    model.table[:, END] = math.log(0.9)
+    model.table[:, FIRST_LETTER:] = math.log(0.1 / 3)
+    limit = LengthLimit(factor=0.0, extra=longest)
+    beam_search(model, random_batch(0, [3]), beam_size=2, length_penalty=1.0, limit=limit)
+    assert len(model.rows_stepped) == steps
+
+
 def test_an_early_end_does_not_stop_a_longer_hypothesis_with_a_better_mean() -> None:
     """Ending at once has log-probability log 0.6; four letters and the end have log 0.4 + 4 log 0.99, a better mean."""
     model = random_model(0, letters=1, contexts=10_007)

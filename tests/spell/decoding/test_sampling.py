@@ -56,6 +56,10 @@ def test_nucleus_stops_exactly_where_the_mass_is_reached(p: float, expected: lis
     assert nucleus(log_probs, p).exp().tolist() == pytest.approx(expected)
 
 
+def test_a_nucleus_of_one_keeps_even_what_rounding_would_lose() -> None:
+    assert nucleus(torch.tensor([0.0, -60.0]), 1.0).tolist() == pytest.approx([0.0, -60.0])
+
+
 @settings(max_examples=200)
 @given(counts=COUNTS, k=st.integers(1, 14))
 def test_top_k_equals_its_definition(counts: list[int], k: int) -> None:
