@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.data.server import Site
 from triptych.data import downloads
 from triptych.data.downloads import cache_directory, fetch
+from triptych.data.transfer import _lock
 from triptych.errors import DownloadError, RecipeError
 
 BODY = random.Random(0).randbytes(300_000)
@@ -177,6 +179,27 @@ def test_a_stalled_download_times_out_and_is_resumed(serve: Serve) -> None:
     site = Site(BODY, faults=["stall", "stall"], stall_s=30.0)
     with pytest.raises(DownloadError, match="Read timed out"):
         fetch("sets/other.tsv", urls=[serve(site)], timeout_s=0.2, retries=1)
+
+
+def test_a_short_body_is_noticed_whatever_the_http_library_does(
+    serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests.Response, "iter_content", lambda _response, _size: iter([BODY[:10]]))
+    with pytest.raises(DownloadError, match="the file has 10 bytes; the server announced 300000"):
+        fetch("sets/set.tsv", urls=[serve(Site(BODY))], retries=0)
+    assert not path.exists()
+
+
+def test_a_part_that_another_process_has_just_finished_is_not_written_to(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    with part.open("ab") as stream:
+        part.replace(tmp_path / "finished")
+        part.touch()
+        assert not _lock(stream, part)
+    with part.open("ab") as stream:
+        assert _lock(stream, part)
+        with part.open("ab") as other:
+            assert not _lock(other, part)
 
 
 def test_a_server_error_is_retried_and_a_missing_page_is_not(serve: Serve, path: Path) -> None:

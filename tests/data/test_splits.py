@@ -64,6 +64,11 @@ def test_each_group_boundary_is_the_nearest_one() -> None:
     assert sizes(split) == {"train": 224, "valid": 28, "test": 28}
     lumpy = split_by_fraction(["big"] * 50 + list(range(50)), fractions=FRACTIONS, seed=1)
     assert min(sizes(lumpy).values()) >= 1
+    for seed in range(20):
+        small_first = split_by_fraction(
+            ["big"] * 90 + list(range(3)), fractions={"a": 0.1, "b": 0.1, "c": 0.8}, seed=seed
+        )
+        assert min(sizes(small_first).values()) >= 1
 
 
 def test_as_many_groups_as_splits_gives_one_to_each() -> None:
@@ -124,6 +129,14 @@ def test_many_small_strata_do_not_all_go_to_train() -> None:
     assert sizes(split) == {"train": 240, "valid": 30, "test": 30}
 
 
+def test_small_strata_beside_a_large_one_get_their_share_too() -> None:
+    strata = [number // 2 for number in range(200)] + [1000] * 800
+    split = split_by_fraction(range(1000), fractions=FRACTIONS, seed=0, stratify=strata)
+    assert sizes(split) == {"train": 800, "valid": 100, "test": 100}
+    outside_train = sum(item < 200 for name in ("valid", "test") for item in split[name])
+    assert 20 <= outside_train <= 60
+
+
 def test_rows_that_share_a_key_through_others_are_one_group() -> None:
     rows = [("w:red", "p:rEd"), ("w:read", "p:rEd"), ("w:read", "p:rid"), ("w:reed", "p:rid"), ("w:cat", "p:kat")]
     groups = connected_groups(rows)
@@ -141,7 +154,7 @@ def test_connected_groups_equal_a_search_of_the_graph(rows: list[tuple[int, int]
             reached |= more
             keys |= {key for i in more for key in rows[i]}
         assert reached == {i for i in range(len(rows)) if groups[i] == groups[start]}
-        assert groups[start] in keys
+        assert groups[start] == min(keys)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_name_with_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_global_settings_and_pyplot_are_left_alone(tmp_path: Path) -> None:
-    with mpl.rc_context({"font.size": 3, "axes.grid": False, "svg.hashsalt": "mine"}):
+    with mpl.rc_context({"font.size": 3, "axes.titlepad": 50, "svg.hashsalt": "mine"}):
         before = dict(mpl.rcParams)
         mine = figure_bytes(PICTURES["curves"](), "svg")
         assert dict(mpl.rcParams) == before
@@ -152,6 +152,25 @@ def test_global_settings_and_pyplot_are_left_alone(tmp_path: Path) -> None:
     code += "; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False", "False"]
+
+
+def test_a_picture_does_not_change_with_how_often_it_is_drawn() -> None:
+    figure = PICTURES["search"]()
+    first = figure_bytes(figure, "png")
+    assert figure_bytes(figure, "svg") == figure_bytes(PICTURES["search"](), "svg")
+    assert figure_bytes(figure, "png") == first
+
+
+def test_dollar_signs_are_not_mathematics() -> None:
+    figures = [
+        attention_map([[1.0]], ["$a$"], ["$\\b$"]),
+        confusion_bars([("$a$", "$\\nope$", 1)]),
+        intervals([("$\\nope$", estimate(0.1))], measure="$\\nope$"),
+        search_picture([trial(0.1, kind="$\\nope$")]),
+    ]
+    for figure in figures:
+        assert figure_bytes(figure, "png")  # as mathematics this fails
+        assert not any(text.get_parse_math() for text in figure.findobj(Text) if isinstance(text, Text))
 
 
 def test_letters_that_no_font_has_do_not_warn() -> None:

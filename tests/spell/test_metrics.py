@@ -82,6 +82,13 @@ def test_rates_of_samples_by_hand() -> None:
     assert scores.wer_over_predictions.value == pytest.approx((1 / 3 + 3 / 3 + 1 / 3 + 2 / 3) / 4)
 
 
+def test_lengths_are_averaged_too_where_predictions_are_nearest_to_different_references() -> None:
+    scores = score([item("abcdef", "abcdex", "x", also=("xy",))])
+    assert scores.cer.value == pytest.approx(1 / 6)
+    assert scores.cer_over_predictions is not None
+    assert scores.cer_over_predictions.value == pytest.approx((1 + 1) / (6 + 2))
+
+
 def test_an_item_with_fewer_predictions_counts_with_all_it_has() -> None:
     scores = score([item("a", "b", "a"), item("a", "b")])
     assert [estimate.value for estimate in scores.wer_at_k] == [1.0, 0.5]

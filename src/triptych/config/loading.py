@@ -53,7 +53,7 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(schema, detail) for detail in error.errors()]
+        problems = [_explain(schema, details) for details in _by_key(schema, error.errors())]
         raise RecipeError(" ".join(problems) if not origin else f"{origin}: {' '.join(problems)}") from None
 
 
@@ -140,25 +140,83 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _explain(schema: type[BaseModel], detail: ErrorDetails) -> str:
+def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
+    """One message for what was found wrong at one key; a key that takes several types has a detail for each."""
+    detail = details[0]
     location = [str(part) for part in detail["loc"]]
+    value, kind = detail["input"], detail["type"]
+    if kind == "extra_forbidden":
+        return f"{'.'.join(location)} is not a known key. {did_you_mean(location[-1], _known_keys(schema, location[:-1]))}"
+    if location[-1] == "[key]":
+        key = ".".join(location[:-1])
+        return f"{key} is not a known key. {did_you_mean(location[-2], _choices(detail))}"
+    if len(details) > 1:
+        location.pop()
     key = ".".join(location)
-    if detail["type"] == "extra_forbidden":
-        known = _known_keys(schema, location[:-1])
-        return f"{key} is not a known key. {did_you_mean(location[-1], known)}"
-    if detail["type"] == "missing":
+    if kind == "missing":
         return f"{key} is missing; expected a value."
-    if detail["type"] == "value_error":
+    if kind == "value_error":
         rule = detail["msg"].removeprefix("Value error, ")
-        return f"{key}: {rule}."
-    rule = detail["msg"].removeprefix("Input should be ").replace("greater than or equal to", ">=")
-    rule = rule.replace("less than or equal to", "<=").replace("greater than", ">").replace("less than", "<")
-    value = detail["input"]
-    close = ""
-    if detail["type"] == "literal_error" and isinstance(value, str):
-        choices = [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        close = " " + did_you_mean(value, choices)
-    return f"{key} is {value!r}; expected {rule.removeprefix('a valid ')}.{close}"
+        return f"{key}: {rule}." if key else f"{rule}."
+    rule = " or ".join(_rule(each) for each in details)
+    close = f" {did_you_mean(value, _choices(detail))}" if kind == "literal_error" and isinstance(value, str) else ""
+    return f"{key} is {_shown(value)}; expected {rule}.{close}"
+
+
+def _rule(detail: ErrorDetails) -> str:
+    """What pydantic expected, in the words of the other messages."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in TYPE_RULES:
+        return TYPE_RULES[kind]
+    if kind in BOUND_RULES:
+        bound = next(iter(context.values()))
+        return f"a number {BOUND_RULES[kind]} {bound:g}"
+    if kind == "literal_error":
+        return f"one of {', '.join(_choices(detail))}"
+    if kind == "multiple_of":
+        return f"a multiple of {context['multiple_of']}"
+    return detail["msg"].removeprefix("Input should be ")
+
+
+TYPE_RULES = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+BOUND_RULES = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
+
+
+def _choices(detail: ErrorDetails) -> list[str]:
+    """The names that a literal allows."""
+    return [choice.strip(" '") for choice in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML has it, as far as it matters to a reader."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, date | time) else repr(value)
+
+
+def _by_key(schema: type[BaseModel], details: Iterable[ErrorDetails]) -> list[list[ErrorDetails]]:
+    """Details of the same key together, in order of appearance."""
+    groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for detail in details:
+        location = detail["loc"]
+        while location and location[-1] in UNION_MEMBERS and location[-1] not in _known_keys(
+            schema, [str(part) for part in location[:-1]]
+        ):
+            location = location[:-1]
+        groups.setdefault(location, []).append(detail)
+    return list(groups.values())
+
+
+UNION_MEMBERS = ("int", "str")
 
 
 def _known_keys(schema: type[BaseModel], tables: list[str]) -> list[str]:

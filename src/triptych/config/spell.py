@@ -79,10 +79,18 @@ class SpellModel(Table):
     hidden: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
         default=128, description="decoder width, and the encoder's two directions together"
     )
-    embedding: PositiveInt = Field(default=128, description="equal to hidden when tie_output is true")
+    encoder_hidden: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
+        default=0, description="the encoder's two directions together, with monotonic attention; 0 is hidden"
+    )
+    embedding: PositiveInt = Field(
+        default=128, description="equal to hidden when tie_output is true, except with monotonic attention"
+    )
     encoder_layers: PositiveInt = 1
     decoder_layers: PositiveInt = 1
-    attention: Literal["none", "dot", "general", "additive"] = "none"
+    attention: Literal["none", "dot", "general", "additive", "monotonic"] = Field(
+        default="none", description="monotonic: a hard position that moves on, summed out; the others are soft"
+    )
+    attention_width: NonNegativeInt = Field(default=0, description="of monotonic attention's scores; 0 is hidden")
     input_feeding: bool = Field(
         default=False, description="feed the attended output back into the decoder; steps through time"
     )
@@ -96,6 +104,15 @@ class SpellModel(Table):
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
+        if self.attention == "monotonic":
+            if not self.tie_output or self.input_feeding:
+                raise ValueError("tie_output must be true and input_feeding false with attention 'monotonic'")
+            return self
+        if self.encoder_hidden or self.attention_width:
+            raise ValueError(
+                f"encoder_hidden is {self.encoder_hidden} and attention_width is {self.attention_width} with attention "
+                f"{self.attention!r}; expected 0, since only attention 'monotonic' has widths of its own"
+            )
         if self.tie_output and self.embedding != self.hidden:
             raise ValueError(
                 f"embedding is {self.embedding} and hidden is {self.hidden}; "

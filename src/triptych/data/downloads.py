@@ -64,7 +64,7 @@ def fetch(
     addresses = [f"{mirror.rstrip('/')}/{name}", *urls] if mirror else list(urls)
     if _is_offline(offline):
         raise DownloadError(
-            f"the file is not in the cache and downloads are off (TRIPTYCH_OFFLINE). "
+            "the file is not in the cache and downloads are off (TRIPTYCH_OFFLINE). "
             f"Fetch {addresses[0] if addresses else name} elsewhere and put it there.",
             path=path,
         )

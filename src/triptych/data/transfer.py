@@ -104,13 +104,13 @@ class _Version:
 
     def __init__(self, part: Path) -> None:
         self._path = part.with_name(f"{part.name}.version")
-        self.tag = self._path.read_text(encoding="utf-8").strip() if self._path.is_file() else ""
+        self.tag = self._path.read_text(encoding="latin-1").strip() if self._path.is_file() else ""
 
     def write(self, response: requests.Response) -> None:
         tag = response.headers.get("ETag", "")
         if not tag or tag.startswith("W/"):
             tag = response.headers.get("Last-Modified", "")
-        self._path.write_text(tag + "\n", encoding="utf-8")
+        self._path.write_text(tag + "\n", encoding="latin-1")
 
     def forget(self) -> None:
         self._path.unlink(missing_ok=True)

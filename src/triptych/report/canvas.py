@@ -111,10 +111,16 @@ def save(figure: Figure, folder: Path | str, name: str) -> SavedFigure:
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as the content of a `png` or `svg` file; the same figure gives the same bytes."""
+    """A figure as the content of a `png` or `svg` file; the same figure gives the same bytes.
+
+    The first time settles where the figure's parts lie: a layout that is made anew for each drawing would creep.
+    """
     written = io.BytesIO()
     metadata: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     with house_style():
+        if figure.get_layout_engine() is not None:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(written, format=kind, dpi=PIXELS_PER_INCH, metadata=metadata)
     return written.getvalue()
 

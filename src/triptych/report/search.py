@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ _Numbers = NDArray[np.float64]
 
 _LOGARITHMIC_FROM = 50  # largest over smallest value of a searched parameter
 _PANELS_PER_ROW = 3
+_LETTERS_PER_INCH = 12  # at 10 points
 _TICKS_UP_TO = 5  # distinct values that are each named on the axis
 
 
@@ -78,9 +80,9 @@ def search_picture(trials: Sequence[Mapping[str, Any]], *, goal: Goal = "min", v
         panels[0].set_yticks([])
     if best is not None:
         setting = ", ".join(f"{name} = {_shown_value(value)}" for name, value in trials[best]["params"].items())
-        figure.suptitle(
-            f"best: {values[best]:.4g} at {setting}", color=MARKED, fontsize=10, x=0.01, ha="left", wrap=True
-        )
+        # Matplotlib's own wrapping takes dollar signs for mathematics even where that is switched off.
+        words = textwrap.fill(f"best: {values[best]:.4g} at {setting}", int(_LETTERS_PER_INCH * figure.get_figwidth()))
+        figure.suptitle(words, color=MARKED, fontsize=10, x=0.01, ha="left")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure

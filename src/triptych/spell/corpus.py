@@ -106,11 +106,11 @@ def _reversed(corpus: Corpus) -> Corpus:
 
 
 def _named(settings: SpellData) -> Corpus:
-    named = resolve(settings.set)
-    pairs = tuple(named.load())
-    content = ("\t".join((" ".join(pair.source), " ".join(pair.target))) for pair in pairs)
-    fingerprint = {"path": settings.set, "pairs": len(pairs), "sha256": fingerprint_items(content)}
-    return Corpus(_split(settings, pairs), [fingerprint])
+    source, target = _sides(settings)
+    file = resolve(settings.set).load(source_tokenizer=source, target_tokenizer=target)
+    content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
+    fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
+    return Corpus(_split(settings, file.pairs), [fingerprint], _remarks(file))
 
 
 def _folder(settings: SpellData, folder: Path) -> Corpus:

@@ -9,39 +9,16 @@ Letters in shapes: B batch, S source length, T target length, V vocabulary, E em
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from triptych.errors import ShapeError
-from triptych.spell.attention import Attention, AttentionKind, attend, build_attention
+from triptych.spell.attention import Attention, attend
 from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.encoder import CELLS, Encoder, Sizes, hide_symbols, source_valid
 from triptych.spell.symbols import Vocabulary
-
-Cell = Literal["lstm", "gru"]
-CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What encoder and decoder have in common.
-
-    Attributes:
-        cell: `lstm` or `gru`.
-        embedding: E, >= 1.
-        hidden: H, even: the decoder's width, and the encoder's two directions together.
-        dropout: on embeddings and on final outputs, in [0, 1).
-        layer_dropout: between recurrent layers, in [0, 1).
-    """
-
-    cell: Cell = "lstm"
-    embedding: int = 128
-    hidden: int = 128
-    dropout: float = 0.0
-    layer_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,42 +71,6 @@ class DecoderState:
         )
 
 
-class Encoder(nn.Module):
-    """Bidirectional recurrent encoder; dropout on embeddings and on final outputs.
-
-    Args:
-        vocabulary_size: V of the source.
-        sizes: widths, cell and dropout.
-        layers: recurrent layers, >= 1.
-    """
-
-    def __init__(self, vocabulary_size: int, sizes: Sizes, *, layers: int = 1) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocabulary_size, sizes.embedding, padding_idx=Vocabulary.pad)
-        self.dropout = nn.Dropout(sizes.dropout)
-        self.recurrent = CELLS[sizes.cell](
-            sizes.embedding,
-            sizes.hidden // 2,
-            num_layers=layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=sizes.layer_dropout if layers > 1 else 0.0,
-        )
-
-    def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """States (B, S, H), and each part of the final recurrent state, both directions joined: (layers, B, H)."""
-        embedded = self.dropout(self.embedding(batch.symbols))
-        one_length = bool((batch.lengths == batch.symbols.shape[1]).all())
-        if one_length:  # batches are bucketed, so packing is rarely needed
-            outputs, final = self.recurrent(embedded)
-        else:
-            packed = pack_padded_sequence(embedded, batch.lengths, batch_first=True, enforce_sorted=False)
-            packed_outputs, final = self.recurrent(packed)
-            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=batch.symbols.shape[1])
-        parts = final if isinstance(final, tuple) else (final,)
-        return self.dropout(outputs), tuple(torch.cat((part[0::2], part[1::2]), dim=-1) for part in parts)
-
-
 class Decoder(nn.Module):
     """Autoregressive recurrent decoder with attention on its outputs.
 
@@ -174,8 +115,6 @@ class Decoder(nn.Module):
         self.attention = attention
         self.combine = None if attention is None else nn.Linear(2 * hidden, hidden, bias=False)
         self.output_weight = None if tie_output else nn.Parameter(torch.empty(vocabulary_size, hidden))
-        if self.output_weight is not None:
-            nn.init.normal_(self.output_weight, std=hidden**-0.5)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.input_feeding = input_feeding
         self.layers = layers
@@ -259,8 +198,8 @@ class Transducer(nn.Module):
     def forward(self, source: SourceBatch, symbols: Tensor) -> Tensor:
         """Teacher forcing: logits (B, T, V) for the symbols that follow each fed one. Fed symbols (B, T)."""
         if self.training:
-            source = SourceBatch(_hide(source.symbols, self.source_symbol_dropout), source.lengths)
-            symbols = _hide(symbols, self.target_symbol_dropout)
+            source = SourceBatch(hide_symbols(source.symbols, self.source_symbol_dropout), source.lengths)
+            symbols = hide_symbols(symbols, self.target_symbol_dropout)
         logits, _, _ = self.decoder(symbols, self.start(source))
         assert isinstance(logits, Tensor)
         return logits
@@ -272,9 +211,7 @@ class Transducer(nn.Module):
                 f"source lengths have {batch.lengths.shape[0]} rows; expected {batch.symbols.shape[0]}, as the symbols."
             )
         states, final = self.encoder(batch)
-        positions = torch.arange(batch.symbols.shape[1], device=states.device)
-        valid = positions < batch.lengths.to(states.device).unsqueeze(1)
-        return self.decoder.begin(states, valid, final)
+        return self.decoder.begin(states, source_valid(batch, states.device), final)
 
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Feed one symbol per row (B,); get log-probabilities (B, V), -inf for padding, start and unknown."""
@@ -282,59 +219,3 @@ class Transducer(nn.Module):
         never: Tensor = self.get_buffer("never")
         log_probs = torch.log_softmax(logits[:, 0].float().masked_fill(never, float("-inf")), dim=-1)
         return log_probs, after
-
-
-def _hide(symbols: Tensor, share: float) -> Tensor:
-    """Replace a random share of real symbols with the unknown symbol; padding and start stay."""
-    if share == 0:
-        return symbols
-    hidden = (torch.rand(symbols.shape, device=symbols.device) < share) & (symbols > Vocabulary.unknown)
-    return symbols.masked_fill(hidden, Vocabulary.unknown)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The numbers and names a transducer is built from; `model.json` keeps them.
-
-    S1 is the default with vocabulary sizes; S2 adds `attention="additive"`, S5 `attention="general"`.
-    """
-
-    source_size: int
-    target_size: int
-    cell: Cell = "lstm"
-    hidden: int = 128
-    embedding: int = 128
-    encoder_layers: int = 1
-    decoder_layers: int = 1
-    attention: AttentionKind | Literal["none"] = "none"
-    input_feeding: bool = False
-    tie_output: bool = True
-    dropout: float = 0.3
-    layer_dropout: float = 0.0
-    source_symbol_dropout: float = 0.0
-    target_symbol_dropout: float = 0.0
-
-
-def build_transducer(architecture: Architecture) -> Transducer:
-    """A transducer with freshly initialised weights."""
-    sizes = Sizes(
-        architecture.cell,
-        architecture.embedding,
-        architecture.hidden,
-        architecture.dropout,
-        architecture.layer_dropout,
-    )
-    kind = architecture.attention
-    return Transducer(
-        Encoder(architecture.source_size, sizes, layers=architecture.encoder_layers),
-        Decoder(
-            architecture.target_size,
-            sizes,
-            attention=None if kind == "none" else build_attention(kind, architecture.hidden),
-            layers=architecture.decoder_layers,
-            tie_output=architecture.tie_output,
-            input_feeding=architecture.input_feeding,
-        ),
-        source_symbol_dropout=architecture.source_symbol_dropout,
-        target_symbol_dropout=architecture.target_symbol_dropout,
-    )

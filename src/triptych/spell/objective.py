@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from triptych.spell.batches import PairBatch
+from triptych.spell.build import Network
 from triptych.spell.corpus import Item
-from triptych.spell.decoding.contract import LengthLimit
+from triptych.spell.decoding.contract import LengthLimit, StepModel
 from triptych.spell.decoding.greedy import greedy
 from triptych.spell.metrics import nearest_reference
-from triptych.spell.model import Transducer
 from triptych.spell.symbols import Vocabulary
 from triptych.training.objective import Share
 
@@ -30,7 +31,7 @@ class SpellObjective:
 
     def __init__(
         self,
-        network: Transducer,
+        network: Network,
         *,
         targets: Vocabulary,
         valid_items: Sequence[Item],
@@ -49,7 +50,8 @@ class SpellObjective:
 
     def measure(self, batch: PairBatch) -> dict[str, Share]:
         """`loss` against the first reference, `cer`, `wer` and `mean_error` against the nearest."""
-        decoded = greedy(self.network, batch.source, limit=self.limit)
+        model: StepModel[Any] = self.network
+        decoded = greedy(model, batch.source, limit=self.limit)
         edits, lengths, wrong, errors = 0, 0, 0, 0.0
         for item, hypothesis in zip(batch.items, decoded, strict=True):
             prediction = self.targets.decode(hypothesis.symbols)

@@ -13,11 +13,11 @@ from torch import Tensor
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import RunError
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
+from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
 from triptych.spell.decoding.contract import LengthLimit
 from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, score
-from triptych.spell.model import Architecture, build_transducer
 from triptych.spell.objective import SpellObjective
 from triptych.spell.pairs import Pair
 from triptych.spell.speller import Language, Speller, build_from_description

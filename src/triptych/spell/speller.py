@@ -15,11 +15,11 @@ from torch import Tensor
 from triptych.config import SpellDecoding
 from triptych.errors import DataError, RunError
 from triptych.spell.batches import encode_sources
+from triptych.spell.build import Architecture, Network, build_transducer
 from triptych.spell.decoding import Decoding, decode
 from triptych.spell.decoding.constrained import Constrained
 from triptych.spell.decoding.contract import Hypothesis, StepModel
 from triptych.spell.lexicon import ExactLexicon, Lexicon
-from triptych.spell.model import Architecture, Transducer, build_transducer
 from triptych.spell.symbols import Tokenizer, Vocabulary
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
@@ -293,7 +293,7 @@ def as_decoding(settings: SpellDecoding) -> Decoding:
     )
 
 
-def build_from_description(architecture: Any, path: Path) -> Transducer:
+def build_from_description(architecture: Any, path: Path) -> Network:
     """The network that a `model.json` describes, untrained.
 
     Raises:

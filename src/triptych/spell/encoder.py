@@ -1,0 +1,88 @@
+"""The bidirectional encoder, and the sizes it shares with every decoder.
+
+Letters in shapes: B batch, S source length, E embedding, H hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.symbols import Vocabulary
+
+Cell = Literal["lstm", "gru"]
+CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What encoder and decoder have in common.
+
+    Attributes:
+        cell: `lstm` or `gru`.
+        embedding: E, >= 1.
+        hidden: H, even: the decoder's width, and the encoder's two directions together.
+        dropout: on embeddings and on final outputs, in [0, 1).
+        layer_dropout: between recurrent layers, in [0, 1).
+    """
+
+    cell: Cell = "lstm"
+    embedding: int = 128
+    hidden: int = 128
+    dropout: float = 0.0
+    layer_dropout: float = 0.0
+
+
+class Encoder(nn.Module):
+    """Bidirectional recurrent encoder; dropout on embeddings and on final outputs.
+
+    Args:
+        vocabulary_size: V of the source.
+        sizes: widths, cell and dropout.
+        layers: recurrent layers, >= 1.
+    """
+
+    def __init__(self, vocabulary_size: int, sizes: Sizes, *, layers: int = 1) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, sizes.embedding, padding_idx=Vocabulary.pad)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.recurrent = CELLS[sizes.cell](
+            sizes.embedding,
+            sizes.hidden // 2,
+            num_layers=layers,
+            batch_first=True,
+            bidirectional=True,
+            dropout=sizes.layer_dropout if layers > 1 else 0.0,
+        )
+
+    def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """States (B, S, H), and each part of the final recurrent state, both directions joined: (layers, B, H)."""
+        embedded = self.dropout(self.embedding(batch.symbols))
+        one_length = bool((batch.lengths == batch.symbols.shape[1]).all())
+        if one_length:  # batches are bucketed, so packing is rarely needed
+            outputs, final = self.recurrent(embedded)
+        else:
+            packed = pack_padded_sequence(embedded, batch.lengths, batch_first=True, enforce_sorted=False)
+            packed_outputs, final = self.recurrent(packed)
+            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=batch.symbols.shape[1])
+        parts = final if isinstance(final, tuple) else (final,)
+        return self.dropout(outputs), tuple(torch.cat((part[0::2], part[1::2]), dim=-1) for part in parts)
+
+
+def source_valid(source: SourceBatch, device: Any) -> Tensor:
+    """True where a padded source is real. Shape (B, S)."""
+    positions = torch.arange(source.symbols.shape[1], device=device)
+    return positions < source.lengths.to(device).unsqueeze(1)
+
+
+def hide_symbols(symbols: Tensor, share: float) -> Tensor:
+    """Replace a random share of real symbols with the unknown symbol; padding and start stay."""
+    if share == 0:
+        return symbols
+    hidden = (torch.rand(symbols.shape, device=symbols.device) < share) & (symbols > Vocabulary.unknown)
+    return symbols.masked_fill(hidden, Vocabulary.unknown)
