@@ -80,6 +80,9 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
         RunError: fewer than two runs, runs whose vocabularies differ, or a name that is taken.
     """
     description, tensors = spell.join(runs)
+    taken = [run.name for run in runs if name in (run.name, str(run.path))]
+    if taken:
+        raise RunError(f"name is {name!r}, a member's; expected another. Members stay as they are.")
     made = Run.create(name, force=force)
     made.write_recipe(runs[0].recipe())
     first = runs[0].facts()
@@ -139,7 +142,7 @@ def train(
         )
     prepared = spell.prepare(recipe, data)
     before = run.facts()
-    if before and before.get("data") != [dict(entry) for entry in prepared.fingerprints]:
+    if before and _hashes(before.get("data", [])) != _hashes(prepared.fingerprints):
         raise RunError(
             f"{run.path} was begun with other data; expected the same files. Restore them or use a new name."
         )
@@ -503,6 +506,11 @@ def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | 
             "torch": str(torch.__version__),
         },
     )
+
+
+def _hashes(fingerprints: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What tells data from other data, wherever it lies now."""
+    return [entry.get("sha256") for entry in fingerprints]
 
 
 def _now() -> str:

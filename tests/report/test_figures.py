@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from triptych.errors import DataError, ShapeError, TriptychError
-from triptych.report.canvas import figure_bytes, symbol_label
+from triptych.report.canvas import figure_bytes, house_style, new_figure, symbol_label
 from triptych.report.figures import (
     attention_map,
     compare_curves,
@@ -155,9 +155,15 @@ def test_global_settings_and_pyplot_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_picture_does_not_change_with_how_often_it_is_drawn() -> None:
-    figure = PICTURES["search"]()
+    def dots() -> Figure:
+        with house_style():
+            figure = new_figure(4, 3)
+            figure.subplots().plot([n * n % 4099 for n in range(100)], "o")
+        return figure
+
+    figure = dots()
     first = figure_bytes(figure, "png")
-    assert figure_bytes(figure, "svg") == figure_bytes(PICTURES["search"](), "svg")
+    assert figure_bytes(figure, "svg") == figure_bytes(dots(), "svg")
     assert figure_bytes(figure, "png") == first
 
 
@@ -306,6 +312,7 @@ def test_search_marks_the_best_complete_trial_in_every_panel() -> None:
     assert xy(failed)[0] == [70]
     names = [label.get_text() for label in panels[2].get_xticklabels()]
     assert names == ["kind1", "kind2", "kind0"]
+    assert xy(panels[2].lines[0])[0] == [0, 1, 2, 0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -322,6 +329,9 @@ def test_search_marks_the_best_complete_trial_in_every_panel() -> None:
 def test_a_wide_parameter_has_a_logarithmic_axis(settings: tuple[float, ...], scale: str) -> None:
     figure = search_picture([trial(0.1 * k, lr=setting) for k, setting in enumerate(settings)])
     assert figure.axes[0].get_xscale() == scale
+    left, right = figure.axes[0].transData.transform([(min(settings), 0), (max(settings), 0)])[:, 0]
+    room = figure.axes[0].get_window_extent()
+    assert min(left - room.x0, room.x1 - right) > 20  # the star of the best trial is not cut
     if len(settings) <= 5:
         labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
         assert labels == [f"{setting:g}" for setting in sorted(settings)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -17,7 +17,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 class Table(BaseModel):
     """A strict, frozen table of a recipe: unknown keys fail, values are not coerced from other types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class OptimizerTable(Table):
@@ -38,7 +38,27 @@ class OptimizerTable(Table):
     final_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="learning rate at the end, as a fraction of learning_rate"
     )
-    plateau_patience: NonNegativeInt = 3
+    plateau_patience: NonNegativeInt = Field(default=3, description="epochs of stalling before plateau halves")
+
+    @model_validator(mode="after")
+    def _settings_have_effect(self) -> Self:
+        falls = ("cosine", "linear", "one-cycle")
+        needs = {
+            "momentum": ("name", ("sgd",)),
+            "beta1": ("name", ("adam", "adamw")),
+            "beta2": ("name", ("adam", "adamw")),
+            "warmup_steps": ("schedule", ("constant", *falls)),
+            "final_fraction": ("schedule", falls),
+            "plateau_patience": ("schedule", ("plateau",)),
+        }
+        for key, (chooser, choices) in needs.items():
+            value, chosen = getattr(self, key), getattr(self, chooser)
+            if chosen not in choices and value != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key} is {value} and has no effect with {chooser} {chosen!r}; "
+                    f"expected {chooser} to be {' or '.join(choices)}. Leave {key} out or change {chooser}"
+                )
+        return self
 
 
 class TrainingTable(Table):

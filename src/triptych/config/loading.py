@@ -7,7 +7,8 @@ each line. `--set key=value` is one more diff on top. What a run used is written
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,18 @@ from triptych.errors import RecipeError, did_you_mean
 Recipe = SpellRecipe
 PANELS: dict[str, type[Recipe]] = {"spell": SpellRecipe}
 SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
+TYPE_RULES = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+BOUND_RULES = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
+UNION_MEMBERS = ("int", "str")  # where pydantic says which type of a union it tried
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -53,7 +66,7 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(schema, details) for details in _by_key(schema, error.errors())]
+        problems = [_explain(schema, details) for details in _by_key(error.errors())]
         raise RecipeError(" ".join(problems) if not origin else f"{origin}: {' '.join(problems)}") from None
 
 
@@ -83,25 +96,28 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _shipped_path(name: str) -> Path:
+def _shipped_path(name: str, extended: str = "") -> Path:
     shipped = shipped_recipes()
     if name not in shipped:
         raise RecipeError(
-            f"recipe is {name!r}; expected a shipped recipe or a path that ends in .toml. {did_you_mean(name, shipped)}"
+            f"recipe is {name!r}{extended}; expected a shipped recipe or a path that ends in .toml. "
+            f"{did_you_mean(name, shipped)}"
         )
     return shipped[name]
 
 
 def _read_tree(name_or_path: str | Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:
     text = str(name_or_path)
-    path = Path(text) if text.endswith(".toml") else _shipped_path(text)
+    extended = f", which {seen[-1].name} extends" if seen else ""
+    path = Path(text) if text.endswith(".toml") else _shipped_path(text, extended)
     if path.resolve() in seen:
-        raise RecipeError(f"{path}: extends itself, through {' -> '.join(p.name for p in seen)}.")
+        chain = " -> ".join(step.name for step in (*seen, path))
+        raise RecipeError(f"{path}: extends is a circle, {chain}; expected an end. Remove one extends.")
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(
-            f"recipe is {text!r}; expected an existing file. List the shipped ones with: triptych recipes"
+            f"recipe is {text!r}{extended}; expected an existing file. List the shipped ones with: triptych recipes"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise RecipeError(f"{path}: not readable as TOML: {error}.") from None
@@ -133,11 +149,15 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def parse_value(text: str) -> Any:
-    """A value as TOML would read it; text that is no TOML value stands for itself, so quotes may be left out."""
+    """A value as TOML would read it; text that is no TOML value stands for itself, so quotes may be left out.
+
+    No recipe has dates, so what looks like one is a text too.
+    """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    return text if isinstance(value, date | time) else value
 
 
 def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
@@ -170,25 +190,12 @@ def _rule(detail: ErrorDetails) -> str:
         return TYPE_RULES[kind]
     if kind in BOUND_RULES:
         bound = next(iter(context.values()))
-        return f"a number {BOUND_RULES[kind]} {bound:g}"
+        return f"{'an integer' if isinstance(bound, int) else 'a number'} {BOUND_RULES[kind]} {bound:g}"
     if kind == "literal_error":
         return f"one of {', '.join(_choices(detail))}"
     if kind == "multiple_of":
         return f"a multiple of {context['multiple_of']}"
     return detail["msg"].removeprefix("Input should be ")
-
-
-TYPE_RULES = {
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "string_type": "a text",
-    "dict_type": "a table",
-    "model_type": "a table",
-}
-BOUND_RULES = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
 
 
 def _choices(detail: ErrorDetails) -> list[str]:
@@ -197,26 +204,19 @@ def _choices(detail: ErrorDetails) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value as TOML has it, as far as it matters to a reader."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, date | time) else repr(value)
+    """A value as a recipe has it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def _by_key(schema: type[BaseModel], details: Iterable[ErrorDetails]) -> list[list[ErrorDetails]]:
+def _by_key(details: Iterable[ErrorDetails]) -> list[list[ErrorDetails]]:
     """Details of the same key together, in order of appearance."""
     groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for detail in details:
         location = detail["loc"]
-        while location and location[-1] in UNION_MEMBERS and location[-1] not in _known_keys(
-            schema, [str(part) for part in location[:-1]]
-        ):
+        if detail["type"] != "extra_forbidden" and location and location[-1] in UNION_MEMBERS:
             location = location[:-1]
         groups.setdefault(location, []).append(detail)
     return list(groups.values())
-
-
-UNION_MEMBERS = ("int", "str")
 
 
 def _known_keys(schema: type[BaseModel], tables: list[str]) -> list[str]:

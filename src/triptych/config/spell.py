@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -65,9 +66,18 @@ class SpellData(Table):
     def _columns_differ(self) -> Self:
         if self.source_column == self.target_column:
             raise ValueError(f"source_column and target_column are both {self.source_column!r}; expected two columns")
-        for column in (self.source_column, self.target_column):
+        for side, column in (("source", self.source_column), ("target", self.target_column)):
             if isinstance(column, int) and column < 1:
-                raise ValueError(f"a column is {column}; expected a number from 1, or a header name")
+                raise ValueError(f"{side}_column is {column}; expected a number from 1, or a name in the header")
+        return self
+
+    @model_validator(mode="after")
+    def _fractions_are_whole(self) -> Self:
+        listed = ", ".join(f"{split} {share:g}" for split, share in self.fractions.items())
+        if not {"train", "valid"} <= self.fractions.keys():
+            raise ValueError(f"fractions has {listed or 'nothing'}; expected shares of train and valid, and of test if any")
+        if not math.isclose(math.fsum(self.fractions.values()), 1, abs_tol=1e-6):
+            raise ValueError(f"fractions sum to {math.fsum(self.fractions.values()):g} ({listed}); expected 1")
         return self
 
 
@@ -120,6 +130,15 @@ class SpellModel(Table):
             )
         if self.input_feeding and self.attention == "none":
             raise ValueError("input_feeding is true with attention 'none'; expected an attention to feed back")
+        return self
+
+    @model_validator(mode="after")
+    def _layer_dropout_has_layers(self) -> Self:
+        if self.layer_dropout and self.encoder_layers == self.decoder_layers == 1:
+            raise ValueError(
+                f"layer_dropout is {self.layer_dropout} with one layer on either side; expected 0, "
+                "since it falls between layers. Raise encoder_layers or decoder_layers"
+            )
         return self
 
 

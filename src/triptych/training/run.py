@@ -29,7 +29,7 @@ from torch import Tensor
 
 from triptych.config import Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
-from triptych.files import atomic_write, write_text_atomically
+from triptych.files import write_bytes_atomically, write_text_atomically
 
 FORMAT = 1
 Status = Literal["running", "interrupted", "finished"]
@@ -158,8 +158,8 @@ class Run:
     def write_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Write `model.safetensors`."""
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with atomic_write(self.path / "model.safetensors") as temporary:
-            safetensors.torch.save_file(contiguous, temporary, metadata={"format": str(FORMAT)})
+        content = safetensors.torch.save(contiguous, metadata={"format": str(FORMAT)})
+        write_bytes_atomically(self.path / "model.safetensors", content)
 
     def tensors(self) -> dict[str, Tensor]:
         """The kept model's tensors. No code runs on load.
