@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import triptych
 from triptych.config import Recipe, SpellDecoding, dump_recipe, with_changes
 from triptych.config import differences as recipe_differences
 from triptych.data.files import open_binary
-from triptych.errors import DataError, RecipeError, RunError, did_you_mean
+from triptych.errors import DataError, RecipeError, RunError, TriptychError, did_you_mean
 from triptych.files import write_text_atomically
 from triptych.report import html as report_page
 from triptych.report.canvas import save
@@ -80,8 +81,7 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
         RunError: fewer than two runs, runs whose vocabularies differ, or a name that is taken.
     """
     description, tensors = spell.join(runs)
-    taken = [run.name for run in runs if name in (run.name, str(run.path))]
-    if taken:
+    if any(name in (run.name, str(run.path)) for run in runs):
         raise RunError(f"name is {name!r}, a member's; expected another. Members stay as they are.")
     made = Run.create(name, force=force)
     made.write_recipe(runs[0].recipe())
@@ -140,7 +140,11 @@ def train(
         raise RunError(
             f"{run.path} was begun with another recipe: {listing}. Resume without changes, or use a new name."
         )
-    prepared = spell.prepare(recipe, data)
+    try:
+        prepared = spell.prepare(recipe, data)
+    except TriptychError:
+        _free_name(run)
+        raise
     before = run.facts()
     if before and _hashes(before.get("data", [])) != _hashes(prepared.fingerprints):
         raise RunError(
@@ -506,6 +510,12 @@ def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | 
             "torch": str(torch.__version__),
         },
     )
+
+
+def _free_name(run: Run) -> None:
+    """Remove a run that holds nothing but its recipe, so that the name can be used again."""
+    if not is_helper_process() and [path.name for path in run.path.iterdir()] == ["recipe.toml"]:
+        shutil.rmtree(run.path)
 
 
 def _hashes(fingerprints: Sequence[Mapping[str, Any]]) -> list[Any]:

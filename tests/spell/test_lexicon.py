@@ -49,6 +49,13 @@ def test_rows_do_not_disturb_each_other(words: list[tuple[int, ...]], queries: l
     assert torch.equal(lexicon.continuations(nodes, 8), torch.stack(alone))
 
 
+def test_a_symbol_beyond_all_words_is_not_mistaken_for_another_nodes_child() -> None:
+    """Edges are numbered parent * 2 + symbol here, so that symbol 2 of the root has the number of (1, 0)."""
+    lexicon = Lexicon.from_words([(1, 0)])
+    assert (1, 0) in lexicon
+    assert int(walk(lexicon, (2,))) == lexicon.outside
+
+
 def test_order_and_repetition_do_not_matter() -> None:
     one = Lexicon.from_words([(1, 2), (1,), (4, 0, 1)])
     two = Lexicon.from_words([(4, 0, 1), (1, 2), (1,), (1, 2)])
@@ -59,7 +66,7 @@ def test_order_and_repetition_do_not_matter() -> None:
 
 def test_a_negative_symbol_is_named_with_its_word() -> None:
     with pytest.raises(DataError, match="word 3 of the lexicon has the symbol -1; expected indices >= 0"):
-        Lexicon.from_words([(1,), (), (0, -1), (2,)])
+        Lexicon.from_words([(1,), (), (-1, 0), (2,)])
 
 
 def test_exact_lexicon_gives_the_targets_of_known_sources_only() -> None:

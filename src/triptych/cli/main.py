@@ -75,6 +75,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - so that closing does not fail
         status = 141
+    except OSError as error:  # a full disk, a folder that may not be written
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}.", error)
+        status = 2
     sys.exit(status)
 
 

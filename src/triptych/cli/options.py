@@ -32,7 +32,7 @@ DecodeMethod = Annotated[
     str | None, typer.Option("--decode", metavar="METHOD", help="greedy, beam or sample. Default: as the recipe says.")
 ]
 BeamSize = Annotated[int | None, typer.Option(help="Hypotheses kept by beam search.")]
-NBest = Annotated[int | None, typer.Option(help="Hypotheses returned by beam search, best first.")]
+NBest = Annotated[int | None, typer.Option(help="Hypotheses returned by beam search, best first; widens the beam.")]
 LengthPenalty = Annotated[float | None, typer.Option(help="Power of the length that log-probabilities are divided by.")]
 Samples = Annotated[int | None, typer.Option(help="Samples drawn per source.")]
 Temperature = Annotated[float | None, typer.Option(help="Sampling temperature.")]
@@ -51,15 +51,41 @@ DictionaryFile = Annotated[
 ]
 
 
+DECODE_OPTIONS = {
+    "greedy": (),
+    "beam": ("beam_size", "n_best", "length_penalty"),
+    "sample": ("samples", "temperature", "top_k", "top_p", "seed"),
+}
+
+
 def decoding_of(recipe: Recipe, **options: Any) -> SpellDecoding:
-    """The recipe's decoding with the options that were given on top; the n-best of a beam are kept in step."""
+    """The recipe's decoding with the options that were given on top; a beam is at least as wide as its n-best.
+
+    Raises:
+        RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
+    """
     from triptych.config import with_changes
 
     given = {name: value for name, value in options.items() if value is not None}
-    changes = {f"decoding.{'method' if name == 'decode' else name}": value for name, value in given.items()}
-    if "decode" not in given:
-        if {"beam_size", "n_best", "length_penalty"} & given.keys():
-            changes["decoding.method"] = "beam"
-        elif {"samples", "temperature", "top_k", "top_p"} & given.keys():
-            changes["decoding.method"] = "sample"
-    return with_changes(recipe, changes).decoding
+    method = given.pop("decode", None) or _implied_method(recipe.decoding.method, given)
+    _check_options(method, given)
+    if "n_best" in given and "beam_size" not in given:
+        given["beam_size"] = max(recipe.decoding.beam_size, given["n_best"])
+    changes = {f"decoding.{name}": value for name, value in given.items()}
+    return with_changes(recipe, {**changes, "decoding.method": method}).decoding
+
+
+def _implied_method(usual: str, given: dict[str, Any]) -> str:
+    """The recipe's method, unless an option that only another one has was given."""
+    others = (method for method, names in DECODE_OPTIONS.items() if given.keys() & set(names))
+    return usual if given.keys() <= set(DECODE_OPTIONS[usual]) else next(others, usual)
+
+
+def _check_options(method: str, given: dict[str, Any]) -> None:
+    from triptych.errors import RecipeError
+
+    for name, value in given.items():
+        owner = next(owner for owner, names in DECODE_OPTIONS.items() if name in names)
+        if method in DECODE_OPTIONS and method != owner:
+            option = f"--{name.replace('_', '-')}"
+            raise RecipeError(f"{option} is {value} and has no effect with {method}; expected --decode {owner}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,16 @@ def warn(messages: Sequence[str]) -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """The one JSON object of `--json`."""
-    print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False, default=str))
+    """The one JSON object of `--json`. JSON has no infinity and no nan; they become null."""
+    print(json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +31,7 @@ from triptych.cli.options import (
 
 if TYPE_CHECKING:
     from triptych.spell.pairs import BadRow
-    from triptych.spell.speller import Prediction
+    from triptych.spell.speller import Prediction, Speller
 
 
 def register(app: typer.Typer) -> None:
@@ -92,23 +93,30 @@ def predict(
             max_symbols=opened.recipe().data.max_symbols,
             on_bad_row=skipped.append if skip_bad_rows else None,
         )
-        _write(speller.stream((line.symbols for line in lines), decoding=decoding), speller)
+        ahead: deque[int] = deque()  # numbers of the lines read and not yet predicted, as many as a stream reads ahead
+
+        def symbols() -> Iterator[tuple[str, ...]]:
+            for line in lines:
+                ahead.append(line.line)
+                yield line.symbols
+
+        _write(((ahead.popleft(), result) for result in speller.stream(symbols(), decoding=decoding)), speller, label)
     if skipped:
         first = skipped[0]
         say(f"warning: {label}:{first.line}: {first.reason}. {len(skipped)} bad lines skipped, this one the first.")
 
 
-def _write(predictions: Iterator[Prediction], speller: Any) -> None:
+def _write(predictions: Iterator[tuple[int, Prediction]], speller: Speller, label: str) -> None:
     from triptych.cli.output import say
 
     warned: set[str] = set()
     join = speller.language.source_tokenizer.join
-    for number, prediction in enumerate(predictions, start=1):
+    for line, prediction in predictions:
         fresh = [symbol for symbol in prediction.unknown if symbol not in warned]
         if fresh:
             warned.update(fresh)
             names = ", ".join(repr(symbol) for symbol in fresh)
-            say(f"warning: source {number}: {names} never seen in training; expect a poor prediction.")
+            say(f"warning: {label}:{line}: {names} never seen in training; expect a poor prediction.")
         cells = [join(prediction.source)]
         for candidate in prediction.candidates:
             cells += [candidate.text, f"{candidate.log_probability:.4f}"]

@@ -59,9 +59,11 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
 def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
     """Check a recipe that was already read into dictionaries; `origin` names it in messages."""
     panel = tree.get("panel")
-    if panel not in PANELS:
-        hint = did_you_mean(str(panel), PANELS) if panel is not None else f"Known: {', '.join(PANELS)}."
-        raise RecipeError(f"{origin}: panel is {panel!r}; expected the name of a panel. {hint}")
+    if not isinstance(panel, str) or panel not in PANELS:
+        found = "missing" if panel is None else repr(panel)
+        raise RecipeError(
+            f"{origin}: panel is {found}; expected the name of a panel. {did_you_mean(str(panel), PANELS)}"
+        )
     schema = PANELS[panel]
     try:
         return schema.model_validate(tree)
@@ -166,7 +168,9 @@ def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
     location = [str(part) for part in detail["loc"]]
     value, kind = detail["input"], detail["type"]
     if kind == "extra_forbidden":
-        return f"{'.'.join(location)} is not a known key. {did_you_mean(location[-1], _known_keys(schema, location[:-1]))}"
+        return (
+            f"{'.'.join(location)} is not a known key. {did_you_mean(location[-1], _known_keys(schema, location[:-1]))}"
+        )
     if location[-1] == "[key]":
         key = ".".join(location[:-1])
         return f"{key} is not a known key. {did_you_mean(location[-2], _choices(detail))}"

@@ -75,7 +75,9 @@ class SpellData(Table):
     def _fractions_are_whole(self) -> Self:
         listed = ", ".join(f"{split} {share:g}" for split, share in self.fractions.items())
         if not {"train", "valid"} <= self.fractions.keys():
-            raise ValueError(f"fractions has {listed or 'nothing'}; expected shares of train and valid, and of test if any")
+            raise ValueError(
+                f"fractions has {listed or 'nothing'}; expected shares of train and valid, and of test if any"
+            )
         if not math.isclose(math.fsum(self.fractions.values()), 1, abs_tol=1e-6):
             raise ValueError(f"fractions sum to {math.fsum(self.fractions.values()):g} ({listed}); expected 1")
         return self

@@ -5,10 +5,12 @@ Letters in shapes: B batch, S source length, T target length, H hidden.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+from triptych.errors import RecipeError, did_you_mean
 
 AttentionKind = Literal["dot", "general", "additive"]
 
@@ -49,11 +51,11 @@ class GeneralAttention(nn.Module):
 
 
 class AdditiveAttention(nn.Module):
-    """Scores come from one hidden layer: e_ti = v · tanh(Ws s_t + Wh h_i).
+    """Scores come from one hidden layer: e_ti = v · tanh(Ws s_t + Wh h_i + b).
 
     The T x S x H activations are the price of this kind; dot and general need only T x S.
 
-    Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473, appendix A.1.2.
+    Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473, appendix A.1.2, whose equations leave out the bias b.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -86,6 +88,8 @@ def build_attention(kind: AttentionKind, hidden: int) -> Attention:
             return GeneralAttention(hidden)
         case "additive":
             return AdditiveAttention(hidden)
+    known = get_args(AttentionKind)
+    raise RecipeError(f"attention is {kind!r}; expected one of {', '.join(known)}. {did_you_mean(str(kind), known)}")
 
 
 def attend(scores: Tensor, memory: Tensor, source_valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from triptych.errors import DataError
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.pairs import Pair
 from triptych.spell.symbols import Vocabulary
@@ -86,6 +87,8 @@ class LengthBuckets(Sampler[list[int]]):
         shuffle: False gives items sorted by length, for evaluation.
         rank: this process, from 0.
         world_size: processes in all.
+    Raises:
+        DataError: a process would have nothing to train on.
     """
 
     def __init__(
@@ -98,6 +101,9 @@ class LengthBuckets(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        for what, count in (("training.batch_size", batch_size), ("the number of items", len(lengths))):
+            if shuffle and count < world_size:
+                raise DataError(f"{what} is {count}; expected at least one for each of {world_size} processes.")
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
@@ -111,16 +117,25 @@ class LengthBuckets(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Batches of this process."""
+        count = self._batches()
+        if self.shuffle:
+            return count
+        last = len(self.lengths) - (count - 1) * self.batch_size
+        return count - 1 if last <= self.rank else count
+
+    def _batches(self) -> int:
+        """Batches over all processes; in training, every process has a part of each."""
         count = -(-len(self.lengths) // self.batch_size)
         last = len(self.lengths) - (count - 1) * self.batch_size
-        return count - 1 if self.shuffle and count > 1 and last < self.world_size else count
+        return count - 1 if self.shuffle and last < self.world_size else count
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
         tie_break = random.random(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
         order = np.lexsort((tie_break, self.lengths))
         batches = np.split(order, np.arange(self.batch_size, len(order), self.batch_size))
-        if len(batches) > len(self):  # too few items left for every process to have one
+        if len(batches) > self._batches():  # too few items left for every process to have one
             batches[-2:] = [np.concatenate(batches[-2:])]
         if self.shuffle:
             batches = [batches[i] for i in random.permutation(len(batches))]

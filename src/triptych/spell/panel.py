@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from triptych.config import SpellDecoding, SpellRecipe
-from triptych.errors import RunError
+from triptych.errors import RecipeError, RunError
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
@@ -74,9 +75,12 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
     Raises:
         RunError: the model is missing, damaged, of another panel or of a newer format.
     """
+    _check_device(device)
     description = run.model(PANEL)
     tensors = run.tensors()
     members = description.get("members", [description.get("architecture")])
+    if not isinstance(members, list) or not members:
+        raise RunError(f"{run.path / 'model.json'}: members is {members!r}; expected a list of one model or more.")
     networks = []
     for number, architecture in enumerate(members):
         prefix = f"{number}." if "members" in description else ""
@@ -90,9 +94,24 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
             ) from None
         networks.append(network.eval().to(device))
     language = Language.from_dict(description, run.path / "model.json")
-    decoding = SpellDecoding.model_validate(description.get("decoding", {}))
+    decoding = _decoding(description, run.path / "model.json")
     model = networks[0] if len(networks) == 1 else Ensemble(networks)
     return Speller(model, language, decoding, device=device)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # PyTorch raises either where a device is not there
+        here = [name for name, backend in (("cuda", torch.cuda), ("mps", torch.mps)) if backend.is_available()]
+        raise RecipeError(f"device is {device!r}; expected one that is here: {', '.join(['cpu', *here])}.") from None
+
+
+def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
+    try:
+        return SpellDecoding.model_validate(description.get("decoding", {}))
+    except ValidationError as error:
+        raise RunError(f"{path}: decoding is damaged ({error}); expected what training wrote.") from None
 
 
 def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from triptych.config import SpellDecoding
-from triptych.errors import DataError, RunError
+from triptych.errors import DataError, RecipeError, RunError
 from triptych.spell.batches import encode_sources
 from triptych.spell.build import Architecture, Network, build_transducer
 from triptych.spell.decoding import Decoding, decode
@@ -120,7 +120,7 @@ class Language:
         """What `to_dict` wrote into the file at `path`.
 
         Raises:
-            RunError: an entry is missing.
+            RunError: an entry is missing or damaged.
         """
         try:
             return cls(
@@ -131,6 +131,8 @@ class Language:
             )
         except KeyError as error:
             raise RunError(f"{path} lacks {error}; expected a complete description of a spell model.") from None
+        except (TypeError, DataError, RecipeError) as error:
+            raise RunError(f"{path} is damaged ({error}); expected a description of a spell model.") from None
 
 
 class Speller:
@@ -183,16 +185,17 @@ class Speller:
         symbols = [
             self.language.source_tokenizer.split(text) if isinstance(text, str) else tuple(text) for text in texts
         ]
-        for position, source in enumerate(symbols):
-            if not source:
-                raise DataError(f"source {position} is {texts[position]!r}; expected at least one symbol.")
         settings = with_n_best(decoding or self.decoding, n_best)
         return self._predict(symbols, settings, with_attention=with_attention)
 
     def stream(
         self, sources: Iterable[tuple[str, ...]], *, decoding: SpellDecoding | None = None
     ) -> Iterator[Prediction]:
-        """Predict for any number of sources, given as symbols, in order and in bounded memory."""
+        """Predict for any number of sources, given as symbols, in order and in bounded memory.
+
+        Raises:
+            DataError: a source without symbols.
+        """
         rest = iter(sources)
         done = 0
         while chunk := list(islice(rest, CHUNK)):
@@ -233,10 +236,13 @@ class Speller:
         """Predictions in the order of the sources; `first` is the number of the first one, which samples depend on."""
         results: list[Prediction | None] = [None] * len(sources)
         open_sources = []
+        wanted = {"greedy": 1, "beam": settings.n_best, "sample": settings.samples}[settings.method]
         for position, source in enumerate(sources):
             known = () if self.exact is None else self.exact.lookup(source)
+            if not source:
+                raise DataError(f"source {first + position} has 0 symbols; expected at least one. Numbers begin at 0.")
             if known:
-                results[position] = Prediction(source, tuple(self._entry(target) for target in known))
+                results[position] = Prediction(source, tuple(self._entry(target) for target in known[:wanted]))
             else:
                 open_sources.append(position)
         order = sorted(open_sources, key=lambda position: len(sources[position]))

@@ -117,6 +117,14 @@ def test_cut_hypotheses_pay_only_for_having_left(seed: int, words: list[tuple[in
         assert h.finished or h.score == pytest.approx(h.log_probability - weight * (not beginning), abs=1e-4)
 
 
+def test_a_hypothesis_cut_inside_a_word_has_paid_nothing() -> None:
+    bare, batch, word = random_model(0), random_batch(0, [2]), (FIRST_LETTER,) * 9
+    (found,) = greedy(Constrained(bare, Lexicon.from_words([word]), "open", 50.0), batch, limit=LIMIT)
+    assert (found.symbols, found.finished) == (word[:4], False)
+    own = rescore(bare, batch, word[:4], finished=False).log_probability
+    assert found.log_probability == found.score == pytest.approx(own, abs=1e-4)
+
+
 def test_a_hard_hypothesis_cut_by_the_limit_is_the_beginning_of_a_word_and_says_so() -> None:
     word = (FIRST_LETTER,) * 9
     (found,) = greedy(Constrained(random_model(0), Lexicon.from_words([word])), random_batch(0, [2]), limit=LIMIT)

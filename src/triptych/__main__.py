@@ -1,0 +1,5 @@
+"""`python -m triptych` is the command `triptych`."""
+
+from triptych.cli.main import main
+
+main()

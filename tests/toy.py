@@ -1,0 +1,46 @@
+"""A made-up language whose spelling follows rules, small enough to be learnt in seconds."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+LETTERS = {
+    "B": "b", "K": "c", "S": "s", "T": "t", "M": "m", "SH": "sh", "F": "ph",
+    "AA": "a", "IY": "ee", "UW": "oo", "EH": "e",
+}  # fmt: skip
+VOWELS = ("AA", "IY", "UW", "EH")
+CONSONANTS = tuple(sound for sound in LETTERS if sound not in VOWELS)
+
+
+def spell(sounds: tuple[str, ...]) -> str:
+    """The spelling: sound by sound, except that K before a front vowel is written k."""
+    following = (*sounds[1:], "")
+    return "".join(
+        "k" if sound == "K" and then in ("IY", "EH") else LETTERS[sound]
+        for sound, then in zip(sounds, following, strict=True)
+    )
+
+
+def toy_pairs(count: int, *, seed: int = 0) -> list[tuple[tuple[str, ...], str]]:
+    """That many different pairs of sounds and spelling; the same seed gives the same pairs."""
+    drawn = random.Random(seed)
+    pairs: dict[tuple[str, ...], str] = {}
+    while len(pairs) < count:
+        sounds: list[str] = []
+        for _ in range(drawn.randint(1, 3)):
+            sounds += [drawn.choice(CONSONANTS), drawn.choice(VOWELS)]
+        sounds += [drawn.choice(CONSONANTS)] * drawn.randint(0, 1)
+        pairs[tuple(sounds)] = spell(tuple(sounds))
+    return list(pairs.items())
+
+
+def write_toy(folder: Path, *, train: int = 300, valid: int = 60, test: int = 60, seed: int = 0) -> Path:
+    """Write train.tsv, valid.tsv and test.tsv, no source in two of them, and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = toy_pairs(train + valid + test, seed=seed)
+    bounds = {"train": (0, train), "valid": (train, train + valid), "test": (train + valid, len(pairs))}
+    for split, (first, last) in bounds.items():
+        lines = [f"{' '.join(sounds)}\t{spelling}\n" for sounds, spelling in pairs[first:last]]
+        (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+    return folder
