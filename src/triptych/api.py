@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import triptych
 from triptych.config import Recipe, SpellDecoding, dump_recipe, with_changes
 from triptych.config import differences as recipe_differences
 from triptych.data.files import open_binary
-from triptych.errors import DataError, RecipeError, RunError, TriptychError, did_you_mean
+from triptych.errors import DataError, RecipeError, RunError, TrainingError, TriptychError, did_you_mean
 from triptych.files import write_text_atomically
 from triptych.report import html as report_page
 from triptych.report.canvas import save
@@ -31,11 +31,12 @@ from triptych.spell import story
 from triptych.spell.pairs import read_pairs, read_sources
 from triptych.spell.panel import Evaluation
 from triptych.spell.speller import Prediction, Speller
-from triptych.training.fit import Fitted, Hardware, Output, fit
+from triptych.training.dimensions import Choices, Dimension, Value
+from triptych.training.fit import Fitted, Hardware, Output, fit, is_helper_process
 from triptych.training.learning_rate import try_learning_rates
 from triptych.training.prepared import Prepared
 from triptych.training.run import Row, Run
-from triptych.training.tuning import Choices, Dimension, Limits, Search, Value, default_storage, search
+from triptych.training.tuning import Limits, Search, default_storage, search
 
 NAME_FOR_HELPERS = "TRIPTYCH_RUN_OF_MAIN_PROCESS"
 
@@ -98,20 +99,21 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     return made
 
 
-def start_run(recipe: Recipe, *, recipe_name: str, name: str | None, force: bool = False) -> Run:
-    """Make the directory of a new run, named after its recipe and seed unless `name` is given."""
-    if is_helper_process():
-        return Run.open(os.environ.get(NAME_FOR_HELPERS, name or ""))
+def start_run(
+    recipe: Recipe, *, recipe_name: str, name: str | None, data: Path | None = None, force: bool = False
+) -> Run:
+    """Make the directory of a new run, named after its recipe and seed unless `name` is given.
+
+    Recipe and place of the data are written at once: from then on the run can be resumed.
+    """
     chosen = name or f"{Path(recipe_name).stem}-{recipe.training.seed}"
+    if is_helper_process():
+        return Run.open(os.environ.get(NAME_FOR_HELPERS, chosen))
     run = Run.create(chosen, force=force)
     run.write_recipe(recipe)
+    run.update_facts(status="running", began=_now(), data_location=_location(data))
     os.environ[NAME_FOR_HELPERS] = str(run.path.absolute())
     return run
-
-
-def is_helper_process() -> bool:
-    """Whether this process helps another one to train, as Lightning or torchrun tell it."""
-    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 def train(
@@ -122,7 +124,7 @@ def train(
     hardware: Hardware | None = None,
     output: Output | None = None,
 ) -> Trained:
-    """Train a recipe into a run; where the run holds a checkpoint, go on from it.
+    """Train a recipe into a run; where the run holds a checkpoint, go on from it; where it has finished, do nothing.
 
     Args:
         recipe: what to train; its own when the run is resumed.
@@ -146,14 +148,13 @@ def train(
         _free_name(run)
         raise
     before = run.facts()
-    if before and _hashes(before.get("data", [])) != _hashes(prepared.fingerprints):
+    if "data" in before and _hashes(before.get("data", [])) != _hashes(prepared.fingerprints):
         raise RunError(
             f"{run.path} was begun with other data; expected the same files. Restore them or use a new name."
         )
-    main_process = not is_helper_process()
-    if main_process:
+    finished = before.get("status") == "finished"
+    if not finished and not is_helper_process():
         _write_beginning(run, recipe, prepared, data, hardware or Hardware())
-    began = time.monotonic()
     fitted = fit(
         prepared.objective,
         prepared.loaders,
@@ -163,12 +164,12 @@ def train(
         hardware=hardware,
         output=output,
     )
-    seconds = time.monotonic() - began + before.get("seconds", 0.0)
-    if fitted.is_main_process:
+    seconds = round(sum(float(row["seconds"]) for row in fitted.rows), 2)
+    if fitted.is_main_process and not finished:
         run.update_facts(
-            status="interrupted" if fitted.interrupted else "finished",
+            status="finished" if fitted.complete else "interrupted",
             ended=_now(),
-            seconds=round(seconds, 2),
+            seconds=seconds,
             epochs=len(fitted.rows),
             best_epoch=fitted.best_epoch,
             best=fitted.rows[fitted.best_epoch - 1] if fitted.rows else {},
@@ -405,20 +406,25 @@ def tune(
             with_changes(recipe, {dimension.key: value})
     folder = Path("searches") / name
     training = recipe.training
+    hashes = _hashes(spell.prepare(recipe, data).fingerprints)
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
         varied = with_changes(recipe, params)
         prepared = spell.prepare(varied, data)
         output = Output(listener=lambda row, _: report(row))
-        fitted = fit(
-            prepared.objective,
-            prepared.loaders,
-            optimizer=varied.optimizer,
-            training=varied.training,
-            run=None,
-            output=output,
-        )
+        try:
+            fitted = fit(
+                prepared.objective,
+                prepared.loaders,
+                optimizer=varied.optimizer,
+                training=varied.training,
+                run=None,
+                output=output,
+            )
+        except TrainingError as error:
+            listener(f"failed: {error}")
+            raise
         if fitted.interrupted:
             raise KeyboardInterrupt
         return fitted.rows
@@ -430,6 +436,7 @@ def tune(
         storage=storage or default_storage(folder),
         monitor=training.monitor,
         goal=training.mode,
+        base=json.dumps([dump_recipe(recipe), *hashes]),
         limits=Limits(trials, prune, training.seed),
     )
     return _write_search(found, recipe, folder)
@@ -437,7 +444,7 @@ def tune(
 
 def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
     training = recipe.training
-    documents = [{"params": t.params, "value": t.value, "state": t.state} for t in found.trials]
+    documents = [{"params": t.params, "value": t.value, "state": t.state} for t in found.trials if t.state != "stopped"]
     picture = search_picture(documents, goal=training.mode, value_label=training.monitor)
     saved = save(picture, folder, "search")
     histories = {
@@ -449,12 +456,11 @@ def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
         best_path = folder / "best.toml"
         write_text_atomically(best_path, dump_recipe(with_changes(recipe, found.best.params)))
     keys = sorted({key for trial in found.trials for key in trial.params})
-    lines = ["\t".join(["trial", "state", training.monitor, *keys])]
+    lines = ["\t".join(["trial", "state", training.monitor, *keys, "failure"])]
     for trial in found.trials:
         value = "" if trial.value is None else f"{trial.value:.6g}"
-        lines.append(
-            "\t".join([str(trial.number), trial.state, value, *(str(trial.params.get(key, "")) for key in keys)])
-        )
+        settings = (str(trial.params.get(key, "")) for key in keys)
+        lines.append("\t".join([str(trial.number), trial.state, value, *settings, trial.failure]))
     write_text_atomically(folder / "trials.tsv", "\n".join(lines) + "\n")
     return Tuned(found, folder, best_path, saved.png)
 
@@ -491,6 +497,7 @@ def decoding_label(settings: SpellDecoding) -> str:
 
 
 def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware) -> None:
+    run.remove_leftovers()
     run.write_model(recipe.panel, prepared.description)
     before = run.facts()
     run.update_facts(
@@ -499,7 +506,7 @@ def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | 
         title=recipe.title,
         seed=recipe.training.seed,
         began=before.get("began", _now()),
-        data_location=None if data is None else str(data.absolute()),
+        data_location=_location(data),
         data=[dict(entry) for entry in prepared.fingerprints],
         counts=dict(prepared.counts),
         parameters=sum(p.numel() for p in prepared.objective.network.parameters() if p.requires_grad),
@@ -513,9 +520,14 @@ def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | 
 
 
 def _free_name(run: Run) -> None:
-    """Remove a run that holds nothing but its recipe, so that the name can be used again."""
-    if not is_helper_process() and [path.name for path in run.path.iterdir()] == ["recipe.toml"]:
+    """Remove a run that holds no more than `start_run` wrote, so that the name can be used again."""
+    if not is_helper_process() and {path.name for path in run.path.iterdir()} <= {"recipe.toml", "run.json"}:
         shutil.rmtree(run.path)
+
+
+def _location(data: Path | None) -> str | None:
+    """Where the data is, whatever the current folder will be."""
+    return None if data is None else str(data.absolute())
 
 
 def _hashes(fingerprints: Sequence[Mapping[str, Any]]) -> list[Any]:

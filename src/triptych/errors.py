@@ -37,6 +37,10 @@ class RunError(TriptychError):
     """A run directory that exists already, is incomplete, damaged, or of another panel or format."""
 
 
+class TrainingError(TriptychError):
+    """A training that cannot go on, such as one whose loss is not finite."""
+
+
 class ShapeError(TriptychError, ValueError):
     """Tensors whose shapes do not fit together."""
 

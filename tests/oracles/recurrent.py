@@ -62,11 +62,13 @@ def gru_step(x: Tensor, h: Tensor, weights: list[Tensor]) -> Tensor:
     return (1 - z) * n + z * h
 
 
-def run_direction(inputs: list[Tensor], start: list[Tensor], weights: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def run_direction(
+    inputs: list[Tensor], start: list[Tensor], weights: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs of one layer in one direction, and its final state: [h, c] of an LSTM, [h] of a GRU."""
     state, outputs = start, []
     for x in inputs:
-        state = list(lstm_step(x, *state, weights)) if len(state) == 2 else [gru_step(x, *state, weights)]
+        state = list(lstm_step(x, state[0], state[1], weights)) if len(state) == 2 else [gru_step(x, state[0], weights)]
         outputs.append(state[0])
     return outputs, state
 

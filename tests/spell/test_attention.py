@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +9,7 @@ from torch import Tensor
 from tests.oracles.recurrent import attend_one, score_one
 from triptych.errors import RecipeError
 from triptych.spell.attention import (
+    KINDS,
     AdditiveAttention,
     AttentionKind,
     DotAttention,
@@ -19,7 +18,6 @@ from triptych.spell.attention import (
     build_attention,
 )
 
-KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)
 B, T, S, H = 3, 4, 5, 6
 
 
@@ -98,4 +96,6 @@ def test_sizes_are_those_of_the_equations() -> None:
 def test_an_unknown_kind_names_the_nearest() -> None:
     with pytest.raises(RecipeError) as caught:
         build_attention("aditive", H)  # type: ignore[arg-type]
-    assert str(caught.value) == "attention is 'aditive'; expected one of dot, general, additive. Did you mean 'additive'?"
+    assert (
+        str(caught.value) == "attention is 'aditive'; expected one of dot, general, additive. Did you mean 'additive'?"
+    )

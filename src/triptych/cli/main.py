@@ -9,7 +9,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from triptych.cli import (
@@ -31,7 +30,6 @@ from triptych.errors import TriptychError
 app = typer.Typer(
     name="triptych",
     help="Small neural systems to train on a laptop, take apart, trust and ship.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -59,17 +57,15 @@ def main() -> None:
     """Run the command line; a mistake of the user's is one line on standard error and status 2."""
     status = 0
     try:
-        result = app(standalone_mode=False)
+        result = app(sys.argv[1:] or ["--help"], prog_name="triptych", standalone_mode=False)
         status = result if isinstance(result, int) else 0
     except TriptychError as error:
         _fail(str(error), error)
         status = 2
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-    except click.ClickException as error:
-        _fail(error.format_message(), error)
+    except typer.TyperException as error:  # a command, option or value that is not known
+        _fail(_usage_error(error), error)
         status = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted.", None)
         status = 130
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
@@ -79,6 +75,14 @@ def main() -> None:
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}.", error)
         status = 2
     sys.exit(status)
+
+
+def _usage_error(error: typer.TyperException) -> str:
+    """What is wrong with the arguments, and where the right ones are told."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    message = message if message.endswith((".", "?")) else f"{message}."
+    return message if context is None else f"{message} See: {context.command_path} --help"
 
 
 def _fail(message: str, error: BaseException | None) -> None:

@@ -41,7 +41,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -50,6 +50,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=max(160, console.width))
+    if title is not None:  # not the table's own title, which would fold at the table's width
+        console.print(title, style="bold", markup=False)
     console.print(table)
 
 

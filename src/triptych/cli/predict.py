@@ -103,7 +103,7 @@ def predict(
         _write(((ahead.popleft(), result) for result in speller.stream(symbols(), decoding=decoding)), speller, label)
     if skipped:
         first = skipped[0]
-        say(f"warning: {label}:{first.line}: {first.reason}. {len(skipped)} bad lines skipped, this one the first.")
+        say(f"warning: {label}:{first.line}: {first.reason}. Bad lines skipped, from this one on: {len(skipped)}.")
 
 
 def _write(predictions: Iterator[tuple[int, Prediction]], speller: Speller, label: str) -> None:

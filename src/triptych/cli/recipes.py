@@ -23,7 +23,10 @@ def recipes(
     """List the recipes that arrive with Triptych, or print one."""
     from triptych.cli.output import print_json, print_table, say
     from triptych.config import describe_shipped, dump_recipe, load_recipe, shipped_recipes
+    from triptych.errors import RecipeError
 
+    if name is None and (settings or resolved):
+        raise RecipeError("NAME is missing; expected a recipe to print with --set or --resolved.")
     if name is None:
         documents: list[dict[str, Any]] = []
         for shipped in shipped_recipes():

@@ -44,20 +44,24 @@ def train(
         triptych train --resume --name first
     """
     from triptych import api
-    from triptych.cli.output import print_json
+    from triptych.cli.output import print_json, say
     from triptych.training.fit import Hardware
 
     overrides = list(settings or [])
     if skip_bad_rows:
         overrides.append("data.skip_bad_rows=true")
-    run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
     hardware = Hardware.checked(accelerator, devices=devices, nodes=nodes, precision=precision)
-    trained = api.train(
-        chosen, run, data=data, hardware=hardware, output=show_progress(chosen, tensorboard=tensorboard)
-    )
+    run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
+    is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
+    output = show_progress(chosen, tensorboard=tensorboard)
+    try:
+        trained = api.train(chosen, run, data=data, hardware=hardware, output=output)
+    except KeyboardInterrupt:
+        say(f"Interrupted. Go on with: triptych train --resume --name {run.name}")
+        raise typer.Exit(130) from None
     if not trained.fitted.is_main_process:
         return
-    document = finish(trained)
+    document = recall(trained) if is_reported else finish(trained)
     if json:
         print_json(document)
     if trained.fitted.interrupted:
@@ -77,7 +81,7 @@ def _begin(
         if recipe is None:
             raise RecipeError("recipe is missing; expected one. List them with: triptych recipes")
         chosen = load_recipe(recipe, overrides)
-        run = api.start_run(chosen, recipe_name=recipe, name=name, force=force)
+        run = api.start_run(chosen, recipe_name=recipe, name=name, data=data, force=force)
         return run, chosen, data
     if name is None:
         raise RecipeError("--resume without --name; expected the name of the run. List them with: triptych runs")
@@ -98,6 +102,20 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
         tensorboard=tensorboard,
         listener=print_epoch(recipe.training.epochs, recipe.training.monitor),
     )
+
+
+def recall(trained: Trained) -> dict[str, Any]:
+    """What `finish` told of a run that had finished before."""
+    from triptych import api
+    from triptych.cli.output import say
+
+    run = trained.run
+    say(f"{run.name} finished before: nothing is left to train, and nothing is changed.")
+    say(f"next    triptych test {run.name}   triptych train RECIPE --name {run.name} --force to train it anew")
+    label = api.decoding_label(run.recipe().decoding)
+    valid = run.facts().get("evaluations", {}).get(f"valid/{label}")
+    report = str(run.path / "report.html")
+    return {"run": str(run.path), "interrupted": False, "report": report, "best": dict(trained.best), "valid": valid}
 
 
 def finish(trained: Trained) -> dict[str, Any]:
@@ -124,7 +142,7 @@ def finish(trained: Trained) -> dict[str, Any]:
     )
     say(f"validation CER {interval(scores.cer)}  WER {interval(scores.wer)}  ({scores.n_items} items)")
     say(f"report  {report}")
-    if trained.fitted.interrupted:
+    if not trained.fitted.complete:
         say(f"Interrupted. Go on with: triptych train --resume --name {run.name}")
     else:
         say(f"next    triptych test {run.name}   triptych predict {run.name}   triptych explain {run.name} SOURCE")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from triptych.cli.options import AsJson, DataPath, RecipeName, Settings
+
+if TYPE_CHECKING:
+    from triptych.api import Tuned
 
 
 def register(app: typer.Typer) -> None:
@@ -46,12 +50,10 @@ def tune(
 
         triptych tune p2g-additive --data DIR --search optimizer.learning_rate=1e-4..1e-1:log --trials 20
     """
-    from pathlib import Path
-
     from triptych import api
-    from triptych.cli.output import print_json, print_table, say
+    from triptych.cli.output import print_json, say
     from triptych.config import load_recipe
-    from triptych.training.tuning import parse_search
+    from triptych.training.dimensions import parse_search
 
     tuned = api.tune(
         load_recipe(recipe, settings or ()),
@@ -71,10 +73,24 @@ def tune(
                 "folder": str(tuned.folder),
                 "recipe": None if tuned.recipe is None else str(tuned.recipe),
                 "best": None if best is None else {"params": dict(best.params), "value": best.value},
-                "trials": [{"params": dict(t.params), "value": t.value, "state": t.state} for t in found.trials],
+                "trials": [
+                    {"params": dict(t.params), "value": t.value, "state": t.state, "failure": t.failure}
+                    for t in found.trials
+                ],
             }
         )
-        return
+    else:
+        _tell(tuned, data)
+    if found.interrupted:
+        say("Interrupted. Go on with the same command.")
+        raise typer.Exit(130)
+
+
+def _tell(tuned: Tuned, data: Path | None) -> None:
+    """The trials as a table, and where everything is."""
+    from triptych.cli.output import print_table, say
+
+    found = tuned.search
     keys = sorted({key for trial in found.trials for key in trial.params})
     rows = []
     for trial in found.trials:

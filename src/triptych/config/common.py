@@ -47,7 +47,6 @@ class OptimizerTable(Table):
             "momentum": ("name", ("sgd",)),
             "beta1": ("name", ("adam", "adamw")),
             "beta2": ("name", ("adam", "adamw")),
-            "warmup_steps": ("schedule", ("constant", *falls)),
             "final_fraction": ("schedule", falls),
             "plateau_patience": ("schedule", ("plateau",)),
         }

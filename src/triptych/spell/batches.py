@@ -122,7 +122,7 @@ class LengthBuckets(Sampler[list[int]]):
         if self.shuffle:
             return count
         last = len(self.lengths) - (count - 1) * self.batch_size
-        return count - 1 if last <= self.rank else count
+        return (count - 1) * (self.rank < self.batch_size) + (self.rank < last)
 
     def _batches(self) -> int:
         """Batches over all processes; in training, every process has a part of each."""

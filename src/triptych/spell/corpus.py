@@ -153,8 +153,8 @@ def _remarks(file: PairFile) -> list[str]:
     if file.skipped:
         first = file.skipped[0]
         remarks.append(
-            f"{file.path}:{first.line}: {first.reason}. {len(file.skipped)} bad rows skipped, this one the first; "
-            f"{len(file.pairs)} read."
+            f"{file.path}:{first.line}: {first.reason}. "
+            f"Bad rows skipped, from this one on: {len(file.skipped)}; rows read: {len(file.pairs)}."
         )
     return remarks
 

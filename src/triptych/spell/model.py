@@ -39,10 +39,15 @@ class Memory:
 
     def select(self, index: Tensor) -> Memory:
         """Rows by index. Where hypotheses only change places within their source, nothing is copied."""
-        source = self.source[index]
+        source = self.source.index_select(0, index)
         if torch.equal(source, self.source):
             return self
-        return Memory(self.states[index], self.keys[index], self.valid[index], source)
+        return Memory(
+            self.states.index_select(0, index),
+            self.keys.index_select(0, index),
+            self.valid.index_select(0, index),
+            source,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,10 @@ class DecoderState:
     def select(self, index: Tensor) -> DecoderState:
         """The state whose row i is this one's row `index[i]`. Index shape (rows,)."""
         return DecoderState(
-            recurrent=tuple(part[:, index] for part in self.recurrent),
+            recurrent=tuple(part.index_select(1, index) for part in self.recurrent),
             memory=self.memory.select(index),
-            fed=None if self.fed is None else self.fed[index],
-            attention=None if self.attention is None else self.attention[index],
+            fed=None if self.fed is None else self.fed.index_select(0, index),
+            attention=None if self.attention is None else self.attention.index_select(0, index),
         )
 
 

@@ -49,10 +49,15 @@ class Source:
 
     def select(self, index: Tensor) -> Source:
         """Rows by index. Where hypotheses only change places within their source, nothing is copied."""
-        row = self.row[index]
+        row = self.row.index_select(0, index)
         if torch.equal(row, self.row):
             return self
-        return Source(self.keys[index], self.emission[index], self.valid[index], row)
+        return Source(
+            self.keys.index_select(0, index),
+            self.emission.index_select(0, index),
+            self.valid.index_select(0, index),
+            row,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,10 @@ class WalkState:
     def select(self, index: Tensor) -> WalkState:
         """The state whose row i is this one's row `index[i]`."""
         return WalkState(
-            recurrent=tuple(part[:, index] for part in self.recurrent),
+            recurrent=tuple(part.index_select(1, index) for part in self.recurrent),
             source=self.source.select(index),
-            position=None if self.position is None else self.position[index],
-            written=None if self.written is None else self.written[index],
+            position=None if self.position is None else self.position.index_select(0, index),
+            written=None if self.written is None else self.written.index_select(0, index),
         )
 
 

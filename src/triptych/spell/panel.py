@@ -94,6 +94,7 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
             ) from None
         networks.append(network.eval().to(device))
     language = Language.from_dict(description, run.path / "model.json")
+    _check_vocabularies(members, language, run.path / "model.json")
     decoding = _decoding(description, run.path / "model.json")
     model = networks[0] if len(networks) == 1 else Ensemble(networks)
     return Speller(model, language, decoding, device=device)
@@ -105,6 +106,14 @@ def _check_device(device: str) -> None:
     except (RuntimeError, AssertionError):  # PyTorch raises either where a device is not there
         here = [name for name, backend in (("cuda", torch.cuda), ("mps", torch.mps)) if backend.is_available()]
         raise RecipeError(f"device is {device!r}; expected one that is here: {', '.join(['cpu', *here])}.") from None
+
+
+def _check_vocabularies(members: Sequence[Mapping[str, Any]], language: Language, path: Path) -> None:
+    for side, vocabulary in (("source", language.sources), ("target", language.targets)):
+        for architecture in members:
+            expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
+            if len(vocabulary.symbols) != expected:
+                raise RunError(f"{path}: {side}_symbols has {len(vocabulary.symbols)} entries; expected {expected}.")
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:

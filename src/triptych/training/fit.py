@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any, Literal, cast, get_args
 
 import lightning
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from triptych.config import OptimizerTable, TrainingTable
-from triptych.errors import RecipeError, RunError, did_you_mean
-from triptych.files import atomic_write
+from triptych.errors import RecipeError, TriptychError, did_you_mean
+from triptych.training.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
+from triptych.training.interrupt import CtrlC, Interrupted, sigint_restored
 from triptych.training.keeper import Keeper, Listener
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
@@ -67,6 +68,11 @@ class Hardware:
         return cls(accelerator, devices, nodes, cast(Precision, precision))
 
 
+def is_helper_process() -> bool:
+    """Whether this process helps another one to train, as Lightning or torchrun tell it."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
+
+
 @dataclass(frozen=True)
 class Loaders:
     """Builders of loaders for one process: each takes its rank and the number of processes."""
@@ -82,13 +88,15 @@ class Fitted:
     Attributes:
         rows: one per epoch, as in `metrics.csv`.
         best_epoch: from 1; the epoch whose monitored metric was best.
-        interrupted: True when Ctrl-C ended it.
+        interrupted: Ctrl-C was pressed.
+        complete: no epoch is left to train.
         is_main_process: False in the helpers of a training over several processes.
     """
 
     rows: list[Row]
     best_epoch: int
     interrupted: bool
+    complete: bool
     is_main_process: bool
 
 
@@ -108,16 +116,21 @@ class _Data(lightning.LightningDataModule):
         return self.loaders.valid(self.trainer.global_rank, self.trainer.world_size)
 
 
-class _AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are complete or absent, and that load as tensors and plain values only."""
+@dataclass(frozen=True)
+class Output:
+    """What a training shows while it runs.
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        with atomic_write(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+    Attributes:
+        progress: show a progress bar on standard error.
+        tensorboard: write logs for TensorBoard into the run.
+        listener: called with every epoch's row.
+        callbacks: further Lightning callbacks.
+    """
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        return checkpoint
+    progress: bool = False
+    tensorboard: bool = False
+    listener: Listener | None = None
+    callbacks: tuple[Callback, ...] = ()
 
 
 def fit(
@@ -143,48 +156,43 @@ def fit(
     Returns:
         How it ended, best epoch included. After Ctrl-C the best model so far is in the run.
     Raises:
-        TriptychError: the loss is not finite, or the monitored metric does not exist.
+        TrainingError: the loss is not finite.
+        RecipeError: the monitored metric does not exist, or a batch is too small to give every process an item.
         RunError: the checkpoint is damaged.
+        KeyboardInterrupt: Ctrl-C before the first batch, or for the second time.
     """
     hardware, output = hardware or Hardware(), output or Output()
-    module = Trainable(objective, optimizer, monitor=training.monitor, mode=training.mode)
-    keeper = Keeper(run, training, output.listener)
-    with quiet():
-        trainer = _trainer(keeper, training, run, hardware, output)
-        checkpoint = run.checkpoint if run is not None and run.checkpoint.exists() else None
-        interrupted = _run(trainer, module, _Data(loaders), checkpoint)
-    return Fitted(keeper.rows, keeper.best_epoch, interrupted, trainer.is_global_zero)
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a training shows while it runs.
-
-    Attributes:
-        progress: show a progress bar on standard error.
-        tensorboard: write logs for TensorBoard into the run.
-        listener: called with every epoch's row.
-        callbacks: further Lightning callbacks, such as a pruning one.
-    """
-
-    progress: bool = False
-    tensorboard: bool = False
-    listener: Listener | None = None
-    callbacks: tuple[Callback, ...] = ()
+    processes = hardware.devices * hardware.nodes
+    if training.batch_size < processes:
+        raise RecipeError(
+            f"training.batch_size is {training.batch_size} with {processes} processes; "
+            f"expected an item for each, >= {processes}. Raise it or lower --devices"
+        )
+    module = Trainable(objective, optimizer)
+    keeper = Keeper(run, training, optimizer, output.listener)
+    ctrl_c = CtrlC()
+    checkpoint = run.checkpoint if run is not None and run.checkpoint.exists() else None
+    if checkpoint is not None:
+        keeper.load_state_dict(read_checkpoint(checkpoint)["callbacks"][keeper.state_key])
+    if not keeper.is_complete:
+        with quiet(), sigint_restored():
+            trainer = _trainer([keeper, ctrl_c], training, _logger(keeper, output), hardware, output)
+            _run(trainer, module, _Data(loaders), checkpoint)
+    return Fitted(keeper.rows, keeper.best_epoch, ctrl_c.asked, keeper.is_complete, not is_helper_process())
 
 
 def _trainer(
-    keeper: Keeper, training: TrainingTable, run: Run | None, hardware: Hardware, output: Output
+    callbacks: Sequence[Callback],
+    training: TrainingTable,
+    logger: TensorBoardLogger | None,
+    hardware: Hardware,
+    output: Output,
 ) -> lightning.Trainer:
-    callbacks: list[Callback] = [keeper, *output.callbacks]
+    more: list[Callback] = list(output.callbacks)
     if training.average_decay > 0:
-        callbacks.append(EMAWeightAveraging(decay=training.average_decay))
+        more.append(EMAWeightAveraging(decay=training.average_decay))
     if output.progress:
-        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
-    if run is not None:
-        folder = run.checkpoint.parent
-        callbacks.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
-    logger = TensorBoardLogger(run.path, name="tensorboard", version="") if output.tensorboard and run else False
+        more.append(RichProgressBar(refresh_rate=10, leave=False, console_kwargs={"stderr": True}))
     return lightning.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
@@ -192,34 +200,38 @@ def _trainer(
         precision=hardware.precision,
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip or None,
-        callbacks=callbacks,
-        plugins=[_AtomicCheckpoints()],
-        logger=logger,
+        callbacks=[*callbacks, *more],
+        plugins=[AtomicCheckpoints()],
+        logger=logger or False,
         enable_progress_bar=output.progress,
         enable_model_summary=False,
-        enable_checkpointing=run is not None,
+        enable_checkpointing=False,  # the keeper writes them
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        default_root_dir=None if run is None else run.path,
     )
 
 
-def _run(trainer: lightning.Trainer, module: Trainable, data: _Data, checkpoint: Path | None) -> bool:
-    """Fit; True when Ctrl-C ended it."""
+def _logger(keeper: Keeper, output: Output) -> TensorBoardLogger | None:
+    """Logs by epoch; what an earlier sitting logged of the epochs to come is marked as void."""
+    if not output.tensorboard or keeper.run is None:
+        return None
+    return TensorBoardLogger(keeper.run.path, name="tensorboard", version="", purge_step=len(keeper.rows) + 1)
+
+
+def _run(trainer: lightning.Trainer, module: Trainable, data: _Data, checkpoint: Path | None) -> None:
+    """Fit to the end, or to Ctrl-C."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit:  # how Lightning ends after Ctrl-C, having shut everything down
-        if trainer.interrupted:
-            return True
+    except Interrupted:
+        pass
+    except TriptychError as error:  # on every process alike
+        if not trainer.is_global_zero:  # the main process says it
+            raise SystemExit(2) from error
         raise
-    except (RuntimeError, EOFError, KeyError) as error:
+    except (RuntimeError, KeyError) as error:
         if checkpoint is not None and trainer.global_step == 0:
-            raise RunError(
-                f"{checkpoint} cannot be resumed from ({error}); expected a complete checkpoint of this recipe. "
-                "Start anew with --force."
-            ) from error
+            raise damaged(checkpoint, error) from error
         raise
-    return trainer.interrupted
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from triptych.config import TrainingTable
-from triptych.errors import RecipeError, TriptychError
+from triptych.config import OptimizerTable, TrainingTable
+from triptych.errors import RecipeError, TrainingError, did_you_mean
 from triptych.training.module import Trainable
+from triptych.training.optimizers import is_better, plateau_factor
 from triptych.training.run import Row, Run
 
 Listener = Callable[[Row, bool], None]
@@ -23,88 +24,127 @@ Listener = Callable[[Row, bool], None]
 class Keeper(Callback):
     """Measures each epoch, keeps the best or the last model in the run, and stops when patience ends.
 
-    All it knows travels in the checkpoint, so a resumed training decides as an uninterrupted one would. It must come
-    before a weight-averaging callback: metrics and the kept model are then those of the averaged weights.
+    At the end of an epoch the model is written, then the history, then the checkpoint. All that the keeper knows
+    travels in the checkpoint, so a training that was killed anywhere goes back to its latest checkpoint, decides and
+    draws random numbers as an uninterrupted one would, and writes the same files again.
+
+    It must come before a weight-averaging callback: metrics and the kept model are then those of the averaged weights.
 
     Args:
-        run: where to keep the model and the history; None keeps nothing on disk.
+        run: where to keep model, history and checkpoint; None keeps nothing on disk.
         training: the recipe's `[training]`.
+        optimizer: the recipe's `[optimizer]`, for a schedule that follows the metric.
         listener: called with each finished row and whether it is the best yet.
     """
 
-    def __init__(self, run: Run | None, training: TrainingTable, listener: Listener | None = None) -> None:
+    def __init__(
+        self, run: Run | None, training: TrainingTable, optimizer: OptimizerTable, listener: Listener | None = None
+    ) -> None:
         self.run = run
         self.training = training
+        self.optimizer = optimizer
         self.listener = listener
         self.rows: list[Row] = []
         self.best_epoch = 0
-        self.stopped = False
         self._started_at = 0.0
+        self._train_metrics: dict[str, float] = {}
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """A training that had already stopped early does not go on."""
-        trainer.should_stop = self.stopped
+    @property
+    def is_complete(self) -> bool:
+        """Whether no epoch is left to train: all are done, or patience has ended."""
+        done, patience = len(self.rows), self.training.patience
+        return done >= self.training.epochs or 0 < patience <= done - self.best_epoch
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Begin the epoch's own stream of random numbers, a function of seed, epoch and process alone."""
-        torch.manual_seed(_mix(self.training.seed, trainer.current_epoch, trainer.global_rank))
+        """Start the clock, and let a schedule that follows the metric choose."""
+        assert isinstance(pl_module, Trainable)
         self._started_at = time.monotonic()
+        if self.optimizer.schedule == "plateau":
+            values = [float(row[self.training.monitor]) for row in self.rows]
+            patience = self.optimizer.plateau_patience
+            pl_module.plateau = plateau_factor(values, mode=self.training.mode, patience=patience)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin the epoch's own stream of random numbers, a function of seed, epoch and process alone.
+
+        Not earlier: whether a loader draws a number before its first batch depends on whether training was resumed.
+        """
+        if batch_idx == 0:
+            torch.manual_seed(_mix(self.training.seed, trainer.current_epoch, trainer.global_rank))
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Go no further with a training that has diverged."""
+        assert isinstance(pl_module, Trainable)
+        self._train_metrics = pl_module.collect()
+        epoch = trainer.current_epoch + 1
+        _check_finite("train_loss", self._train_metrics["train_loss"], epoch)
+        for name, weight in pl_module.network.named_parameters():
+            _check_finite(f"the largest weight of {name}", float(weight.detach().abs().max()), epoch)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Complete the epoch's row and keep the model if it is to be kept."""
         assert isinstance(pl_module, Trainable)
         epoch = trainer.current_epoch + 1
-        metrics = pl_module.collect()
+        metrics = self._train_metrics | pl_module.collect()
         self._check(metrics, epoch)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = round(time.monotonic() - self._started_at, 2)
-        self.rows.append({"epoch": epoch, "learning_rate": rate, **metrics, "seconds": seconds})
-        pl_module.log_dict(metrics, sync_dist=False)
-        is_best = self._is_best()
-        if is_best:
-            self.best_epoch = epoch
-        patience = self.training.patience
-        self.stopped = patience > 0 and epoch - self.best_epoch >= patience
-        if self.stopped:
-            trainer.should_stop = True
-        if trainer.is_global_zero:
-            if self.run is not None and (is_best or self.training.keep == "last"):
-                self.run.write_tensors(pl_module.network.state_dict())
-            if self.listener is not None:
-                self.listener(self.rows[-1], is_best)
+        row: Row = {"epoch": epoch, "learning_rate": rate, **metrics, "seconds": seconds}
+        is_best = self._is_best(row)
+        keeps = is_best or self.training.keep == "last"
+        if self.run is not None and keeps and trainer.is_global_zero:
+            self.run.write_tensors(pl_module.network.state_dict())
+        self.rows.append(row)
+        self.best_epoch = epoch if is_best else self.best_epoch
+        trainer.should_stop = trainer.should_stop or self.is_complete
+        if trainer.is_global_zero and self.listener is not None:
+            self.listener(row, is_best)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the history; the checkpoint is written after it."""
-        if self.run is not None and trainer.is_global_zero:
-            self.run.write_history(self.rows)
+        """Write the history and, when all else is on the disk, the checkpoint."""
+        row = self.rows[-1]
+        for logger in trainer.loggers:
+            values = {name: value for name, value in row.items() if name != "epoch" and isinstance(value, float)}
+            logger.log_metrics(values, step=int(row["epoch"]))
+        if self.run is not None:
+            if trainer.is_global_zero:
+                self.run.write_history(self.rows)
+            trainer.save_checkpoint(self.run.checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint remembers of the training so far."""
-        return {"rows": self.rows, "best_epoch": self.best_epoch, "stopped": self.stopped}
+        return {"rows": self.rows, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what a checkpoint remembers."""
         self.rows = list(state_dict["rows"])
         self.best_epoch = state_dict["best_epoch"]
-        self.stopped = state_dict["stopped"]
 
-    def _is_best(self) -> bool:
+    def _is_best(self, row: Row) -> bool:
         if self.best_epoch == 0:
             return True
-        value = float(self.rows[-1][self.training.monitor])
-        best = float(self.rows[self.best_epoch - 1][self.training.monitor])
-        return value < best if self.training.mode == "min" else value > best
+        monitor = self.training.monitor
+        return is_better(float(row[monitor]), float(self.rows[self.best_epoch - 1][monitor]), self.training.mode)
 
     def _check(self, metrics: dict[str, float], epoch: int) -> None:
         monitor = self.training.monitor
         if monitor not in metrics:
-            names = ", ".join(name for name in metrics if name.startswith("valid_"))
-            raise RecipeError(f"training.monitor is {monitor!r}; expected a validation metric: {names}.")
-        if not math.isfinite(metrics.get("train_loss", 0.0)):
-            raise TriptychError(
-                f"the training loss is {metrics['train_loss']} in epoch {epoch}; expected a finite number. "
-                "Lower optimizer.learning_rate or set training.gradient_clip=1"
+            names = [name for name in metrics if name.startswith("valid_")]
+            raise RecipeError(
+                f"training.monitor is {monitor!r}; expected a validation metric. {did_you_mean(monitor, names)}"
             )
+        _check_finite(monitor, metrics[monitor], epoch)
+
+
+def _check_finite(what: str, value: float, epoch: int) -> None:
+    """All processes have the same value, and stop together."""
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"{what} is {value} in epoch {epoch}; expected a finite number. "
+            "Lower optimizer.learning_rate or set training.gradient_clip=1"
+        )
 
 
 def _mix(seed: int, epoch: int, rank: int) -> int:

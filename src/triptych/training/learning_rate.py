@@ -10,6 +10,7 @@ from lightning.pytorch.tuner.tuning import Tuner
 
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.training.fit import Loaders, quiet
+from triptych.training.interrupt import sigint_restored
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
 
@@ -24,16 +25,16 @@ def try_learning_rates(
     training: TrainingTable,
     steps: int = 100,
 ) -> tuple[list[float], list[float], float | None]:
-    """Raise the learning rate exponentially from 1e-6 to 1 over some updates.
+    """Raise the learning rate exponentially from 1e-6 to 1 over some updates; random numbers elsewhere are untouched.
 
     Returns:
         The rates, the smoothed loss after each, and the rate where the loss falls most steeply, or None.
     Source: Smith 2017, arXiv:1506.01186, section 3.3.
     """
     constant = optimizer.model_copy(update={"schedule": "constant", "warmup_steps": 0})
-    module = Trainable(objective, constant, monitor=training.monitor, mode=training.mode)
-    torch.manual_seed(training.seed)
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    module = Trainable(objective, constant)
+    with quiet(), sigint_restored(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+        torch.manual_seed(training.seed)
         trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,

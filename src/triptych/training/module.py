@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from triptych.config import OptimizerTable
@@ -20,30 +20,42 @@ class Trainable(lightning.LightningModule):
     Args:
         objective: what is trained.
         optimizer: the recipe's `[optimizer]`.
-        monitor: metric that a plateau schedule follows.
-        mode: whether that metric should fall or rise.
+
+    Attributes:
+        learning_rate: what the schedule multiplies; Lightning's learning-rate finder puts its trials here.
+        plateau: a further factor, which whoever follows the metrics sets before an epoch.
     """
 
-    def __init__(self, objective: Objective, optimizer: OptimizerTable, *, monitor: str, mode: str) -> None:
+    def __init__(self, objective: Objective, optimizer: OptimizerTable) -> None:
         super().__init__()
         self.objective = objective
         self.network = objective.network
         self.settings = optimizer
-        self.monitor = monitor
-        self.mode = mode
-        self.learning_rate = optimizer.learning_rate  # where Lightning's learning-rate finder puts its trials
-        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+        self.learning_rate = optimizer.learning_rate
+        self.plateau = 1.0
+        self._schedule: Callable[[int], float] | None = None
+        self._sums: dict[str, tuple[Tensor | float, Tensor | float]] = {}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate of the coming update."""
+        if self._schedule is None and self.settings.schedule != "plateau":
+            return
+        factor = 1.0 if self._schedule is None else self._schedule(self.trainer.global_step)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.learning_rate * factor * self.plateau
 
     def training_step(self, batch: Any, _index: int) -> Tensor:
         """The mean loss of the batch over all processes, as this process's share of it."""
         share = self.objective.loss(batch)
         assert isinstance(share.total, Tensor)
         self._add("train_loss", Share(share.total.detach(), share.count))
-        count = torch.as_tensor(share.count, dtype=torch.float32, device=self.device)
         world = self.trainer.world_size
-        if world > 1:  # gradients are averaged over processes: weigh each by its part of the whole batch
-            count = torch.as_tensor(self.trainer.strategy.reduce(count.clone(), reduce_op="sum")) / world
-        return share.total / count
+        if world == 1:
+            return share.total / share.count
+        # Gradients are averaged over processes: each is weighed by its part of the whole batch.
+        count = torch.as_tensor(share.count, dtype=torch.float32, device=self.device).clone()
+        whole = torch.as_tensor(self.trainer.strategy.reduce(count, reduce_op="sum"))
+        return share.total * world / whole
 
     def validation_step(self, batch: Any, _index: int) -> None:
         """Add the batch to the epoch's metrics."""
@@ -52,34 +64,33 @@ class Trainable(lightning.LightningModule):
 
     def collect(self) -> dict[str, float]:
         """The epoch's ratios by name, summed over all processes; starts the next epoch's at zero."""
-        metrics = {}
-        for name in sorted(self._sums):  # one order on every process: each name is a collective operation
-            pair = torch.stack(self._sums[name]).to(self.device)
-            if self.trainer.world_size > 1:
-                pair = torch.as_tensor(self.trainer.strategy.reduce(pair, reduce_op="sum"))
-            total, count = pair.tolist()
-            metrics[name] = total / count if count else float("nan")
+        # The main process has a share of every batch; another may have had none to measure.
+        names: list[str] = self.trainer.strategy.broadcast(sorted(self._sums))
+        rows = [[float(part) for part in self._sums.get(name, (0.0, 0.0))] for name in names]
         self._sums.clear()
-        return metrics
+        table = torch.tensor(rows, dtype=self._exact, device=self.device).reshape(-1, 2)
+        if self.trainer.world_size > 1:
+            table = torch.as_tensor(self.trainer.strategy.reduce(table, reduce_op="sum"))
+        return {
+            name: total / count if count else float("nan")
+            for name, (total, count) in zip(names, table.tolist(), strict=True)
+        }
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The recipe's optimizer and schedule."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The recipe's optimizer; its schedule is asked for a rate before every update."""
         settings = self.settings.model_copy(update={"learning_rate": self.learning_rate})
-        optimizer = build_optimizer(self.network.parameters(), settings)
-        if settings.schedule == "plateau":
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, mode="min" if self.mode == "min" else "max", factor=0.5, patience=settings.plateau_patience
-            )
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": self.monitor}}
-        schedule = build_schedule(optimizer, settings, int(self.trainer.estimated_stepping_batches))
-        if schedule is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        self._schedule = build_schedule(settings, lambda: int(self.trainer.estimated_stepping_batches))
+        return build_optimizer(self.network.parameters(), settings)
 
     def _add(self, name: str, share: Share) -> None:
-        total = torch.as_tensor(share.total, dtype=torch.float64 if self.device.type != "mps" else torch.float32)
-        count = torch.as_tensor(share.count, dtype=total.dtype)
+        total = share.total.to(self._exact) if isinstance(share.total, Tensor) else share.total
         if name in self._sums:
-            before = self._sums[name]
-            total, count = before[0] + total, before[1] + count
-        self._sums[name] = (total, count)
+            before, count = self._sums[name]
+            self._sums[name] = (before + total, count + share.count)
+        else:
+            self._sums[name] = (total, share.count)
+
+    @property
+    def _exact(self) -> torch.dtype:
+        """What sums are kept in; Apple's GPUs have no double precision."""
+        return torch.float32 if self.device.type == "mps" else torch.float64

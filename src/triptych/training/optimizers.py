@@ -1,15 +1,18 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers by name, and learning-rate schedules as functions.
+
+A learning rate is a function of the number of updates done and of the metrics so far. Nothing about it has to be saved,
+so a resumed training cannot lose it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from triptych.config import OptimizerTable
 
@@ -22,27 +25,34 @@ def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerTable
     """The optimizer that `[optimizer]` names, over these parameters."""
     rate, decay = settings.learning_rate, settings.weight_decay
     betas = (settings.beta1, settings.beta2)
+    parameters = list(parameters)
+    # One kernel for all of a CPU's update; elsewhere PyTorch's default, which works with scaled gradients too.
+    fused = all(parameter.device.type == "cpu" for parameter in parameters) or None
     match settings.name:
         case "adam":
-            return torch.optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay)
+            return torch.optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay)
+            return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=fused)
         case "sgd":
-            return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+            return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused)
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerTable, total_steps: int) -> LRScheduler | None:
-    """The per-step schedule that `[optimizer]` names, or None for one that is constant or follows a metric."""
+def build_schedule(settings: OptimizerTable, total_steps: Callable[[], int]) -> Callable[[int], float] | None:
+    """From the number of updates done to what the learning rate is multiplied by; None where that is always 1.
+
+    Args:
+        settings: the recipe's `[optimizer]`.
+        total_steps: tells the updates of the whole training; asked only where a schedule depends on it.
+    """
     if settings.schedule in ("constant", "plateau") and settings.warmup_steps == 0:
         return None
-    factor = partial(
+    return partial(
         schedule_factor,
         schedule=settings.schedule,
-        total_steps=total_steps,
+        total_steps=total_steps(),
         warmup_steps=settings.warmup_steps,
         final_fraction=settings.final_fraction,
     )
-    return LambdaLR(optimizer, factor)
 
 
 def schedule_factor(
@@ -54,6 +64,7 @@ def schedule_factor(
     `final_fraction` at the last step, `one-cycle` rises from 0.04 over three tenths and falls after.
 
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983 (cosine); Smith and Topin 2018, arXiv:1708.07120 (one-cycle).
+    Checked by tests/training/test_optimizers.py against PyTorch's schedulers.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -67,6 +78,29 @@ def schedule_factor(
             return _cosine(LOWEST_START, 1.0, progress / RISE)
         return _cosine(1.0, final_fraction, (progress - RISE) / (1 - RISE))
     return 1.0
+
+
+def plateau_factor(values: Sequence[float], *, mode: Literal["min", "max"], patience: int) -> float:
+    """What `plateau` multiplies the learning rate by after epochs with these values of the monitored metric.
+
+    Halved whenever more than `patience` epochs in a row brought nothing better than the best before them: PyTorch's
+    ReduceLROnPlateau with factor 0.5 and threshold 0.
+    """
+    factor, stalled = 1.0, 0
+    best: float | None = None
+    for value in values:
+        if best is None or is_better(value, best, mode):
+            best, stalled = value, 0
+        else:
+            stalled += 1
+        if stalled > patience:
+            factor, stalled = factor / 2, 0
+    return factor
+
+
+def is_better(value: float, than: float, mode: Literal["min", "max"]) -> bool:
+    """Whether a metric that should fall (`min`) or rise (`max`) has done so; equal is not better."""
+    return value < than if mode == "min" else value > than
 
 
 def _cosine(start: float, end: float, progress: float) -> float:

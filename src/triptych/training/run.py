@@ -100,6 +100,13 @@ class Run:
             raise RunError(f"run is {str(name)!r}; expected the name or path of a run. {hint}")
         return run
 
+    def remove_leftovers(self) -> None:
+        """Before training goes on: remove what killed processes left half-written, and a report of earlier epochs."""
+        for folder in (self.path, self.checkpoint.parent):
+            for path in folder.glob(f".*.{'[0-9a-f]' * 12}.*"):  # see `triptych.files.atomic_write`
+                path.unlink()
+        (self.path / "report.html").unlink(missing_ok=True)
+
     def write_recipe(self, recipe: Recipe) -> None:
         """Put the resolved recipe into the run."""
         write_text_atomically(self.path / "recipe.toml", dump_recipe(recipe))

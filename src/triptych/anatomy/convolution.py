@@ -1,0 +1,159 @@
+"""Convolution as a matrix: M with vec(conv(W, x)) = M vec(x).
+
+An image with channels is a stack of matrices. vec puts the channels one after the other, and writes each matrix row by
+row (order "C") or column by column (order "F", the vec of linear algebra).
+
+Letters: C input channels, O output channels, G groups, H x W the input's and H' x W' the output's height and width,
+M x N the kernel's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from triptych.anatomy.windows import Pair, output_size, pair
+from triptych.errors import ShapeError, TriptychError, did_you_mean
+
+Order = Literal["C", "F"]
+
+
+def vec(images: Tensor, *, order: Order = "C") -> Tensor:
+    """Stack images into vectors: channels outermost, each by rows ("C") or by columns ("F").
+
+    Args:
+        images: Shape (..., C, H, W).
+        order: "C" or "F".
+    Returns:
+        Shape (..., C * H * W).
+    Raises:
+        ShapeError: there are fewer than three axes.
+        TriptychError: the order is unknown.
+    """
+    _check_order(order)
+    if images.ndim < 3:
+        raise ShapeError(f"images has shape {tuple(images.shape)}; expected (..., C, H, W). Add a channel axis.")
+    return (images if order == "C" else images.mT).flatten(-3)
+
+
+def unvec(vectors: Tensor, shape: tuple[int, int, int], *, order: Order = "C") -> Tensor:
+    """The images of `shape` (C, H, W) that `vec` made into vectors. Shapes: (..., C * H * W) to (..., C, H, W)."""
+    _check_order(order)
+    channels, height, width = shape
+    if vectors.shape[-1] != channels * height * width:
+        raise ShapeError(
+            f"vectors has shape {tuple(vectors.shape)}; expected a last axis of {channels * height * width} "
+            f"for images of shape {shape}."
+        )
+    if order == "C":
+        return vectors.reshape(*vectors.shape[:-1], channels, height, width)
+    return vectors.reshape(*vectors.shape[:-1], channels, width, height).mT
+
+
+def conv_matrix(
+    kernel: Tensor,
+    input_shape: tuple[int, int, int],
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    order: Order = "C",
+) -> Tensor:
+    """The matrix of a convolution, as PyTorch defines it (a cross-correlation, without bias).
+
+    With output position (o, i, j), input position (c, h, w), stride s, padding p, dilation d, one of each per axis,
+
+        a = (h + p - s i) / d,    b = (w + p - s j) / d,    c' = c - (C/G) floor(o / (O/G)),
+
+        M[(o, i, j), (c, h, w)] = W[o, c', a, b]   where a, b are whole, 0 <= a < M, 0 <= b < N and 0 <= c' < C/G,
+                                  0                elsewhere.
+
+    The row of (o, i, j) is its place in vec of the output, the column of (c, h, w) its place in vec of the input: with
+    order "C" (o H' + i) W' + j and (c H + h) W + w, with order "F" (o W' + j) H' + i and (c W + w) H + h. With stride 1
+    and no padding, each pair of channels is a block of Toeplitz blocks.
+
+    Args:
+        kernel: W. Shape (O, C / G, M, N). Gradients flow to it.
+        input_shape: C, H, W.
+        stride, padding, dilation: one number, or one for the height and one for the width.
+        groups: G, which divides C and O.
+        order: how images become vectors; see `vec`.
+    Returns:
+        Sparse, coalesced. Shape (O * H' * W', C * H * W).
+    Raises:
+        ShapeError: the kernel does not fit the input, or an output would be empty.
+        TriptychError: a setting breaks its rule.
+    Checked by tests/anatomy/test_convolution.py against PyTorch's own convolution.
+    """
+    _check_order(order)
+    _check_kernel(kernel, input_shape, groups)
+    channels, height, width = input_shape
+    outputs, group_channels, kernel_height, kernel_width = kernel.shape
+    strides, paddings, dilations = pair(stride), pair(padding), pair(dilation)
+    along_height = _Axis(height, kernel_height, strides[0], paddings[0], dilations[0])
+    along_width = _Axis(width, kernel_width, strides[1], paddings[1], dilations[1])
+    i, h, a = (place.view(1, 1, -1, 1).to(kernel.device) for place in along_height.meetings())
+    j, w, b = (place.view(1, 1, 1, -1).to(kernel.device) for place in along_width.meetings())
+    o = torch.arange(outputs, device=kernel.device).view(-1, 1, 1, 1)
+    within = torch.arange(group_channels, device=kernel.device).view(1, -1, 1, 1)  # c'
+    c = o // (outputs // groups) * group_channels + within
+    new_height, new_width = along_height.outputs, along_width.outputs
+    if order == "C":
+        rows, columns = (o * new_height + i) * new_width + j, (c * height + h) * width + w
+    else:
+        rows, columns = (o * new_width + j) * new_height + i, (c * width + w) * height + h
+    values = kernel[o, within, a, b]  # (O, C / G, meetings along the height, along the width)
+    places = torch.stack([rows.expand_as(values).flatten(), columns.expand_as(values).flatten()])
+    shape = (outputs * new_height * new_width, channels * height * width)
+    return torch.sparse_coo_tensor(places, values.flatten(), shape, check_invariants=False).coalesce()
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A convolution along one axis of the image."""
+
+    size: int
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+
+    @property
+    def outputs(self) -> int:
+        return output_size(
+            self.size, kernel=self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation
+        )
+
+    def meetings(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Output, input and kernel positions that meet: input = output * stride - padding + kernel * dilation.
+
+        Shapes (meetings,), int64.
+        """
+        out, within = torch.meshgrid(torch.arange(self.outputs), torch.arange(self.kernel), indexing="ij")
+        place = out * self.stride - self.padding + within * self.dilation
+        real = (place >= 0) & (place < self.size)
+        return out[real], place[real], within[real]
+
+
+def _check_order(order: str) -> None:
+    if order not in get_args(Order):
+        raise TriptychError(f"order is {order!r}; expected 'C' or 'F'. {did_you_mean(order, get_args(Order))}")
+
+
+def _check_kernel(kernel: Tensor, input_shape: tuple[int, int, int], groups: int) -> None:
+    if groups < 1:
+        raise TriptychError(f"groups is {groups}; expected an integer >= 1.")
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise ShapeError(f"input_shape is {tuple(input_shape)}; expected (C, H, W), each >= 1.")
+    if kernel.ndim != 4 or 0 in kernel.shape:
+        raise ShapeError(f"kernel has shape {tuple(kernel.shape)}; expected (O, C / groups, M, N), each >= 1.")
+    channels = input_shape[0]
+    if kernel.shape[1] * groups != channels or kernel.shape[0] % groups:
+        raise ShapeError(
+            f"kernel has shape {tuple(kernel.shape)} with {groups} groups; expected a first axis that {groups} divides "
+            f"and a second of {channels} / {groups}, for an input of {channels} channels."
+        )

@@ -1,0 +1,290 @@
+"""How many parameters and multiplications a network has: per layer of any module, and in closed form.
+
+Parameters of a layer, b being 1 with a bias and 0 without:
+
+    convolution   O (C/G) M N + b O            multiply-accumulates: outputs (C/G) M N
+    linear        in * out + b out                                   outputs * in
+
+Multiplications of normalisation, activation and pooling layers are not counted.
+Checked by tests/anatomy/test_counts.py against PyTorch's own counters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from triptych.anatomy.windows import ReceptiveField, Window, output_size
+from triptych.errors import ShapeError, TriptychError
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_GLOBAL = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.Flatten)
+_COUNTED = (*_CONVOLUTIONS, nn.Linear)
+_FREE = (
+    *_POOLS,
+    *_GLOBAL,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.modules.dropout._DropoutNd,
+    nn.ReLU,
+    nn.GELU,
+    nn.SiLU,
+    nn.ELU,
+    nn.LeakyReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Softmax,
+    nn.LogSoftmax,
+    nn.Identity,
+    nn.Unflatten,
+    nn.Embedding,
+)
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """One layer of a network, at one of the places where it is used.
+
+    Attributes:
+        name: dotted path in the module.
+        kind: class name.
+        output_shape: without the batch axis.
+        parameters: all of its own; 0 where they were counted at an earlier layer that shares them.
+        trainable: those that receive gradients.
+        multiply_accumulates: for one input; None for a kind whose count is not known here.
+        dense_parameters: of the fully connected layer that would take a convolution's place, its bias included where
+            the convolution has one; for every other layer its own parameters.
+        receptive_field: what one output sees of the network's input, along each axis of an image; None once the layer
+            sees everything, or where it does not follow from the layers (a branch, a sum, a function between them).
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    trainable: int
+    multiply_accumulates: int | None
+    dense_parameters: int
+    receptive_field: tuple[ReceptiveField, ...] | None
+
+
+@dataclass(frozen=True)
+class NetworkCount:
+    """The layers of a network in the order in which they ran, and parameters that belong to none of them."""
+
+    layers: tuple[LayerCount, ...]
+    outside_layers: int
+    trainable_outside_layers: int
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers) + self.outside_layers
+
+    @property
+    def trainable(self) -> int:
+        return sum(layer.trainable for layer in self.layers) + self.trainable_outside_layers
+
+    @property
+    def multiply_accumulates(self) -> int:
+        """For one input, over the layers whose count is known."""
+        return sum(layer.multiply_accumulates or 0 for layer in self.layers)
+
+    @property
+    def dense_parameters(self) -> int:
+        """With every convolution replaced by a fully connected layer between the same inputs and outputs."""
+        return sum(layer.dense_parameters for layer in self.layers) + self.outside_layers
+
+
+def count_parameters(module: nn.Module, input_shape: tuple[int, ...]) -> NetworkCount:
+    """Run a module once on zeros and count, layer by layer.
+
+    The module comes back as it was: in its mode, and with its running statistics. A layer is a module without children;
+    layers that do not run (an auxiliary head) are counted outside the layers.
+
+    Args:
+        module: takes one tensor.
+        input_shape: of one input, without the batch axis.
+    Raises:
+        ShapeError: the module cannot run on that shape.
+    """
+    parameter = next(iter(module.parameters()), None)
+    zeros = torch.zeros(
+        1,
+        *input_shape,
+        dtype=None if parameter is None else parameter.dtype,
+        device=None if parameter is None else parameter.device,
+    )
+    counter = _Counter(module, zeros)
+    with _evaluating(module), counter.listening(), torch.no_grad():
+        try:
+            module(zeros)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ShapeError(
+                f"input_shape is {tuple(input_shape)}; expected one that the module runs on, without the batch axis. "
+                f"It says: {error}"
+            ) from error
+    return counter.result()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Weights of a convolutional network and of the fully connected one with as many hidden units, biases ignored."""
+
+    convolutional: int
+    fully_connected: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times more weights the fully connected network has."""
+        return self.fully_connected / self.convolutional
+
+
+def compare_with_fully_connected(
+    height: int, width: int, kernel_height: int, kernel_width: int, *, outputs: int = 3
+) -> Comparison:
+    """One convolution, pooling by 2 and a linear layer, against two linear layers with the same hidden size.
+
+    For a grey image H x W, an M x N kernel and K outputs, with H' = H - M + 1 and W' = W - N + 1,
+
+        convolutional     M N + K floor(H'/2) floor(W'/2)
+        fully connected   (H W + K) floor(H'/2) floor(W'/2)
+
+    Args:
+        height, width: H and W.
+        kernel_height, kernel_width: M and N.
+        outputs: K, >= 1.
+    Raises:
+        ShapeError: the kernel or the pooling does not fit.
+        TriptychError: outputs breaks its rule.
+    """
+    if outputs < 1:
+        raise TriptychError(f"outputs is {outputs}; expected an integer >= 1.")
+    hidden = 1
+    for size, kernel in ((height, kernel_height), (width, kernel_width)):
+        hidden *= output_size(output_size(size, kernel=kernel), kernel=2, stride=2)
+    return Comparison(kernel_height * kernel_width + outputs * hidden, (height * width + outputs) * hidden)
+
+
+class _Counter:
+    """Listens to a module's layers while it runs."""
+
+    def __init__(self, module: nn.Module, given: Tensor) -> None:
+        self._module = module
+        self._layers: list[LayerCount] = []
+        self._seen: set[nn.Parameter] = set()
+        axes = given.ndim - 2
+        self._field: tuple[ReceptiveField, ...] | None = (ReceptiveField(),) * axes if axes in (1, 2, 3) else None
+        self._latest = given  # what the layer before put out
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hooks on every layer, taken away at the end."""
+        handles = [
+            layer.register_forward_hook(self._hook(name or type(layer).__name__))
+            for name, layer in self._module.named_modules()
+            if not any(True for _ in layer.children())
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def result(self) -> NetworkCount:
+        """What was heard, and the parameters that no layer showed."""
+        rest = [parameter for parameter in self._module.parameters() if parameter not in self._seen]
+        return NetworkCount(
+            tuple(self._layers),
+            sum(parameter.numel() for parameter in rest),
+            sum(parameter.numel() for parameter in rest if parameter.requires_grad),
+        )
+
+    def _hook(self, name: str) -> Any:
+        def heard(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            first = output[0] if isinstance(output, tuple) else output
+            self._add(name, layer, inputs[0], first)
+
+        return heard
+
+    def _add(self, name: str, layer: nn.Module, given: Tensor, output: Tensor) -> None:
+        own = [parameter for parameter in layer.parameters() if parameter not in self._seen]
+        self._seen.update(own)
+        parameters = sum(parameter.numel() for parameter in own)
+        if not _same_storage(given, self._latest):
+            self._field = None  # the layers are no chain: a branch, a sum, or a function between them
+        self._field, self._latest = _field_after(self._field, layer), output
+        self._layers.append(
+            LayerCount(
+                name=name,
+                kind=type(layer).__name__,
+                output_shape=tuple(output.shape[1:]),
+                parameters=parameters,
+                trainable=sum(parameter.numel() for parameter in own if parameter.requires_grad),
+                multiply_accumulates=_multiply_accumulates(layer, output),
+                dense_parameters=_dense_parameters(layer, given, output) if own else parameters,
+                receptive_field=self._field,
+            )
+        )
+
+
+def _multiply_accumulates(layer: nn.Module, output: Tensor) -> int | None:
+    if isinstance(layer, _CONVOLUTIONS):
+        return output[0].numel() * (layer.in_channels // layer.groups) * math.prod(layer.kernel_size)
+    if isinstance(layer, nn.Linear):
+        return output[0].numel() * layer.in_features
+    return 0 if isinstance(layer, _FREE) else None
+
+
+def _dense_parameters(layer: nn.Module, given: Tensor, output: Tensor) -> int:
+    if not isinstance(layer, _CONVOLUTIONS):
+        return sum(parameter.numel() for parameter in layer.parameters())
+    return output[0].numel() * (given[0].numel() + (layer.bias is not None))
+
+
+def _field_after(field: tuple[ReceptiveField, ...] | None, layer: nn.Module) -> tuple[ReceptiveField, ...] | None:
+    """What an output of the layer sees, given what its inputs saw."""
+    if field is None or isinstance(layer, (*_GLOBAL, nn.Linear)):
+        return None
+    if not isinstance(layer, (*_CONVOLUTIONS, *_POOLS)):
+        return field if isinstance(layer, _FREE) else None
+    windows = [_window(layer, axis, len(field)) for axis in range(len(field))]
+    return tuple(seen.after(window) for seen, window in zip(field, windows, strict=True))
+
+
+def _window(layer: Any, axis: int, axes: int) -> Window:
+    """The window of a convolution or pooling layer along one axis."""
+
+    def along(value: Any) -> int:
+        return int(value if isinstance(value, int) else value[axis])
+
+    kernel, dilation = along(layer.kernel_size), along(getattr(layer, "dilation", 1))
+    padding = layer.padding
+    if isinstance(padding, str):
+        # With "same" and an even reach the left side gets the smaller half.
+        padding = dilation * (kernel - 1) // 2 if padding == "same" else 0
+    return Window(kernel, along(layer.stride), along(padding), dilation)
+
+
+def _same_storage(first: Tensor, second: Tensor) -> bool:
+    """Whether one tensor is a view of the other's numbers, as after flattening in `forward`."""
+    return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Every part in evaluation mode, and back in its own at the end."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -1,0 +1,112 @@
+"""Sliding windows along one axis: how large the output is, and how far back one output sees.
+
+A window has a kernel of k places, a stride s, a padding p on both sides and a dilation d; convolutions and pooling have
+one per axis. Checked by tests/anatomy/test_windows.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from triptych.errors import ShapeError, TriptychError
+
+Pair = tuple[int, int]
+
+
+def pair(value: int | Pair) -> Pair:
+    """One number for both axes, or one for each."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def output_size(
+    size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil: bool = False
+) -> int:
+    """floor((size + 2p - d(k - 1) - 1) / s) + 1, the places where a window fits.
+
+    Args:
+        size: of the input, >= 1.
+        kernel: k, >= 1.
+        stride: s, >= 1.
+        padding: p on each side, >= 0.
+        dilation: d, >= 1.
+        ceil: round up instead, as pooling can; a last window that would begin in the padding on the right is left out.
+    Returns:
+        >= 1.
+    Raises:
+        ShapeError: the window does not fit once.
+        TriptychError: a setting breaks its rule.
+    Source: Dumoulin and Visin 2016, arXiv:1603.07285, relationship 14, for convolutions; PyTorch's pooling for `ceil`.
+    """
+    check_window(kernel, stride, padding, dilation)
+    free = size + 2 * padding - dilation * (kernel - 1) - 1
+    if free < 0:
+        raise ShapeError(
+            f"the window covers {dilation * (kernel - 1) + 1} places and the input has {size + 2 * padding} with "
+            "padding; expected a window that fits. Use a smaller kernel, or more padding."
+        )
+    if not ceil:
+        return free // stride + 1
+    found = -(-free // stride) + 1
+    return found - 1 if (found - 1) * stride >= size + padding else found
+
+
+@dataclass(frozen=True)
+class Window:
+    """One layer along one axis; for what each means see `output_size`."""
+
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What one output of a stack of layers sees of the input, along one axis.
+
+    Attributes:
+        size: places from the first input it can see to the last, padding included.
+        jump: how many input places lie between neighbouring outputs.
+        start: the first place that output 0 sees; negative in the padding.
+    """
+
+    size: int = 1
+    jump: int = 1
+    start: int = 0
+
+    def after(self, window: Window) -> ReceptiveField:
+        """The field once another layer is put on top."""
+        reach = window.dilation * (window.kernel - 1)
+        return ReceptiveField(
+            self.size + reach * self.jump, self.jump * window.stride, self.start - window.padding * self.jump
+        )
+
+
+def receptive_field(windows: Iterable[Window]) -> ReceptiveField:
+    """size = 1 + sum_l d_l (k_l - 1) prod_{m < l} s_m, jump = prod s, start = -sum_l p_l prod_{m < l} s_m.
+
+    Args:
+        windows: layers from the input on.
+    Source: Araujo, Norris and Sim 2019, Computing Receptive Fields of Convolutional Neural Networks, Distill.
+    """
+    field = ReceptiveField()
+    for window in windows:
+        field = field.after(window)
+    return field
+
+
+def check_window(kernel: int, stride: int, padding: int, dilation: int) -> None:
+    """Kernel, stride and dilation are at least 1, padding at least 0.
+
+    Raises:
+        TriptychError: one is not.
+    """
+    for name, value, least in (
+        ("kernel", kernel, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+        ("dilation", dilation, 1),
+    ):
+        if value < least:
+            raise TriptychError(f"{name} is {value}; expected an integer >= {least}.")

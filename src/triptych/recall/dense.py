@@ -1,0 +1,141 @@
+"""Dense associative memories on binary states: steeper energies that hold many more patterns.
+
+    E(s) = -sum_mu F(x_mu·s),    F(x) = x^n (polynomial) or exp(x) (exponential),
+
+and each coordinate takes the sign that gives the lower energy with all others as they are:
+
+    s_i <- sign( sum_mu F(+x_mu_i + r) - F(-x_mu_i + r) ),    r = sum_{j != i} x_mu_j s_j.
+
+n = 2 is the classic network with zero diagonal. About D^(n-1) / (2 (2n-3)!! log D) random patterns can be recalled
+without error, and exponentially many with exp. States are updated one coordinate after the other.
+
+Source: Krotov and Hopfield 2016, arXiv:1606.01164, section 2; Demircigil et al. 2017, arXiv:1702.01929, for exp.
+Checked by tests/recall/test_dense.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from triptych.errors import TriptychError
+from triptych.recall.checks import check_states
+from triptych.recall.classic import BinaryRetrieval, check_binary, check_sweeps, coordinate_order, signs
+
+
+class Interaction(Protocol):
+    """What the energy makes of the overlaps x_mu·s, for states of width D."""
+
+    def energy(self, overlaps: Tensor, width: int) -> Tensor:
+        """An increasing function of -sum F(overlap). Shapes: (B, N) to (B,)."""
+
+    def preference(self, plus: Tensor, minus: Tensor, width: int) -> Tensor:
+        """Of the sign of sum F(plus) - sum F(minus). Shapes: (B, N), (B, N) to (B,)."""
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """F(x) = (x/s)^n, or max(x/s, 0)^n, with s the smallest power of two that is >= D.
+
+    The division keeps large powers in range, changes no sign, and is exact, so that ties stay ties.
+
+    Args:
+        degree: n, >= 2. With an even degree the negative of a pattern is a memory too.
+        rectified: leave negative overlaps out.
+    Raises:
+        TriptychError: the degree breaks its rule.
+    """
+
+    degree: int
+    rectified: bool = False
+
+    def __post_init__(self) -> None:
+        if self.degree < 2:
+            raise TriptychError(f"degree is {self.degree}; expected an integer >= 2. 2 is the classic network.")
+
+    def energy(self, overlaps: Tensor, width: int) -> Tensor:
+        """-sum F(overlap)."""
+        return -self._of(overlaps, width).sum(1)
+
+    def preference(self, plus: Tensor, minus: Tensor, width: int) -> Tensor:
+        return (self._of(plus, width) - self._of(minus, width)).sum(1)
+
+    def _of(self, overlaps: Tensor, width: int) -> Tensor:
+        scaled = overlaps / 2 ** math.ceil(math.log2(width))
+        powers: Tensor = (scaled.clamp_min(0) if self.rectified else scaled).pow(self.degree)
+        return powers
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """F(x) = exp(x); the energy is given as -log sum exp, which falls where -sum exp falls and does not overflow."""
+
+    def energy(self, overlaps: Tensor, width: int) -> Tensor:
+        """-log sum exp(overlap)."""
+        return -torch.logsumexp(overlaps, dim=1)
+
+    def preference(self, plus: Tensor, minus: Tensor, width: int) -> Tensor:
+        return torch.logsumexp(plus, dim=1) - torch.logsumexp(minus, dim=1)
+
+
+def dense_energy(patterns: Tensor, state: Tensor, *, interaction: Interaction) -> Tensor:
+    """E(s), scaled as the interaction says. Shapes: patterns (N, D), state (B, D), result (B,)."""
+    check_states(patterns, state, name="state")
+    return interaction.energy(state @ patterns.T, patterns.shape[1])
+
+
+def dense_retrieve(
+    patterns: Tensor,
+    cue: Tensor,
+    *,
+    interaction: Interaction,
+    max_sweeps: int = 100,
+    generator: torch.Generator | None = None,
+) -> BinaryRetrieval:
+    """Take each coordinate's better sign, one after the other, until nothing changes; the energy never rises.
+
+    Args:
+        patterns: of -1 and 1. Shape (N, D).
+        cue: of -1 and 1. Shape (B, D).
+        interaction: F.
+        max_sweeps: sweeps over all coordinates at most, >= 1.
+        generator: draws a new order of coordinates for each sweep; from the first to the last when None.
+    Raises:
+        ShapeError: widths differ, or values are not -1 and 1.
+        TriptychError: max_sweeps breaks its rule.
+    """
+    check_states(patterns, cue, name="cue")
+    check_binary(patterns, name="patterns")
+    check_binary(cue, name="cue")
+    check_sweeps(max_sweeps)
+    state = cue.clone()
+    energies = [dense_energy(patterns, state, interaction=interaction)]
+    sweeps = torch.zeros(len(cue), dtype=torch.int64, device=cue.device)
+    moving = torch.ones(len(cue), dtype=torch.bool, device=cue.device)
+    for _ in range(max_sweeps):
+        if not bool(moving.any()):
+            break
+        before = state
+        state = state.clone()
+        state[moving] = _sweep(patterns, before[moving], interaction, coordinate_order(state, generator))
+        sweeps += moving
+        moving = (state != before).any(1)
+        energies.append(dense_energy(patterns, state, interaction=interaction))
+    return BinaryRetrieval(state, sweeps, ~moving, torch.stack(energies))
+
+
+def _sweep(patterns: Tensor, state: Tensor, interaction: Interaction, order: list[int]) -> Tensor:
+    """Every coordinate once. Shapes: (N, D), (B, D) to (B, D)."""
+    state = state.clone()
+    columns = patterns.T.contiguous()
+    overlaps = state @ columns  # (B, N), kept up to date
+    for i in order:
+        rest = overlaps - state[:, i : i + 1] * columns[i]
+        fields = interaction.preference(rest + columns[i], rest - columns[i], len(columns))
+        state[:, i] = signs(fields, state[:, i])
+        overlaps = rest + state[:, i : i + 1] * columns[i]
+    return state

@@ -1,0 +1,235 @@
+"""Recall: follow the update from each cue until it no longer moves.
+
+Every step is one pass over the patterns in bounded memory; states that have come to rest leave the batch.
+
+**Partial cues.** With a mask of known coordinates K, only those are compared with the patterns, and the others are
+filled in. The energy is that of the patterns cut down to K,
+
+    E_K(q) = -log(mean exp(beta X_K q_K))/beta + q_K·q_K/2 + M_K²/2,    M_K = max |x_K|,
+
+its update is q_K <- X_K' softmax(beta X_K q_K), and the unknown coordinates take the same weights' average,
+q_U <- X_U' softmax(beta X_K q_K). So what the cue holds at unknown coordinates has no effect, E_K never rises, and with
+everything known this is plain retrieval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from triptych.errors import ShapeError, TriptychError, did_you_mean
+from triptych.recall.checks import check_beta, check_finite, check_result, check_states
+from triptych.recall.energy import largest_norm
+from triptych.recall.passes import SCORES_AT_ONCE, average, average_and_potential, blocks, potential_alone
+from triptych.recall.separation import SOFTMAX, Separation
+
+Extra = Literal["attention", "trajectory", "energies"]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What was recalled from each cue.
+
+    Attributes:
+        state: where each row ended. Shape (B, D).
+        steps: updates each row took, >= 1. Shape (B,), int64.
+        converged: True where the last update moved the row by no more than the tolerance. Shape (B,).
+        attention: weights of each row's last update, `state = attention @ patterns`. Shape (B, N); on request.
+        trajectory: the states, the cue first; a row that has come to rest repeats. Shape (steps + 1, B, D); on request.
+        energies: E, or E_K, of those states; it never rises. Shape (steps + 1, B); on request.
+    """
+
+    state: Tensor
+    steps: Tensor
+    converged: Tensor
+    attention: Tensor | None = None
+    trajectory: Tensor | None = None
+    energies: Tensor | None = None
+
+
+@torch.no_grad()
+def retrieve(
+    patterns: Tensor,
+    cue: Tensor,
+    *,
+    beta: float,
+    max_steps: int = 100,
+    tolerance: float = 1e-5,
+    separation: Separation = SOFTMAX,
+    known_valid: Tensor | None = None,
+    extras: Sequence[Extra] = (),
+) -> Retrieval:
+    """Follow q <- X' softmax(beta X q) from each cue to a fixed point, the energy falling on the way.
+
+    Args:
+        patterns: X, one stored pattern per row. Shape (N, D).
+        cue: where to start. Shape (B, D).
+        beta: inverse temperature, > 0; larger means closer to one pattern.
+        max_steps: updates at most, >= 1.
+        tolerance: a row rests when an update moves it by at most this times the largest norm it has had since its first
+            update, >= 0. Known coordinates only, for a partial cue.
+        separation: what takes softmax's place; sparse ones retrieve patterns exactly.
+        known_valid: True where the cue's coordinate is known; what the cue holds elsewhere, NaN too, is not looked at.
+            A row with nothing known gets the patterns' mean. Shape (B, D).
+        extras: what to return besides: "attention" takes N x B numbers, "trajectory" all states, "energies" one more
+            pass over the patterns.
+    Returns:
+        Retrieval. No gradients flow through it: use `update` for those.
+    Raises:
+        ShapeError: the widths differ, or there are no patterns.
+        TriptychError: a number breaks its rule, an extra is unknown, or numbers overflow.
+        DataError: a pattern, or a known coordinate of a cue, is not finite.
+    Source: Ramsauer et al. 2020, arXiv:2008.02217, eq. 3 and theorem 1.  Checked by tests/recall/test_retrieval.py.
+    """
+    check_beta(beta)
+    check_states(patterns, cue, name="cue")
+    _check_settings(max_steps, tolerance, extras)
+    start = cue if known_valid is None else _known_part(cue, _checked_mask(known_valid, cue))
+    check_finite(start, name="cue")
+    norm = _norm(patterns, known_valid) if "energies" in extras else None
+    trace = _Trace(start, states="trajectory" in extras, energies=norm is not None)
+    found = _Rows(start, known_valid, norm)
+    rests = torch.zeros(len(cue), dtype=torch.bool, device=cue.device)
+    steps = torch.zeros(len(cue), dtype=torch.int64, device=cue.device)
+    asked = state = start
+    for taken in range(1, max_steps + 1):
+        if not len(found.state):
+            break
+        if "attention" in extras:
+            asked = _placed(asked, found.rows, _known_part(found.state, found.known))
+        done, energies = found.move(patterns, beta, separation, tolerance)
+        if taken == 1:
+            check_result(found.state, patterns, start, name="cue")
+        state = _placed(state, found.rows, found.state)
+        steps = steps + ~rests
+        rests = _placed(rests, found.rows, done)
+        trace.add(found.rows, state, energies)
+        if bool(done.any()):
+            found.drop(done)
+    if norm is not None:
+        trace.finish(steps, _energies(patterns, _known_part(state, known_valid), beta, separation, norm))
+    weights = separation.weights(beta * (asked @ patterns.T)) if "attention" in extras else None
+    return Retrieval(state, steps, rests, weights, trace.trajectory(), trace.energies())
+
+
+class _Rows:
+    """The rows still on their way.
+
+    Attributes:
+        rows: which rows of the batch they are. Shape (b,).
+        state: their states. Shape (b, D).
+        known: True where their cues' coordinates are known, if not everywhere. Shape (b, D).
+    """
+
+    def __init__(self, start: Tensor, known: Tensor | None, norm: Tensor | None) -> None:
+        self.rows = torch.arange(len(start), device=start.device)
+        self.state = start
+        self.known = known
+        self._norm = norm
+        self._scale = start.new_zeros(len(start))
+
+    def move(
+        self, patterns: Tensor, beta: float, separation: Separation, tolerance: float
+    ) -> tuple[Tensor, Tensor | None]:
+        """Update every row; which rest now (b,), and the energies (b,) of the states before, where there is a norm."""
+        before, energies = _known_part(self.state, self.known), None
+        if self._norm is None:
+            self.state = average(patterns, before, beta=beta, separation=separation)
+        else:
+            self.state, gain = average_and_potential(
+                patterns, before, beta=beta, separation=separation, norm=self._norm
+            )
+            energies = _paid(before, self._norm) - gain
+        after = _known_part(self.state, self.known)
+        self._scale = torch.maximum(self._scale, torch.linalg.vector_norm(after, dim=1))
+        return torch.linalg.vector_norm(after - before, dim=1) <= tolerance * self._scale, energies
+
+    def drop(self, done: Tensor) -> None:
+        """Leave rows out from here on. Shape (b,)."""
+        going = ~done
+        self.rows, self.state, self._scale = self.rows[going], self.state[going], self._scale[going]
+        self.known = None if self.known is None else self.known[going]
+        if self._norm is not None and self._norm.ndim:
+            self._norm = self._norm[going]
+
+
+class _Trace:
+    """The states and energies of the whole batch after each update, where they are asked for."""
+
+    def __init__(self, start: Tensor, *, states: bool, energies: bool) -> None:
+        self._wants_states, self._wants_energies = states, energies
+        self._states: list[Tensor] = [start]
+        self._energies: list[Tensor] = []
+
+    def add(self, rows: Tensor, state: Tensor, energies: Tensor | None) -> None:
+        """The states after an update (B, D), and the energies of the moved rows before it (b,)."""
+        if self._wants_states:
+            self._states.append(state)
+        if energies is not None:
+            self._energies.append(_placed(energies.new_zeros(len(state)), rows, energies))
+
+    def finish(self, steps: Tensor, last: Tensor) -> None:
+        """Rows that rest keep the energy (B,) of their last state."""
+        self._energies = [torch.where(steps > at, known, last) for at, known in enumerate(self._energies)] + [last]
+
+    def trajectory(self) -> Tensor | None:
+        return torch.stack(self._states) if self._wants_states else None
+
+    def energies(self) -> Tensor | None:
+        return torch.stack(self._energies) if self._wants_energies else None
+
+
+def _placed(whole: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """The batch with new values in some of its rows; where they are all of them, no copy is made."""
+    return values if len(values) == len(whole) else whole.index_copy(0, rows, values)
+
+
+def _known_part(state: Tensor, known: Tensor | None) -> Tensor:
+    """The state with zeros where it is unknown, so that inner products see known coordinates only."""
+    return state if known is None else torch.where(known, state, 0.0)
+
+
+def _paid(known_part: Tensor, norm: Tensor) -> Tensor:
+    """E1, the convex part of the energy. Shapes: (B, D), () or (B,) to (B,)."""
+    return 0.5 * known_part.square().sum(1) + 0.5 * norm.square()
+
+
+def _energies(patterns: Tensor, known_part: Tensor, beta: float, separation: Separation, norm: Tensor) -> Tensor:
+    return _paid(known_part, norm) - potential_alone(patterns, known_part, beta=beta, separation=separation, norm=norm)
+
+
+def _norm(patterns: Tensor, known: Tensor | None) -> Tensor:
+    """M, shape (), or the largest norm of the patterns' known parts for each row, shape (B,)."""
+    if known is None:
+        return largest_norm(patterns)
+    mask = known.to(patterns.dtype)
+    largest = mask.new_zeros(len(mask))
+    for some in blocks(len(patterns), max(1, SCORES_AT_ONCE // max(len(mask), patterns.shape[1]))):
+        largest = torch.maximum(largest, (mask @ patterns[some].square().T).amax(1))
+    return largest.sqrt()
+
+
+def _checked_mask(known: Tensor, cue: Tensor) -> Tensor:
+    if known.shape != cue.shape or known.dtype != torch.bool:
+        raise ShapeError(
+            f"known_valid has shape {tuple(known.shape)} and dtype {known.dtype}; expected {tuple(cue.shape)} and "
+            "torch.bool, True where the cue is known."
+        )
+    return known
+
+
+def _check_settings(max_steps: int, tolerance: float, extras: Sequence[Extra]) -> None:
+    if max_steps < 1:
+        raise TriptychError(f"max_steps is {max_steps}; expected an integer >= 1. Use 1 for a single update.")
+    if not tolerance >= 0:
+        raise TriptychError(f"tolerance is {tolerance}; expected a number >= 0. Use 0 to stop only at exact rest.")
+    known = get_args(Extra)
+    for extra in extras:
+        if extra not in known:
+            raise TriptychError(
+                f"extras has {extra!r}; expected only {', '.join(known)}. {did_you_mean(str(extra), known)}"
+            )

@@ -1,0 +1,81 @@
+"""Searching recipe settings with Optuna: grids and ranges, shared storage, pruning, resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import optuna
+
+from triptych.config import parse_value
+from triptych.errors import RecipeError
+from triptych.training.run import Row
+
+Value = str | int | float | bool
+Report = Callable[[Row], None]
+Run = Callable[[Mapping[str, Value], Report], Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A setting that takes one of some values."""
+
+    key: str
+    values: tuple[Value, ...]
+
+    def __str__(self) -> str:
+        return f"{self.key}={','.join(str(v).lower() if isinstance(v, bool) else str(v) for v in self.values)}"
+
+    def suggest(self, trial: optuna.Trial) -> Value:
+        """One of the values."""
+        return cast(Value, trial.suggest_categorical(self.key, self.values))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A setting that takes any number between two, whole numbers where both ends are."""
+
+    key: str
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.low}..{self.high}{':log' if self.log else ''}"
+
+    def suggest(self, trial: optuna.Trial) -> Value:
+        """A number of the span."""
+        if self.whole:
+            return trial.suggest_int(self.key, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.key, self.low, self.high, log=self.log)
+
+
+Dimension = Choices | Span
+
+
+def parse_search(text: str) -> Dimension:
+    """Read `key=v1,v2,v3` as choices and `key=low..high`, with `:log` behind it, as a span.
+
+    Raises:
+        RecipeError: neither, or a span whose ends do not make sense.
+    """
+    key, equals, values = text.partition("=")
+    key, values = key.strip(), values.strip()
+    if not equals or not key or not values:
+        raise RecipeError(
+            f"--search is {text!r}; expected key=v1,v2 or key=low..high. "
+            "For example: --search optimizer.learning_rate=1e-4..1e-1:log"
+        )
+    if ".." not in values:
+        choices = tuple(parse_value(value.strip()) for value in values.split(","))
+        if "" in choices or len({str(choice) for choice in choices}) < len(choices):
+            raise RecipeError(f"--search is {text!r}; expected values that differ, with a comma between two.")
+        return Choices(key, choices)
+    span, _, scale = values.partition(":")
+    low, high = (parse_value(end.strip()) for end in span.split("..", 1))
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+    if not numbers or not low < high or scale not in ("", "log") or (scale == "log" and low <= 0):
+        raise RecipeError(f"--search is {text!r}; expected low..high with low < high, and low > 0 with :log.")
+    return Span(key, low, high, log=scale == "log", whole=isinstance(low, int) and isinstance(high, int))

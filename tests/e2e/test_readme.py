@@ -1,0 +1,67 @@
+"""The README's own commands, word for word, on a small file of pairs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKS = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
+
+
+def blocks_of(section: str) -> list[tuple[str, str]]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return [(kind, code) for kind, code in BLOCKS.findall(part)]
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    environment.pop("TRIPTYCH_RUNS", None)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def write_pairs(folder: Path) -> None:
+    """Words of two or three syllables whose phonemes are their letters."""
+    syllables = ["ba", "ti", "ko", "me", "lu", "sa", "ri", "no"]
+    words = sorted({a + b + c for a in syllables for b in syllables for c in ("", *syllables[:3])})
+    rows = "".join(f"{' '.join(word.upper())}\t{word}\n" for word in words)
+    (folder / "pairs.tsv").write_text(rows, encoding="utf-8")
+    (folder / "sources.txt").write_text("B A T I\nK O M E\n", encoding="utf-8")
+
+
+def test_your_own_data_in_three_commands_and_python(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    blocks = blocks_of("Your own data")
+    assert [kind for kind, _ in blocks] == ["sh", "python"]
+    commands = blocks[0][1].strip().splitlines()
+    assert len(commands) == 3
+    for command in commands:
+        result = run(tmp_path, "bash", "-c", command)
+        assert result.returncode == 0, result.stderr
+    rows = [line.split("\t") for line in (tmp_path / "predictions.tsv").read_text(encoding="utf-8").splitlines()]
+    assert [row[0] for row in rows] == ["B A T I", "K O M E"]
+    assert all(len(row) == 1 + 2 * 3 for row in rows)
+    assert (tmp_path / "runs" / "mine" / "report.html").stat().st_size > 10_000
+    result = run(tmp_path, sys.executable, "-c", blocks[1][1])
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 3
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`triptych ([a-z-]+)", text))
+    listed = run(ROOT, "triptych", "--help").stdout
+    assert named
+    assert [name for name in named if not re.search(rf"\b{name}\b", listed)] == []
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "test-all", "bench", "format"])
+def test_make_knows_the_readme_s_targets(target: str) -> None:
+    assert run(ROOT, "make", "--dry-run", target).returncode == 0

@@ -1,0 +1,226 @@
+"""The pairs of a recipe: from a folder, one file or a named set, in splits that never share what they should not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.toy import LETTERS, toy_pairs, write_toy
+from triptych.config import SpellData
+from triptych.errors import DataError, RecipeError
+from triptych.spell import corpus as corpus_module
+from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
+from triptych.spell.pairs import Pair, PairFile
+from triptych.spell.symbols import Tokenizer
+
+
+def settings(**changes: Any) -> SpellData:
+    return SpellData(**{"source_unit": "symbols", **changes})
+
+
+def spellings(corpus: Corpus, split: str) -> list[tuple[str, str]]:
+    return [(" ".join(pair.source), "".join(pair.target)) for pair in corpus.splits[split]]
+
+
+def one_file(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
+    return path
+
+
+def test_a_folder_gives_its_files(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", train=20, valid=5, test=4)
+    corpus = load_corpus(settings(), folder)
+    expected = [(" ".join(sounds), word) for sounds, word in toy_pairs(29)]
+    assert spellings(corpus, "train") == expected[:20]
+    assert spellings(corpus, "valid") == expected[20:25]
+    assert spellings(corpus, "test") == expected[25:]
+    assert [Path(entry["path"]).name for entry in corpus.fingerprints] == ["train.tsv", "valid.tsv", "test.tsv"]
+    assert list(corpus.warnings) == []
+
+
+def test_a_folder_may_lack_a_test_file_and_no_other(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", train=20, valid=5, test=4)
+    (folder / "test.tsv").unlink()
+    corpus = load_corpus(settings(), folder)
+    assert list(corpus.splits) == ["train", "valid"]
+    with pytest.raises(DataError) as caught:
+        corpus.items("test")
+    assert str(caught.value) == "split is 'test'; expected one of train, valid. Give the data a test file."
+    (folder / "valid.tsv").unlink()
+    with pytest.raises(DataError, match=r"toy/valid\.tsv: no such file"):
+        load_corpus(settings(), folder)
+
+
+def test_files_of_other_names_columns_and_delimiters(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("id;word;sounds\n1;be;B IY\n2;see;S IY\n", encoding="utf-8")
+    named = settings(train="a.csv", valid="b.csv", source_column="sounds", target_column="word", delimiter=";")
+    assert spellings(load_corpus(named, tmp_path), "train") == [("B IY", "be"), ("S IY", "see")]
+
+
+def test_one_file_is_split_by_fraction_and_seed(tmp_path: Path) -> None:
+    rows = [(" ".join(sounds), word) for sounds, word in toy_pairs(200)]
+    file = one_file(tmp_path / "all.tsv", rows)
+    corpus = load_corpus(settings(), file)
+    sizes = {split: len(pairs) for split, pairs in corpus.splits.items()}
+    assert sum(sizes.values()) == 200
+    assert sizes["train"] == pytest.approx(160, abs=3)
+    assert sizes["valid"] == pytest.approx(20, abs=3)
+    assert sorted(row for split in sizes for row in spellings(corpus, split)) == sorted(rows)
+    assert load_corpus(settings(), file).splits == corpus.splits
+    assert load_corpus(settings(split_seed=1), file).splits != corpus.splits
+    halves = load_corpus(settings(fractions={"train": 0.5, "valid": 0.5}), file)
+    assert list(halves.splits) == ["train", "valid"]
+    assert len(halves.splits["train"]) == pytest.approx(100, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("group_by", "shared_sources", "shared_targets"), [("source", False, True), ("target", True, False)]
+)
+def test_groups_never_lie_in_two_splits(
+    tmp_path: Path, group_by: str, shared_sources: bool, shared_targets: bool
+) -> None:
+    rows = [(f"S{i % 40}", f"t{i % 37}") for i in range(400)]
+    file = one_file(tmp_path / "all.tsv", rows)
+
+    def overlap(side: int, **changes: Any) -> bool:
+        splits = load_corpus(settings(**changes), file).splits
+        parts = [{(pair.source, pair.target)[side] for pair in pairs} for pairs in splits.values()]
+        return any(a & b for i, a in enumerate(parts) for b in parts[i + 1 :])
+
+    assert (overlap(0, group_by=group_by), overlap(1, group_by=group_by)) == (shared_sources, shared_targets)
+
+
+def test_grouping_by_both_keeps_sources_and_targets_apart(tmp_path: Path) -> None:
+    rows = [(f"S{i // 2}", f"t{i % 100}") for i in range(200)]
+    corpus = load_corpus(settings(group_by="both"), one_file(tmp_path / "all.tsv", rows))
+    for side in ("source", "target"):
+        parts = [{getattr(pair, side) for pair in pairs} for pairs in corpus.splits.values()]
+        assert not parts[0] & parts[1]
+        assert not parts[0] & parts[2]
+        assert not parts[1] & parts[2]
+
+
+def test_reverse_swaps_sides_and_tokenizers_after_reading(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", train=5, valid=5, test=5)
+    plain, reverse = (load_corpus(settings(reverse=flag), folder) for flag in (False, True))
+    for split in ("train", "valid", "test"):
+        assert [(p.target, p.source, p.line) for p in reverse.splits[split]] == [
+            (p.source, p.target, p.line) for p in plain.splits[split]
+        ]
+    assert [t.unit for t in tokenizers(settings())] == ["symbols", "characters"]
+    assert [t.unit for t in tokenizers(settings(reverse=True))] == ["characters", "symbols"]
+
+
+def test_limits_draw_a_part_of_each_split_in_file_order(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", train=50, valid=20, test=20)
+    whole = load_corpus(settings(), folder)
+    few = load_corpus(settings(max_train_pairs=10, max_eval_pairs=5), folder)
+    assert {split: len(pairs) for split, pairs in few.splits.items()} == {"train": 10, "valid": 5, "test": 5}
+    lines = [pair.line for pair in few.splits["train"]]
+    assert lines == sorted(lines)
+    assert lines != list(range(1, 11)), "a random part, not the first rows"
+    assert set(few.splits["train"]) < set(whole.splits["train"])
+    assert load_corpus(settings(max_train_pairs=10, split_seed=1), folder).splits["train"] != few.splits["train"]
+    assert load_corpus(settings(max_train_pairs=500), folder).splits == whole.splits
+
+
+def test_items_have_every_reference_once_or_every_row(tmp_path: Path) -> None:
+    rows = [("S IY", "see"), ("B IY", "be"), ("S IY", "sea"), ("S IY", "see"), ("B IY", "bee")]
+    for split in ("train", "valid"):
+        one_file(tmp_path / f"{split}.tsv", rows)
+    corpus = load_corpus(settings(), tmp_path)
+    see, sea, be, bee = (tuple(word) for word in ("see", "sea", "be", "bee"))
+    assert corpus.items("valid") == [Item(("S", "IY"), (see, sea)), Item(("B", "IY"), (be, bee))]
+    assert corpus.items("valid", references="each") == [
+        Item(("S", "IY"), (see,)),
+        Item(("B", "IY"), (be,)),
+        Item(("S", "IY"), (sea,)),
+        Item(("S", "IY"), (see,)),
+        Item(("B", "IY"), (bee,)),
+    ]
+
+
+def test_skipped_rows_are_told_with_the_first_ones_line(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", train=5, valid=5, test=5)
+    with (folder / "train.tsv").open("a", encoding="utf-8") as stream:
+        stream.write("B IY\t\nonly one column\n")
+    with pytest.raises(DataError, match=r"toy/train\.tsv:6: the target is empty; expected at least one symbol"):
+        load_corpus(settings(), folder)
+    corpus = load_corpus(settings(skip_bad_rows=True), folder)
+    assert len(corpus.splits["train"]) == 5
+    assert list(corpus.warnings) == [
+        f"{folder}/train.tsv:6: the target is empty; expected at least one symbol. "
+        "Bad rows skipped, from this one on: 2; rows read: 5."
+    ]
+
+
+def test_suspicious_files_are_warned_of(tmp_path: Path) -> None:
+    one_file(tmp_path / "train.tsv", [("B IY", "be")] * 3)
+    one_file(tmp_path / "valid.tsv", [("B IY", "be")])
+    warnings = load_corpus(settings(), tmp_path).warnings
+    assert [warning.removeprefix(f"{tmp_path}/") for warning in warnings] == [
+        "train.tsv: all 3 pairs are the same; nothing can be learnt from them.",
+        "valid.tsv: there is 1 pair; training and splitting need more.",
+    ]
+
+
+def test_fingerprints_change_with_the_data_and_only_with_it(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", train=5, valid=5, test=5)
+    before = [entry["sha256"] for entry in load_corpus(settings(), folder).fingerprints]
+    assert [entry["sha256"] for entry in load_corpus(settings(reverse=True), folder).fingerprints] == before
+    with (folder / "valid.tsv").open("a", encoding="utf-8") as stream:
+        stream.write("B IY\tbe\n")
+    after = [entry["sha256"] for entry in load_corpus(settings(), folder).fingerprints]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+
+
+class NamedSet:
+    """A named set without a file."""
+
+    def __init__(self, rows: list[tuple[str, str]]) -> None:
+        self.rows = rows
+
+    def load(self, *, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> PairFile:
+        pairs = [
+            Pair(source_tokenizer.split(source), target_tokenizer.split(target), line)
+            for line, (source, target) in enumerate(self.rows, start=1)
+        ]
+        return PairFile(Path("toy"), tuple(pairs))
+
+
+def test_a_named_set_is_split_and_fingerprinted_by_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(" ".join(sounds), word) for sounds, word in toy_pairs(100)]
+    sets = {"toy": NamedSet(rows), "other": NamedSet([*rows[:-1], ("B", "b")])}
+    monkeypatch.setattr(corpus_module, "resolve", sets.__getitem__)
+    toy, other = (load_corpus(settings(set=name), None) for name in sets)
+    assert sum(map(len, toy.splits.values())) == 100
+    assert [(entry["path"], entry["pairs"]) for entry in toy.fingerprints] == [("toy", 100)]
+    assert toy.fingerprints[0]["sha256"] != other.fingerprints[0]["sha256"]
+    upper = load_corpus(settings(set="toy", lowercase=True), None)
+    assert {letter for pair in upper.splits["train"] for letter in pair.source} <= {s.lower() for s in LETTERS}
+
+
+def test_unknown_named_sets_suggest_the_nearest() -> None:
+    with pytest.raises((DataError, RecipeError), match="cmudict"):
+        load_corpus(settings(set="cmudct"), None)
+
+
+def test_no_data_at_all_says_how_to_give_some() -> None:
+    with pytest.raises(DataError) as caught:
+        load_corpus(settings(), None)
+    assert str(caught.value) == (
+        "data.set is '' and no data is given; expected one of them. "
+        "Use --data with a folder or a file of pairs, or --set data.set=cmudict"
+    )
+
+
+def test_a_misspelt_location_suggests_its_neighbour(tmp_path: Path) -> None:
+    write_toy(tmp_path / "my-words", train=5, valid=5, test=5)
+    with pytest.raises(DataError) as caught:
+        load_corpus(settings(), tmp_path / "my-word")
+    assert str(caught.value) == (f"{tmp_path}/my-word: no such file or folder. Did you mean '{tmp_path}/my-words'?")
+    with pytest.raises(DataError, match=r"no such file or folder\. Check the path given with --data$"):
+        load_corpus(settings(), tmp_path / "nowhere" / "at" / "all")

@@ -1,0 +1,143 @@
+"""The panel as the frame sees it: what a training is made of, evaluations, and models joined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import ToyRuns
+from tests.toy import write_toy
+from triptych import api
+from triptych.config import SpellDecoding, SpellRecipe, load_recipe
+from triptych.errors import DataError, RunError
+from triptych.spell.corpus import Item
+from triptych.spell.panel import evaluate, join, judge, load, prepare
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = write_toy(tmp_path / "toy", train=30, valid=8, test=8)
+    with (folder / "valid.tsv").open("a", encoding="utf-8") as stream:
+        stream.write("ZZ B\tzb\nZZ B\tzbb\n")
+    return folder
+
+
+def recipe(*settings: str) -> SpellRecipe:
+    return load_recipe("p2g-additive-tiny", settings)
+
+
+def test_vocabularies_come_from_the_training_split_alone(data: Path) -> None:
+    prepared = prepare(recipe(), data)
+    assert "ZZ" not in prepared.description["source_symbols"]
+    assert "z" not in prepared.description["target_symbols"]
+    assert prepared.description["architecture"]["source_size"] == 4 + len(prepared.description["source_symbols"])
+    assert dict(prepared.counts) == {"train": 30, "valid": 10, "test": 8}
+
+
+def test_the_network_starts_from_the_seed_alone(data: Path) -> None:
+    def start(*settings: str) -> list[float]:
+        return torch.cat(
+            [p.flatten() for p in prepare(recipe(*settings), data).objective.network.parameters()]
+        ).tolist()
+
+    torch.manual_seed(99)
+    first = start("training.seed=4")
+    torch.manual_seed(7)
+    assert start("training.seed=4") == first
+    assert start("training.seed=5") != first
+
+
+def test_validation_has_each_source_once_or_each_row(data: Path) -> None:
+    def validated(*settings: str) -> int:
+        return sum(len(batch.items) for batch in prepare(recipe(*settings), data).loaders.valid(0, 1))
+
+    assert validated() == 9
+    assert validated("data.references=each") == 10
+
+
+def test_measures_are_those_of_greedy_decoding(toy_runs: ToyRuns) -> None:
+    """The objective on validation batches, against the speller's predictions judged one by one."""
+    run = toy_runs.run("second")
+    prepared = prepare(run.recipe(), toy_runs.data)
+    objective: Any = prepared.objective
+    objective.network.load_state_dict(run.tensors())
+    objective.network.eval()
+    sums: dict[str, list[float]] = {}
+    with torch.inference_mode():
+        for batch in prepared.loaders.valid(0, 1):
+            for name, share in objective.measure(batch).items():
+                total, count = sums.setdefault(name, [0.0, 0.0])
+                sums[name] = [total + float(share.total), count + float(share.count)]
+    measured = {name: total / count for name, (total, count) in sums.items()}
+    scores = evaluate(load(run), run.recipe(), toy_runs.data, split="valid", decoding=SpellDecoding()).scores
+    assert measured["cer"] == pytest.approx(scores.cer.value)
+    assert measured["wer"] == pytest.approx(scores.wer.value)
+    assert measured["mean_error"] == pytest.approx(scores.mean_error.value)
+    best = run.facts()["best"]
+    assert measured["cer"] == pytest.approx(best["valid_cer"])
+    assert measured["loss"] == pytest.approx(best["valid_loss"], rel=1e-4)
+
+
+def test_the_training_loss_is_the_mean_negative_log_probability_of_the_targets(toy_runs: ToyRuns) -> None:
+    run = toy_runs.run("first")
+    prepared = prepare(run.recipe(), toy_runs.data)
+    objective: Any = prepared.objective
+    objective.network.load_state_dict(run.tensors())
+    objective.network.eval()
+    batch = next(iter(prepared.loaders.train(0, 1)))
+    with torch.inference_mode():
+        share = objective.loss(batch)
+        state, network = objective.network.start(batch.source), objective.network
+        total, count = 0.0, 0
+        for position in range(batch.fed.shape[1]):
+            logits, _, state = network.decoder(batch.fed[:, position : position + 1], state)
+            for row, symbol in enumerate(batch.expected[:, position].tolist()):
+                if symbol != 0:
+                    total -= float(logits[row, 0].log_softmax(-1)[symbol])
+                    count += 1
+    assert float(share.total) == pytest.approx(total, rel=1e-5)
+    assert float(share.count) == count == sum(len(objective.targets.decode(row)) + 1 for row in batch.expected.tolist())
+
+
+def test_an_evaluation_keeps_the_order_of_the_data(toy_runs: ToyRuns) -> None:
+    run = toy_runs.run("first")
+    evaluation = evaluate(load(run), run.recipe(), toy_runs.data, split="test", decoding=SpellDecoding())
+    sources = [line.split("\t")[0] for line in (toy_runs.data / "test.tsv").read_text().splitlines()]
+    assert [" ".join(item.source) for item in evaluation.items] == sources
+    assert (evaluation.split, evaluation.scores.n_items) == ("test", 60)
+
+
+def test_an_item_is_right_when_any_reference_matches(toy_runs: ToyRuns) -> None:
+    speller = load(toy_runs.run("first"))
+    text = speller.predict("SH UW")[0].symbols
+    items = [Item(("SH", "UW"), (("x",), text)), Item(("SH", "UW"), (("x",), ("y",)))]
+    assert judge(speller, items, split="test", decoding=SpellDecoding()).scores.wer.value == 0.5
+
+
+def test_an_unknown_split_is_told(toy_runs: ToyRuns) -> None:
+    run = toy_runs.run("first")
+    with pytest.raises(DataError, match=r"^split is 'dev'; expected one of train, valid, test\."):
+        evaluate(load(run), run.recipe(), toy_runs.data, split="dev", decoding=SpellDecoding())
+
+
+def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:
+    runs = [toy_runs.run("first"), toy_runs.run("second")]
+    description, tensors = join(runs)
+    assert [member["hidden"] for member in description["members"]] == [32, 32]
+    assert "architecture" not in description
+    for number, run in enumerate(runs):
+        own = run.tensors()
+        assert {name for name in tensors if name.startswith(f"{number}.")} == {f"{number}.{name}" for name in own}
+        assert all(torch.equal(tensors[f"{number}.{name}"], tensor) for name, tensor in own.items())
+    with pytest.raises(RunError, match=r"^an ensemble of 1 run; expected at least two\. Give more runs\.$"):
+        join(runs[:1])
+
+
+def test_a_loaded_model_is_in_evaluation_mode_on_its_device(toy_runs: ToyRuns) -> None:
+    speller = api.load(toy_runs.folder / "first")
+    network: Any = speller.model
+    assert not network.training
+    assert {p.device.type for p in network.parameters()} == {"cpu"}

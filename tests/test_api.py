@@ -1,0 +1,124 @@
+"""What Python users call, beyond what the command line's tests reach."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import triptych
+from tests.conftest import SETTINGS, ToyRuns
+from triptych import api
+from triptych.config import SpellDecoding, load_recipe
+from triptych.errors import RecipeError, RunError
+from triptych.training.run import Run
+
+
+def test_three_lines_of_python_predict(toy_runs: ToyRuns) -> None:
+    speller = triptych.load(toy_runs.folder / "first")
+    best = speller.predict(["SH UW"], n_best=3)[0]
+    assert best.text == "shoo"
+    assert best.symbols == ("s", "h", "o", "o")
+    assert len(best.candidates) == 3
+    assert best.log_probability == max(candidate.log_probability for candidate in best.candidates)
+
+
+def test_a_run_is_loaded_by_name_from_the_runs_folder(toy_runs: ToyRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_RUNS", str(toy_runs.folder))
+    assert triptych.load("first").predict("SH UW")[0].text == "shoo"
+    with pytest.raises(RunError, match=r"^run is 'frist'; expected the name or path of a run. Did you mean 'first'\?$"):
+        triptych.load("frist")
+
+
+def test_a_training_records_what_it_was_made_from(toy_runs: ToyRuns) -> None:
+    facts = toy_runs.run("first").facts()
+    assert facts["status"] == "finished"
+    assert (facts["panel"], facts["seed"], facts["epochs"]) == ("spell", 0, 6)
+    assert facts["counts"] == {"train": 400, "valid": 60, "test": 60}
+    assert facts["data_location"] == str(toy_runs.data)
+    assert [Path(entry["path"]).name for entry in facts["data"]] == ["train.tsv", "valid.tsv", "test.tsv"]
+    assert facts["versions"]["triptych"] == triptych.__version__
+    history = toy_runs.run("first").history()
+    assert facts["best"]["valid_cer"] == min(row["valid_cer"] for row in history)
+    assert facts["best_epoch"] == 1 + min(range(6), key=lambda epoch: history[epoch]["valid_cer"])
+    speller = api.load(toy_runs.folder / "first")
+    assert facts["parameters"] == sum(p.numel() for p in speller.model.parameters())  # type: ignore[attr-defined]
+
+
+def test_the_kept_model_is_the_best_epochs(toy_runs: ToyRuns) -> None:
+    for name in ("first", "second"):
+        run = toy_runs.run(name)
+        evaluation = api.evaluate(
+            Run.open(shutil.copytree(run.path, run.path.parent.parent / f"again-{name}")), split="valid"
+        )
+        assert evaluation.scores.cer.value == pytest.approx(run.facts()["best"]["valid_cer"])
+
+
+def test_a_run_is_not_continued_with_another_recipe(workspace: Path, toy_runs: ToyRuns) -> None:
+    changed = load_recipe("p2g-additive-tiny", [*SETTINGS, "training.epochs=6", "model.dropout=0.2"])
+    with pytest.raises(RunError) as caught:
+        api.train(changed, Run.open("first"), data=toy_runs.data)
+    assert str(caught.value) == (
+        "runs/first was begun with another recipe: model.dropout was 0.1, is 0.2. "
+        "Resume without changes, or use a new name."
+    )
+
+
+def test_an_explanation_without_attention_has_no_picture(workspace: Path, toy_runs: ToyRuns) -> None:
+    recipe = load_recipe("p2g-plain-tiny", ["training.epochs=1", "data.max_train_pairs=30"])
+    run = api.start_run(recipe, recipe_name="p2g-plain-tiny", name="plain")
+    api.train(recipe, run, data=toy_runs.data)
+    explained = api.explain(run, "SH UW")
+    assert (explained.weights, explained.picture) == (None, None)
+    assert len(explained.prediction.candidates) == 3
+
+
+def test_a_run_is_named_after_recipe_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRIPTYCH_RUNS", raising=False)
+    recipe = load_recipe("p2g-plain", ["training.seed=3"])
+    assert api.start_run(recipe, recipe_name="my/own.toml", name=None).path == Path("runs/own-3")
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({}, "greedy"),
+        ({"method": "beam"}, "beam5"),
+        ({"method": "beam", "beam_size": 3, "length_penalty": 0.25}, "beam3-length0.25"),
+        ({"method": "sample"}, "sample3"),
+        ({"method": "sample", "temperature": 0.5, "top_k": 7, "top_p": 0.8, "samples": 1}, "sample1-t0.5-k7-p0.8"),
+    ],
+)
+def test_decodings_have_short_names(settings: dict[str, object], label: str) -> None:
+    assert api.decoding_label(SpellDecoding.model_validate(settings)) == label
+
+
+def test_equipment_is_part_of_the_name() -> None:
+    assert api.equipment_label(None, None, None) == ""
+    assert api.equipment_label(Path("a/words.txt"), None, None) == "-lexicon-words"
+    assert api.equipment_label(Path("words.txt"), 2.5, Path("own.tsv")) == "-lexicon-words-w2.5-dictionary-own"
+
+
+def test_a_weight_without_a_word_list_is_refused(toy_runs: ToyRuns) -> None:
+    with pytest.raises(RecipeError) as caught:
+        api.equip(api.load(toy_runs.folder / "first"), weight=2.0)
+    assert str(caught.value) == "--lexicon-weight is 2.0 without --lexicon; expected a word list. Add --lexicon FILE"
+
+
+def test_blank_lines_of_a_word_list_are_left_out(toy_runs: ToyRuns, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\nmoo\n\n")
+    held = api.equip(api.load(toy_runs.folder / "first"), lexicon=tmp_path / "list.txt")
+    assert held.predict("SH UW")[0].text == "moo"
+
+
+def test_every_evaluation_is_kept_beside_the_others(workspace: Path) -> None:
+    run = Run.open("first")
+    api.evaluate(run, split="valid", decoding=SpellDecoding(method="beam", n_best=2))
+    assert set(run.facts()["evaluations"]) == {"test/greedy", "valid/beam5"}
+    assert set(run.evaluations()) == {"test/greedy", "valid/beam5"}
+    told = json.loads((workspace / "runs/first/evaluations/valid.beam5.json").read_text())
+    assert told["decoding"]["n_best"] == 2
+    assert len(told["examples"]) == 12

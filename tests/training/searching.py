@@ -1,0 +1,40 @@
+"""A search in a process of its own, to be killed or doubled: `python -m tests.training.searching STORAGE LOG SECONDS`.
+
+Tries a grid of six points; the log gets a line per training begun. A pause stands for the training.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from triptych.training import tuning
+from triptych.training.dimensions import Choices, Value
+from triptych.training.run import Row
+
+NO_PRUNING = tuning.Limits(prune=False)
+DIMENSIONS = [Choices("x", (1, 2, 3)), Choices("y", ("a", "b"))]
+
+
+def main() -> None:
+    """Search, and print what was found."""
+    storage, log, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+    tuning.HEARTBEAT_S, tuning.GRACE_S = 1, 3
+
+    def run(params: Mapping[str, Value], report: tuning.Report) -> Sequence[Row]:
+        with log.open("a") as stream:
+            stream.write(f"{os.getpid()} {params['x']}{params['y']}\n")
+        time.sleep(seconds)
+        row: Row = {"epoch": 1, "figure": float(params["x"]) + (params["y"] == "b")}
+        report(row)
+        return [row]
+
+    found = tuning.search(run, DIMENSIONS, name="s", storage=storage, monitor="figure", goal="min", limits=NO_PRUNING)
+    print([f"{t.params['x']}{t.params['y']}" for t in found.trials if t.state == "complete"])  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

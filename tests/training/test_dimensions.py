@@ -1,0 +1,63 @@
+"""What `--search` says."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+
+from triptych.errors import RecipeError
+from triptych.training.dimensions import Choices, Dimension, Span, parse_search
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("optimizer.learning_rate=0.001,0.01", Choices("optimizer.learning_rate", (0.001, 0.01))),
+        ("model.hidden = 16, 32", Choices("model.hidden", (16, 32))),
+        ("model.attention=dot,additive", Choices("model.attention", ("dot", "additive"))),
+        ("model.tie_output=true,false", Choices("model.tie_output", (True, False))),
+        ("model.hidden=16..64", Span("model.hidden", 16, 64, whole=True)),
+        ("optimizer.learning_rate=1e-4..1e-1:log", Span("optimizer.learning_rate", 1e-4, 1e-1, log=True)),
+        ("model.dropout=0..0.5", Span("model.dropout", 0, 0.5)),
+    ],
+)
+def test_reads_choices_and_spans(text: str, expected: Dimension) -> None:
+    assert parse_search(text) == expected
+    assert parse_search(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("model.hidden", "expected key=v1,v2 or key=low..high"),
+        ("=1,2", "expected key=v1,v2 or key=low..high"),
+        ("model.hidden=", "expected key=v1,v2 or key=low..high"),
+        ("model.hidden=1,,2", "expected values that differ, with a comma between two"),
+        ("model.hidden=1,1", "expected values that differ, with a comma between two"),
+        ("model.hidden=64..16", "expected low..high with low < high"),
+        ("model.hidden=a..b", "expected low..high with low < high"),
+        ("model.dropout=0..0.5:log", "low > 0 with :log"),
+        ("model.dropout=0.1..0.5:lag", "expected low..high"),
+    ],
+)
+def test_refuses_what_makes_no_sense(text: str, rule: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        parse_search(text)
+    assert repr(text) in str(refused.value)
+    assert rule in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["k=3..9", "k=3..9:log", "k=0.5..0.75", "k=1e-3..1e-1:log", "k=a,b"])
+def test_suggestions_lie_within(text: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    dimension = parse_search(text)
+    drawn = [dimension.suggest(study.ask()) for _ in range(40)]
+    if isinstance(dimension, Choices):
+        assert set(drawn) == set(dimension.values)
+        return
+    numbers = [float(value) for value in drawn]
+    assert dimension.low <= min(numbers) < max(numbers) <= dimension.high
+    assert all(isinstance(value, int) for value in drawn) == dimension.whole
+    below = sum(value < (dimension.low * dimension.high) ** 0.5 for value in numbers)
+    assert not dimension.log or 10 < below < 30

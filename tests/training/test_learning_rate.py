@@ -1,0 +1,60 @@
+"""The learning-rate finder leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.command import triptych
+from tests.toy import write_toy
+from tests.training.line import POINTS, Line, loaders, train
+from triptych.config import OptimizerTable, TrainingTable
+from triptych.training.learning_rate import HIGHEST, LOWEST, try_learning_rates
+
+
+def test_rates_rise_and_the_suggestion_lies_where_the_loss_falls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rates, losses, suggestion = try_learning_rates(
+        Line(),
+        loaders(POINTS),  # all in one batch, so that losses can be compared
+        optimizer=OptimizerTable(name="sgd", schedule="cosine", warmup_steps=3),
+        training=TrainingTable(),
+        steps=60,
+    )
+    assert len(rates) == len(losses)
+    assert rates == sorted(rates)
+    assert (rates[0], rates[-1]) == pytest.approx((LOWEST, HIGHEST), rel=0.3)
+    assert suggestion is not None
+    assert LOWEST < suggestion < HIGHEST
+    assert losses[-1] < 0.7 * max(losses)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_random_numbers_and_later_trainings_are_untouched() -> None:
+    expected, line = Line(dropout=0.5), Line(dropout=0.5)
+    train(expected, epochs=2)
+    tried = Line(dropout=0.5)
+    state = torch.random.get_rng_state()
+    try_learning_rates(tried, loaders(), optimizer=OptimizerTable(), training=TrainingTable(), steps=20)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    train(line, epochs=2)
+    for name, weight in expected.network.state_dict().items():
+        assert torch.equal(line.network.state_dict()[name], weight)
+
+
+def test_the_command_draws_and_suggests(tmp_path: Path) -> None:
+    data = write_toy(tmp_path / "toy", train=64, valid=8, test=4)
+    work = tmp_path / "work"
+    work.mkdir()
+    done = triptych("find-learning-rate", "p2g-additive-tiny", "--data", data, "--steps", "40", runs=tmp_path, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("suggested learning rate  ")
+    assert LOWEST < float(done.stdout.split()[-1]) < HIGHEST
+    assert sorted(str(path.relative_to(work)) for path in work.rglob("*.*")) == [
+        "learning-rate/learning-rate.png",
+        "learning-rate/learning-rate.svg",
+    ]
