@@ -41,6 +41,7 @@ def epochs(run: Path) -> list[str]:
         return [row["epoch"] for row in csv.DictReader(stream)]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "cut"
     process = train("cut", data, tmp_path)

@@ -113,6 +113,7 @@ def test_ctrl_c_ends_both_processes(data: Path, tmp_path: Path) -> None:
     assert living_relatives(str(data)) == []
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_said_once(data: Path, tmp_path: Path) -> None:
     absurd = settings({**EXACT, "optimizer.learning_rate": 1e38})
     done = triptych(
@@ -122,12 +123,3 @@ def test_a_loss_that_is_not_finite_is_said_once(data: Path, tmp_path: Path) -> N
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1, done.stderr
     assert "train_loss is nan in epoch 1; expected a finite number. Lower optimizer.learning_rate" in done.stderr
-
-
-def test_a_batch_must_have_an_item_for_every_process(data: Path, tmp_path: Path) -> None:
-    done = triptych(
-        "train", "p2g-additive-tiny", "--data", data, "--set", "training.batch_size=1", "--devices", "2",
-        "--accelerator", "cpu", "--name", "x", runs=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "training.batch_size is 1 with 2 processes; expected an item for each, >= 2." in done.stderr

@@ -148,6 +148,7 @@ def test_every_kind_killed_anywhere(lives: Lives, kind: str) -> None:
     kill_and_resume(lives, [(kind, moment) for moment in MOMENTS if moment not in FEW])
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(lives: Lives) -> None:
     deaths = ["batch 3 of epoch 1", "before the history of epoch 2", "half of the checkpoint of epoch 1"]
     todo: list[tuple[list[str], str | None]] = [(lives.train("cat", "average"), deaths[0])]
@@ -185,6 +186,7 @@ def test_killed_from_outside_while_files_appear(lives: Lives) -> None:
         lives.assert_same(name, "average")
 
 
+@pytest.mark.slow
 def test_resuming_with_another_recipe_or_other_data_is_refused(lives: Lives, tmp_path: Path) -> None:
     other = write_toy(tmp_path / "other", train=96, valid=24, test=8, seed=1)
     moved = write_toy(tmp_path / "moved", train=96, valid=24, test=8)
@@ -200,6 +202,7 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(lives: Lives, tmp
     assert lives.metrics("odd") == lives.metrics("cosine")
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_said_in_one_line(lives: Lives) -> None:
     assert lives.live([(lives.train("bad", "cosine"), "batch 2 of epoch 2")]) == [-9]
     checkpoint = lives.runs / "bad" / "checkpoints" / "last.ckpt"

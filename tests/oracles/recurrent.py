@@ -81,15 +81,17 @@ def layer_weights(recurrent: torch.nn.RNNBase, layer: int, *, backward: bool = F
 
 def encode_one(encoder: Encoder, symbols: list[int]) -> tuple[list[Tensor], list[list[Tensor]]]:
     """States of one source, and per layer the final state with both directions joined."""
-    recurrent = encoder.recurrent
     outputs = [encoder.embedding.weight[symbol] for symbol in symbols]
-    parts = 2 if isinstance(recurrent, torch.nn.LSTM) else 1
     finals = []
-    for layer in range(recurrent.num_layers):
-        zero = [torch.zeros(recurrent.hidden_size, dtype=outputs[0].dtype) for _ in range(parts)]
-        ahead, final_ahead = run_direction(outputs, zero, layer_weights(recurrent, layer))
-        back, final_back = run_direction(outputs[::-1], zero, layer_weights(recurrent, layer, backward=True))
-        outputs = [torch.cat(pair) for pair in zip(ahead, back[::-1], strict=True)]
+    for number, layer in enumerate(encoder.recurrent):
+        assert isinstance(layer, torch.nn.LSTM | torch.nn.GRU)
+        parts = 2 if isinstance(layer, torch.nn.LSTM) else 1
+        zero = [torch.zeros(layer.hidden_size, dtype=outputs[0].dtype) for _ in range(parts)]
+        ahead, final_ahead = run_direction(outputs, zero, layer_weights(layer, 0))
+        back, final_back = run_direction(outputs[::-1], zero, layer_weights(layer, 0, backward=True))
+        inputs, outputs = outputs, [torch.cat(pair) for pair in zip(ahead, back[::-1], strict=True)]
+        if encoder.residual and number > 0:
+            outputs = [before + after for before, after in zip(inputs, outputs, strict=True)]
         finals.append([torch.cat(pair) for pair in zip(final_ahead, final_back, strict=True)])
     return outputs, finals
 

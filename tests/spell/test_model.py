@@ -31,6 +31,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gru without attention": {"cell": "gru"},
     "deep": {"attention": "dot", "encoder_layers": 2, "decoder_layers": 2},
     "deeper decoder": {"attention": "dot", "encoder_layers": 2, "decoder_layers": 3},
+    "residual encoder": {"encoder_layers": 2, "encoder_residual": True, "attention": "dot"},
     "deeper encoder": {"attention": "additive", "encoder_layers": 3, "decoder_layers": 1},
     "deep gru": {"cell": "gru", "encoder_layers": 2, "decoder_layers": 2},
     "untied": {"attention": "general", "tie_output": False, "embedding": 6},
@@ -190,10 +191,13 @@ def test_recipes_build_the_specified_architectures(recipe: str, of_attention: in
     assert isinstance(network, Transducer)
     encoder, decoder = network.encoder, network.decoder
     assert encoder.embedding.weight.shape == (v_source, 128)
-    assert encoder.recurrent.bidirectional
+    assert len(encoder.recurrent) == 1
+    layer = encoder.recurrent[0]
+    assert isinstance(layer, torch.nn.LSTM)
+    assert isinstance(decoder.recurrent, torch.nn.LSTM)
+    assert layer.bidirectional
     assert not decoder.recurrent.bidirectional
-    assert (type(encoder.recurrent), type(decoder.recurrent)) == (torch.nn.LSTM, torch.nn.LSTM)
-    assert (encoder.recurrent.input_size, encoder.recurrent.hidden_size, encoder.recurrent.num_layers) == (128, 64, 1)
+    assert (layer.input_size, layer.hidden_size, layer.num_layers) == (128, 64, 1)
     assert (decoder.recurrent.input_size, decoder.recurrent.hidden_size, decoder.recurrent.num_layers) == (128, 128, 1)
     assert decoder.output_weight is None
     expected = (
@@ -211,8 +215,8 @@ def test_recipes_build_the_specified_architectures(recipe: str, of_attention: in
 def test_dropout_falls_on_embeddings_and_final_outputs_only(settings: dict[str, Any]) -> None:
     network = build(settings, dropout=0.5)
     kinds = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Dropout)]
-    assert kinds == ["encoder.dropout", "decoder.dropout"]
-    assert network.encoder.recurrent.dropout == network.decoder.recurrent.dropout == 0.0
+    assert kinds == ["encoder.dropout", "encoder.layer_dropout", "decoder.dropout"]
+    assert network.encoder.layer_dropout.p == network.decoder.recurrent.dropout == 0.0
     seen: dict[str, list[torch.Size]] = {name: [] for name in kinds}
 
     def note(name: str) -> Callable[..., None]:
@@ -230,9 +234,9 @@ def test_dropout_falls_on_embeddings_and_final_outputs_only(settings: dict[str, 
 
 def test_layer_dropout_falls_between_layers_where_there_are_several() -> None:
     deep = build({"encoder_layers": 2, "decoder_layers": 3, "attention": "dot"}, layer_dropout=0.25)
-    assert (deep.encoder.recurrent.dropout, deep.decoder.recurrent.dropout) == (0.25, 0.25)
+    assert (deep.encoder.layer_dropout.p, deep.decoder.recurrent.dropout) == (0.25, 0.25)
     half = build({"encoder_layers": 1, "decoder_layers": 2}, layer_dropout=0.25)
-    assert (half.encoder.recurrent.dropout, half.decoder.recurrent.dropout) == (0.0, 0.25)
+    assert half.decoder.recurrent.dropout == 0.25
 
 
 def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:

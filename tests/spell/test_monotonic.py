@@ -38,7 +38,7 @@ def sum_over_walks(network: MonotonicTransducer, source: SourceBatch, target: li
     states, _ = decoder.states(fed, None)
     transitions, written = decoder.transitions(states, view)[0], decoder.written(states, view)[0]
     total = 0.0
-    for walk in itertools.product(range(source.symbols.shape[1]), repeat=len(target)):
+    for walk in itertools.product(range(view.keys.shape[1]), repeat=len(target)):
         probability, before = 1.0, 0
         for step, (here, symbol) in enumerate(zip(walk, target, strict=True)):
             probability *= transitions[step, before, here].item() * written[step, here, symbol].item()
@@ -49,7 +49,7 @@ def sum_over_walks(network: MonotonicTransducer, source: SourceBatch, target: li
 
 def test_training_probability_is_the_sum_over_all_walks() -> None:
     network = build()
-    source, target = batch([4, 5, 6, 7]), [4, 7, 5, Vocabulary.end]
+    source, target = batch([4, 5, 6]), [4, 7, 5, Vocabulary.end]
     fed = torch.tensor([[Vocabulary.start, *target[:-1]]])
     log_probs = network(source, fed)[0]
     chained = sum(log_probs[step, symbol].item() for step, symbol in enumerate(target))
@@ -61,9 +61,10 @@ def test_transitions_follow_the_formula() -> None:
     decoder, view = network.decoder, network._view(batch([4, 5, 6, 7, 8]))
     states, _ = decoder.states(torch.tensor([[Vocabulary.start, 4]]), None)
     transitions = decoder.transitions(states, view)
-    for step, i in itertools.product(range(2), range(5)):
+    positions = range(5 + 2)  # the boundaries are positions too
+    for step, i in itertools.product(range(2), positions):
         scores = []
-        for j in range(5):
+        for j in positions:
             mixed_j = torch.tanh(decoder.query(states[0, step]) + view.keys[0, j])
             mixed_i = torch.tanh(decoder.query(states[0, step]) + view.keys[0, i])
             distance = max(-decoder.window, min(decoder.window, j - i)) + decoder.window
@@ -95,7 +96,9 @@ def test_padding_changes_nothing() -> None:
     torch.testing.assert_close(alone, together)
     _, state = network.step(fed[:, 0], network.start(batch([4, 5, 6, 7, 8], [8, 4])))
     assert state.attention is not None
+    assert state.attention.shape == (2, 5)
     assert state.attention[1, 2:].abs().max() == 0
+    torch.testing.assert_close(state.attention.sum(1), torch.ones(2, dtype=torch.float64))
 
 
 def test_select_takes_rows_of_everything() -> None:
@@ -136,6 +139,15 @@ def test_symbol_dropout_hides_what_is_fed_and_not_what_is_scored() -> None:
     dropped = network(source, fed)
     torch.testing.assert_close(dropped[:, 0], network.eval()(source, fed)[:, 0])  # nothing fed before the first symbol
     assert not torch.allclose(dropped[:, 3], network(source, fed)[:, 3])
+
+
+def test_attention_gives_the_boundaries_to_their_neighbours() -> None:
+    network = build()
+    _, state = network.step(torch.tensor([Vocabulary.start]), network.start(batch([4, 5, 6])))
+    assert state.position is not None
+    assert state.attention is not None
+    start, first, second, third, end = state.position[0].tolist()
+    assert state.attention[0].tolist() == pytest.approx([start + first, second, third + end])
 
 
 @pytest.mark.parametrize(

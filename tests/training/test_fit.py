@@ -253,6 +253,19 @@ def test_hardware_names_are_checked() -> None:
     assert Hardware.checked("cpu", devices=3, nodes=2, precision="64-true") == Hardware("cpu", 3, 2, "64-true")
 
 
+def test_a_batch_must_have_an_item_for_every_process() -> None:
+    message = "training.batch_size is 3 with 4 processes; expected an item for each, >= 4. Raise it or lower --devices"
+    with pytest.raises(RecipeError, match=message):
+        fit(
+            Line(),
+            loaders(),
+            optimizer=OptimizerTable(),
+            training=TrainingTable(batch_size=3),
+            run=None,
+            hardware=Hardware("cpu", devices=2, nodes=2),
+        )
+
+
 def test_precision_reaches_the_weights() -> None:
     line = Line()
     fit(

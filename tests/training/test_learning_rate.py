@@ -30,7 +30,7 @@ def test_rates_rise_and_the_suggestion_lies_where_the_loss_falls(
     assert (rates[0], rates[-1]) == pytest.approx((LOWEST, HIGHEST), rel=0.3)
     assert suggestion is not None
     assert LOWEST < suggestion < HIGHEST
-    assert losses[-1] < 0.7 * max(losses)
+    assert losses[-1] < 0.8 * max(losses)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -46,6 +46,7 @@ def test_random_numbers_and_later_trainings_are_untouched() -> None:
         assert torch.equal(line.network.state_dict()[name], weight)
 
 
+@pytest.mark.slow
 def test_the_command_draws_and_suggests(tmp_path: Path) -> None:
     data = write_toy(tmp_path / "toy", train=64, valid=8, test=4)
     work = tmp_path / "work"

@@ -98,6 +98,9 @@ class SpellModel(Table):
         default=128, description="equal to hidden when tie_output is true, except with monotonic attention"
     )
     encoder_layers: PositiveInt = 1
+    encoder_residual: bool = Field(
+        default=False, description="add each encoder layer's input to its output, from the second layer on"
+    )
     decoder_layers: PositiveInt = 1
     attention: Literal["none", "dot", "general", "additive", "monotonic"] = Field(
         default="none", description="monotonic: a hard position that moves on, summed out; the others are soft"

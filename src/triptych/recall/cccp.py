@@ -106,7 +106,7 @@ def _minimise(objective: Objective, start: Tensor, inner_steps: int) -> Tensor:
         max_iter=inner_steps,
         max_eval=4 * inner_steps,
         tolerance_grad=precision,
-        tolerance_change=precision**2,
+        tolerance_change=precision,
         history_size=20,
         line_search_fn="strong_wolfe",
     )

@@ -72,14 +72,19 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Exponential:
-    """F(x) = exp(x); the energy is given as -log sum exp, which falls where -sum exp falls and does not overflow."""
+    """F(x) = exp(x); the energy is given as -log sum exp, which falls where -sum exp falls and does not overflow.
+
+    Sums that differ by no more than rounding are taken as equal.
+    """
 
     def energy(self, overlaps: Tensor, width: int) -> Tensor:
         """-log sum exp(overlap)."""
         return -torch.logsumexp(overlaps, dim=1)
 
     def preference(self, plus: Tensor, minus: Tensor, width: int) -> Tensor:
-        return torch.logsumexp(plus, dim=1) - torch.logsumexp(minus, dim=1)
+        first, second = torch.logsumexp(plus, dim=1), torch.logsumexp(minus, dim=1)
+        rounding = 16 * torch.finfo(first.dtype).eps * (1 + torch.maximum(first.abs(), second.abs()))
+        return torch.where((first - second).abs() <= rounding, 0.0, first - second)
 
 
 def dense_energy(patterns: Tensor, state: Tensor, *, interaction: Interaction) -> Tensor:

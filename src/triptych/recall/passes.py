@@ -20,6 +20,7 @@ from triptych.recall.separation import Separation, Softmax, potential
 # Scores held at once: 8 MiB in float32, small beside a store and large enough for the matrix products.
 SCORES_AT_ONCE = 1 << 21
 _ROWS_AT_ONCE = 1024
+_COPIES = 4  # of the scores that a separation function and its potential hold
 
 _Fused = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
@@ -228,7 +229,7 @@ def _in_blocks_of_states(
     The potential costs more than the average, and is empty, shape (0,), where it is not wanted.
     """
     averaged, found = [queries.new_empty(0, values.shape[1])], [queries.new_empty(0)]
-    for rows in blocks(len(queries), max(1, SCORES_AT_ONCE // len(keys))):
+    for rows in blocks(len(queries), max(1, SCORES_AT_ONCE // (_COPIES * len(keys)))):
         scores = beta * (queries[rows] @ keys.T)
         weights = separation.weights(scores)
         averaged.append(weights @ values)

@@ -19,6 +19,8 @@ from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.pairs import Pair
 from triptych.spell.symbols import Vocabulary
 
+BLUR = 2.0  # symbols by which target lengths may differ from their order
+
 
 @dataclass(frozen=True)
 class PairBatch:
@@ -49,6 +51,7 @@ class EncodedPairs(Dataset[PairBatch]):
         self.targets = [
             torch.tensor([Vocabulary.start, *targets.encode(pair.target), Vocabulary.end]) for pair in pairs
         ]
+        self.target_lengths = np.array([len(target) for target in self.targets])
         self.source_lengths = np.array([len(source) for source in self.sources])
 
     def __len__(self) -> int:
@@ -82,6 +85,7 @@ class LengthBuckets(Sampler[list[int]]):
 
     Args:
         lengths: source length of every item. Shape (items,).
+        target_lengths: the second key, blurred by up to two symbols so that batches differ; None for none. (items,).
         batch_size: items per batch over all processes, >= 1.
         seed: of the order.
         shuffle: False gives items sorted by length, for evaluation.
@@ -96,6 +100,7 @@ class LengthBuckets(Sampler[list[int]]):
         lengths: np.ndarray[Any, Any],
         batch_size: int,
         *,
+        target_lengths: np.ndarray[Any, Any] | None = None,
         seed: int = 0,
         shuffle: bool = True,
         rank: int = 0,
@@ -105,6 +110,7 @@ class LengthBuckets(Sampler[list[int]]):
             if shuffle and count < world_size:
                 raise DataError(f"{what} is {count}; expected at least one for each of {world_size} processes.")
         self.lengths = lengths
+        self.target_lengths = target_lengths
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -132,7 +138,9 @@ class LengthBuckets(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        tie_break = random.random(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
+        tie_break = BLUR * random.random(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
+        if self.shuffle and self.target_lengths is not None:
+            tie_break = tie_break + self.target_lengths
         order = np.lexsort((tie_break, self.lengths))
         batches = np.split(order, np.arange(self.batch_size, len(order), self.batch_size))
         if len(batches) > self._batches():  # too few items left for every process to have one

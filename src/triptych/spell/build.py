@@ -30,6 +30,7 @@ class Architecture:
     encoder_hidden: int = 0
     embedding: int = 128
     encoder_layers: int = 1
+    encoder_residual: bool = False
     decoder_layers: int = 1
     attention: Attention = "none"
     attention_width: int = 0
@@ -70,7 +71,7 @@ def build_transducer(architecture: Architecture) -> Network:
     a = architecture
     sizes = Sizes(a.cell, a.embedding, a.hidden, a.dropout, a.layer_dropout)
     encoder_sizes = replace(sizes, hidden=a.encoder_hidden or a.hidden)
-    encoder = Encoder(a.source_size, encoder_sizes, layers=a.encoder_layers)
+    encoder = Encoder(a.source_size, encoder_sizes, layers=a.encoder_layers, residual=a.encoder_residual)
     network: Network
     if a.attention == "monotonic":
         decoder = MonotonicDecoder(

@@ -45,33 +45,43 @@ class Encoder(nn.Module):
         vocabulary_size: V of the source.
         sizes: widths, cell and dropout.
         layers: recurrent layers, >= 1.
+        residual: add each layer's input to its output, from the second layer on.
     """
 
-    def __init__(self, vocabulary_size: int, sizes: Sizes, *, layers: int = 1) -> None:
+    def __init__(self, vocabulary_size: int, sizes: Sizes, *, layers: int = 1, residual: bool = False) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, sizes.embedding, padding_idx=Vocabulary.pad)
         self.dropout = nn.Dropout(sizes.dropout)
-        self.recurrent = CELLS[sizes.cell](
-            sizes.embedding,
-            sizes.hidden // 2,
-            num_layers=layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=sizes.layer_dropout if layers > 1 else 0.0,
+        self.layer_dropout = nn.Dropout(sizes.layer_dropout)
+        widths = [sizes.embedding] + [sizes.hidden] * (layers - 1)
+        self.recurrent = nn.ModuleList(
+            CELLS[sizes.cell](width, sizes.hidden // 2, batch_first=True, bidirectional=True) for width in widths
         )
+        self.residual = residual
 
     def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """States (B, S, H), and each part of the final recurrent state, both directions joined: (layers, B, H)."""
-        embedded = self.dropout(self.embedding(batch.symbols))
-        one_length = bool((batch.lengths == batch.symbols.shape[1]).all())
-        if one_length:  # batches are bucketed, so packing is rarely needed
-            outputs, final = self.recurrent(embedded)
-        else:
-            packed = pack_padded_sequence(embedded, batch.lengths, batch_first=True, enforce_sorted=False)
-            packed_outputs, final = self.recurrent(packed)
-            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=batch.symbols.shape[1])
-        parts = final if isinstance(final, tuple) else (final,)
-        return self.dropout(outputs), tuple(torch.cat((part[0::2], part[1::2]), dim=-1) for part in parts)
+        states = self.dropout(self.embedding(batch.symbols))
+        finals: list[tuple[Tensor, ...]] = []
+        for number, layer in enumerate(self.recurrent):
+            outputs, final = _run(layer, states, batch.lengths)
+            last = number == len(self.recurrent) - 1
+            outputs = self.dropout(outputs) if last else self.layer_dropout(outputs)
+            states = outputs + states if self.residual and number > 0 else outputs
+            finals.append(final)
+        return states, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+
+
+def _run(layer: nn.Module, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """One bidirectional layer: outputs (B, S, H), and each part of its final state, both directions joined (B, H)."""
+    if bool((lengths == inputs.shape[1]).all()):  # batches are bucketed, so packing is rarely needed
+        outputs, final = layer(inputs)
+    else:
+        packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+        packed_outputs, final = layer(packed)
+        outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
+    parts = final if isinstance(final, tuple) else (final,)
+    return outputs, tuple(torch.cat((part[0], part[1]), dim=-1) for part in parts)
 
 
 def source_valid(source: SourceBatch, device: Any) -> Tensor:
@@ -86,3 +96,13 @@ def hide_symbols(symbols: Tensor, share: float) -> Tensor:
         return symbols
     hidden = (torch.rand(symbols.shape, device=symbols.device) < share) & (symbols > Vocabulary.unknown)
     return symbols.masked_fill(hidden, Vocabulary.unknown)
+
+
+def with_boundaries(source: SourceBatch) -> SourceBatch:
+    """The same sources between a start and an end symbol, so two longer each."""
+    rows, length = source.symbols.shape
+    longer = source.symbols.new_full((rows, length + 2), Vocabulary.pad)
+    longer[:, 0] = Vocabulary.start
+    longer[:, 1:-1] = source.symbols
+    ends = (source.lengths + 1).to(longer.device).unsqueeze(1)
+    return SourceBatch(longer.scatter(1, ends, Vocabulary.end), source.lengths + 2)

@@ -7,8 +7,9 @@ alone) and source states h_j,
                                                                       u_tid = v_d · tanh(Ws s_t + Wh h_i)
     p(y_t | a_t = j)         = softmax(E tanh(Oh h_j + Os s_t) + b)
 
-with steps d = j - i clamped to a window and steps back by more than `back` forbidden; a_0 is the first position. The
-forward algorithm sums over all walks, so training is exact likelihood, and decoding knows the position's distribution.
+with steps d = j - i clamped to a window and steps back by more than `back` forbidden. The source stands between a start
+and an end symbol, which are positions too, and a_0 is the start. The forward algorithm sums over all walks, so training
+is exact likelihood, and decoding knows the position's distribution.
 
 Source: Wu and Cotterell 2019, arXiv:1905.06319, section 3 (the first-order model), with a learned score per step in
 place of a mask alone. Checked by tests/spell/test_monotonic.py against summing over all walks.
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.encoder import CELLS, Encoder, Sizes, hide_symbols, source_valid
+from triptych.spell.encoder import CELLS, Encoder, Sizes, hide_symbols, source_valid, with_boundaries
 from triptych.spell.symbols import Vocabulary
 
 TINY = 1e-20  # keeps a walk alive where probabilities underflow
@@ -78,8 +79,14 @@ class WalkState:
 
     @property
     def attention(self) -> Tensor | None:
-        """Where the latest symbol was written from. Shape (B, S)."""
-        return self.position
+        """Where the latest symbol was written from; the boundaries' shares go to their neighbours. Shape (B, S - 2)."""
+        if self.position is None:
+            return None
+        last = self.source.valid.sum(1, keepdim=True) - 1  # the end symbol's position
+        inner = self.position[:, 1:].clone()
+        inner[:, 0] += self.position[:, 0]
+        inner.scatter_add_(1, last - 2, self.position.gather(1, last))
+        return inner.scatter(1, last - 1, 0.0)[:, :-1]
 
     def select(self, index: Tensor) -> WalkState:
         """The state whose row i is this one's row `index[i]`."""
@@ -245,8 +252,9 @@ class MonotonicTransducer(nn.Module):
         return log_probs, WalkState(recurrent, state.source, position, written)
 
     def _view(self, source: SourceBatch) -> Source:
-        states, _ = self.encoder(source)
-        return self.decoder.view(states, source_valid(source, states.device))
+        bounded = with_boundaries(source)
+        states, _ = self.encoder(bounded)
+        return self.decoder.view(states, source_valid(bounded, states.device))
 
 
 def _move(position: Tensor, likelihood: Tensor, transitions: Tensor) -> Tensor:

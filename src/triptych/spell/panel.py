@@ -23,8 +23,7 @@ from triptych.spell.objective import SpellObjective
 from triptych.spell.pairs import Pair
 from triptych.spell.speller import Language, Speller, build_from_description
 from triptych.spell.symbols import Vocabulary
-from triptych.training.fit import Loaders
-from triptych.training.prepared import Prepared
+from triptych.training.prepared import Loaders, Prepared
 from triptych.training.run import Run
 
 PANEL = "spell"
@@ -194,7 +193,15 @@ def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Language, valid_item
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.batch_size, recipe.training.seed
-        return loader(train, LengthBuckets(train.source_lengths, size, seed=seed, rank=rank, world_size=world_size))
+        buckets = LengthBuckets(
+            train.source_lengths,
+            size,
+            target_lengths=train.target_lengths,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return loader(train, buckets)
 
     def valid_loader(rank: int, world_size: int) -> Any:
         size = recipe.decoding.batch_size

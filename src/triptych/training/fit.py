@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,10 @@ from triptych.training.interrupt import CtrlC, Interrupted, sigint_restored
 from triptych.training.keeper import Keeper, Listener
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
+from triptych.training.prepared import Loaders
+from triptych.training.processes import is_helper_process
 from triptych.training.run import Row, Run
 
-LoaderBuilder = Callable[[int, int], Any]
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 ACCELERATORS = ("auto", "cpu", "gpu", "mps", "tpu")
@@ -66,19 +66,6 @@ class Hardware:
         if accelerator == "mps" and not torch.backends.mps.is_available():
             raise RecipeError("--accelerator is 'mps'; expected an Apple GPU, and none is here. Use --accelerator auto")
         return cls(accelerator, devices, nodes, cast(Precision, precision))
-
-
-def is_helper_process() -> bool:
-    """Whether this process helps another one to train, as Lightning or torchrun tell it."""
-    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
-
-
-@dataclass(frozen=True)
-class Loaders:
-    """Builders of loaders for one process: each takes its rank and the number of processes."""
-
-    train: LoaderBuilder
-    valid: LoaderBuilder
 
 
 @dataclass(frozen=True)

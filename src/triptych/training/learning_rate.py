@@ -9,10 +9,11 @@ import torch
 from lightning.pytorch.tuner.tuning import Tuner
 
 from triptych.config import OptimizerTable, TrainingTable
-from triptych.training.fit import Loaders, quiet
+from triptych.training.fit import quiet
 from triptych.training.interrupt import sigint_restored
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
+from triptych.training.prepared import Loaders
 
 LOWEST, HIGHEST = 1e-6, 1.0
 

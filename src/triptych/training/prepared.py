@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from triptych.training.fit import Loaders
 from triptych.training.objective import Objective
+
+LoaderBuilder = Callable[[int, int], Any]
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Builders of loaders for one process: each takes its rank and the number of processes."""
+
+    train: LoaderBuilder
+    valid: LoaderBuilder
 
 
 @dataclass(frozen=True)

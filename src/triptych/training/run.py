@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,6 +211,16 @@ class Run:
         if panel is not None and document.get("panel") != panel:
             raise RunError(f"{path}: panel is {document.get('panel')!r}; expected {panel!r}.")
         return document
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def hashes(fingerprints: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What tells data from other data, wherever it lies now."""
+    return [entry.get("sha256") for entry in fingerprints]
 
 
 def list_runs() -> list[Run]:

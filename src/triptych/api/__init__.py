@@ -1,0 +1,51 @@
+"""What the command line and the server call, and what Python users call: train, load, evaluate, explain.
+
+Names are found on first use, so that who only predicts does not wait for the trainer, the pictures or the search.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from triptych.api.evaluation import Explanation, compare, evaluate, explain, recorded_data, write_report
+    from triptych.api.models import decoding_label, equip, equipment_label, load, make_ensemble
+    from triptych.api.searching import Tuned, tune
+    from triptych.api.training import NAME_FOR_HELPERS, LearningRates, Trained, find_learning_rate, start_run, train
+
+__all__ = [
+    "NAME_FOR_HELPERS",
+    "Explanation",
+    "LearningRates",
+    "Trained",
+    "Tuned",
+    "compare",
+    "decoding_label",
+    "equip",
+    "equipment_label",
+    "evaluate",
+    "explain",
+    "find_learning_rate",
+    "load",
+    "make_ensemble",
+    "recorded_data",
+    "start_run",
+    "train",
+    "tune",
+    "write_report",
+]
+
+_HOMES = {
+    "evaluation": ("Explanation", "compare", "evaluate", "explain", "recorded_data", "write_report"),
+    "models": ("decoding_label", "equip", "equipment_label", "load", "make_ensemble"),
+    "searching": ("Tuned", "tune"),
+    "training": ("NAME_FOR_HELPERS", "LearningRates", "Trained", "find_learning_rate", "start_run", "train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"triptych.api.{home}"), name)
+    raise AttributeError(f"module 'triptych.api' has no attribute {name!r}")

@@ -1,0 +1,101 @@
+"""Models of runs, ready to predict; alone, several as one, with word lists and dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from triptych.config import SpellDecoding
+from triptych.data.files import open_binary
+from triptych.errors import RecipeError, RunError
+from triptych.spell import panel as spell
+from triptych.spell.pairs import read_pairs, read_sources
+from triptych.spell.speller import Speller
+from triptych.training.run import Run, now
+
+
+def load(run: str | Path, *, device: str = "cpu") -> Speller:
+    """Load the model of a run, ready to predict.
+
+    Args:
+        run: name or path of a run.
+        device: where to put it: `cpu`, `cuda`, `mps`.
+    Raises:
+        RunError: no such run, or its model is missing or damaged.
+    """
+    return spell.load(Run.open(run), device=device)
+
+
+def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:
+    """A new run that holds several runs' models and predicts by averaging their probabilities at every step.
+
+    Raises:
+        RunError: fewer than two runs, runs whose vocabularies differ, or a name that is taken.
+    """
+    description, tensors = spell.join(runs)
+    if any(name in (run.name, str(run.path)) for run in runs):
+        raise RunError(f"name is {name!r}, a member's; expected another. Members stay as they are.")
+    made = Run.create(name, force=force)
+    made.write_recipe(runs[0].recipe())
+    first = runs[0].facts()
+    kept = {
+        key: first[key] for key in ("panel", "title", "data_location", "data", "counts", "versions") if key in first
+    }
+    made.write_model("spell", description)
+    made.write_tensors(tensors)
+    parameters = sum(run.facts().get("parameters", 0) for run in runs)
+    made.update_facts(
+        **kept, status="finished", began=now(), members=[str(run.path) for run in runs], parameters=parameters
+    )
+    return made
+
+
+def equip(
+    speller: Speller, *, lexicon: Path | None = None, weight: float | None = None, dictionary: Path | None = None
+) -> Speller:
+    """A speller with a word list to keep to, or a dictionary to look up first.
+
+    Args:
+        speller: the model.
+        lexicon: file of targets, one per line.
+        weight: nats that a target outside the word list costs; None allows no other.
+        dictionary: file of pairs, source and target, that are looked up before the model is asked.
+    Raises:
+        DataError: a file cannot be read.
+        RecipeError: a weight without a word list, or out of range.
+    """
+    if weight is not None and lexicon is None:
+        raise RecipeError(f"--lexicon-weight is {weight} without --lexicon; expected a word list. Add --lexicon FILE")
+    language = speller.language
+    if lexicon is not None:
+        with open_binary(lexicon) as stream:
+            lines = read_sources(stream, language.target_tokenizer, path_label=lexicon, on_bad_row=lambda _: None)
+            speller = speller.with_lexicon((line.text for line in lines), weight=weight)
+    if dictionary is not None:
+        pairs = read_pairs(
+            dictionary, source_tokenizer=language.source_tokenizer, target_tokenizer=language.target_tokenizer
+        ).pairs
+        speller = speller.with_dictionary((pair.source, pair.target) for pair in pairs)
+    return speller
+
+
+def equipment_label(lexicon: Path | None, weight: float | None, dictionary: Path | None) -> str:
+    """What `equip` adds to the name of an evaluation."""
+    label = "" if lexicon is None else f"-lexicon-{lexicon.stem}" + ("" if weight is None else f"-w{weight:g}")
+    return label + ("" if dictionary is None else f"-dictionary-{dictionary.stem}")
+
+
+def decoding_label(settings: SpellDecoding) -> str:
+    """A short name for how targets are decoded: `greedy`, `beam5`, `sample3-p0.8`."""
+    match settings.method:
+        case "beam":
+            penalty = f"-length{settings.length_penalty:g}" if settings.length_penalty else ""
+            return f"beam{settings.beam_size}{penalty}"
+        case "sample":
+            parts = [f"sample{settings.samples}"]
+            parts += [f"t{settings.temperature:g}"] if settings.temperature != 1 else []
+            parts += [f"k{settings.top_k}"] if settings.top_k else []
+            parts += [f"p{settings.top_p:g}"] if settings.top_p < 1 else []
+            return "-".join(parts)
+        case _:
+            return "greedy"

@@ -1,0 +1,124 @@
+"""Searching settings of a recipe on validation data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from triptych.config import Recipe, dump_recipe, with_changes
+from triptych.errors import TrainingError
+from triptych.files import write_text_atomically
+from triptych.report.canvas import save
+from triptych.report.figures import compare_curves
+from triptych.report.search import search_picture
+from triptych.spell import panel as spell
+from triptych.training.dimensions import Choices, Dimension, Value
+from triptych.training.fit import Output, fit
+from triptych.training.run import Row, hashes
+from triptych.training.tuning import Limits, Search, default_storage, search
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A search and what it left behind.
+
+    Attributes:
+        search: trials and the best of them.
+        folder: storage, table and pictures.
+        recipe: the best configuration as a recipe; None before a trial is complete.
+        picture: the monitored metric against the searched settings.
+    """
+
+    search: Search
+    folder: Path
+    recipe: Path | None
+    picture: Path
+
+
+def tune(
+    recipe: Recipe,
+    dimensions: Sequence[Dimension],
+    *,
+    name: str,
+    data: Path | None = None,
+    storage: str | None = None,
+    trials: int | None = None,
+    prune: bool = True,
+    listener: Callable[[str], None] = lambda _: None,
+) -> Tuned:
+    """Search settings of a recipe on validation data, and write the best configuration as a recipe.
+
+    Args:
+        recipe: what to vary.
+        dimensions: settings and their values.
+        name: of the search; the same name goes on with it.
+        data: folder or file of pairs.
+        storage: Optuna storage address; None keeps an SQLite file in the search's folder.
+        trials: how many in all; None for a whole grid.
+        prune: stop hopeless trials early.
+        listener: called with a line per trial.
+    """
+    for dimension in dimensions:  # a wrong key or value fails before the first training
+        for value in dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high):
+            with_changes(recipe, {dimension.key: value})
+    folder = Path("searches") / name
+    training = recipe.training
+    data_hashes = hashes(spell.prepare(recipe, data).fingerprints)
+
+    def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
+        listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
+        varied = with_changes(recipe, params)
+        prepared = spell.prepare(varied, data)
+        output = Output(listener=lambda row, _: report(row))
+        try:
+            fitted = fit(
+                prepared.objective,
+                prepared.loaders,
+                optimizer=varied.optimizer,
+                training=varied.training,
+                run=None,
+                output=output,
+            )
+        except TrainingError as error:
+            listener(f"failed: {error}")
+            raise
+        if fitted.interrupted:
+            raise KeyboardInterrupt
+        return fitted.rows
+
+    found = search(
+        run,
+        dimensions,
+        name=name,
+        storage=storage or default_storage(folder),
+        monitor=training.monitor,
+        goal=training.mode,
+        base=json.dumps([dump_recipe(recipe), *data_hashes]),
+        limits=Limits(trials, prune, training.seed),
+    )
+    return _write_search(found, recipe, folder)
+
+
+def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
+    training = recipe.training
+    documents = [{"params": t.params, "value": t.value, "state": t.state} for t in found.trials if t.state != "stopped"]
+    picture = search_picture(documents, goal=training.mode, value_label=training.monitor)
+    saved = save(picture, folder, "search")
+    histories = {
+        ", ".join(f"{k.split('.')[-1]}={v}" for k, v in t.params.items()): t.history for t in found.trials if t.history
+    }
+    save(compare_curves(histories, metric=training.monitor, loss="train_loss"), folder, "curves")
+    best_path = None
+    if found.best is not None:
+        best_path = folder / "best.toml"
+        write_text_atomically(best_path, dump_recipe(with_changes(recipe, found.best.params)))
+    keys = sorted({key for trial in found.trials for key in trial.params})
+    lines = ["\t".join(["trial", "state", training.monitor, *keys, "failure"])]
+    for trial in found.trials:
+        value = "" if trial.value is None else f"{trial.value:.6g}"
+        settings = (str(trial.params.get(key, "")) for key in keys)
+        lines.append("\t".join([str(trial.number), trial.state, value, *settings, trial.failure]))
+    write_text_atomically(folder / "trials.tsv", "\n".join(lines) + "\n")
+    return Tuned(found, folder, best_path, saved.png)
