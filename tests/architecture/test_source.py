@@ -23,7 +23,6 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 
 every_file = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(PACKAGE)) for path in FILES])
-TO_BE_SPLIT = {"api.py"}
 
 
 def parsed(path: Path) -> ast.Module:
@@ -41,9 +40,7 @@ def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 @every_file
-def test_a_file_is_no_longer_than_a_reader_can_hold(path: Path, request: pytest.FixtureRequest) -> None:
-    if str(path.relative_to(PACKAGE)) in TO_BE_SPLIT:  # strict: whoever splits it takes it off the list
-        request.applymarker(pytest.mark.xfail(strict=True, reason="to be split"))
+def test_a_file_is_no_longer_than_a_reader_can_hold(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 

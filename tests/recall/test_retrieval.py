@@ -154,9 +154,10 @@ def test_tolerance_is_relative_and_decay_to_zero_ends() -> None:
     assert (steps[2] < steps[0]).any()
     assert (steps[2] <= steps[0]).all()
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    to_zero = retrieve(opposite, torch.tensor([[0.5, 0.5]]), beta=0.5)
+    to_zero = retrieve(opposite, torch.tensor([[0.5, 0.5]]), beta=0.5, tolerance=1e-2)  # halves at each step
     assert to_zero.converged.all()
-    assert to_zero.state.abs().max() < 1e-4
+    assert to_zero.steps.item() < 10
+    assert to_zero.state.abs().max() < 1e-2
     exactly_zero = retrieve(opposite, torch.zeros(1, 2), beta=3.0)
     assert exactly_zero.steps.tolist() == [1]
 

@@ -12,6 +12,7 @@ from tests.toy import write_toy
 from tests.training.line import POINTS, Line, loaders, train
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.training.learning_rate import HIGHEST, LOWEST, try_learning_rates
+from triptych.training.objective import Share
 
 
 def test_rates_rise_and_the_suggestion_lies_where_the_loss_falls(
@@ -44,6 +45,17 @@ def test_random_numbers_and_later_trainings_are_untouched() -> None:
     train(line, epochs=2)
     for name, weight in expected.network.state_dict().items():
         assert torch.equal(line.network.state_dict()[name], weight)
+
+
+def test_nothing_is_left_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fails(Line):
+        def loss(self, batch: torch.Tensor) -> Share:
+            raise ZeroDivisionError
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        try_learning_rates(Fails(), loaders(), optimizer=OptimizerTable(), training=TrainingTable(), steps=20)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -10,13 +10,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from tests.command import surroundings
 from triptych.errors import DataError, RecipeError, TrainingError
+from triptych.training import tuning
 from triptych.training.dimensions import Choices, Dimension, Span, Value
 from triptych.training.run import Row
 from triptych.training.tuning import Limits, Report, Search, default_storage, search
@@ -197,6 +200,35 @@ def test_a_storage_that_cannot_be_opened(tmp_path: Path, storage: str) -> None:
     searcher.storage = storage
     with pytest.raises(RecipeError, match=f"--storage is '{storage}'; expected an Optuna storage address"):
         searcher.search(GRID)
+
+
+def test_a_silent_trial_is_waited_for_and_then_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose process was killed a moment ago: nothing else is left to do, and it still says that it is running."""
+    monkeypatch.setattr(tuning, "GRACE_S", 2)
+    searcher = Searcher(tmp_path, product)
+    searcher.search(GRID, trials=1)
+    study = optuna.load_study(study_name="s", storage=searcher.storage)
+    silent = study.ask()
+    silent.set_user_attr(tuning.POINT, 5)
+    storage = optuna.storages.RDBStorage(searcher.storage)
+    storage.record_heartbeat(silent._trial_id)
+    found = searcher.search(GRID)
+    assert [trial.state for trial in found.trials] == ["complete", "stopped"] + ["complete"] * 5
+    assert searcher.tried[-1] == {"x": 3, "y": 0.25}
+    assert len(searcher.tried) == 6
+
+
+def test_a_trial_waits_until_those_before_it_have_chosen(tmp_path: Path) -> None:
+    Searcher(tmp_path, product)
+    study = optuna.create_study(storage=default_storage(tmp_path))
+    first, second = study.ask(), study.ask()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(tuning._wait_for_earlier, study, second.number, chosen=True)
+        time.sleep(0.5)
+        assert not waiting.done()
+        first.set_user_attr(tuning.POINT, 3)
+        assert [trial.user_attrs[tuning.POINT] for trial in waiting.result(timeout=5)] == [3]
+    assert tuning._wait_for_earlier(study, first.number, chosen=True) == []
 
 
 def start(storage: str, log: Path, seconds: float) -> subprocess.Popen[str]:

@@ -105,9 +105,9 @@ def explain(run: Run, source: str, *, n_best: int = 3, out: Path | None = None, 
 def write_report(run: Run) -> Path:
     """Write `report.html` from what the run holds, and its pictures as PNG and SVG."""
     recipe, facts = run.recipe(), run.facts()
-    sections = [
-        story.section(name, told, run.figures) for name, told in sorted(run.evaluations().items(), reverse=True)
-    ]
+    evaluations = run.evaluations()
+    sections = [story.overview(evaluations)] if evaluations else []
+    sections += [story.section(name, told, run.figures) for name, told in evaluations.items()]
     history = run.history()
     if history:
         training = recipe.training

@@ -75,7 +75,7 @@ def cccp(
         moved = torch.where(active.unsqueeze(1), _outer_step(convex, concave, state, inner_steps), state)
         steps += active
         distance = torch.linalg.vector_norm(moved - state, dim=1)
-        active = active & (distance > tolerance * torch.linalg.vector_norm(moved, dim=1).clamp_min(1))
+        active = distance > tolerance * torch.linalg.vector_norm(moved, dim=1).clamp_min(1)
         state = moved
         trajectory.append(state)
         objective.append(_rows(convex, state) + _rows(concave, state))

@@ -128,6 +128,18 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
     )
 
 
+def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
+    """All evaluations of a run in one table."""
+    rows: list[list[Cell]] = []
+    for name, told in evaluations.items():
+        scores = told["scores"]
+        at_three = scores.get("wer_at_k", {}).get("3")
+        measures: list[Cell] = [Estimate.from_dict(scores[key]) for key in ("cer", "wer", "mean_error")]
+        rows.append([name, scores["n_items"], *measures, None if at_three is None else Estimate.from_dict(at_three)])
+    columns = ["evaluation", "items", "CER", "WER", "mean error", "WER@3"]
+    return Section("At a glance", tables=[Table("Evaluations", columns, rows, caption="With 95 % intervals.")])
+
+
 def scores_table(scores: Mapping[str, Any]) -> Table:
     """Error rates with their intervals."""
     names = {

@@ -172,10 +172,7 @@ class _Attempt:
     best_of: Callable[[list[float]], float]
 
     def __call__(self, trial: optuna.Trial) -> float:
-        earlier = [
-            t for t in self.study.get_trials(deepcopy=False) if t.number < trial.number and POINT in t.user_attrs
-        ]
-        time.sleep(0.2)
+        earlier = _wait_for_earlier(self.study, trial.number, chosen=bool(self.plan.points))
         if len(earlier) >= self.plan.wanted:  # another process was faster
             trial.set_user_attr(SURPLUS, True)
             raise _SurplusError
