@@ -98,6 +98,10 @@ def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> 
             "Raise encoder_layers or decoder_layers.",
         ),
         (
+            ["model.encoder_residual=true"],
+            "model: encoder_residual is true with one encoder layer; expected two or more. Raise encoder_layers.",
+        ),
+        (
             ["optimizer.momentum=0.9"],
             "optimizer: momentum is 0.9 and has no effect with name 'adam'; expected name to be sgd. "
             "Leave momentum out or change name.",

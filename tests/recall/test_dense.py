@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.oracles.hopfield import flip_sweep, flipped, random_signs
@@ -28,6 +28,7 @@ def raw(interaction: Interaction, overlap: float, width: int) -> float:
 
 @pytest.mark.parametrize("interaction", KINDS, ids=str)
 @given(count=st.integers(1, 6), width=st.integers(1, 9), seed=st.integers(0, 10**6))
+@example(count=4, width=9, seed=4)  # ties of exponential sums that rounding would decide
 @settings(deadline=None, max_examples=40)
 def test_a_sweep_takes_the_lower_energy_at_every_coordinate(
     interaction: Interaction, count: int, width: int, seed: int

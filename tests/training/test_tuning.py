@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import optuna
 import pytest
@@ -203,19 +205,35 @@ def test_a_storage_that_cannot_be_opened(tmp_path: Path, storage: str) -> None:
 
 
 def test_a_silent_trial_is_waited_for_and_then_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one whose process was killed a moment ago: nothing else is left to do, and it still says that it is running."""
-    monkeypatch.setattr(tuning, "GRACE_S", 2)
+    """As one whose process was killed a moment ago: nothing else is left to do, and it seems to be running."""
+    monkeypatch.setattr(tuning, "GRACE_S", 1)
     searcher = Searcher(tmp_path, product)
-    searcher.search(GRID, trials=1)
+    searcher.search(GRID, trials=5)
+    last = next({"x": x, "y": y} for x in (1, 2, 3) for y in (0.5, 0.25) if {"x": x, "y": y} not in searcher.tried)
     study = optuna.load_study(study_name="s", storage=searcher.storage)
     silent = study.ask()
     silent.set_user_attr(tuning.POINT, 5)
-    storage = optuna.storages.RDBStorage(searcher.storage)
-    storage.record_heartbeat(silent._trial_id)
+    optuna.storages.RDBStorage(searcher.storage).record_heartbeat(silent._trial_id)
     found = searcher.search(GRID)
-    assert [trial.state for trial in found.trials] == ["complete", "stopped"] + ["complete"] * 5
-    assert searcher.tried[-1] == {"x": 3, "y": 0.25}
-    assert len(searcher.tried) == 6
+    assert [trial.state for trial in found.trials] == ["complete"] * 5 + ["stopped", "complete"]
+    assert searcher.tried[5:] == [last]
+
+
+def test_a_trial_shows_life_before_it_does_anything(tmp_path: Path) -> None:
+    """Else one that is killed at once would seem to be running for ever."""
+    beats: list[int] = []
+
+    def counted(params: Mapping[str, Any]) -> list[float]:
+        with sqlite3.connect(tmp_path / "search.db") as storage:
+            beats.append(storage.execute("select count(*) from trial_heartbeats").fetchone()[0])
+        return product(params)
+
+    with (
+        patch.object(optuna.storages._heartbeat.HeartbeatThread, "start"),
+        patch.object(optuna.storages._heartbeat.HeartbeatThread, "join"),
+    ):
+        Searcher(tmp_path, counted).search(GRID, trials=3)
+    assert beats == [1, 2, 3]
 
 
 def test_a_trial_waits_until_those_before_it_have_chosen(tmp_path: Path) -> None:

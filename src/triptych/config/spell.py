@@ -138,7 +138,11 @@ class SpellModel(Table):
         return self
 
     @model_validator(mode="after")
-    def _layer_dropout_has_layers(self) -> Self:
+    def _layers_are_several(self) -> Self:
+        if self.encoder_residual and self.encoder_layers == 1:
+            raise ValueError(
+                "encoder_residual is true with one encoder layer; expected two or more. Raise encoder_layers"
+            )
         if self.layer_dropout and self.encoder_layers == self.decoder_layers == 1:
             raise ValueError(
                 f"layer_dropout is {self.layer_dropout} with one layer on either side; expected 0, "

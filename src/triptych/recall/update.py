@@ -36,7 +36,8 @@ class Step:
 def update(patterns: Tensor, state: Tensor, *, beta: float, separation: Separation = SOFTMAX) -> Tensor:
     """q <- X' softmax(beta X q), or X' y(beta X q) with another separation function; the energy never rises.
 
-    One pass over the patterns in bounded memory, differentiable.
+    One pass over the patterns in bounded memory, and differentiable once; for second derivatives of the energy see
+    `triptych.recall.derivatives`.
 
     Args:
         patterns: X, one pattern per row. Shape (N, D).

@@ -121,10 +121,10 @@ def search(
     if len(set(keys)) < len(keys):
         raise RecipeError(f"--search varies {', '.join(keys)}; expected each key once.")
     limits = limits or Limits()
-    study = _open(name, storage, goal, prune=limits.prune)
+    place, study = _open(name, storage, goal, prune=limits.prune)
     _check_same(study, " ".join(sorted(map(str, dimensions))), base)
     plan = _Plan(dimensions, limits)
-    attempt = _Attempt(run, study, plan, monitor, min if goal == "min" else max)
+    attempt = _Attempt(run, place, study, plan, monitor, min if goal == "min" else max)
     interrupted = False
     try:
         _work(study, plan, attempt)
@@ -166,12 +166,14 @@ class _Attempt:
     """Tries one configuration, as Optuna calls it."""
 
     run: Run
+    storage: optuna.storages.RDBStorage
     study: optuna.Study
     plan: _Plan
     monitor: str
     best_of: Callable[[list[float]], float]
 
     def __call__(self, trial: optuna.Trial) -> float:
+        self.storage.record_heartbeat(trial._trial_id)  # Optuna's first comes a little later, from a thread
         earlier = _wait_for_earlier(self.study, trial.number, chosen=bool(self.plan.points))
         if len(earlier) >= self.plan.wanted:  # another process was faster
             trial.set_user_attr(SURPLUS, True)
@@ -250,8 +252,8 @@ def _give_up_silent(study: optuna.Study) -> None:
         optuna.storages.fail_stale_trials(study)
 
 
-def _open(name: str, storage: str, goal: str, *, prune: bool) -> optuna.Study:
-    """The search in its storage, new or old."""
+def _open(name: str, storage: str, goal: str, *, prune: bool) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
+    """The storage, and the search in it, new or old."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     waits = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
@@ -263,7 +265,7 @@ def _open(name: str, storage: str, goal: str, *, prune: bool) -> optuna.Study:
                 place = optuna.storages.RDBStorage(
                     storage, engine_kwargs=waits, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
                 )
-            return optuna.create_study(
+            return place, optuna.create_study(
                 study_name=name,
                 storage=place,
                 load_if_exists=True,
