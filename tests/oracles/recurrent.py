@@ -22,7 +22,7 @@ def score_one(attention: DotAttention | GeneralAttention | AdditiveAttention, qu
             total = torch.zeros((), dtype=query.dtype)
             for unit in range(len(query)):
                 inner = sum_of_products(attention.query.weight[unit], query)
-                inner = inner + sum_of_products(attention.key.weight[unit], state) + attention.key.bias[unit]
+                inner = inner + sum_of_products(attention.key.weight[unit], state)
                 total = total + attention.energy.weight[0, unit] * torch.tanh(inner)
             return total
 

@@ -179,7 +179,7 @@ def lstm_parameters(inputs: int, width: int) -> int:
     ("recipe", "of_attention"),
     [
         ("p2g-plain", 0),
-        ("p2g-additive", 2 * 128 * 128 + 128 + 128 + 128 * 256),  # Ws, Wh, b, v; Wout
+        ("p2g-additive", 2 * 128 * 128 + 128 + 128 * 256),  # Ws, Wh, v; Wout
         ("spa-eng-plain", 0),
         ("spa-eng-general", 128 * 128 + 128 * 256),  # Wq; Wo
     ],

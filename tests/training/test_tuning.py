@@ -212,11 +212,24 @@ def test_a_silent_trial_is_waited_for_and_then_tried_again(tmp_path: Path, monke
     last = next({"x": x, "y": y} for x in (1, 2, 3) for y in (0.5, 0.25) if {"x": x, "y": y} not in searcher.tried)
     study = optuna.load_study(study_name="s", storage=searcher.storage)
     silent = study.ask()
+    for dimension in GRID:
+        dimension.suggest(silent)
     silent.set_user_attr(tuning.POINT, 5)
     optuna.storages.RDBStorage(searcher.storage).record_heartbeat(silent._trial_id)
     found = searcher.search(GRID)
     assert [trial.state for trial in found.trials] == ["complete"] * 5 + ["stopped", "complete"]
     assert searcher.tried[5:] == [last]
+
+
+def test_a_trial_killed_before_its_first_sign_of_life_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "GRACE_S", 1)
+    searcher = Searcher(tmp_path, product)
+    searcher.search(GRID, trials=1)
+    optuna.load_study(study_name="s", storage=searcher.storage).ask()
+    found = searcher.search(GRID)
+    assert Counter(trial.state for trial in found.trials) == {"complete": 6, "running": 1}
 
 
 def test_a_trial_shows_life_before_it_does_anything(tmp_path: Path) -> None:

@@ -51,15 +51,19 @@ def evaluate(
         run: the run, whose recipe says how to read the data.
         speller: the model, where it is not simply the run's own; by default it is loaded.
         split: `train`, `valid` or `test`.
-        data: where the data is now; by default where it was when training began.
+        data: other data than the run's own: a folder, of which the split's file is judged, or one file, all of it.
         decoding: how to decode; by default as the recipe says.
-        label: name of the evaluation; by default it says how it was decoded.
+        label: name of the evaluation; by default it says how it was decoded, and on which other data.
     """
     speller = speller or spell.load(run)
     recipe = run.recipe()
     settings = decoding or recipe.decoding
-    evaluation = spell.evaluate(speller, recipe, data or recorded_data(run), split=split, decoding=settings)
+    others = data is not None and str(data.absolute()) != run.facts().get("data_location")
+    location = data if others else recorded_data(run)
+    whole = others and location is not None and location.is_file()
+    evaluation = spell.evaluate(speller, recipe, location, split=split, decoding=settings, whole=whole)
     label = label or decoding_label(settings)
+    label += f"-on-{data.stem}" if others and data is not None else ""
     story.write_predictions(run.path / "predictions", f"{split}.{label}", evaluation.items, speller.language)
     told = story.details(evaluation.items, evaluation.scores, speller.language)
     run.write_evaluation(split, label, {**told, "decoding": settings.model_dump(), "evaluated": now()})

@@ -36,6 +36,7 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     if any(name in (run.name, str(run.path)) for run in runs):
         raise RunError(f"name is {name!r}, a member's; expected another. Members stay as they are.")
     made = Run.create(name, force=force)
+    made.forget_replaced()
     made.write_recipe(runs[0].recipe())
     first = runs[0].facts()
     kept = {
@@ -96,6 +97,7 @@ def decoding_label(settings: SpellDecoding) -> str:
             parts += [f"t{settings.temperature:g}"] if settings.temperature != 1 else []
             parts += [f"k{settings.top_k}"] if settings.top_k else []
             parts += [f"p{settings.top_p:g}"] if settings.top_p < 1 else []
+            parts += [f"seed{settings.seed}"] if settings.seed else []
             return "-".join(parts)
         case _:
             return "greedy"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +97,9 @@ def train(
     except TriptychError:
         _free_name(run)
         raise
+    run.forget_replaced()
+    if output is not None:
+        output.warn(prepared.warnings)
     before = run.facts()
     if "data" in before and hashes(before.get("data", [])) != hashes(prepared.fingerprints):
         raise RunError(
@@ -180,7 +182,7 @@ def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | 
 def _free_name(run: Run) -> None:
     """Remove a run that holds no more than `start_run` wrote, so that the name can be used again."""
     if not is_helper_process() and {path.name for path in run.path.iterdir()} <= {"recipe.toml", "run.json"}:
-        shutil.rmtree(run.path)
+        run.remove()
 
 
 def _location(data: Path | None) -> str | None:

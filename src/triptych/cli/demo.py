@@ -28,7 +28,7 @@ def demo(
     A second demo replaces the first one's run.
     """
     from triptych import api
-    from triptych.cli.output import print_json, say, warn
+    from triptych.cli.output import print_json, say
     from triptych.cli.train import show_progress
     from triptych.config import load_recipe
     from triptych.errors import RecipeError, did_you_mean
@@ -39,7 +39,6 @@ def demo(
     run = api.start_run(recipe, recipe_name=DEMOS[panel], name=name or DEMOS[panel], force=True)
     say(f"Training {recipe.title} ({recipe.training.epochs} epochs). Ctrl-C stops and keeps the best so far.")
     trained = api.train(recipe, run, output=show_progress(recipe))
-    warn(trained.warnings)
     if not trained.fitted.rows:
         say("Stopped before the first epoch ended. Start again with: triptych demo")
         raise typer.Exit(130)

@@ -94,6 +94,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     """What a training shows on standard error: a bar on a terminal, and a line per epoch."""
     import sys
 
+    from triptych.cli.output import warn
     from triptych.training.fit import Output
     from triptych.training.keeper import print_epoch
 
@@ -101,6 +102,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
         progress=sys.stderr.isatty(),
         tensorboard=tensorboard,
         listener=print_epoch(recipe.training.epochs, recipe.training.monitor),
+        warn=warn,
     )
 
 
@@ -121,9 +123,8 @@ def recall(trained: Trained) -> dict[str, Any]:
 def finish(trained: Trained) -> dict[str, Any]:
     """Judge the kept model on validation data, write the report, and say where everything is."""
     from triptych import api
-    from triptych.cli.output import interval, say, warn
+    from triptych.cli.output import interval, say
 
-    warn(trained.warnings)
     run = trained.run
     document: dict[str, Any] = {"run": str(run.path), "interrupted": trained.fitted.interrupted}
     if not trained.fitted.rows:

@@ -52,22 +52,22 @@ class GeneralAttention(nn.Module):
 
 
 class AdditiveAttention(nn.Module):
-    """Scores come from one hidden layer: e_ti = v · tanh(Ws s_t + Wh h_i + b).
+    """Scores come from one hidden layer: e_ti = v · tanh(Ws s_t + Wh h_i).
 
     The T x S x H activations are the price of this kind; dot and general need only T x S. They are computed as
     tanh(x) = 2 sigmoid(2x) - 1, since PyTorch's sigmoid is five times faster than its tanh on a CPU.
 
-    Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473, appendix A.1.2, whose equations leave out the bias b.
+    Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473, appendix A.1.2.
     """
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.query = nn.Linear(hidden, hidden, bias=False)
-        self.key = nn.Linear(hidden, hidden, bias=True)
+        self.key = nn.Linear(hidden, hidden, bias=False)
         self.energy = nn.Linear(hidden, 1, bias=False)
 
     def keys(self, memory: Tensor) -> Tensor:
-        """2 (Wh h + b), computed once per source. Shapes: (B, S, H) to (B, S, H)."""
+        """2 Wh h, computed once per source. Shapes: (B, S, H) to (B, S, H)."""
         projected: Tensor = self.key(memory)
         return 2 * projected
 

@@ -74,12 +74,13 @@ def _sides(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
     return Tokenizer(unit=settings.source_unit, **common), Tokenizer(unit=settings.target_unit, **common)
 
 
-def load_corpus(settings: SpellData, location: Path | None) -> Corpus:
+def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None = None) -> Corpus:
     """Read the recipe's pairs.
 
     Args:
         settings: the recipe's `[data]`.
         location: a folder with the split files, or one file to split; None for a named set.
+        whole: take all of one file as this split instead of splitting it.
     Raises:
         DataError: nothing to read, or a file that is missing or bad.
     """
@@ -96,7 +97,8 @@ def load_corpus(settings: SpellData, location: Path | None) -> Corpus:
         corpus = _folder(settings, location)
     else:
         file = _read(settings, location)
-        corpus = Corpus(_split(settings, file.pairs), [fingerprint_file(location)], _remarks(file))
+        splits = {whole: file.pairs} if whole else _split(settings, file.pairs)
+        corpus = Corpus(splits, [fingerprint_file(location)], _remarks(file))
     return _limited(settings, _reversed(corpus) if settings.reverse else corpus)
 
 

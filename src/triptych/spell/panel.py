@@ -147,10 +147,17 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def evaluate(
-    speller: Speller, recipe: SpellRecipe, location: Path | None, *, split: str, decoding: SpellDecoding
+    speller: Speller,
+    recipe: SpellRecipe,
+    location: Path | None,
+    *,
+    split: str,
+    decoding: SpellDecoding,
+    whole: bool = False,
 ) -> Evaluation:
-    """Predict a split of the recipe's data and judge it."""
-    items = load_corpus(recipe.data, location).items(split, references=recipe.data.references)
+    """Predict a split of the recipe's data, or the whole of one file, and judge it."""
+    corpus = load_corpus(recipe.data, location, whole=split if whole else None)
+    items = corpus.items(split, references=recipe.data.references)
     return judge(speller, items, split=split, decoding=decoding)
 
 

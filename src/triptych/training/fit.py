@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,12 +112,14 @@ class Output:
         tensorboard: write logs for TensorBoard into the run.
         listener: called with every epoch's row.
         callbacks: further Lightning callbacks.
+        warn: called with warnings about the data, complete sentences, before training begins.
     """
 
     progress: bool = False
     tensorboard: bool = False
     listener: Listener | None = None
     callbacks: tuple[Callback, ...] = ()
+    warn: Callable[[Sequence[str]], None] = lambda _: None
 
 
 def fit(

@@ -22,15 +22,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import safetensors
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from triptych.config import Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
 from triptych.files import write_bytes_atomically, write_text_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 Status = Literal["running", "interrupted", "finished"]
@@ -82,9 +81,26 @@ class Run:
                     f"{run.path} exists; expected a free name. "
                     "Choose another with --name, go on with --resume, or replace it with --force."
                 )
-            shutil.rmtree(run.path)
+            run.forget_replaced()
+            run.path.rename(run._replaced)
         run.path.mkdir(parents=True, exist_ok=True)
         return run
+
+    @property
+    def _replaced(self) -> Path:
+        """Where the run that this one replaces waits until this one is sure to begin."""
+        return self.path.with_name(f".{self.path.name}.replaced")
+
+    def forget_replaced(self) -> None:
+        """Remove the run that this one replaces."""
+        if self._replaced.exists():
+            shutil.rmtree(self._replaced)
+
+    def remove(self) -> None:
+        """Remove this run, and put back the one that it was to replace."""
+        shutil.rmtree(self.path)
+        if self._replaced.exists():
+            self._replaced.rename(self.path)
 
     @classmethod
     def open(cls, name: str | Path) -> Run:
@@ -96,7 +112,7 @@ class Run:
         run = cls(_place(str(name)))
         if not (run.path / "recipe.toml").is_file():
             folder = runs_folder()
-            names = [path.parent.name for path in folder.glob("*/recipe.toml")] if folder.is_dir() else []
+            names = [path.parent.name for path in folder.glob("[!.]*/recipe.toml")] if folder.is_dir() else []
             hint = did_you_mean(str(name), names) if names else "Train one with: triptych train RECIPE --name NAME"
             raise RunError(f"run is {str(name)!r}; expected the name or path of a run. {hint}")
         return run
@@ -165,6 +181,8 @@ class Run:
 
     def write_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Write `model.safetensors`."""
+        import safetensors.torch  # listing runs need not wait for PyTorch
+
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         content = safetensors.torch.save(contiguous, metadata={"format": str(FORMAT)})
         write_bytes_atomically(self.path / "model.safetensors", content)
@@ -175,6 +193,8 @@ class Run:
         Raises:
             RunError: there is none yet, or the file is damaged.
         """
+        import safetensors.torch
+
         path = self.path / "model.safetensors"
         if not path.exists():
             raise RunError(
@@ -226,7 +246,7 @@ def hashes(fingerprints: Sequence[Mapping[str, Any]]) -> list[Any]:
 def list_runs() -> list[Run]:
     """All runs in `runs_folder()`, by name."""
     folder = runs_folder()
-    return [Run(path.parent) for path in sorted(folder.glob("*/recipe.toml"))] if folder.is_dir() else []
+    return [Run(path.parent) for path in sorted(folder.glob("[!.]*/recipe.toml"))] if folder.is_dir() else []
 
 
 def _place(name: str) -> Path:
