@@ -224,12 +224,29 @@ def test_a_silent_trial_is_waited_for_and_then_tried_again(tmp_path: Path, monke
 def test_a_trial_killed_before_its_first_sign_of_life_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "GRACE_S", 1)
+    monkeypatch.setattr(tuning, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(tuning, "GRACE_S", 2)
     searcher = Searcher(tmp_path, product)
     searcher.search(GRID, trials=1)
     optuna.load_study(study_name="s", storage=searcher.storage).ask()
     found = searcher.search(GRID)
     assert Counter(trial.state for trial in found.trials) == {"complete": 6, "running": 1}
+
+
+def test_a_process_that_was_thought_dead_goes_on_with_other_trials(tmp_path: Path) -> None:
+    """A laptop that slept, for example: meanwhile another process has given its trial up."""
+    searcher = Searcher(tmp_path, product)
+
+    def given_up(params: Mapping[str, Any]) -> list[float]:
+        if len(searcher.tried) == 2:
+            storage = optuna.storages.RDBStorage(searcher.storage)
+            storage.set_trial_state_values(2, optuna.trial.TrialState.FAIL)  # numbered from 1
+            return product(params)
+        return product(params)
+
+    searcher.figures = given_up
+    found = searcher.search(GRID)
+    assert [trial.state for trial in found.trials] == ["complete", "stopped"] + ["complete"] * 5
 
 
 def test_a_trial_shows_life_before_it_does_anything(tmp_path: Path) -> None:

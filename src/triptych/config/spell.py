@@ -155,7 +155,6 @@ class SpellTraining(TrainingTable):
     """`[training]` of spell."""
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
-    mode: Literal["min"] = "min"
     label_smoothing: Probability = 0.0
 
 

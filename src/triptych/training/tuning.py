@@ -216,8 +216,10 @@ def _work(study: optuna.Study, plan: _Plan, attempt: _Attempt) -> None:
             study.sampler = plan.sampler(len(counted))
             try:
                 study.optimize(attempt, n_trials=1, catch=(TrainingError, RecipeError, _SurplusError))
-            except optuna.exceptions.UpdateFinishedTrialError:
-                continue  # this process was silent for too long, and another one has given its trial up
+            except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
+                if isinstance(error, ValueError) and "Cannot tell a FAIL trial" not in str(error):
+                    raise
+                # This process was silent for too long, and another one has given its trial up.
         elif any(trial.state == TrialState.RUNNING for trial in counted):
             time.sleep(POLL_S)
         else:
