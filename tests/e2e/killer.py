@@ -6,13 +6,20 @@ moment of death or null. Prints the exit statuses as JSON; -9 is a kill. One pro
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+
+import triptych
+from tests.training.line import Line, train
+from triptych.training.run import Run
 
 MOMENTS = (
     "after recipe.toml",
@@ -26,6 +33,7 @@ MOMENTS = (
     "half of the checkpoint of epoch 3",
     "before the end is recorded",
     "before the evaluation",
+    "half of the evaluation",
     "before the report",
 )
 
@@ -38,9 +46,7 @@ def die() -> NoReturn:
 
 def main() -> None:
     """Live every life that standard input asks for, one after the other."""
-    import triptych.api
-    import triptych.cli.train  # noqa: F401 - imported once, for all that are forked
-
+    _import_once()
     statuses = []
     for life in json.load(sys.stdin):
         child = os.fork()
@@ -49,6 +55,15 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         statuses.append(os.waitstatus_to_exitcode(status))
     print(json.dumps(statuses))  # noqa: T201
+
+
+def _import_once() -> None:
+    """Import everything that a training needs, some of which it only imports as it goes, for all that are forked."""
+    for module in pkgutil.walk_packages(triptych.__path__, "triptych."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    with tempfile.TemporaryDirectory() as folder:
+        train(Line(), Run(Path(folder)), epochs=1, average_decay=0.5)
 
 
 def live(arguments: list[str], moment: str | None) -> NoReturn:
@@ -103,10 +118,10 @@ def arrange(moment: str) -> None:
             _half_checkpoint(checkpoints, countdown=epoch)
         case ["before", "the", "end", *_]:
             _before(run.Run, "update_facts", lambda *_, **changes: changes.get("status") == "finished")
-        case ["before", "the", "evaluation"]:
-            _before(api, "evaluate", lambda *_, **__: True)
-        case ["before", "the", "report"]:
-            _before(api, "write_report", lambda *_, **__: True)
+        case ["half", "of", "the", "evaluation"]:
+            _half(run, "write_text_atomically", countdown=1, only=".greedy.json")
+        case ["before", "the", ("evaluation" | "report") as stage]:
+            _before(api, {"evaluation": "evaluate", "report": "write_report"}[stage], lambda *_, **__: True)
         case _:
             raise ValueError(moment)
 
@@ -123,18 +138,19 @@ def _before(owner: Any, name: str, is_time: Callable[..., bool]) -> None:
     setattr(owner, name, dying)
 
 
-def _half(owner: Any, name: str, *, countdown: int) -> None:
+def _half(owner: Any, name: str, *, countdown: int, only: str = "") -> None:
     """Die with half of the bytes in the temporary file."""
     from triptych.files import atomic_write
 
     whole = getattr(owner, name)
     left = [countdown]
 
-    def dying(path: Path, content: bytes) -> None:
-        left[0] -= 1
+    def dying(path: Path, content: bytes | str) -> None:
+        left[0] -= str(path).endswith(only)
         if left[0] == 0:
+            data = content.encode() if isinstance(content, str) else content
             with atomic_write(path) as temporary:
-                temporary.write_bytes(content[: len(content) // 2])
+                temporary.write_bytes(data[: len(data) // 2])
                 die()
         whole(path, content)
 

@@ -140,7 +140,7 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
     names = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
     listed = [list(run.facts().get("evaluations", {})) for run in runs]
     shared = [name for name in listed[0] if all(name in others for others in listed)]
-    if evaluation is None and not shared:
+    if not shared:
         raise RunError(f"runs {', '.join(names)} share no evaluation; expected one. Make it with: triptych test RUN")
     chosen = evaluation or shared[-1]
     if chosen not in shared:

@@ -106,8 +106,10 @@ def train(
             f"{run.path} was begun with other data; expected the same files. Restore them or use a new name."
         )
     finished = before.get("status") == "finished"
-    if not finished and not is_helper_process():
-        _write_beginning(run, recipe, prepared, data, hardware or Hardware())
+    if not is_helper_process():
+        run.remove_leftovers()
+        if not finished:
+            _write_beginning(run, recipe, prepared, data, hardware or Hardware())
     fitted = fit(
         prepared.objective,
         prepared.loaders,
@@ -157,7 +159,7 @@ def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Pa
 
 
 def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware) -> None:
-    run.remove_leftovers()
+    run.remove_report()
     run.write_model(recipe.panel, prepared.description)
     before = run.facts()
     run.update_facts(

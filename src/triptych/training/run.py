@@ -118,10 +118,12 @@ class Run:
         return run
 
     def remove_leftovers(self) -> None:
-        """Before training goes on: remove what killed processes left half-written, and a report of earlier epochs."""
-        for folder in (self.path, self.checkpoint.parent):
-            for path in folder.glob(f".*.{'[0-9a-f]' * 12}.*"):  # see `triptych.files.atomic_write`
-                path.unlink()
+        """Remove what killed processes left half-written; see `triptych.files.atomic_write` for the names."""
+        for path in self.path.rglob(f".*.{'[0-9a-f]' * 12}.*"):
+            path.unlink()
+
+    def remove_report(self) -> None:
+        """Remove a report of earlier epochs, since training goes on: without one, a finished run is not yet judged."""
         (self.path / "report.html").unlink(missing_ok=True)
 
     def write_recipe(self, recipe: Recipe) -> None:
