@@ -64,7 +64,7 @@ class PlainAttention(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.query = nn.Linear(hidden, hidden, bias=False)
-        self.key = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden, bias=False)
         self.energy = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, query: Tensor, states: Tensor, valid: Tensor) -> Tensor:
