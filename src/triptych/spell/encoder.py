@@ -38,6 +38,35 @@ class Sizes:
     layer_dropout: float = 0.0
 
 
+@dataclass(frozen=True)
+class Memory:
+    """An encoded source, as the decoder looks at it.
+
+    Attributes:
+        states: what is read from a position: encoder states, or a view of them. Shape (B, S, width).
+        keys: what attention compares queries with; empty without attention. Shape (B, S, width).
+        valid: True where the source is real. Shape (B, S).
+        source: which source each row belongs to. Shape (B,).
+    """
+
+    states: Tensor
+    keys: Tensor
+    valid: Tensor
+    source: Tensor
+
+    def select(self, index: Tensor) -> Memory:
+        """Rows by index. Where hypotheses only change places within their source, nothing is copied."""
+        source = self.source.index_select(0, index)
+        if torch.equal(source, self.source):
+            return self
+        return Memory(
+            self.states.index_select(0, index),
+            self.keys.index_select(0, index),
+            self.valid.index_select(0, index),
+            source,
+        )
+
+
 class Encoder(nn.Module):
     """Bidirectional recurrent encoder; dropout on embeddings and on final outputs.
 

@@ -17,37 +17,8 @@ from torch.nn import functional as F
 from triptych.errors import ShapeError
 from triptych.spell.attention import Attention, attend
 from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.encoder import CELLS, Encoder, Sizes, hide_symbols, source_valid
+from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid
 from triptych.spell.symbols import Vocabulary
-
-
-@dataclass(frozen=True)
-class Memory:
-    """An encoded source, as the decoder looks at it.
-
-    Attributes:
-        states: encoder states. Shape (B, S, H).
-        keys: what attention compares queries with; empty without attention. Shape (B, S, H).
-        valid: True where the source is real. Shape (B, S).
-        source: which source each row belongs to. Shape (B,).
-    """
-
-    states: Tensor
-    keys: Tensor
-    valid: Tensor
-    source: Tensor
-
-    def select(self, index: Tensor) -> Memory:
-        """Rows by index. Where hypotheses only change places within their source, nothing is copied."""
-        source = self.source.index_select(0, index)
-        if torch.equal(source, self.source):
-            return self
-        return Memory(
-            self.states.index_select(0, index),
-            self.keys.index_select(0, index),
-            self.valid.index_select(0, index),
-            source,
-        )
 
 
 @dataclass(frozen=True)

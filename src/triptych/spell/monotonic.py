@@ -26,39 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.encoder import CELLS, Encoder, Sizes, hide_symbols, source_valid, with_boundaries
+from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid, with_boundaries
 from triptych.spell.symbols import Vocabulary
 
 TINY = 1e-20  # keeps a walk alive where probabilities underflow
-
-
-@dataclass(frozen=True)
-class Source:
-    """An encoded source as the decoder looks at it, one row per hypothesis.
-
-    Attributes:
-        keys: Wh h. Shape (B, S, A).
-        emission: Oh h. Shape (B, S, E).
-        valid: True where the source is real. Shape (B, S).
-        row: which source each row belongs to. Shape (B,).
-    """
-
-    keys: Tensor
-    emission: Tensor
-    valid: Tensor
-    row: Tensor
-
-    def select(self, index: Tensor) -> Source:
-        """Rows by index. Where hypotheses only change places within their source, nothing is copied."""
-        row = self.row.index_select(0, index)
-        if torch.equal(row, self.row):
-            return self
-        return Source(
-            self.keys.index_select(0, index),
-            self.emission.index_select(0, index),
-            self.valid.index_select(0, index),
-            row,
-        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +44,7 @@ class WalkState:
     """
 
     recurrent: tuple[Tensor, ...]
-    source: Source
+    source: Memory
     position: Tensor | None = None
     written: Tensor | None = None
 
@@ -143,10 +114,10 @@ class MonotonicDecoder(nn.Module):
         self.window = window
         self.back = back
 
-    def view(self, states: Tensor, valid: Tensor) -> Source:
+    def view(self, states: Tensor, valid: Tensor) -> Memory:
         """What of the source is compared and written from, computed once per source."""
         rows = torch.arange(states.shape[0], device=states.device)
-        return Source(self.key(states), self.from_source(states), valid, rows)
+        return Memory(self.from_source(states), self.key(states), valid, rows)
 
     def states(self, symbols: Tensor, recurrent: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Decoder states (B, T, H) for fed symbols (B, T), and the recurrence after them."""
@@ -155,7 +126,7 @@ class MonotonicDecoder(nn.Module):
         outputs, hidden = self.recurrent(embedded, hidden)
         return self.dropout(outputs), hidden if isinstance(hidden, tuple) else (hidden,)
 
-    def transitions(self, states: Tensor, source: Source) -> Tensor:
+    def transitions(self, states: Tensor, source: Memory) -> Tensor:
         """p(a_t = j | a_{t-1} = i). Shape (B, T, S, S), i before j; rows sum to one."""
         mixed = torch.tanh(self.query(states).unsqueeze(2) + source.keys.unsqueeze(1))  # (B, T, S, A)
         scores = self.scores(mixed)  # (B, T, S, 1 + steps)
@@ -169,9 +140,9 @@ class MonotonicDecoder(nn.Module):
         # A row of padding may have nowhere to go: the finite value keeps its softmax finite, and its weight is zero.
         return torch.softmax(total.masked_fill(forbidden, -1e9), dim=-1)
 
-    def written(self, states: Tensor, source: Source) -> Tensor:
+    def written(self, states: Tensor, source: Memory) -> Tensor:
         """p(y | a_t = j) for every symbol. Shape (B, T, S, V)."""
-        mixed = torch.tanh(source.emission.unsqueeze(1) + self.from_state(states).unsqueeze(2))  # (B, T, S, E)
+        mixed = torch.tanh(source.states.unsqueeze(1) + self.from_state(states).unsqueeze(2))  # (B, T, S, E)
         if self.training and self.dropout.p > 0:  # one mask for all positions of a step
             mixed = mixed * self.dropout(torch.ones_like(mixed[:, :, :1]))
         return torch.softmax(F.linear(mixed, self.embedding.weight, self.output_bias), dim=-1)
@@ -251,7 +222,7 @@ class MonotonicTransducer(nn.Module):
         log_probs = torch.log(probabilities / probabilities.sum(-1, keepdim=True))
         return log_probs, WalkState(recurrent, state.source, position, written)
 
-    def _view(self, source: SourceBatch) -> Source:
+    def _view(self, source: SourceBatch) -> Memory:
         bounded = with_boundaries(source)
         states, _ = self.encoder(bounded)
         return self.decoder.view(states, source_valid(bounded, states.device))
