@@ -1,25 +1,40 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BASIC := $(VENV)/.basic
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all bench format lint clean
+.PHONY: demo demo-see demo-recall test test-all bench format lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      train a phoneme-to-spelling model on CMUdict and look at it (about five minutes)"
+	@echo "make demo-see  train a classifier of handwritten digits and look at it (under a minute)"
+	@echo "make demo-recall  store the digits and retrieve them from damaged cues (seconds)"
 	@echo "make test      linting, strict types, import contracts and the tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make bench     the speed ratios of benchmarks/"
 	@echo "make format    rewrite the code in the house format"
 
-$(INSTALLED): pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable
+
+$(BASIC): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
+	$(PIP) .
 	touch $@
 
-demo: $(INSTALLED)
+$(INSTALLED): $(BASIC)
+	$(PIP) '.[dev]'
+	touch $@
+
+demo: $(BASIC)
 	$(BIN)/triptych demo spell
+
+demo-see: $(BASIC)
+	$(BIN)/triptych demo see
+
+demo-recall: $(BASIC)
+	$(BIN)/triptych demo recall
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -35,6 +50,8 @@ test-all: lint
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/spell.py
+	$(BIN)/python benchmarks/see.py
+	$(BIN)/python benchmarks/recall.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -98,6 +98,7 @@ def prepare(data: Path | None, size: Size, folder: Path) -> Subject:
     if data is None:
         changes.append('data.set="cmudict"')
     recipe = load_recipe(RECIPE, [*changes, "training.epochs=2"])
+    assert isinstance(recipe, SpellRecipe)
     corpus = load_corpus(recipe.data, data)
     prepared = panel.prepare(recipe, data)
     language = Language.from_dict(prepared.description, folder / "model.json")

@@ -13,6 +13,7 @@ from tests.conftest import SETTINGS, ToyRuns
 from triptych import api
 from triptych.config import SpellDecoding, load_recipe
 from triptych.errors import RecipeError, RunError
+from triptych.spell import panel
 from triptych.training.run import Run
 
 
@@ -44,7 +45,7 @@ def test_a_training_records_what_it_was_made_from(toy_runs: ToyRuns) -> None:
     assert facts["best"]["valid_cer"] == min(row["valid_cer"] for row in history)
     assert facts["best_epoch"] == 1 + min(range(6), key=lambda epoch: history[epoch]["valid_cer"])
     speller = api.load(toy_runs.folder / "first")
-    assert facts["parameters"] == sum(p.numel() for p in speller.model.parameters())  # type: ignore[attr-defined]
+    assert facts["parameters"] == sum(p.numel() for p in speller.model.parameters())
 
 
 def test_the_kept_model_is_the_best_epochs(toy_runs: ToyRuns) -> None:
@@ -93,7 +94,7 @@ def test_a_run_is_named_after_recipe_and_seed(tmp_path: Path, monkeypatch: pytes
     ],
 )
 def test_decodings_have_short_names(settings: dict[str, object], label: str) -> None:
-    assert api.decoding_label(SpellDecoding.model_validate(settings)) == label
+    assert panel.label(SpellDecoding.model_validate(settings)) == label
 
 
 def test_equipment_is_part_of_the_name() -> None:

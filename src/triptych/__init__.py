@@ -9,15 +9,12 @@ speller.predict(["ɹ ə m e ɪ n d ɚ"], n_best=3)[0].text
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from triptych.spell.speller import Speller
+from typing import Any
 
 __version__ = "0.1.0"
 
 
-def load(run: str | Path, *, device: str = "cpu") -> Speller:
+def load(run: str | Path, *, device: str = "cpu") -> Any:
     """Load the model of a run, by name or path, ready to predict; see `triptych.api.load`."""
     from triptych import api  # PyTorch is only imported when a model is
 

@@ -62,7 +62,7 @@ def test_test_measures_the_test_split_and_writes_it_into_the_run(triptych: Tript
         ((), "greedy", "WER"),
         (("--decode", "beam", "--length-penalty", "0.5"), "beam5-length0.5", "WER"),
         (("--decode", "sample", "--top-p", "0.8", "--samples", "3"), "sample3-p0.8", "WER@3"),
-        (("--samples", "2", "--temperature", "0.5", "--top-k", "4"), "sample2-t0.5-k4", "mean over samples"),
+        (("--samples", "2", "--temperature", "0.5", "--top-k", "4"), "sample2-t0.5-k4", "mean over predictions"),
         (("--split", "valid"), "greedy", "valid"),
     ],
 )

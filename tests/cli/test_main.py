@@ -15,7 +15,7 @@ from triptych.errors import RecipeError, RunError
 
 COMMANDS = [
     "demo", "train", "test", "predict", "explain", "report", "runs", "compare", "ensemble", "tune",
-    "find-learning-rate", "recipes", "version",
+    "find-learning-rate", "recipes", "version", "count", "memory", "experiment", "anatomy", "export", "serve",
 ]  # fmt: skip
 
 

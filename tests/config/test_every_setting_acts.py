@@ -12,9 +12,10 @@ import torch
 from pydantic import BaseModel
 
 from tests.conftest import ToyRuns
+from tests.recipes import spell_recipe
 from tests.toy import write_toy
 from triptych import api
-from triptych.config import SpellDecoding, SpellRecipe, load_recipe, parse_recipe
+from triptych.config import SpellDecoding, SpellRecipe, parse_recipe
 from triptych.errors import TriptychError
 from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.corpus import load_corpus
@@ -46,7 +47,7 @@ def test_keys_of_one_value_have_one() -> None:
 
 
 def recipe_with(*settings: str) -> SpellRecipe:
-    return load_recipe("p2g-plain-tiny", settings)
+    return spell_recipe("p2g-plain-tiny", settings)
 
 
 # data: what load_corpus gives, or says
@@ -125,6 +126,7 @@ MODEL = {
     "decoder_layers": ("decoder_layers=2", ()),
     "attention": ("attention=dot", ()),
     "attention_width": ("attention_width=24", ("attention=monotonic",)),
+    "attention_steps": ("attention_steps=3", ("attention=hopfield",)),
     "input_feeding": ("input_feeding=true", ("attention=dot",)),
     "tie_output": ("tie_output=false", ()),
     "dropout": ("dropout=0.9", ()),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.recipes import spell_recipe
 from triptych.config import load_recipe, parse_value, with_changes
 from triptych.errors import RecipeError
 
@@ -93,6 +94,11 @@ def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> 
             "model: input_feeding is true with attention 'none'; expected an attention to feed back.",
         ),
         (
+            ["model.attention_steps=3"],
+            "model: attention_steps is 3 with attention 'none'; expected 1, since only attention 'hopfield' takes "
+            "several.",
+        ),
+        (
             ["model.layer_dropout=0.2"],
             "model: layer_dropout is 0.2 with one layer on either side; expected 0, since it falls between layers. "
             "Raise encoder_layers or decoder_layers.",
@@ -176,7 +182,7 @@ def test_a_chain_of_extends_merges_key_by_key_and_the_nearest_wins(tmp_path: Pat
     (tmp_path / "a.toml").write_text('extends = "p2g-additive"\ntitle = "a"\n[training]\nseed = 1\nepochs = 5\n')
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.toml").write_text('extends = "../a.toml"\n[training]\nseed = 2\n')
-    recipe = load_recipe(tmp_path / "deep" / "b.toml")
+    recipe = spell_recipe(tmp_path / "deep" / "b.toml")
     assert (recipe.title, recipe.training.seed, recipe.training.epochs) == ("a", 2, 5)
     assert (recipe.model.attention, recipe.optimizer.learning_rate) == ("additive", 0.003)
 
@@ -218,7 +224,7 @@ def test_a_recipe_that_is_not_there_or_not_toml_is_told(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     assert "Is a directory" in refusal(recipe=tmp_path / "folder.toml")
     broken.write_text("")
-    assert refusal(recipe=broken) == f"{broken}: panel is missing; expected the name of a panel. Known: spell."
+    assert refusal(recipe=broken) == f"{broken}: panel is missing; expected the name of a panel. Known: spell, see."
 
 
 def test_with_changes_checks_again_and_leaves_the_original() -> None:

@@ -33,7 +33,9 @@ def test_a_grid_with_a_failure_ends_in_a_recipe_that_trains(data: Path, tmp_path
     assert told["best"]["params"]["optimizer.learning_rate"] == 0.01
     folder = tmp_path / "searches" / "s"
     names = {path.name for path in folder.iterdir()}
-    assert names == {"search.db", "search.png", "search.svg", "curves.png", "curves.svg", "trials.tsv", "best.toml"}
+    pictures = ("search", "curves", "training-loss", "validation-cer")
+    drawn = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg")}
+    assert names == {"search.db", "trials.tsv", "best.toml", *drawn}
     table = (folder / "trials.tsv").read_text().splitlines()
     assert table[0].split("\t") == [
         "trial", "state", "valid_cer", "optimizer.learning_rate", "training.seed", "failure"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from triptych.spell.attention import AdditiveAttention, DotAttention, GeneralAttention
+from triptych.spell.attention import AdditiveAttention, Attention, DotAttention, GeneralAttention, HopfieldAttention
 from triptych.spell.encoder import Encoder
 from triptych.spell.model import Decoder
 
@@ -25,6 +25,18 @@ def score_one(attention: DotAttention | GeneralAttention | AdditiveAttention, qu
                 inner = inner + sum_of_products(attention.key.weight[unit], state)
                 total = total + attention.energy.weight[0, unit] * torch.tanh(inner)
             return total
+
+
+def scores_of_one(attention: Attention, query: Tensor, states: list[Tensor]) -> list[Tensor]:
+    """e of one decoder state (H,) and each of the encoder states (H,); of the last step, where there are several."""
+    if not isinstance(attention, HopfieldAttention):
+        return [score_one(attention, query, state) for state in states]
+    beta = torch.exp(attention.log_beta)
+    query = torch.stack([sum_of_products(row, query) for row in attention.query.weight])
+    keys = [torch.stack([sum_of_products(row, state) for row in attention.key.weight]) for state in states]
+    for _ in range(attention.steps - 1):
+        query, _ = attend_one([beta * sum_of_products(query, key) for key in keys], torch.stack(keys))
+    return [beta * sum_of_products(query, key) for key in keys]
 
 
 def attend_one(scores: list[Tensor], states: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,7 +130,7 @@ def transduce_one(
         output = x
         if decoder.attention is not None:
             assert decoder.combine is not None
-            scores = [score_one(decoder.attention, x, state) for state in states]
+            scores = scores_of_one(decoder.attention, x, states)
             context, weights = attend_one(scores, torch.stack(states))
             output = torch.tanh(decoder.combine.weight @ torch.cat((context, x)))
             attention.append(weights)

@@ -17,7 +17,7 @@ SHAPES = [(1, 1, 1), (1, 5, 3), (600, 5, 8), (1500, 33, 7), (64, 1, 16), (513, 1
 
 @pytest.mark.parametrize(("count", "rows", "width"), SHAPES)
 @pytest.mark.parametrize("beta", [0.1, 20.0])
-def test_blocks_and_fused_kernel_equal_the_plain_formula(
+def test_blocks_fused_kernel_and_all_at_once_equal_the_plain_formula(
     count: int, rows: int, width: int, beta: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passes, "SCORES_AT_ONCE", 700)
@@ -28,7 +28,8 @@ def test_blocks_and_fused_kernel_equal_the_plain_formula(
     expected = scores.softmax(1) @ x, scores.logsumexp(1)
     blocked = passes._in_blocks_of_patterns(x, x, q, beta)
     fused = passes._fused_on_cpu(x, x, q, beta)
-    for found in (blocked, fused):
+    at_once = passes._all_at_once(x, x, q, beta)
+    for found in (blocked, fused, at_once):
         torch.testing.assert_close(found[0], expected[0], rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(found[1], expected[1], rtol=1e-12, atol=1e-12)
     nothing, alone = passes._in_blocks_of_patterns(x, None, q, beta)
@@ -61,7 +62,7 @@ def test_a_kernel_that_is_missing_or_wrong_is_not_used(fault: str, monkeypatch: 
     passes._fused_kernel.cache_clear()
     try:
         assert passes._fused_kernel("cpu", torch.float32, True) is None
-        problem = draw(3, count=50, width=8)
+        problem = draw(3, count=50, width=8, rows=9)
         found = passes.average(problem.patterns, problem.state, beta=0.5, separation=Softmax())
         expected = (0.5 * problem.state @ problem.patterns.T).softmax(1) @ problem.patterns
         torch.testing.assert_close(found, expected)

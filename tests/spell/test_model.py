@@ -27,6 +27,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "S2": {"attention": "additive"},
     "S5": {"attention": "general"},
     "dot": {"attention": "dot"},
+    "hopfield": {"attention": "hopfield", "attention_steps": 3},
     "gru": {"attention": "general", "cell": "gru"},
     "gru without attention": {"cell": "gru"},
     "deep": {"attention": "dot", "encoder_layers": 2, "decoder_layers": 2},
@@ -321,7 +322,7 @@ def test_memory_is_not_copied_where_every_row_keeps_its_source() -> None:
     assert fewer.memory.source.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("kind", ["none", "dot", "general", "additive"])
+@pytest.mark.parametrize("kind", ["none", "dot", "general", "additive", "hopfield"])
 def test_every_parameter_learns(kind: str) -> None:
     network = build({"attention": kind})
     logits: Tensor = network(batch_of(SOURCES), torch.tensor(FED))

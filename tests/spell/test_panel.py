@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tests.conftest import ToyRuns
+from tests.recipes import spell_recipe
 from tests.toy import write_toy
 from triptych import api
-from triptych.config import SpellDecoding, SpellRecipe, load_recipe
+from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import DataError, RunError
 from triptych.spell.corpus import Item
 from triptych.spell.panel import evaluate, join, judge, load, prepare
@@ -26,7 +27,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def recipe(*settings: str) -> SpellRecipe:
-    return load_recipe("p2g-additive-tiny", settings)
+    return spell_recipe("p2g-additive-tiny", settings)
 
 
 def test_vocabularies_come_from_the_training_split_alone(data: Path) -> None:
@@ -61,7 +62,7 @@ def test_validation_has_each_source_once_or_each_row(data: Path) -> None:
 def test_measures_are_those_of_greedy_decoding(toy_runs: ToyRuns) -> None:
     """The objective on validation batches, against the speller's predictions judged one by one."""
     run = toy_runs.run("second")
-    prepared = prepare(run.recipe(), toy_runs.data)
+    prepared = prepare(spell_recipe(run.path / "recipe.toml"), toy_runs.data)
     objective: Any = prepared.objective
     objective.network.load_state_dict(run.tensors())
     objective.network.eval()
@@ -72,7 +73,9 @@ def test_measures_are_those_of_greedy_decoding(toy_runs: ToyRuns) -> None:
                 total, count = sums.setdefault(name, [0.0, 0.0])
                 sums[name] = [total + float(share.total), count + float(share.count)]
     measured = {name: total / count for name, (total, count) in sums.items()}
-    scores = evaluate(load(run), run.recipe(), toy_runs.data, split="valid", decoding=SpellDecoding()).scores
+    scores = evaluate(
+        load(run), spell_recipe(run.path / "recipe.toml"), toy_runs.data, split="valid", decoding=SpellDecoding()
+    ).scores
     assert measured["cer"] == pytest.approx(scores.cer.value)
     assert measured["wer"] == pytest.approx(scores.wer.value)
     assert measured["mean_error"] == pytest.approx(scores.mean_error.value)
@@ -83,7 +86,7 @@ def test_measures_are_those_of_greedy_decoding(toy_runs: ToyRuns) -> None:
 
 def test_the_training_loss_is_the_mean_negative_log_probability_of_the_targets(toy_runs: ToyRuns) -> None:
     run = toy_runs.run("first")
-    prepared = prepare(run.recipe(), toy_runs.data)
+    prepared = prepare(spell_recipe(run.path / "recipe.toml"), toy_runs.data)
     objective: Any = prepared.objective
     objective.network.load_state_dict(run.tensors())
     objective.network.eval()
@@ -104,7 +107,9 @@ def test_the_training_loss_is_the_mean_negative_log_probability_of_the_targets(t
 
 def test_an_evaluation_keeps_the_order_of_the_data(toy_runs: ToyRuns) -> None:
     run = toy_runs.run("first")
-    evaluation = evaluate(load(run), run.recipe(), toy_runs.data, split="test", decoding=SpellDecoding())
+    evaluation = evaluate(
+        load(run), spell_recipe(run.path / "recipe.toml"), toy_runs.data, split="test", decoding=SpellDecoding()
+    )
     sources = [line.split("\t")[0] for line in (toy_runs.data / "test.tsv").read_text().splitlines()]
     assert [" ".join(item.source) for item in evaluation.items] == sources
     assert (evaluation.split, evaluation.scores.n_items) == ("test", 60)
@@ -120,7 +125,9 @@ def test_an_item_is_right_when_any_reference_matches(toy_runs: ToyRuns) -> None:
 def test_an_unknown_split_is_told(toy_runs: ToyRuns) -> None:
     run = toy_runs.run("first")
     with pytest.raises(DataError, match=r"^split is 'dev'; expected one of train, valid, test\."):
-        evaluate(load(run), run.recipe(), toy_runs.data, split="dev", decoding=SpellDecoding())
+        evaluate(
+            load(run), spell_recipe(run.path / "recipe.toml"), toy_runs.data, split="dev", decoding=SpellDecoding()
+        )
 
 
 def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:

@@ -29,7 +29,8 @@ SOUNDS = [" ".join(sounds) for sounds, _ in toy_pairs(60, seed=5)]
 
 @pytest.fixture(scope="module")
 def speller(toy_runs: ToyRuns) -> Speller:
-    return api.load(toy_runs.folder / "first")
+    loaded: Speller = api.load(toy_runs.folder / "first")
+    return loaded
 
 
 def spelt(speller: Speller, sources: list[str], **options: Any) -> list[tuple[str, float]]:

@@ -9,23 +9,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from triptych.api.evaluation import Explanation, compare, evaluate, explain, recorded_data, write_report
-    from triptych.api.models import decoding_label, equip, equipment_label, load, make_ensemble
+    from triptych.api.evaluation import compare, evaluate, recorded_data, write_report
+    from triptych.api.explaining import Explanation, ImageExplanation, explain, explain_image
+    from triptych.api.exporting import export
+    from triptych.api.models import equip, equipment_label, load, make_ensemble
     from triptych.api.searching import Tuned, tune
     from triptych.api.training import NAME_FOR_HELPERS, LearningRates, Trained, find_learning_rate, start_run, train
 
 __all__ = [
     "NAME_FOR_HELPERS",
     "Explanation",
+    "ImageExplanation",
     "LearningRates",
     "Trained",
     "Tuned",
     "compare",
-    "decoding_label",
     "equip",
     "equipment_label",
     "evaluate",
     "explain",
+    "explain_image",
+    "export",
     "find_learning_rate",
     "load",
     "make_ensemble",
@@ -37,8 +41,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "evaluation": ("Explanation", "compare", "evaluate", "explain", "recorded_data", "write_report"),
-    "models": ("decoding_label", "equip", "equipment_label", "load", "make_ensemble"),
+    "evaluation": ("compare", "evaluate", "recorded_data", "write_report"),
+    "explaining": ("Explanation", "ImageExplanation", "explain", "explain_image"),
+    "exporting": ("export",),
+    "models": ("equip", "equipment_label", "load", "make_ensemble"),
     "searching": ("Tuned", "tune"),
     "training": ("NAME_FOR_HELPERS", "LearningRates", "Trained", "find_learning_rate", "start_run", "train"),
 }

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from triptych.api.models import decoding_label
-from triptych.config import SpellDecoding, dump_recipe
+from triptych.api.panels import panel_of
+from triptych.config import dump_recipe
 from triptych.errors import DataError, RunError, did_you_mean
 from triptych.report import html as report_page
 from triptych.report.canvas import save
-from triptych.report.comparison import Comparison, differences, read_errors, shared_items, standing
-from triptych.report.figures import attention_map, compare_curves
+from triptych.report.comparison import Comparison, differences, shared_items, standing
+from triptych.report.figures import compare_curves
 from triptych.report.run_report import facts_section, recipe_section, training_section
-from triptych.spell import panel as spell
-from triptych.spell import story
-from triptych.spell.panel import Evaluation
-from triptych.spell.speller import Prediction, Speller
 from triptych.training.run import Run, now
 
 
@@ -38,80 +34,47 @@ def recorded_data(run: Run) -> Path | None:
 
 def evaluate(
     run: Run,
-    speller: Speller | None = None,
+    model: Any = None,
     *,
     split: str = "test",
     data: Path | None = None,
-    decoding: SpellDecoding | None = None,
+    decoding: Any = None,
     label: str | None = None,
-) -> Evaluation:
+) -> Any:
     """Judge a run's model on a split of its data, and record the result and every prediction in the run.
 
     Args:
         run: the run, whose recipe says how to read the data.
-        speller: the model, where it is not simply the run's own; by default it is loaded.
+        model: where it is not simply the run's own; by default that is loaded.
         split: `train`, `valid` or `test`.
-        data: other data than the run's own: a folder, of which the split's file is judged, or one file, all of it.
-        decoding: how to decode; by default as the recipe says.
+        data: other data than the run's own: where it has splits that split is judged, otherwise all of it.
+        decoding: how predictions are read off the model, as the recipe's `[decoding]` says it; by default that.
         label: name of the evaluation; by default it says how it was decoded, and on which other data.
+    Returns:
+        The panel's evaluation: `split`, `decoding`, `items` and `scores`.
     """
-    speller = speller or spell.load(run)
     recipe = run.recipe()
+    panel = panel_of(recipe.panel)
+    model = model or panel.load(run)
     settings = decoding or recipe.decoding
     others = data is not None and str(data.absolute()) != run.facts().get("data_location")
     location = data if others else recorded_data(run)
-    whole = others and location is not None and location.is_file()
-    evaluation = spell.evaluate(speller, recipe, location, split=split, decoding=settings, whole=whole)
-    label = label or decoding_label(settings)
+    evaluation = panel.evaluate(model, recipe, location, split=split, decoding=settings, elsewhere=others)
+    label = label or panel.label(settings)
     label += f"-on-{data.stem}" if others and data is not None else ""
-    story.write_predictions(run.path / "predictions", f"{split}.{label}", evaluation.items, speller.language)
-    told = story.details(evaluation.items, evaluation.scores, speller.language)
-    run.write_evaluation(split, label, {**told, "decoding": settings.model_dump(), "evaluated": now()})
+    told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
+    run.write_evaluation(split, label, {**told, "evaluated": now()})
     run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
     return evaluation
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a model predicted what it did.
-
-    Attributes:
-        prediction: the candidates.
-        weights: attention of the best candidate over source symbols, a row per target symbol and one for the end.
-        picture: the same as a picture; None without attention.
-    """
-
-    prediction: Prediction
-    weights: list[list[float]] | None
-    picture: Path | None
-
-
-def explain(run: Run, source: str, *, n_best: int = 3, out: Path | None = None, device: str = "cpu") -> Explanation:
-    """Predict one source and draw where the model looked.
-
-    Args:
-        run: the run.
-        source: one source as text.
-        n_best: candidates to list.
-        out: folder for the picture; by default the run's figures.
-        device: where the model runs.
-    """
-    prediction = spell.load(run, device=device).predict(source, n_best=n_best, with_attention=True)[0]
-    attention = prediction.attention
-    if attention is None:
-        return Explanation(prediction, None, None)
-    figure = attention_map(attention.cpu().numpy(), prediction.source, prediction.symbols)
-    stem = "".join(letter if letter.isalnum() else "-" for letter in prediction.text)[:60] or "empty"
-    saved = save(figure, out or run.figures, f"attention-{stem}")
-    return Explanation(prediction, attention.tolist(), saved.png)
 
 
 def write_report(run: Run) -> Path:
     """Write `report.html` from what the run holds, and its pictures as PNG and SVG."""
     recipe, facts = run.recipe(), run.facts()
     evaluations = run.evaluations()
-    sections = [story.overview(evaluations)] if evaluations else []
-    sections += [story.section(name, told, run.figures) for name, told in evaluations.items()]
+    panel = panel_of(recipe.panel)
+    sections = [panel.overview(evaluations)] if evaluations else []
+    sections += [panel.section(name, told, run.figures) for name, told in evaluations.items()]
     history = run.history()
     if history:
         training = recipe.training
@@ -136,6 +99,9 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
     """
     if len(runs) < 2:
         raise RunError(f"compare is given {len(runs)} run; expected at least two. List them with: triptych runs")
+    panels = sorted({run.recipe().panel for run in runs})
+    if len(panels) > 1:
+        raise RunError(f"runs are of the panels {' and '.join(panels)}; expected one panel. Compare like with like.")
     names = [run.name for run in runs]
     names = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
     listed = [list(run.facts().get("evaluations", {})) for run in runs]
@@ -149,7 +115,7 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
         name: run.path / "predictions" / f"{chosen.replace('/', '.', 1)}.tsv"
         for name, run in zip(names, runs, strict=True)
     }
-    errors = shared_items({name: read_errors(path) for name, path in files.items()})
+    errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
     histories = {name: run.history() for name, run in zip(names, runs, strict=True)}
     monitor = runs[0].recipe().training.monitor
     picture = compare_curves(

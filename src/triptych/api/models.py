@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from triptych.config import SpellDecoding
+from triptych.api.panels import panel_of
 from triptych.data.files import open_binary
 from triptych.errors import RecipeError, RunError
 from triptych.spell import panel as spell
@@ -14,8 +15,8 @@ from triptych.spell.speller import Speller
 from triptych.training.run import Run, now
 
 
-def load(run: str | Path, *, device: str = "cpu") -> Speller:
-    """Load the model of a run, ready to predict.
+def load(run: str | Path, *, device: str = "cpu") -> Any:
+    """Load the model of a run, ready to predict: a `Speller` or a `Classifier`, as the run's panel is.
 
     Args:
         run: name or path of a run.
@@ -23,7 +24,8 @@ def load(run: str | Path, *, device: str = "cpu") -> Speller:
     Raises:
         RunError: no such run, or its model is missing or damaged.
     """
-    return spell.load(Run.open(run), device=device)
+    opened = Run.open(run)
+    return panel_of(opened.recipe().panel).load(opened, device=device)
 
 
 def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:
@@ -32,6 +34,11 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     Raises:
         RunError: fewer than two runs, runs whose vocabularies differ, or a name that is taken.
     """
+    for run in runs:
+        if run.recipe().panel != "spell":
+            raise RunError(
+                f"{run.path} is of the panel {run.recipe().panel!r}; expected spell. Others have no ensembles."
+            )
     description, tensors = spell.join(runs)
     if any(name in (run.name, str(run.path)) for run in runs):
         raise RunError(f"name is {name!r}, a member's; expected another. Members stay as they are.")
@@ -84,20 +91,3 @@ def equipment_label(lexicon: Path | None, weight: float | None, dictionary: Path
     """What `equip` adds to the name of an evaluation."""
     label = "" if lexicon is None else f"-lexicon-{lexicon.stem}" + ("" if weight is None else f"-w{weight:g}")
     return label + ("" if dictionary is None else f"-dictionary-{dictionary.stem}")
-
-
-def decoding_label(settings: SpellDecoding) -> str:
-    """A short name for how targets are decoded: `greedy`, `beam5`, `sample3-p0.8`."""
-    match settings.method:
-        case "beam":
-            penalty = f"-length{settings.length_penalty:g}" if settings.length_penalty else ""
-            return f"beam{settings.beam_size}{penalty}"
-        case "sample":
-            parts = [f"sample{settings.samples}"]
-            parts += [f"t{settings.temperature:g}"] if settings.temperature != 1 else []
-            parts += [f"k{settings.top_k}"] if settings.top_k else []
-            parts += [f"p{settings.top_p:g}"] if settings.top_p < 1 else []
-            parts += [f"seed{settings.seed}"] if settings.seed else []
-            return "-".join(parts)
-        case _:
-            return "greedy"

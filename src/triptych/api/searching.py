@@ -7,17 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from triptych.api.panels import panel_of
 from triptych.config import Recipe, dump_recipe, with_changes
 from triptych.errors import TrainingError
 from triptych.files import write_text_atomically
 from triptych.report.canvas import save
 from triptych.report.figures import compare_curves
+from triptych.report.image_figures import learning_curves
 from triptych.report.search import search_picture
-from triptych.spell import panel as spell
 from triptych.training.dimensions import Choices, Dimension, Value
 from triptych.training.fit import Output, fit
 from triptych.training.run import Row, hashes
 from triptych.training.tuning import Limits, Search, default_storage, search
+
+ACCURACY = "valid_accuracy"
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Tuned:
         folder: storage, table and pictures.
         recipe: the best configuration as a recipe; None before a trial is complete.
         picture: the monitored metric against the searched settings.
+        curves: by metric, such as `train_loss` and `valid_accuracy`, its curves of all trials in one picture.
     """
 
     search: Search
     folder: Path
     recipe: Path | None
     picture: Path
+    curves: Mapping[str, Path]
 
 
 def tune(
@@ -54,7 +59,7 @@ def tune(
         recipe: what to vary.
         dimensions: settings and their values.
         name: of the search; the same name goes on with it.
-        data: folder or file of pairs.
+        data: folder or file of the data.
         storage: Optuna storage address; None keeps an SQLite file in the search's folder.
         trials: how many in all; None for a whole grid.
         prune: stop hopeless trials early.
@@ -64,13 +69,13 @@ def tune(
         for value in dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high):
             with_changes(recipe, {dimension.key: value})
     folder = Path("searches") / name
-    training = recipe.training
-    data_hashes = hashes(spell.prepare(recipe, data).fingerprints)
+    training, panel = recipe.training, panel_of(recipe.panel)
+    data_hashes = hashes(panel.prepare(recipe, data).fingerprints)
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
         varied = with_changes(recipe, params)
-        prepared = spell.prepare(varied, data)
+        prepared = panel.prepare(varied, data)
         output = Output(listener=lambda row, _: report(row))
         try:
             fitted = fit(
@@ -110,6 +115,7 @@ def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
         ", ".join(f"{k.split('.')[-1]}={v}" for k, v in t.params.items()): t.history for t in found.trials if t.history
     }
     save(compare_curves(histories, metric=training.monitor, loss="train_loss"), folder, "curves")
+    curves = _draw_curves(histories, training.monitor, folder)
     best_path = None
     if found.best is not None:
         best_path = folder / "best.toml"
@@ -121,4 +127,17 @@ def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
         settings = (str(trial.params.get(key, "")) for key in keys)
         lines.append("\t".join([str(trial.number), trial.state, value, *settings, trial.failure]))
     write_text_atomically(folder / "trials.tsv", "\n".join(lines) + "\n")
-    return Tuned(found, folder, best_path, saved.png)
+    return Tuned(found, folder, best_path, saved.png, curves)
+
+
+def _draw_curves(histories: Mapping[str, Sequence[Row]], monitor: str, folder: Path) -> dict[str, Path]:
+    """One picture of all trials for the training loss, one for what is monitored, and one for accuracy where it is."""
+    there = {key for rows in histories.values() for row in rows for key in row}
+    drawn = {}
+    for key in dict.fromkeys(("train_loss", monitor, ACCURACY)):
+        if key in there:
+            split, _, metric = key.partition("_")
+            label = f"{'training' if split == 'train' else 'validation'} {metric.replace('_', ' ')}"
+            figure = learning_curves(histories, key=key, label=label)
+            drawn[key] = save(figure, folder, label.replace(" ", "-")).png
+    return drawn

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 import triptych
+from triptych.api.panels import panel_of
 from triptych.config import Recipe
 from triptych.config import differences as recipe_differences
 from triptych.errors import RunError, TriptychError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
-from triptych.spell import panel as spell
 from triptych.training.fit import Fitted, Hardware, Output, fit
 from triptych.training.learning_rate import try_learning_rates
 from triptych.training.prepared import Prepared
@@ -79,7 +79,7 @@ def train(
     Args:
         recipe: what to train; its own when the run is resumed.
         run: from `start_run`, or `Run.open` to resume.
-        data: folder or file of pairs; None for the recipe's named set.
+        data: folder or file of the data; None for the recipe's named set.
         hardware: devices and precision.
         output: progress, logs and listeners.
     Raises:
@@ -93,7 +93,7 @@ def train(
             f"{run.path} was begun with another recipe: {listing}. Resume without changes, or use a new name."
         )
     try:
-        prepared = spell.prepare(recipe, data)
+        prepared = panel_of(recipe.panel).prepare(recipe, data)
     except TriptychError:
         _free_name(run)
         raise
@@ -149,7 +149,7 @@ class LearningRates:
 
 def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Path) -> LearningRates:
     """Try ever higher learning rates for a few updates; nothing is kept, and later trainings are untouched."""
-    prepared = spell.prepare(recipe, data)
+    prepared = panel_of(recipe.panel).prepare(recipe, data)
     rates, losses, suggestion = try_learning_rates(
         prepared.objective, prepared.loaders, optimizer=recipe.optimizer, training=recipe.training, steps=steps
     )

@@ -38,11 +38,8 @@ def compare(
         print_json(comparison.to_dict())
         return
     print_table(
-        ["run", "CER", "WER", "mean error", "items"],
-        [
-            [row.name, interval(row.cer), interval(row.wer), interval(row.mean_error), str(row.n_items)]
-            for row in comparison.rows
-        ],
+        ["run", *comparison.rows[0].measures, "items"],
+        [[row.name, *map(interval, row.measures.values()), str(row.n_items)] for row in comparison.rows],
         title=comparison.evaluation,
     )
     rows = []

@@ -12,15 +12,21 @@ from typing import Annotated
 import typer
 
 from triptych.cli import (
+    anatomy,
     compare,
+    count,
     demo,
     ensemble,
+    experiment,
     explain,
+    export,
     learning_rate,
+    memory,
     predict,
     recipes,
     report,
     runs,
+    serve,
     test,
     train,
     tune,
@@ -33,7 +39,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, train, test, predict, explain, report, runs, compare, ensemble, tune, learning_rate, recipes):
+for command in (
+    demo,
+    train,
+    test,
+    predict,
+    explain,
+    experiment,
+    report,
+    runs,
+    compare,
+    ensemble,
+    count,
+    export,
+    serve,
+    tune,
+    learning_rate,
+    recipes,
+    memory,
+    anatomy,
+):
     command.register(app)
 
 

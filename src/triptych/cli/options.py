@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from triptych.config import Recipe, SpellDecoding
+    from triptych.config import SpellDecoding, SpellRecipe
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Shipped recipe (see `triptych recipes`) or a .toml file.")
@@ -19,7 +20,7 @@ DataPath = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help="Folder with the split files, or one file to split. Default: the recipe's named set.",
+        help="Where the data is: a folder with splits or without, or one file. Default: the recipe's named set.",
     ),
 ]
 Settings = Annotated[
@@ -51,6 +52,18 @@ DictionaryFile = Annotated[
 ]
 
 
+Views = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help="Of images: average over one view, flips, shifts or shifts-and-flips. Default: as the recipe says.",
+    ),
+]
+SkipBadFiles = Annotated[
+    bool, typer.Option("--skip-bad-files", help="Of images: leave files that cannot be read out, with a count.")
+]
+
+
 DECODE_OPTIONS = {
     "greedy": (),
     "beam": ("beam_size", "n_best", "length_penalty"),
@@ -58,13 +71,28 @@ DECODE_OPTIONS = {
 }
 
 
-def decoding_of(recipe: Recipe, **options: Any) -> SpellDecoding:
+def reject(panel: str, options: Mapping[str, Any]) -> None:
+    """See that no option was given that has no effect on a run of that panel; None and False are not given.
+
+    Raises:
+        RecipeError: one was.
+    """
+    from triptych.errors import RecipeError
+
+    for name, value in options.items():
+        if value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            shown = "given" if value is True else value
+            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. Leave it out.")
+
+
+def decoding_of(recipe: SpellRecipe, **options: Any) -> SpellDecoding:
     """The recipe's decoding with the options that were given on top; a beam is at least as wide as its n-best.
 
     Raises:
         RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
     """
-    from triptych.config import with_changes
+    from triptych.config import SpellDecoding, with_changes
 
     given = {name: value for name, value in options.items() if value is not None}
     method = given.pop("decode", None) or _implied_method(recipe.decoding.method, given)
@@ -72,7 +100,9 @@ def decoding_of(recipe: Recipe, **options: Any) -> SpellDecoding:
     if "n_best" in given and "beam_size" not in given:
         given["beam_size"] = max(recipe.decoding.beam_size, given["n_best"])
     changes = {f"decoding.{name}": value for name, value in given.items()}
-    return with_changes(recipe, {**changes, "decoding.method": method}).decoding
+    decoding = with_changes(recipe, {**changes, "decoding.method": method}).decoding
+    assert isinstance(decoding, SpellDecoding)
+    return decoding
 
 
 def _implied_method(usual: str, given: dict[str, Any]) -> str:

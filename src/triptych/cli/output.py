@@ -68,7 +68,7 @@ def _plain(cell: str) -> str:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text.split(" ")[0].rstrip("%s"))
+        float(text.split(" ")[0].rstrip("%s").replace(",", ""))
     except ValueError:
         return text in ("", "-")
     return True

@@ -23,10 +23,13 @@ from triptych.cli.options import (
     RunName,
     Samples,
     Seed,
+    SkipBadFiles,
     Temperature,
     TopK,
     TopP,
+    Views,
     decoding_of,
+    reject,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +45,12 @@ def register(app: typer.Typer) -> None:
 def predict(
     run: RunName,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Sources, one per line; - is standard input. A .gz is unpacked.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="Sources, one per line (a .gz is unpacked); of images, a file or folder. - is standard input: "
+            "sources, or paths of images, one per line.",
+        ),
     ] = "-",
     decode: DecodeMethod = None,
     beam_size: BeamSize = None,
@@ -57,31 +65,65 @@ def predict(
     lexicon_weight: LexiconWeight = None,
     dictionary: DictionaryFile = None,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad lines out, with a count.")] = False,
+    views: Views = None,
+    skip_bad_files: SkipBadFiles = False,
     device: Device = "cpu",
 ) -> None:
-    """Predict a target for every line, as TSV: source, prediction, log-probability, then further candidates.
+    """Predict a target for every line, or a class for every image, as TSV.
 
-    Reads and writes as a pipe does, in bounded memory. Further candidates (`--n-best 3`) come in pairs of columns,
-    text and log-probability.
+    Spell: source, prediction, log-probability. See: path, class, probability. Further candidates (`--n-best 3`) come in
+    pairs of columns. Reads and writes as a pipe does, in bounded memory.
 
     Examples:
 
         echo "ɹ ə m e ɪ n d ɚ" | triptych predict first
 
         triptych predict first words.txt --n-best 3 > predictions.tsv
+
+        triptych predict pictures holiday/ --n-best 3
     """
     from triptych import api
-    from triptych.cli.output import say
-    from triptych.data.files import open_binary
-    from triptych.spell.pairs import read_sources
+    from triptych.cli.images import predict_images
+    from triptych.config import SeeRecipe
     from triptych.training.run import Run
 
     opened = Run.open(run)
+    recipe = opened.recipe()
+    if isinstance(recipe, SeeRecipe):
+        reject(
+            "see",
+            {
+                "decode": decode,
+                "beam_size": beam_size,
+                "length_penalty": length_penalty,
+                "samples": samples,
+                "temperature": temperature,
+                "top_k": top_k,
+                "top_p": top_p,
+                "seed": seed,
+                "lexicon": lexicon,
+                "lexicon_weight": lexicon_weight,
+                "dictionary": dictionary,
+                "skip_bad_rows": skip_bad_rows,
+            },
+        )
+        predict_images(opened, file, top_k=n_best, views=views, skip_bad_files=skip_bad_files, device=device)
+        return
+    reject("spell", {"views": views, "skip_bad_files": skip_bad_files})
     decoding = decoding_of(
-        opened.recipe(), decode=decode, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
+        recipe, decode=decode, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
         samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
     )  # fmt: skip
     speller = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
+    _predict_lines(speller, file, decoding, max_symbols=recipe.data.max_symbols, skip_bad_rows=skip_bad_rows)
+
+
+def _predict_lines(speller: Speller, file: str, decoding: Any, *, max_symbols: int, skip_bad_rows: bool) -> None:
+    """Predict line by line what a file or standard input holds."""
+    from triptych.cli.output import say
+    from triptych.data.files import open_binary
+    from triptych.spell.pairs import read_sources
+
     skipped: list[BadRow] = []
     with ExitStack() as stack:
         stream: Any = sys.stdin.buffer if file == "-" else stack.enter_context(open_binary(Path(file)))
@@ -90,7 +132,7 @@ def predict(
             stream,
             speller.language.source_tokenizer,
             path_label=label,
-            max_symbols=opened.recipe().data.max_symbols,
+            max_symbols=max_symbols,
             on_bad_row=skipped.append if skip_bad_rows else None,
         )
         ahead: deque[int] = deque()  # numbers of the lines read and not yet predicted, as many as a stream reads ahead

@@ -22,7 +22,7 @@ def recipes(
 ) -> None:
     """List the recipes that arrive with Triptych, or print one."""
     from triptych.cli.output import print_json, print_table, say
-    from triptych.config import describe_shipped, dump_recipe, load_recipe, shipped_recipes
+    from triptych.config import describe_shipped, dump_recipe, load_any_recipe, shipped_recipes
     from triptych.errors import RecipeError
 
     if name is None and (settings or resolved):
@@ -30,16 +30,16 @@ def recipes(
     if name is None:
         documents: list[dict[str, Any]] = []
         for shipped in shipped_recipes():
-            recipe = load_recipe(shipped)
+            recipe = load_any_recipe(shipped)
             documents.append({"name": shipped, "panel": recipe.panel, "title": recipe.title})
         if json:
             print_json({"recipes": documents})
             return
         rows = [[d["name"], d["panel"], d["title"]] for d in documents if not d["name"].endswith("-tiny")]
-        print_table(["recipe", "panel", "what it trains"], rows)
+        print_table(["recipe", "panel", "what it trains or measures"], rows)
         say("Each has a twin NAME-tiny that runs in seconds. Print one with: triptych recipes NAME")
         return
-    recipe = load_recipe(name, settings or ())
+    recipe = load_any_recipe(name, settings or ())
     if json:
         print_json(recipe.model_dump())
     elif resolved or settings or name.endswith(".toml"):

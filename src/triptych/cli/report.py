@@ -17,4 +17,10 @@ def report(run: RunName) -> None:
     from triptych import api
     from triptych.training.run import Run
 
-    print(api.write_report(Run.open(run)))
+    opened = Run.open(run)
+    if opened.facts().get("panel") == "recall":
+        from triptych.api.experiments import write_experiment_report
+
+        print(write_experiment_report(opened))
+        return
+    print(api.write_report(opened))

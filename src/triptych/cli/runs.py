@@ -57,5 +57,6 @@ def _status(status: str) -> str:
 
 
 def _figures(name: str, result: dict[str, Any]) -> str:
-    values = [f"{key.upper()} {result[key]['value']:.4f}" for key in ("cer", "wer") if key in result]
+    known = {"cer": "CER", "wer": "WER", "accuracy": "accuracy"}
+    values = [f"{text} {result[key]['value']:.4f}" for key, text in known.items() if key in result]
     return f"{name}: {', '.join(values)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,11 +23,10 @@ from triptych.cli.options import (
     Temperature,
     TopK,
     TopP,
+    Views,
     decoding_of,
+    reject,
 )
-
-if TYPE_CHECKING:
-    from triptych.spell.panel import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +50,7 @@ def measure(
     lexicon: LexiconFile = None,
     lexicon_weight: LexiconWeight = None,
     dictionary: DictionaryFile = None,
+    views: Views = None,
     device: Device = "cpu",
     json: AsJson = False,
 ) -> None:
@@ -63,38 +63,62 @@ def measure(
         triptych test first --decode beam --beam-size 5 --n-best 3
 
         triptych test first --decode sample --samples 3 --top-p 0.8
+
+        triptych test pictures --views flips
     """
     from triptych import api
+    from triptych.api.panels import panel_of
+    from triptych.config import SeeRecipe, with_changes
     from triptych.training.run import Run
 
     opened = Run.open(run)
-    decoding = decoding_of(
-        opened.recipe(), decode=decode, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
-        samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
-    )  # fmt: skip
-    speller = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
-    label = api.decoding_label(decoding) + api.equipment_label(lexicon, lexicon_weight, dictionary)
-    evaluation = api.evaluate(opened, speller, split=split, data=data, decoding=decoding, label=label)
+    recipe = opened.recipe()
+    decoding: Any
+    if isinstance(recipe, SeeRecipe):
+        reject(
+            "see",
+            {
+                "decode": decode,
+                "beam_size": beam_size,
+                "n_best": n_best,
+                "length_penalty": length_penalty,
+                "samples": samples,
+                "temperature": temperature,
+                "top_k": top_k,
+                "top_p": top_p,
+                "seed": seed,
+                "lexicon": lexicon,
+                "lexicon_weight": lexicon_weight,
+                "dictionary": dictionary,
+            },
+        )
+        decoding = with_changes(recipe, {} if views is None else {"decoding.views": views}).decoding
+        model, label = api.load(run, device=device), panel_of(recipe.panel).label(decoding)
+    else:
+        reject("spell", {"views": views})
+        decoding = decoding_of(
+            recipe, decode=decode, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
+            samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
+        )  # fmt: skip
+        model = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
+        label = panel_of(recipe.panel).label(decoding) + api.equipment_label(lexicon, lexicon_weight, dictionary)
+    evaluation = api.evaluate(opened, model, split=split, data=data, decoding=decoding, label=label)
     api.write_report(opened)
-    show(evaluation, opened.name, label, as_json=json)
+    show(evaluation, opened.name, label, panel=recipe.panel, as_json=json)
 
 
-def show(evaluation: Evaluation, name: str, label: str, *, as_json: bool) -> dict[str, Any]:
+def show(evaluation: Any, name: str, label: str, *, panel: str, as_json: bool) -> None:
     """Print an evaluation as a table or as JSON."""
+    from triptych.api.panels import panel_of
     from triptych.cli.output import interval, print_json, print_table
+    from triptych.statistics import Estimate
 
     scores = evaluation.scores
     document = {"run": name, "split": evaluation.split, "decoding": label, **scores.to_dict()}
     if as_json:
         print_json(document)
-        return document
-    rows = [["CER", interval(scores.cer)], ["WER", interval(scores.wer)], ["mean error", interval(scores.mean_error)]]
-    rows += [[f"WER@{k}", interval(estimate)] for k, estimate in enumerate(scores.wer_at_k, start=1) if k > 1]
-    if scores.cer_over_predictions is not None and evaluation.decoding.method == "sample":
-        assert scores.wer_over_predictions is not None
-        rows.append(["CER, mean over samples", interval(scores.cer_over_predictions)])
-        rows.append(["WER, mean over samples", interval(scores.wer_over_predictions)])
-    print_table(
-        ["measure", "value [95 % interval]"], rows, title=f"{name}, {evaluation.split}, {label}: {scores.n_items} items"
-    )
-    return document
+        return
+    measured = panel_of(panel).measures(scores.to_dict())
+    rows = [[measure, interval(Estimate.from_dict(value))] for measure, value in measured.items()]
+    title = f"{name}, {evaluation.split}, {label}: {scores.n_items} items"
+    print_table(["measure", "value [95 % interval]"], rows, title=title)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Settings
+from triptych.cli.options import AsJson, DataPath, Settings, SkipBadFiles
 
 if TYPE_CHECKING:
     from triptych.api import Trained
@@ -28,6 +28,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run --name from its last epoch.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, with a count.")] = False,
+    skip_bad_files: SkipBadFiles = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps or tpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
@@ -50,6 +51,8 @@ def train(
     overrides = list(settings or [])
     if skip_bad_rows:
         overrides.append("data.skip_bad_rows=true")
+    if skip_bad_files:
+        overrides.append("data.skip_bad_files=true")
     hardware = Hardware.checked(accelerator, devices=devices, nodes=nodes, precision=precision)
     run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
@@ -108,13 +111,13 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
 
 def recall(trained: Trained) -> dict[str, Any]:
     """What `finish` told of a run that had finished before."""
-    from triptych import api
+    from triptych.api.panels import panel_of
     from triptych.cli.output import say
 
     run = trained.run
     say(f"{run.name} finished before: nothing is left to train, and nothing is changed.")
     say(f"next    triptych test {run.name}   triptych train RECIPE --name {run.name} --force to train it anew")
-    label = api.decoding_label(run.recipe().decoding)
+    label = panel_of(run.recipe().panel).label(run.recipe().decoding)
     valid = run.facts().get("evaluations", {}).get(f"valid/{label}")
     report = str(run.path / "report.html")
     return {"run": str(run.path), "interrupted": False, "report": report, "best": dict(trained.best), "valid": valid}
@@ -123,7 +126,9 @@ def recall(trained: Trained) -> dict[str, Any]:
 def finish(trained: Trained) -> dict[str, Any]:
     """Judge the kept model on validation data, write the report, and say where everything is."""
     from triptych import api
+    from triptych.api.panels import panel_of
     from triptych.cli.output import interval, say
+    from triptych.statistics import Estimate
 
     run = trained.run
     document: dict[str, Any] = {"run": str(run.path), "interrupted": trained.fitted.interrupted}
@@ -141,10 +146,13 @@ def finish(trained: Trained) -> dict[str, Any]:
         f"kept the {kept} epoch's model ({run.facts()['best_epoch']} was best of {len(trained.fitted.rows)}), "
         f"{trained.seconds:.0f} s of training"
     )
-    say(f"validation CER {interval(scores.cer)}  WER {interval(scores.wer)}  ({scores.n_items} items)")
+    measured = panel_of(run.recipe().panel).measures(scores.to_dict())
+    figures = "  ".join(f"{name} {interval(Estimate.from_dict(value))}" for name, value in measured.items())
+    say(f"validation {figures}  ({scores.n_items} items)")
     say(f"report  {report}")
     if not trained.fitted.complete:
         say(f"Interrupted. Go on with: triptych train --resume --name {run.name}")
     else:
-        say(f"next    triptych test {run.name}   triptych predict {run.name}   triptych explain {run.name} SOURCE")
+        asked = "SOURCE" if run.recipe().panel == "spell" else "IMAGE"
+        say(f"next    triptych test {run.name}   triptych predict {run.name}   triptych explain {run.name} {asked}")
     return {**document, "report": str(report), "best": dict(trained.best), "valid": scores.to_dict()}

@@ -71,6 +71,7 @@ def tune(
         print_json(
             {
                 "folder": str(tuned.folder),
+                "curves": {metric: str(path) for metric, path in tuned.curves.items()},
                 "recipe": None if tuned.recipe is None else str(tuned.recipe),
                 "best": None if best is None else {"params": dict(best.params), "value": best.value},
                 "trials": [
@@ -99,5 +100,7 @@ def _tell(tuned: Tuned, data: Path | None) -> None:
         rows.append([str(trial.number), *(str(trial.params.get(key, "")) for key in keys), value, trial.state, mark])
     print_table(["trial", *keys, "value", "state", ""], rows)
     say(f"picture {tuned.picture}")
+    for path in tuned.curves.values():
+        say(f"curves  {path}")
     if tuned.recipe is not None:
         say(f"next    triptych train {tuned.recipe}" + (f" --data {data}" if data else ""))

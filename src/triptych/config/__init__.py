@@ -3,22 +3,37 @@
 from triptych.config.common import OptimizerTable, Table, TrainingTable
 from triptych.config.loading import (
     PANELS,
+    AnyRecipe,
     Recipe,
     describe_shipped,
     differences,
     dump_recipe,
+    load_any_recipe,
+    load_experiment,
     load_recipe,
+    parse_experiment,
     parse_recipe,
     parse_value,
     shipped_recipes,
     with_changes,
 )
+from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
+from triptych.config.see import SeeAugmentation, SeeData, SeeDecoding, SeeModel, SeeRecipe, SeeTraining
 from triptych.config.spell import SpellData, SpellDecoding, SpellModel, SpellRecipe, SpellTraining
 
 __all__ = [
     "PANELS",
+    "RECALL_EXPERIMENTS",
+    "AnyRecipe",
     "OptimizerTable",
+    "RecallRecipe",
     "Recipe",
+    "SeeAugmentation",
+    "SeeData",
+    "SeeDecoding",
+    "SeeModel",
+    "SeeRecipe",
+    "SeeTraining",
     "SpellData",
     "SpellDecoding",
     "SpellModel",
@@ -29,7 +44,10 @@ __all__ = [
     "describe_shipped",
     "differences",
     "dump_recipe",
+    "load_any_recipe",
+    "load_experiment",
     "load_recipe",
+    "parse_experiment",
     "parse_recipe",
     "parse_value",
     "shipped_recipes",

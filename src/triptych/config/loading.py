@@ -10,17 +10,21 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
+from triptych.config.see import SeeRecipe
 from triptych.config.spell import SpellRecipe
 from triptych.errors import RecipeError, did_you_mean
 
-Recipe = SpellRecipe
-PANELS: dict[str, type[Recipe]] = {"spell": SpellRecipe}
+Recipe = SpellRecipe | SeeRecipe  # what is trained
+AnyRecipe = Recipe | RecallRecipe  # experiments too
+PANELS: dict[str, type[SpellRecipe] | type[SeeRecipe]] = {"spell": SpellRecipe, "see": SeeRecipe}
+_Checked = TypeVar("_Checked", bound=BaseModel)
 SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 TYPE_RULES = {
     "int_type": "an integer",
@@ -50,21 +54,58 @@ def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
     Raises:
         RecipeError: no such recipe, TOML that does not parse, an unknown key, a wrong type or range.
     """
-    tree = _read_tree(name_or_path, seen=())
-    for override in overrides:
-        _apply_override(tree, override)
-    return parse_recipe(tree, origin=str(name_or_path))
+    return parse_recipe(_overridden(name_or_path, overrides), origin=str(name_or_path))
+
+
+def load_experiment(name_or_path: str | Path, overrides: Iterable[str] = ()) -> RecallRecipe:
+    """Read an experiment's recipe as `load_recipe` reads one that is trained.
+
+    Raises:
+        RecipeError: as there, or the recipe is one that is trained.
+    """
+    return parse_experiment(_overridden(name_or_path, overrides), origin=str(name_or_path))
+
+
+def load_any_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnyRecipe:
+    """Read a recipe of either kind; see `load_recipe`."""
+    tree, origin = _overridden(name_or_path, overrides), str(name_or_path)
+    return parse_experiment(tree, origin=origin) if tree.get("panel") == "recall" else parse_recipe(tree, origin=origin)
 
 
 def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
     """Check a recipe that was already read into dictionaries; `origin` names it in messages."""
     panel = tree.get("panel")
+    if panel == "recall":
+        raise RecipeError(
+            f"{origin}: panel is 'recall'; expected one that trains, and this is an experiment. "
+            f"Run it with: triptych experiment {origin}"
+        )
     if not isinstance(panel, str) or panel not in PANELS:
         found = "missing" if panel is None else repr(panel)
         raise RecipeError(
             f"{origin}: panel is {found}; expected the name of a panel. {did_you_mean(str(panel), PANELS)}"
         )
-    schema = PANELS[panel]
+    return _checked(PANELS[panel], tree, origin)
+
+
+def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:
+    """Check an experiment's recipe that was already read into dictionaries; `origin` names it in messages."""
+    panel, kind = tree.get("panel"), tree.get("experiment")
+    if panel != "recall":
+        found = "missing" if panel is None else repr(panel)
+        raise RecipeError(
+            f"{origin}: panel is {found}; expected 'recall', whose recipes are experiments. "
+            f"Train it with: triptych train {origin}"
+        )
+    if not isinstance(kind, str) or kind not in RECALL_EXPERIMENTS:
+        found = "missing" if kind is None else repr(kind)
+        raise RecipeError(
+            f"{origin}: experiment is {found}; expected the name of one. {did_you_mean(str(kind), RECALL_EXPERIMENTS)}"
+        )
+    return _checked(RECALL_EXPERIMENTS[kind], tree, origin)
+
+
+def _checked(schema: type[_Checked], tree: Mapping[str, Any], origin: str) -> _Checked:
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
@@ -72,7 +113,7 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
         raise RecipeError(" ".join(problems) if not origin else f"{origin}: {' '.join(problems)}") from None
 
 
-def dump_recipe(recipe: Recipe) -> str:
+def dump_recipe(recipe: AnyRecipe) -> str:
     """The whole recipe, defaults included, as TOML that `load_recipe` reads back to an equal one."""
     return tomli_w.dumps(recipe.model_dump())
 
@@ -82,7 +123,7 @@ def describe_shipped(name: str) -> str:
     return _shipped_path(name).read_text(encoding="utf-8")
 
 
-def differences(first: Recipe, second: Recipe) -> dict[str, tuple[Any, Any]]:
+def differences(first: AnyRecipe, second: AnyRecipe) -> dict[str, tuple[Any, Any]]:
     """Keys, as `table.key`, whose values differ between two recipes."""
     left, right = _flatten(first.model_dump()), _flatten(second.model_dump())
     return {key: (left.get(key), right.get(key)) for key in sorted({*left, *right}) if left.get(key) != right.get(key)}
@@ -106,6 +147,13 @@ def _shipped_path(name: str, extended: str = "") -> Path:
             f"{did_you_mean(name, shipped)}"
         )
     return shipped[name]
+
+
+def _overridden(name_or_path: str | Path, overrides: Iterable[str]) -> dict[str, Any]:
+    tree = _read_tree(name_or_path, seen=())
+    for override in overrides:
+        _apply_override(tree, override)
+    return tree
 
 
 def _read_tree(name_or_path: str | Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:

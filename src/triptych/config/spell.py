@@ -102,10 +102,13 @@ class SpellModel(Table):
         default=False, description="add each encoder layer's input to its output, from the second layer on"
     )
     decoder_layers: PositiveInt = 1
-    attention: Literal["none", "dot", "general", "additive", "monotonic"] = Field(
-        default="none", description="monotonic: a hard position that moves on, summed out; the others are soft"
+    attention: Literal["none", "dot", "general", "additive", "hopfield", "monotonic"] = Field(
+        default="none",
+        description="monotonic: a hard position that moves on, summed out; the others are soft; "
+        "hopfield: the query moves towards what it is near first",
     )
     attention_width: NonNegativeInt = Field(default=0, description="of monotonic attention's scores; 0 is hidden")
+    attention_steps: PositiveInt = Field(default=1, description="of hopfield attention, the answering one included")
     input_feeding: bool = Field(
         default=False, description="feed the attended output back into the decoder; steps through time"
     )
@@ -116,6 +119,15 @@ class SpellModel(Table):
     target_symbol_dropout: Probability = Field(
         default=0.0, description="share of symbols fed to the decoder that are hidden in training"
     )
+
+    @model_validator(mode="after")
+    def _steps_are_hopfields(self) -> Self:
+        if self.attention_steps > 1 and self.attention != "hopfield":
+            raise ValueError(
+                f"attention_steps is {self.attention_steps} with attention {self.attention!r}; expected 1, "
+                "since only attention 'hopfield' takes several"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:

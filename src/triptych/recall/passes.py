@@ -2,8 +2,8 @@
 
 Softmax goes through PyTorch's fused attention kernels. Those that also return the log-sum-exp of each row are private
 operators, so each is tried once per device and dtype on a small problem, and is used only where it gives what the plain
-formula gives; otherwise a loop over blocks of patterns does the same work. Other separation functions see all scores of
-a block of states at a time.
+formula gives; otherwise a loop over blocks of patterns does the same work. They split their work over queries, so a few
+queries are faster as two plain products. Other separation functions see all scores of a block of states at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from triptych.recall.separation import Separation, Softmax, potential
 # Scores held at once: 8 MiB in float32, small beside a store and large enough for the matrix products.
 SCORES_AT_ONCE = 1 << 21
 _ROWS_AT_ONCE = 1024
+_FEW_QUERIES = 4
+_NARROW = 128  # the fused kernels' second product costs less here than a loop of our own
 _COPIES = 4  # of the scores that a separation function and its potential hold
 
 _Fused = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
@@ -44,7 +46,9 @@ def average(
         return _in_blocks_of_states(keys, values, queries, beta, separation, with_potential=False)[0]
     if _needs_gradient(keys, values, queries):
         return _attention(keys, values, queries, beta)
-    return _softmax_pass(keys, values, queries, beta)[0]
+    if _few(queries, keys):
+        return torch.mm(torch.softmax(torch.mm(queries, keys.T).mul_(beta), 1), values)
+    return softmax_pass(keys, values, queries, beta)[0]
 
 
 def average_and_potential(
@@ -67,18 +71,21 @@ def average_and_potential(
         return _in_blocks_of_states(keys, keys, queries, beta, separation, with_potential=True)
     if _needs_gradient(keys, queries):
         return _attention(keys, keys, queries, beta), log_mean_exp(queries @ keys.T, beta=beta)
-    averaged, log_sum = _softmax_pass(keys, keys, queries, beta)
+    averaged, log_sum = softmax_pass(keys, keys, queries, beta)
     return averaged, _from_log_sum(keys, queries, log_sum, beta, norm)
 
 
 def potential_alone(keys: Tensor, queries: Tensor, *, beta: float, separation: Separation, norm: Tensor) -> Tensor:
-    """The potential of `average_and_potential` by itself: one matrix product instead of two. Shape (B,)."""
+    """The potential of `average_and_potential` by itself, by one matrix product where patterns are wide. Shape (B,)."""
     if not isinstance(separation, Softmax):
         nothing = keys[:, :0]
         return _in_blocks_of_states(keys, nothing, queries, beta, separation, with_potential=True)[1]
     if _needs_gradient(keys, queries):
         return log_mean_exp(queries @ keys.T, beta=beta)
-    log_sum = _in_blocks_of_patterns(keys, None, queries, beta)[1]
+    if keys.shape[1] <= _NARROW:
+        log_sum = softmax_pass(keys, keys, queries, beta)[1]
+    else:
+        log_sum = _in_blocks_of_patterns(keys, None, queries, beta)[1]
     return _from_log_sum(keys, queries, log_sum, beta, norm)
 
 
@@ -118,13 +125,28 @@ def _attention(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> Te
     return torch.nn.functional.scaled_dot_product_attention(*heads, scale=beta)[0, 0]
 
 
-def _softmax_pass(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Average (B, V) and log sum exp(beta X q) (B,), by the fused kernel where there is one that fits."""
-    if keys.shape[1] == values.shape[1] and len(queries):  # the kernels divide by the number of queries
+def softmax_pass(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Average (B, V) and log sum exp(beta X q) (B,), without gradients, by whatever is fastest for these shapes."""
+    if _few(queries, keys):
+        return _all_at_once(keys, values, queries, beta)
+    if keys.shape[1] == values.shape[1] and queries.shape[0]:  # the kernels divide by the number of queries
         fused = _fused_kernel(keys.device.type, keys.dtype, keys.shape[1] % 8 == 0)
         if fused is not None:
             return fused(keys, values, queries, beta)
     return _in_blocks_of_patterns(keys, values, queries, beta)
+
+
+def _few(queries: Tensor, keys: Tensor) -> bool:
+    return 0 < queries.shape[0] <= _FEW_QUERIES and queries.shape[0] * keys.shape[0] <= SCORES_AT_ONCE
+
+
+def _all_at_once(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """The plain formula, with as few operations as it can be said in."""
+    scores = torch.mm(queries, keys.T).mul_(beta)  # (B, N)
+    largest = scores.amax(1, keepdim=True)
+    weights = scores.sub_(largest).exp_()
+    total = weights.sum(1, keepdim=True)
+    return torch.mm(weights, values).div_(total), largest.add_(total.log_()).squeeze(1)
 
 
 @cache

@@ -14,9 +14,9 @@ everything known this is plain retrieval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -87,90 +87,164 @@ def retrieve(
     """
     check_beta(beta)
     check_states(patterns, cue, name="cue")
-    _check_settings(max_steps, tolerance, extras)
+    _check_extras(extras)
     start = cue if known_valid is None else _known_part(cue, _checked_mask(known_valid, cue))
     check_finite(start, name="cue")
     norm = _norm(patterns, known_valid) if "energies" in extras else None
-    trace = _Trace(start, states="trajectory" in extras, energies=norm is not None)
-    found = _Rows(start, known_valid, norm)
-    rests = torch.zeros(len(cue), dtype=torch.bool, device=cue.device)
-    steps = torch.zeros(len(cue), dtype=torch.int64, device=cue.device)
-    asked = state = start
-    for taken in range(1, max_steps + 1):
-        if not len(found.state):
-            break
-        if "attention" in extras:
-            asked = _placed(asked, found.rows, _known_part(found.state, found.known))
-        done, energies = found.move(patterns, beta, separation, tolerance)
-        if taken == 1:
-            check_result(found.state, patterns, start, name="cue")
-        state = _placed(state, found.rows, found.state)
-        steps = steps + ~rests
-        rests = _placed(rests, found.rows, done)
-        trace.add(found.rows, state, energies)
-        if bool(done.any()):
-            found.drop(done)
+    trace = _Trace(start, states="trajectory" in extras, energies=norm is not None, asked="attention" in extras)
+
+    def move(queries: Tensor, norm: Tensor | None) -> Moved:
+        if norm is None:
+            moved = Moved(average(patterns, queries, beta=beta, separation=separation))
+        else:
+            moved = Moved(*average_and_potential(patterns, queries, beta=beta, separation=separation, norm=norm))
+        check_result(moved.state, patterns, start, name="cue")
+        return moved
+
+    rest = come_to_rest(
+        move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid, norm=norm, trace=trace
+    )
     if norm is not None:
-        trace.finish(steps, _energies(patterns, _known_part(state, known_valid), beta, separation, norm))
-    weights = separation.weights(beta * (asked @ patterns.T)) if "attention" in extras else None
-    return Retrieval(state, steps, rests, weights, trace.trajectory(), trace.energies())
+        trace.finish(rest.steps, _energies(patterns, _known_part(rest.state, known_valid), beta, separation, norm))
+    weights = None if trace.asked is None else separation.weights(beta * (trace.asked @ patterns.T))
+    return Retrieval(rest.state, rest.steps, rest.converged, weights, trace.trajectory(), trace.energies())
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One update of some rows.
+
+    Attributes:
+        state: the states after it. Shape (b, D).
+        potential: of the states before it, where a norm was given. Shape (b,).
+    """
+
+    state: Tensor
+    potential: Tensor | None = None
+
+
+Move = Callable[[Tensor, Tensor | None], Moved]
+"""One update from states, shape (b, D), with the norm of each row's energy where energies are wanted, () or (b,)."""
+
+
+class Watcher(Protocol):
+    """Is told of every step."""
+
+    def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
+        """Rows that moved (b,), or None for all, what they asked (b, D), all states after it (B, D), energies (b,)."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Where the updates of `come_to_rest` ended: as `Retrieval`, without its extras."""
+
+    state: Tensor
+    steps: Tensor
+    converged: Tensor
+
+
+def come_to_rest(
+    move: Move,
+    start: Tensor,
+    *,
+    max_steps: int,
+    tolerance: float,
+    known_valid: Tensor | None = None,
+    norm: Tensor | None = None,
+    trace: Watcher | None = None,
+) -> Rest:
+    """Repeat an update, wherever its patterns are kept, until each row rests; rows that rest are not moved again.
+
+    Args:
+        move: the update.
+        start: the cue, zeros where it is unknown. Shape (B, D).
+        max_steps: updates at most, >= 1.
+        tolerance: as in `retrieve`.
+        known_valid: True where the cue is known, if not everywhere. Shape (B, D).
+        norm: M, or M_K of each row, where energies are wanted. Shape () or (B,).
+        trace: is told of every step.
+    Raises:
+        TriptychError: a number breaks its rule.
+    """
+    _check_settings(max_steps, tolerance)
+    found = _Rows(start, known_valid, norm)
+    state, steps, rests = start, start.new_zeros(start.shape[0], dtype=torch.int64), None
+    for taken in range(1, max_steps + 1):
+        if not found.state.shape[0]:
+            break
+        before = found.state
+        done, energies = found.move(move, tolerance)
+        state = _placed(state, found.rows, found.state)
+        steps = torch.full_like(steps, taken) if found.rows is None else steps.index_fill(0, found.rows, taken)
+        rests = done if rests is None else _placed(rests, found.rows, done)
+        if trace is not None:
+            trace.add(found.rows, before if known_valid is None else _known_part(before, found.known), state, energies)
+        if taken < max_steps and bool(done.any()):
+            found.drop(done)
+    return Rest(state, steps, steps > 0 if rests is None else rests)
 
 
 class _Rows:
     """The rows still on their way.
 
     Attributes:
-        rows: which rows of the batch they are. Shape (b,).
+        rows: which rows of the batch they are, or None while they are all of them. Shape (b,).
         state: their states. Shape (b, D).
         known: True where their cues' coordinates are known, if not everywhere. Shape (b, D).
     """
 
     def __init__(self, start: Tensor, known: Tensor | None, norm: Tensor | None) -> None:
-        self.rows = torch.arange(len(start), device=start.device)
+        self.rows: Tensor | None = None
         self.state = start
         self.known = known
         self._norm = norm
-        self._scale = start.new_zeros(len(start))
+        self._scale: Tensor | None = None
 
-    def move(
-        self, patterns: Tensor, beta: float, separation: Separation, tolerance: float
-    ) -> tuple[Tensor, Tensor | None]:
+    def move(self, move: Move, tolerance: float) -> tuple[Tensor, Tensor | None]:
         """Update every row; which rest now (b,), and the energies (b,) of the states before, where there is a norm."""
-        before, energies = _known_part(self.state, self.known), None
-        if self._norm is None:
-            self.state = average(patterns, before, beta=beta, separation=separation)
-        else:
-            self.state, gain = average_and_potential(
-                patterns, before, beta=beta, separation=separation, norm=self._norm
-            )
-            energies = _paid(before, self._norm) - gain
+        before = _known_part(self.state, self.known)
+        moved = move(before, self._norm)
+        self.state = moved.state
         after = _known_part(self.state, self.known)
-        self._scale = torch.maximum(self._scale, torch.linalg.vector_norm(after, dim=1))
-        return torch.linalg.vector_norm(after - before, dim=1) <= tolerance * self._scale, energies
+        size = torch.linalg.vector_norm(after, dim=1)
+        self._scale = size if self._scale is None else torch.maximum(self._scale, size)
+        done = torch.linalg.vector_norm(after - before, dim=1) <= tolerance * self._scale
+        if self._norm is None or moved.potential is None:
+            return done, None
+        return done, _paid(before, self._norm) - moved.potential
 
     def drop(self, done: Tensor) -> None:
         """Leave rows out from here on. Shape (b,)."""
         going = ~done
-        self.rows, self.state, self._scale = self.rows[going], self.state[going], self._scale[going]
+        self.rows = going.nonzero().squeeze(1) if self.rows is None else self.rows[going]
+        self.state = self.state[going]
+        self._scale = None if self._scale is None else self._scale[going]
         self.known = None if self.known is None else self.known[going]
         if self._norm is not None and self._norm.ndim:
             self._norm = self._norm[going]
 
 
 class _Trace:
-    """The states and energies of the whole batch after each update, where they are asked for."""
+    """The states and energies of the whole batch after each update, where they are asked for.
 
-    def __init__(self, start: Tensor, *, states: bool, energies: bool) -> None:
+    Attributes:
+        asked: what each row asked the patterns in its last update, where that is wanted. Shape (B, D).
+    """
+
+    def __init__(self, start: Tensor, *, states: bool, energies: bool, asked: bool) -> None:
+        self.asked = start if asked else None
         self._wants_states, self._wants_energies = states, energies
         self._states: list[Tensor] = [start]
         self._energies: list[Tensor] = []
 
-    def add(self, rows: Tensor, state: Tensor, energies: Tensor | None) -> None:
-        """The states after an update (B, D), and the energies of the moved rows before it (b,)."""
+    def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
+        """What moved rows asked (b, D), the states after it (B, D), and the moved rows' energies before it (b,)."""
+        if self.asked is not None:
+            self.asked = _placed(self.asked, rows, before)
         if self._wants_states:
             self._states.append(state)
         if energies is not None:
-            self._energies.append(_placed(energies.new_zeros(len(state)), rows, energies))
+            self._energies.append(_placed(energies.new_zeros(state.shape[0]), rows, energies))
 
     def finish(self, steps: Tensor, last: Tensor) -> None:
         """Rows that rest keep the energy (B,) of their last state."""
@@ -183,9 +257,9 @@ class _Trace:
         return torch.stack(self._energies) if self._wants_energies else None
 
 
-def _placed(whole: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+def _placed(whole: Tensor, rows: Tensor | None, values: Tensor) -> Tensor:
     """The batch with new values in some of its rows; where they are all of them, no copy is made."""
-    return values if len(values) == len(whole) else whole.index_copy(0, rows, values)
+    return values if rows is None else whole.index_copy(0, rows, values)
 
 
 def _known_part(state: Tensor, known: Tensor | None) -> Tensor:
@@ -222,11 +296,14 @@ def _checked_mask(known: Tensor, cue: Tensor) -> Tensor:
     return known
 
 
-def _check_settings(max_steps: int, tolerance: float, extras: Sequence[Extra]) -> None:
+def _check_settings(max_steps: int, tolerance: float) -> None:
     if max_steps < 1:
         raise TriptychError(f"max_steps is {max_steps}; expected an integer >= 1. Use 1 for a single update.")
     if not tolerance >= 0:
         raise TriptychError(f"tolerance is {tolerance}; expected a number >= 0. Use 0 to stop only at exact rest.")
+
+
+def _check_extras(extras: Sequence[Extra]) -> None:
     known = get_args(Extra)
     for extra in extras:
         if extra not in known:

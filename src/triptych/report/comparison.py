@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych.errors import DataError
 from triptych.statistics import Estimate, PairedComparison, bootstrap_ratio, paired_bootstrap
+
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -19,25 +22,21 @@ class Errors:
     """Errors per item of one run, as its predictions file has them.
 
     Attributes:
-        items: what tells an item from others: its source and references.
-        edits: per item; 0 is right.
-        lengths: of the nearest reference, >= 1.
+        items: what tells an item from others, such as its source and references.
+        measures: by name, what is summed over items and what its sum is divided by; shapes (N,) each.
     """
 
-    items: Sequence[tuple[str, str]]
-    edits: Sequence[int]
-    lengths: Sequence[int]
+    items: Sequence[tuple[str, ...]]
+    measures: Mapping[str, tuple[Numbers, Numbers]]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One run's error rates over the shared items."""
+    """One run's figures over the shared items, by measure."""
 
     name: str
     n_items: int
-    cer: Estimate
-    wer: Estimate
-    mean_error: Estimate
+    measures: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Comparison:
                 {
                     "name": row.name,
                     "n_items": row.n_items,
-                    **{name: getattr(row, name).to_dict() for name in ("cer", "wer", "mean_error")},
+                    **{key_of(name): estimate.to_dict() for name, estimate in row.measures.items()},
                 }
                 for row in self.rows
             ],
@@ -76,22 +75,15 @@ class Comparison:
         }
 
 
-def read_errors(path: Path) -> Errors:
-    """Errors per item from a predictions file.
+def key_of(measure: str) -> str:
+    """A measure's name as a key in JSON: `mean error` is `mean_error`."""
+    return measure.lower().replace(" ", "_")
 
-    Raises:
-        DataError: the file lacks a column.
-    """
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a predictions file, by column."""
     with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    try:
-        return Errors(
-            [(row["source"], row["references"]) for row in rows],
-            [int(row["edits"]) for row in rows],
-            [int(row["reference_length"]) for row in rows],
-        )
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{error}; expected a predictions file as `triptych test` writes it.", path=path) from None
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def shared_items(errors: Mapping[str, Errors]) -> dict[str, Errors]:
@@ -107,47 +99,38 @@ def shared_items(errors: Mapping[str, Errors]) -> dict[str, Errors]:
     shared = [key for key in first if all(key in other for other in numbered.values())]
     if not shared:
         raise DataError(f"runs {', '.join(errors)} share 0 items; expected evaluations of the same data.")
-    return {
-        name: Errors(
-            [(source, references) for source, references, _ in shared],
-            [errors[name].edits[places[key]] for key in shared],
-            [errors[name].lengths[places[key]] for key in shared],
-        )
-        for name, places in numbered.items()
-    }
+    return {name: _taken(errors[name], [places[key] for key in shared]) for name, places in numbered.items()}
 
 
 def standing(name: str, errors: Errors) -> Standing:
-    """Error rates with intervals."""
-    edits, lengths = np.array(errors.edits, dtype=float), np.array(errors.lengths, dtype=float)
-    ones = np.ones(len(edits))
-    return Standing(
-        name,
-        len(edits),
-        cer=bootstrap_ratio(edits, lengths),
-        wer=bootstrap_ratio(edits > 0, ones),
-        mean_error=bootstrap_ratio(edits / lengths, ones),
-    )
+    """Figures with intervals."""
+    measures = {measure: bootstrap_ratio(over, under) for measure, (over, under) in errors.measures.items()}
+    return Standing(name, len(errors.items), measures)
 
 
 def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
-    """The other run's error rates minus the first one's, over the same items."""
-    a_edits, a_lengths = np.array(other.edits, dtype=float), np.array(other.lengths, dtype=float)
-    b_edits, b_lengths = np.array(first.edits, dtype=float), np.array(first.lengths, dtype=float)
-    ones = np.ones(len(a_edits))
-    return {
-        "CER": paired_bootstrap(a_edits, b_edits, a_lengths, b_denominators=b_lengths),
-        "WER": paired_bootstrap(a_edits > 0, b_edits > 0, ones),
-        "mean error": paired_bootstrap(a_edits / a_lengths, b_edits / b_lengths, ones),
-    }
+    """The other run's figures minus the first one's, over the same items."""
+    compared = {}
+    for measure, (over, under) in other.measures.items():
+        first_over, first_under = first.measures[measure]
+        compared[measure] = paired_bootstrap(over, first_over, under, b_denominators=first_under)
+    return compared
 
 
-def _numbered(errors: Errors) -> dict[tuple[str, str, int], int]:
+def _taken(errors: Errors, places: Sequence[int]) -> Errors:
+    """Some items, in the order given."""
+    return Errors(
+        [errors.items[place] for place in places],
+        {name: (over[list(places)], under[list(places)]) for name, (over, under) in errors.measures.items()},
+    )
+
+
+def _numbered(errors: Errors) -> dict[tuple[tuple[str, ...], int], int]:
     """Where each item stands, its how-manieth occurrence part of the key."""
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, ...], int] = {}
     places = {}
     for position, item in enumerate(errors.items):
         occurrence = seen.get(item, 0)
         seen[item] = occurrence + 1
-        places[(*item, occurrence)] = position
+        places[(item, occurrence)] = position
     return places

@@ -33,16 +33,16 @@ def facts_section(facts: Mapping[str, Any]) -> Section:
         if name in facts
     ]
     rows += [[f"{name} version", str(value)] for name, value in facts.get("versions", {}).items()]
-    rows += [[f"{split} pairs", str(count)] for split, count in facts.get("counts", {}).items()]
+    rows += [[f"{split} items", str(count)] for split, count in facts.get("counts", {}).items()]
     data = [
-        [str(entry.get("path", "")), str(entry.get("bytes", entry.get("pairs", ""))), str(entry.get("sha256", ""))]
+        [str(entry.get("path", "")), str(next((entry[key] for key in ("bytes", "pairs", "images") if key in entry), "")), str(entry.get("sha256", ""))]
         for entry in facts.get("data", [])
     ]
     return Section(
         "The run",
         tables=[
             Table("Facts", ["what", "value"], rows),
-            Table("Data fingerprints", ["file or set", "bytes or pairs", "SHA-256"], data),
+            Table("Data fingerprints", ["file or set", "bytes or items", "SHA-256"], data),
         ],
     )
 

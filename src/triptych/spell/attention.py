@@ -5,6 +5,7 @@ Letters in shapes: B batch, S source length, T target length, H hidden.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from triptych.errors import RecipeError, did_you_mean
 
-AttentionKind = Literal["dot", "general", "additive"]
+AttentionKind = Literal["dot", "general", "additive", "hopfield"]
 KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)
 
 
@@ -78,11 +79,62 @@ class AdditiveAttention(nn.Module):
         return 2 * (mixed @ energy) - energy.sum()
 
 
-Attention = DotAttention | GeneralAttention | AdditiveAttention
+class HopfieldAttention(nn.Module):
+    """Several steps of recall: the query moves towards the source positions that it is near before it is answered.
+
+    With q = Wq s_t and the keys k_i = Wk h_i,
+
+        q <- sum_i softmax(beta K q)_i k_i,    steps - 1 times,    and e_ti = beta q · k_i.
+
+    Each of those steps lowers the energy of `triptych.recall.energy` with the keys as patterns. One step is scaled
+    inner-product attention with a beta that is learnt, beginning at 1 / sqrt(H).
+
+    Args:
+        hidden: H.
+        steps: >= 1, the one that answers included.
+    Source: Ramsauer et al. 2020, arXiv:2008.02217, section 3.  Checked by tests/spell/test_attention.py.
+    """
+
+    def __init__(self, hidden: int, steps: int) -> None:
+        super().__init__()
+        if steps < 1:
+            raise RecipeError(f"attention_steps is {steps}; expected an integer >= 1. One step is plain attention.")
+        self.query = nn.Linear(hidden, hidden, bias=False)
+        self.key = nn.Linear(hidden, hidden, bias=False)
+        self.log_beta = nn.Parameter(torch.tensor(-0.5 * math.log(hidden)))
+        self.steps = steps
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """Wk h, computed once per source. Shapes: (B, S, H) to (B, S, H)."""
+        projected: Tensor = self.key(memory)
+        return projected
+
+    def scores(self, queries: Tensor, keys: Tensor, source_valid: Tensor) -> Tensor:
+        """Unnormalised scores e of the last step.
+
+        Shapes: queries (B, T, H), keys (B, S, H), source_valid, True where the source is real, (B, S),
+        result (B, T, S).
+        """
+        beta = self.log_beta.exp()
+        state: Tensor = self.query(queries)
+        for _ in range(self.steps - 1):
+            state, _ = attend(beta * state @ keys.transpose(1, 2), keys, source_valid)
+        return beta * state @ keys.transpose(1, 2)
 
 
-def build_attention(kind: AttentionKind, hidden: int) -> Attention:
-    """The attention of that name for states of width `hidden`."""
+Attention = DotAttention | GeneralAttention | AdditiveAttention | HopfieldAttention
+
+
+def build_attention(kind: AttentionKind, hidden: int, *, steps: int = 1) -> Attention:
+    """The attention of that name for states of width `hidden`; `steps` >= 1 is of hopfield.
+
+    Raises:
+        RecipeError: there is no such kind, or a kind of one step is to take more.
+    """
+    if steps != 1 and kind != "hopfield":
+        raise RecipeError(
+            f"attention_steps is {steps} with attention {kind!r}; expected 1. Several steps need attention 'hopfield'."
+        )
     match kind:
         case "dot":
             return DotAttention()
@@ -90,7 +142,20 @@ def build_attention(kind: AttentionKind, hidden: int) -> Attention:
             return GeneralAttention(hidden)
         case "additive":
             return AdditiveAttention(hidden)
+        case "hopfield":
+            return HopfieldAttention(hidden, steps)
     raise RecipeError(f"attention is {kind!r}; expected one of {', '.join(KINDS)}. {did_you_mean(str(kind), KINDS)}")
+
+
+def look(
+    attention: Attention, queries: Tensor, keys: Tensor, memory: Tensor, source_valid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What queries (B, T, H) take from a source: contexts (B, T, H) and weights (B, T, S); see `attend`."""
+    if isinstance(attention, HopfieldAttention):
+        scores = attention.scores(queries, keys, source_valid)
+    else:
+        scores = attention.scores(queries, keys)
+    return attend(scores, memory, source_valid)
 
 
 def attend(scores: Tensor, memory: Tensor, source_valid: Tensor) -> tuple[Tensor, Tensor]:

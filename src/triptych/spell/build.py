@@ -12,7 +12,7 @@ from triptych.spell.encoder import Cell, Encoder, Sizes
 from triptych.spell.model import Decoder, Transducer
 from triptych.spell.monotonic import MonotonicDecoder, MonotonicTransducer
 
-Attention = Literal["none", "dot", "general", "additive", "monotonic"]
+Attention = Literal["none", "dot", "general", "additive", "hopfield", "monotonic"]
 Network = Transducer | MonotonicTransducer
 
 
@@ -34,6 +34,7 @@ class Architecture:
     decoder_layers: int = 1
     attention: Attention = "none"
     attention_width: int = 0
+    attention_steps: int = 1
     input_feeding: bool = False
     tie_output: bool = True
     dropout: float = 0.3
@@ -88,12 +89,13 @@ def build_transducer(architecture: Architecture) -> Network:
             target_symbol_dropout=a.target_symbol_dropout,
         )
     else:
+        attention = None if a.attention == "none" else build_attention(a.attention, a.hidden, steps=a.attention_steps)
         network = Transducer(
             encoder,
             Decoder(
                 a.target_size,
                 sizes,
-                attention=None if a.attention == "none" else build_attention(a.attention, a.hidden),
+                attention=attention,
                 layers=a.decoder_layers,
                 tie_output=a.tie_output,
                 input_feeding=a.input_feeding,

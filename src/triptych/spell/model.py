@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.errors import ShapeError
-from triptych.spell.attention import Attention, attend
+from triptych.spell.attention import Attention, look
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid
 from triptych.spell.symbols import Vocabulary
@@ -126,8 +126,8 @@ class Decoder(nn.Module):
         outputs, hidden = self.recurrent(inputs, hidden)  # (B, T, H)
         weights = None
         if self.attention is not None and self.combine is not None:
-            scores = self.attention.scores(outputs, state.memory.keys)
-            context, weights = attend(scores, state.memory.states, state.memory.valid)
+            memory = state.memory
+            context, weights = look(self.attention, outputs, memory.keys, memory.states, memory.valid)
             outputs = torch.tanh(self.combine(torch.cat((context, outputs), dim=-1)))
         outputs = self.dropout(outputs)
         weight = self.embedding.weight if self.output_weight is None else self.output_weight

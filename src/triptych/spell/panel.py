@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from triptych.config import SpellDecoding, SpellRecipe
-from triptych.errors import RecipeError, RunError
+from triptych.errors import DataError, RunError
+from triptych.report.comparison import Errors, read_rows
+from triptych.report.html import Section
+from triptych.spell import story
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
@@ -23,6 +27,7 @@ from triptych.spell.objective import SpellObjective
 from triptych.spell.pairs import Pair
 from triptych.spell.speller import Language, Speller, build_from_description
 from triptych.spell.symbols import Vocabulary
+from triptych.training.devices import check_device
 from triptych.training.prepared import Loaders, Prepared
 from triptych.training.run import Run
 
@@ -74,7 +79,7 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
     Raises:
         RunError: the model is missing, damaged, of another panel or of a newer format.
     """
-    _check_device(device)
+    check_device(device)
     description = run.model(PANEL)
     tensors = run.tensors()
     members = description.get("members", [description.get("architecture")])
@@ -97,14 +102,6 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
     decoding = _decoding(description, run.path / "model.json")
     model = networks[0] if len(networks) == 1 else Ensemble(networks)
     return Speller(model, language, decoding, device=device)
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):  # PyTorch raises either where a device is not there
-        here = [name for name, backend in (("cuda", torch.cuda), ("mps", torch.mps)) if backend.is_available()]
-        raise RecipeError(f"device is {device!r}; expected one that is here: {', '.join(['cpu', *here])}.") from None
 
 
 def _check_vocabularies(members: Sequence[Mapping[str, Any]], language: Language, path: Path) -> None:
@@ -153,9 +150,10 @@ def evaluate(
     *,
     split: str,
     decoding: SpellDecoding,
-    whole: bool = False,
+    elsewhere: bool = False,
 ) -> Evaluation:
-    """Predict a split of the recipe's data, or the whole of one file, and judge it."""
+    """Predict a split of the recipe's data and judge it; of one file from `elsewhere`, all of it."""
+    whole = elsewhere and location is not None and location.is_file()
     corpus = load_corpus(recipe.data, location, whole=split if whole else None)
     items = corpus.items(split, references=recipe.data.references)
     return judge(speller, items, split=split, decoding=decoding)
@@ -174,6 +172,69 @@ def judge(speller: Speller, items: Sequence[Item], *, split: str, decoding: Spel
         for item, prediction in zip(items, predictions, strict=True)
     ]
     return Evaluation(split, decoding, results, score(results))
+
+
+def label(decoding: SpellDecoding) -> str:
+    """A short name for how targets are decoded: `greedy`, `beam5`, `sample3-p0.8`."""
+    match decoding.method:
+        case "beam":
+            penalty = f"-length{decoding.length_penalty:g}" if decoding.length_penalty else ""
+            return f"beam{decoding.beam_size}{penalty}"
+        case "sample":
+            parts = [f"sample{decoding.samples}"]
+            parts += [f"t{decoding.temperature:g}"] if decoding.temperature != 1 else []
+            parts += [f"k{decoding.top_k}"] if decoding.top_k else []
+            parts += [f"p{decoding.top_p:g}"] if decoding.top_p < 1 else []
+            parts += [f"seed{decoding.seed}"] if decoding.seed else []
+            return "-".join(parts)
+        case _:
+            return "greedy"
+
+
+def record(folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
+    """Write every prediction, and tell what a report shows."""
+    story.write_predictions(folder, name, evaluation.items, speller.language)
+    told = story.details(evaluation.items, evaluation.scores, speller.language)
+    return {**told, "decoding": evaluation.decoding.model_dump()}
+
+
+def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
+    """The part of the report about one evaluation."""
+    return story.section(name, told, figures)
+
+
+def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
+    """All evaluations of a run in one table."""
+    return story.overview(evaluations)
+
+
+def measures(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Error rates as people read them."""
+    named = {"CER": scores["cer"], "WER": scores["wer"], "mean error": scores["mean_error"]}
+    named |= {f"WER@{k}": value for k, value in scores.get("wer_at_k", {}).items() if int(k) > 1}
+    further = {
+        "CER, mean over predictions": "cer_over_predictions",
+        "WER, mean over predictions": "wer_over_predictions",
+    }
+    return named | {text: scores[key] for text, key in further.items() if key in scores}
+
+
+def read_errors(path: Path) -> Errors:
+    """Errors per item from a predictions file.
+
+    Raises:
+        DataError: the file lacks a column.
+    """
+    rows = read_rows(path)
+    try:
+        items = [(row["source"], row["references"]) for row in rows]
+        edits = np.array([int(row["edits"]) for row in rows], dtype=float)
+        lengths = np.array([int(row["reference_length"]) for row in rows], dtype=float)
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{error}; expected a predictions file as `triptych test` writes it.", path=path) from None
+    ones = np.ones(len(rows))
+    wrong = (edits > 0).astype(float)
+    return Errors(items, {"CER": (edits, lengths), "WER": (wrong, ones), "mean error": (edits / lengths, ones)})
 
 
 def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args
-
-import regex
 
 from triptych.errors import DataError, RecipeError, did_you_mean
 
@@ -16,8 +15,6 @@ NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {"unit": get_args(Unit), "normal_form": get_args(NormalForm)}
 _SENTENCE_MARKS = ".!?"
-_GRAPHEME = regex.compile(r"\X")
-_KEPT = regex.compile(rf"(?:\p{{L}}\p{{M}}*)+|[{_SENTENCE_MARKS}]")
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Tokenizer:
         text = self.normalise(text)
         if self.unit == "symbols":
             return tuple(text.split())
-        return tuple(_GRAPHEME.findall(text)) if self.unit == "graphemes" else tuple(text)
+        return tuple(_graphemes().findall(text)) if self.unit == "graphemes" else tuple(text)
 
     def join(self, symbols: Iterable[str]) -> str:
         """The text of some symbols: joined by a space where the unit is "symbols", else by nothing.
@@ -100,16 +97,25 @@ class Tokenizer:
         return text if self.normal_form == "none" else unicodedata.normalize(self.normal_form, text)
 
 
+@cache
+def _graphemes() -> Any:
+    """What matches one extended grapheme cluster. Only this unit needs the library, which exported models may lack."""
+    import regex
+
+    return regex.compile(r"\X")
+
+
 def _only_letters(text: str) -> str:
     """Words and . ! ? only, each mark after a space, everything else one space, no space at the ends."""
-    parts: list[str] = []
-    end = 0
-    for match in _KEPT.finditer(text):
-        if match.start() > end or match.group() in _SENTENCE_MARKS:
-            parts.append(" ")
-        parts.append(match.group())
-        end = match.end()
-    return "".join(parts).strip()
+    kept: list[str] = []
+    in_word = False
+    for letter in text:
+        in_word = letter.isalpha() or (in_word and unicodedata.category(letter).startswith("M"))
+        if in_word:
+            kept.append(letter)
+        else:
+            kept.append(f" {letter}" if letter in _SENTENCE_MARKS else " ")
+    return " ".join("".join(kept).split())
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from triptych.config import Recipe, dump_recipe, load_recipe
+from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
 from triptych.files import write_bytes_atomically, write_text_atomically
 
@@ -126,7 +126,7 @@ class Run:
         """Remove a report of earlier epochs, since training goes on: without one, a finished run is not yet judged."""
         (self.path / "report.html").unlink(missing_ok=True)
 
-    def write_recipe(self, recipe: Recipe) -> None:
+    def write_recipe(self, recipe: AnyRecipe) -> None:
         """Put the resolved recipe into the run."""
         write_text_atomically(self.path / "recipe.toml", dump_recipe(recipe))
 

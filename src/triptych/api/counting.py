@@ -1,0 +1,146 @@
+"""Parameters, multiply-accumulates and receptive fields of the network of a recipe or a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from triptych.anatomy.counts import NetworkCount, count_parameters
+from triptych.api.panels import panel_of
+from triptych.config import Recipe, SeeRecipe
+from triptych.errors import RecipeError
+from triptych.see.build import Architecture, build_network
+from triptych.training.run import Run
+
+# Named sets of images with the classes they have, so that counting needs no download.
+CLASSES_OF_SETS = {"digits": 10, "kmnist": 10}
+
+
+@dataclass(frozen=True)
+class ModuleCount:
+    """Parameters of one part of a network that is counted as it stands, without running.
+
+    Attributes:
+        name: dotted path; "" for those that the network holds itself.
+        kind: class name.
+        parameters: its own, without those of its parts.
+        trainable: those that receive gradients.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    trainable: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted.
+
+    Attributes:
+        panel: of the recipe or run.
+        input_shape: of one input, (C, height, width); None where inputs have no fixed shape.
+        network: layer by layer as it ran; None where inputs have no fixed shape.
+        modules: part by part; empty where `network` is there.
+    """
+
+    panel: str
+    input_shape: tuple[int, int, int] | None
+    network: NetworkCount | None
+    modules: tuple[ModuleCount, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """All of them."""
+        if self.network is not None:
+            return self.network.parameters
+        return sum(module.parameters for module in self.modules)
+
+    @property
+    def trainable(self) -> int:
+        """Those that receive gradients."""
+        if self.network is not None:
+            return self.network.trainable
+        return sum(module.trainable for module in self.modules)
+
+
+def count_run(run: Run) -> Counted:
+    """Count the network that a run keeps.
+
+    Raises:
+        RunError: its model is missing or damaged.
+    """
+    panel = run.recipe().panel
+    model = panel_of(panel).load(run)
+    if panel == "see":
+        form = model.form
+        return _count_images(model.network, (form.channels, form.height, form.width))
+    return Counted(panel, None, None, _modules(model.model))
+
+
+def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | None = None) -> Counted:
+    """Count the network that a recipe would train.
+
+    Args:
+        recipe: any.
+        data: where its data is, when the number of classes or symbols must be read from it.
+        classes: of images, >= 2, in place of the data's.
+    Raises:
+        RecipeError: the number of classes is not known, breaks its rule, or has no meaning for the panel.
+    """
+    if not isinstance(recipe, SeeRecipe):
+        if classes is not None:
+            raise RecipeError(
+                f"--classes is {classes} and has no meaning for the panel {recipe.panel}; expected it left out. "
+                "Its output width is the number of symbols in its data; use --data to say where that is."
+            )
+        return Counted(recipe.panel, None, None, _modules(panel_of("spell").prepare(recipe, data).objective.network))
+    shape = (1 if recipe.data.colour == "grey" else 3, recipe.data.height, recipe.data.width)
+    count = CLASSES_OF_SETS.get(recipe.data.set) if data is None else None
+    if classes is not None:
+        if classes < 2:
+            raise RecipeError(f"--classes is {classes}; expected an integer >= 2.")
+        count = classes
+    if count is None and (data is not None or recipe.data.set):
+        return _count_images(panel_of("see").prepare(recipe, data).objective.network, shape)
+    if count is None:
+        raise RecipeError(
+            "the number of classes is unknown, since the recipe names no data set; expected --classes N or --data PATH."
+        )
+    settings = recipe.model.model_dump()
+    settings["head"] = settings["head"] or None
+    architecture = Architecture(in_channels=shape[0], height=shape[1], width=shape[2], classes=count, **settings)
+    return _count_images(build_network(architecture), shape)
+
+
+def _count_images(network: nn.Module, shape: tuple[int, int, int]) -> Counted:
+    return Counted("see", shape, count_parameters(network, shape))
+
+
+def _modules(network: Any) -> tuple[ModuleCount, ...]:
+    """Every part with parameters of its own; those that parts share count at the first."""
+    seen: set[nn.Parameter] = set()
+    found = []
+    parts = network.named_modules() if isinstance(network, nn.Module) else _members(network)
+    for name, module in parts:
+        own = [parameter for parameter in module.parameters(recurse=False) if parameter not in seen]
+        seen.update(own)
+        if own:
+            numbers = Counter(dict.fromkeys((True, False), 0))
+            for parameter in own:
+                numbers[parameter.requires_grad] += parameter.numel()
+            found.append(ModuleCount(name, type(module).__name__, sum(numbers.values()), numbers[True]))
+    return tuple(found)
+
+
+def _members(ensemble: Any) -> list[tuple[str, nn.Module]]:
+    """The parts of an ensemble's members, each under its number."""
+    return [
+        (f"{place}.{name}" if name else str(place), module)
+        for place, member in enumerate(ensemble.members)
+        for name, module in member.named_modules()
+    ]

@@ -1,0 +1,51 @@
+"""Runs as folders that work without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from triptych.api.evaluation import recorded_data
+from triptych.api.models import load
+from triptych.errors import RecipeError, did_you_mean
+from triptych.export.run import Shipped, check_export
+from triptych.export.run import export as write_plain
+from triptych.export.run import export_int8 as write_int8
+from triptych.training.run import Run
+
+FORMATS = ("onnx",)
+SPLITS = ("valid", "test")
+
+
+def export(
+    run: Run,
+    out: Path,
+    *,
+    to: str = "onnx",
+    int8: bool = False,
+    split: str = "valid",
+    data: Path | None = None,
+    force: bool = False,
+) -> Shipped:
+    """Write a run's model as a folder that `triptych.runtime.load` reads without PyTorch.
+
+    Args:
+        run: the run.
+        out: the folder to write.
+        to: the format, `onnx`.
+        int8: keep weights in eight bits, and measure what that costs.
+        split: what to measure on, `valid` or `test`.
+        data: where the run's data is now; by default where it was when training began.
+        force: replace an exported folder that is there.
+    Raises:
+        RecipeError: an unknown format or split.
+        RunError: there is something at `out`, or the run's model cannot be exported.
+        MissingExtraError: the extra `onnx` is not installed.
+    """
+    for name, value, known in (("--to", to, FORMATS), ("--split", split, SPLITS)):
+        if value not in known:
+            raise RecipeError(f"{name} is {value!r}; expected {' or '.join(known)}. {did_you_mean(value, known)}")
+    check_export(run, out, force=force)
+    model = load(run.path)
+    if not int8:
+        return write_plain(run, model, out, force=force)
+    return write_int8(run, model, out, location=data or recorded_data(run), split=split, force=force)

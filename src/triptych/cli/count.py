@@ -1,0 +1,145 @@
+"""`triptych count`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triptych.cli.options import AsJson, DataPath, Settings
+
+if TYPE_CHECKING:
+    from triptych.anatomy.counts import LayerCount, NetworkCount
+    from triptych.api.counting import Counted
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("count")(count)
+
+
+def count(
+    name: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="Shipped recipe, .toml file, or run.")],
+    data: DataPath = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Classes of images, for a recipe whose data is not at hand.")
+    ] = None,
+    settings: Settings = None,
+    json: AsJson = False,
+) -> None:
+    """Count a network's parameters and multiply-accumulates, layer by layer, with what each layer sees.
+
+    For images also those of the fully connected network that would replace the convolutions.
+
+    Examples:
+
+        triptych count kmnist-cnn
+
+        triptych count scenes-cnn --classes 6
+
+        triptych count my-run --json
+    """
+    from triptych.cli.output import print_json
+
+    counted = _counted(name, data, classes, settings)
+    if json:
+        print_json(_document(name, counted))
+    elif counted.network is None:
+        _tell_modules(name, counted)
+    else:
+        _tell_layers(name, counted, counted.network)
+
+
+def _counted(name: str, data: Path | None, classes: int | None, settings: list[str] | None) -> Counted:
+    from triptych.api.counting import count_recipe, count_run
+    from triptych.config import load_recipe, shipped_recipes
+    from triptych.errors import RecipeError, RunError, did_you_mean
+    from triptych.training.run import Run, list_runs
+
+    if name in shipped_recipes() or name.endswith(".toml"):
+        return count_recipe(load_recipe(name, settings or ()), data=data, classes=classes)
+    try:
+        run = Run.open(name)
+    except RunError as error:
+        known = [*shipped_recipes(), *(run.name for run in list_runs())]
+        if Path(name).exists():
+            raise
+        raise RecipeError(
+            f"{name!r} is neither a recipe nor a run; expected one. {did_you_mean(name, known)}"
+        ) from error
+    for option, value in (("--data", data), ("--classes", classes), ("--set", settings)):
+        if value:
+            shown = " ".join(value) if isinstance(value, list) else value
+            raise RecipeError(
+                f"{option} is {shown} with a run; expected it left out, since the run's network is settled."
+            )
+    return count_run(run)
+
+
+def _tell_layers(name: str, counted: Counted, network: NetworkCount) -> None:
+    from triptych.cli.output import print_table, say
+
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            " x ".join(map(str, layer.output_shape)),
+            f"{layer.parameters:,}",
+            "-" if layer.multiply_accumulates is None else f"{layer.multiply_accumulates:,}",
+            _field(layer),
+            f"{layer.dense_parameters:,}",
+        ]
+        for layer in network.layers
+    ]
+    if network.outside_layers:
+        rows.append(["outside layers", "", "", f"{network.outside_layers:,}", "-", "-", f"{network.outside_layers:,}"])
+    totals = (network.parameters, network.multiply_accumulates)
+    rows.append(["total", "", "", f"{totals[0]:,}", f"{totals[1]:,}", "", f"{network.dense_parameters:,}"])
+    assert counted.input_shape is not None
+    print_table(
+        ["layer", "kind", "output", "parameters", "multiply-accumulates", "sees (pixels)", "fully connected"],
+        rows,
+        title=f"{name}: images of {' x '.join(map(str, counted.input_shape))}",
+    )
+    factor = network.dense_parameters / network.parameters
+    say(f"{network.trainable:,} of {network.parameters:,} parameters are trained.")
+    say(
+        f"With a fully connected layer in place of every convolution there would be {network.dense_parameters:,}, "
+        f"{factor:,.1f} times as many."
+    )
+
+
+def _tell_modules(name: str, counted: Counted) -> None:
+    from triptych.cli.output import print_table, say
+
+    rows = [[module.name or "network", module.kind, f"{module.parameters:,}"] for module in counted.modules]
+    print_table(["part", "kind", "parameters"], [*rows, ["total", "", f"{counted.parameters:,}"]], title=name)
+    say(f"{counted.trainable:,} of {counted.parameters:,} parameters are trained.")
+    say("Output shapes and multiply-accumulates depend on the lengths of the sequences, and are left out.")
+
+
+def _field(layer: LayerCount) -> str:
+    """`5 x 5`; `-` where a layer sees everything or it does not follow from the layers."""
+    return "-" if layer.receptive_field is None else " x ".join(str(axis.size) for axis in layer.receptive_field)
+
+
+def _document(name: str, counted: Counted) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    document: dict[str, Any] = {
+        "name": name,
+        "panel": counted.panel,
+        "parameters": counted.parameters,
+        "trainable": counted.trainable,
+    }
+    network = counted.network
+    if network is None:
+        return {**document, "modules": [asdict(module) for module in counted.modules]}
+    return {
+        **document,
+        "input_shape": counted.input_shape,
+        "multiply_accumulates": network.multiply_accumulates,
+        "fully_connected_parameters": network.dense_parameters,
+        "layers": [asdict(layer) for layer in network.layers],
+    }

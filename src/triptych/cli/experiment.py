@@ -1,0 +1,58 @@
+"""`triptych experiment`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from triptych.cli.options import AsJson, RecipeName, Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("experiment")(experiment)
+
+
+def experiment(
+    recipe: RecipeName,
+    name: Annotated[str | None, typer.Option(help="Name of the run. Default: the recipe's.")] = None,
+    settings: Settings = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Run an experiment on memories: measure, draw, and keep numbers and pictures in a run.
+
+    Examples:
+
+        triptych experiment recall-capacity
+
+        triptych experiment recall-capacity --set patterns.width=128 --name wide
+    """
+    from triptych.api.experiments import run_experiment
+    from triptych.cli.output import print_json, print_table, say
+    from triptych.config import load_experiment
+
+    chosen = load_experiment(recipe, settings or ())
+    say(f"{chosen.title or chosen.experiment} ...")
+    done = run_experiment(chosen, recipe_name=recipe, name=name, force=force)
+    if json:
+        print_json(
+            {
+                "run": str(done.run.path),
+                "report": str(done.report),
+                "seconds": done.seconds,
+                "findings": done.findings,
+                "figures": [str(path) for path in done.figures],
+                "results": [str(path) for path in done.results],
+            }
+        )
+        return
+    rows = [[key, "-" if value is None else f"{value:.4g}"] for key, value in done.findings.items()]
+    print_table(["finding", "value"], rows)
+    for path in done.figures:
+        print(f"picture  {path}")
+    for path in done.results:
+        print(f"numbers  {path}")
+    print(f"report   {done.report}")
+    say(f"{done.seconds:.1f} s")

@@ -1,0 +1,66 @@
+"""`triptych export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from triptych.cli.options import AsJson, DataPath, RunName
+
+if TYPE_CHECKING:
+    from triptych.export.quantize import Cost
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("export")(export)
+
+
+def export(
+    run: RunName,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder to write.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format: onnx.")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="Weights in eight bits; prints what that costs.")] = False,
+    split: Annotated[str, typer.Option(help="With --int8: what to measure the cost on, valid or test.")] = "valid",
+    data: DataPath = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an exported folder that is there.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Write a run's model as a folder that works without PyTorch: NumPy and ONNX Runtime read it.
+
+    Outputs are compared with PyTorch's before the folder is put in its place.
+
+    Examples:
+
+        triptych export first --to onnx --out exported
+
+        triptych export first --out exported-int8 --int8 --split test
+    """
+    from triptych import api
+    from triptych.cli.output import print_json, print_table
+    from triptych.training.run import Run
+
+    shipped = api.export(Run.open(run), out, to=to, int8=int8, split=split, data=data, force=force)
+    if json:
+        cost = None if shipped.cost is None else shipped.cost.to_dict()
+        found = {"bytes": shipped.bytes, "difference": shipped.difference, "cost": cost}
+        print_json({"path": str(shipped.path), **found})
+        return
+    print(f"exported    {shipped.path}, {shipped.bytes / 1e6:.2f} MB")
+    print(f"difference  {shipped.difference:.1e} from PyTorch at most, on random inputs")
+    if shipped.cost is not None:
+        title = (
+            f"int8 on {shipped.cost.split}: {shipped.cost.n_items} items, {shipped.cost.changed} predicted otherwise"
+        )
+        print_table(["measure", "before", "int8", "difference [95 % interval]"], _rows(shipped.cost), title=title)
+
+
+def _rows(cost: Cost) -> list[list[str]]:
+    rows = [["size, MB", f"{cost.bytes_before / 1e6:.2f}", f"{cost.bytes_after / 1e6:.2f}", "-"]]
+    for name, change in cost.changes.items():
+        found = change.difference
+        difference = f"{found.difference:+.4f} [{found.interval.low:+.4f}, {found.interval.high:+.4f}]"
+        rows.append([name, f"{change.before.value:.4f}", f"{change.after.value:.4f}", difference])
+    return rows

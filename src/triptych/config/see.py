@@ -1,0 +1,222 @@
+"""The recipe of the panel `see`: naming what is in a small image."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from triptych.config.common import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OptimizerTable,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Table,
+    TrainingTable,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
+Padding = Literal["same", "valid"]
+
+
+class SeeData(Table):
+    """`[data]`: where images come from and the form the network sees them in.
+
+    Images come from a named set (`set = "digits"`), or from the folder or file given on the command line with `--data`:
+    a folder of images per class, with or without the split folders named by `train`, `valid` and `test` around them; an
+    `.npz`; a folder with IDX files. What has no splits is split by `fractions`; where only validation is missing, it
+    becomes `valid_fraction` of the training images.
+    """
+
+    set: str = Field(default="", description="named data set; empty when --data says where the images are")
+    train: str = "train"
+    valid: str = "valid"
+    test: str = "test"
+    height: PositiveInt = Field(default=32, description="pixels")
+    width: PositiveInt = Field(default=32, description="pixels")
+    colour: Literal["grey", "rgb"] = "rgb"
+    fit: Literal["stretch", "crop", "pad"] = Field(
+        default="stretch", description="how a picture of another shape is brought to height x width"
+    )
+    pixels: Literal["unit", "standard"] = Field(
+        default="unit",
+        description="values from 0 to 1; or less the training images' mean and divided by their deviation, per channel",
+    )
+    skip_bad_files: bool = False
+    max_pixels: PositiveInt = Field(default=50_000_000, description="largest picture that is decoded")
+    memory_limit_mb: PositiveInt = Field(
+        default=2048, description="decoded images beyond this many MiB are mapped from disk"
+    )
+    fractions: dict[Literal["train", "valid", "test"], Fraction] = Field(
+        default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of data without splits"
+    )
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.1, description="share of the training images that validate where only validation is missing"
+    )
+    split_seed: NonNegativeInt = 0
+    max_train_images: NonNegativeInt = Field(default=0, description="use so many training images at most; 0 uses all")
+    max_eval_images: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
+
+    @model_validator(mode="after")
+    def _fractions_are_whole(self) -> Self:
+        listed = ", ".join(f"{split} {share:g}" for split, share in self.fractions.items())
+        if not {"train", "valid"} <= self.fractions.keys():
+            raise ValueError(
+                f"fractions has {listed or 'nothing'}; expected shares of train and valid, and of test if any"
+            )
+        if not math.isclose(math.fsum(self.fractions.values()), 1, abs_tol=1e-6):
+            raise ValueError(f"fractions sum to {math.fsum(self.fractions.values()):g} ({listed}); expected 1")
+        return self
+
+
+class SeeAugmentation(Table):
+    """`[augmentation]`: random changes of training images, drawn for every image of every batch."""
+
+    flip: Share = Field(default=0.0, description="probability of a mirror image, left to right")
+    vertical_flip: Share = Field(default=0.0, description="probability of a mirror image, top to bottom")
+    crop_scale: Fraction = Field(
+        default=1.0, description="smallest share of the area that a random crop keeps before it is resized; 1 is off"
+    )
+    shift: Share = Field(default=0.0, description="largest shift, as a share of height and width")
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="largest turn, in degrees")
+    zoom: Probability = Field(default=0.0, description="largest change of size: 0.1 is 0.9 to 1.1 times")
+    brightness: NonNegativeFloat = Field(default=0.0, description="largest relative change")
+    contrast: NonNegativeFloat = Field(default=0.0, description="largest relative change")
+    saturation: NonNegativeFloat = Field(default=0.0, description="largest relative change; of colour images")
+    mixup: NonNegativeFloat = Field(
+        default=0.0, description="alpha of the Beta distribution of mixing weights (Zhang et al. 2018); 0 is off"
+    )
+    cutmix: NonNegativeFloat = Field(
+        default=0.0, description="alpha of the Beta distribution of pasted areas (Yun et al. 2019); 0 is off"
+    )
+    cutout: Share = Field(default=0.0, description="side of a blank square, as a share of the image's; 0 is off")
+
+
+class SeeModel(Table):
+    """`[model]`: the network.
+
+    `cnn` is blocks of convolution, ReLU, pooling and dropout, then linear layers; `residual` is a compact
+    pre-activation residual network; `timm/NAME` is a network of the timm library.
+    """
+
+    name: Annotated[str, Field(pattern=r"^(cnn|residual|timm/[\w.\-]+)$")] = Field(
+        default="cnn", description="cnn, residual or timm/NAME"
+    )
+    normalised: bool = Field(
+        default=False,
+        description="of cnn: batch normalisation in each block and after the hidden linear layers, and the average "
+        "over positions in place of flattening",
+    )
+    last_hidden_norm: bool = Field(default=True, description="of a normalised cnn: normalise the last hidden layer too")
+    head: Literal["", "flatten", "average", "hopfield"] = Field(
+        default="",
+        description="how positions become one vector; empty is flatten for cnn, average where normalised or residual",
+    )
+    head_steps: PositiveInt = Field(default=1, description="of a hopfield head: updates of the pooling queries")
+    head_queries: PositiveInt = Field(default=1, description="of a hopfield head: pooling queries")
+    channels: Widths = Field(default=(32, 64, 128), description="of each convolution block or residual stage")
+    kernels: Widths = Field(default=(3,), description="of cnn: kernel sizes, one for all blocks or one each")
+    padding: Annotated[tuple[Padding, ...], Field(min_length=1, strict=False)] = Field(
+        default=("same",), description="of cnn: of the convolutions, one for all blocks or one each"
+    )
+    block_dropout: Probability = Field(default=0.0, description="of cnn: after each block's pooling")
+    hidden: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = Field(
+        default=(), description="of cnn: widths of the linear layers before the last"
+    )
+    hidden_dropout: Annotated[tuple[Probability, ...], Field(strict=False)] = Field(
+        default=(), description="of cnn: after each hidden layer, in their order; empty is none"
+    )
+    blocks: PositiveInt = Field(default=2, description="of residual: blocks in each stage")
+    drop_path: Probability = Field(
+        default=0.0, description="of residual: how often the last block is left out in training (less often before)"
+    )
+    squeeze: NonNegativeInt = Field(
+        default=0,
+        description="of residual: channels are weighed by squeeze-and-excitation, reduced so many times; 0 off",
+    )
+    dropout: Probability = Field(default=0.0, description="of residual: before the last layer")
+    output: Literal["log-probabilities", "logits"] = "log-probabilities"
+
+    @model_validator(mode="after")
+    def _settings_have_effect(self) -> Self:
+        of_cnn = ("normalised", "last_hidden_norm", "kernels", "padding", "block_dropout", "hidden", "hidden_dropout")
+        of_residual = ("blocks", "drop_path", "squeeze", "dropout")
+        of_both = ("channels", "head", "head_steps", "head_queries")
+        idle = {"cnn": of_residual, "residual": of_cnn}.get(self.name, (*of_cnn, *of_residual, *of_both))
+        for key in idle:
+            value = getattr(self, key)
+            if value != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is {value} and has no effect with name {self.name!r}; expected it left out")
+        if self.head != "hopfield" and (self.head_steps != 1 or self.head_queries != 1):
+            raise ValueError(
+                f"head_steps is {self.head_steps} and head_queries is {self.head_queries} with head {self.head!r}; "
+                "expected 1, since only head 'hopfield' has them"
+            )
+        if not self.last_hidden_norm and not (self.normalised and self.hidden):
+            raise ValueError(
+                "last_hidden_norm is false; expected a normalised cnn with hidden layers to leave it out of"
+            )
+        if self.name == "residual" and self.head == "flatten":
+            raise ValueError("head is 'flatten' with name 'residual'; expected average or hopfield")
+        return self
+
+    @model_validator(mode="after")
+    def _lists_agree(self) -> Self:
+        for key in ("kernels", "padding"):
+            count = len(getattr(self, key))
+            if count not in (1, len(self.channels)):
+                raise ValueError(
+                    f"{key} has {count} entries and channels has {len(self.channels)}; expected one, or one for each"
+                )
+        if len(self.hidden_dropout) not in (0, len(self.hidden)):
+            raise ValueError(
+                f"hidden_dropout has {len(self.hidden_dropout)} entries and hidden has {len(self.hidden)}; "
+                "expected none, or one for each"
+            )
+        return self
+
+
+class SeeTraining(TrainingTable):
+    """`[training]` of see."""
+
+    monitor: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
+    mode: Literal["min", "max"] = "max"
+    label_smoothing: Probability = 0.0
+    channels_last: bool = Field(default=True, description="lay images out with channels last, faster on processors")
+
+    @model_validator(mode="after")
+    def _mode_fits(self) -> Self:
+        right = "min" if self.monitor == "valid_loss" else "max"
+        if self.mode != right:
+            raise ValueError(f"mode is {self.mode!r} with monitor {self.monitor!r}; expected {right!r}")
+        return self
+
+
+class SeeDecoding(Table):
+    """`[decoding]`: how classes are read off the network when testing and predicting."""
+
+    views: Literal["one", "flips", "shifts", "shifts-and-flips"] = Field(
+        default="one",
+        description="average probabilities over the image alone, or its mirror image, small shifts, or both too",
+    )
+    top_k: PositiveInt = Field(default=3, description="classes listed by predict")
+    temperature: PositiveFloat = Field(default=1.0, description="divides logits before probabilities are taken")
+    batch_size: PositiveInt = 256
+
+
+class SeeRecipe(Table):
+    """A whole recipe of the panel `see`."""
+
+    panel: Literal["see"]
+    title: str = ""
+    data: SeeData = SeeData()
+    augmentation: SeeAugmentation = SeeAugmentation()
+    model: SeeModel = SeeModel()
+    optimizer: OptimizerTable = OptimizerTable()
+    training: SeeTraining = SeeTraining()
+    decoding: SeeDecoding = SeeDecoding()

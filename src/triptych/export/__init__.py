@@ -1,0 +1,1 @@
+"""From trained models to folders that run without PyTorch; `triptych.runtime` reads them."""

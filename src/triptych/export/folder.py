@@ -1,0 +1,106 @@
+"""Writing an exported folder: complete or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from triptych.errors import RunError
+from triptych.export.graph import need_onnx
+from triptych.files import write_text_atomically
+from triptych.runtime.folder import FORMAT, MANIFEST, digest_of
+
+
+@contextmanager
+def staged(out: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty folder beside `out`, and put it in the place of `out` when the block ends well.
+
+    Raises:
+        RunError: there is something at `out`, and it is not to be replaced, or was not exported.
+    """
+    check_free(out, force=force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.{secrets.token_hex(6)}.export")
+    staging.mkdir()
+    try:
+        yield staging
+        _force_to_disk(staging)
+        replaced = out.with_name(f".{out.name}.{secrets.token_hex(6)}.replaced")
+        if out.exists():
+            out.rename(replaced)
+        staging.rename(out)
+        if replaced.exists():
+            shutil.rmtree(replaced)
+    except BaseException:  # an interrupt must not leave the staging folder behind either
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def check_free(out: Path, *, force: bool) -> None:
+    """Raise RunError where `out` cannot be written to."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise RunError(f"{out} exists and was not exported; expected a free name. Choose another with --out.")
+    if not force:
+        raise RunError(f"{out} exists; expected a free name. Choose another with --out, or replace it with --force.")
+
+
+def write_manifest(folder: Path, *, panel: str, name: str, model: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    """Write `export.json` and `README.md` about the graphs that lie in a folder.
+
+    Args:
+        folder: with all other files in place.
+        panel: whose model it is.
+        name: of what was exported.
+        model: what the panel needs to read its graphs.
+        more: other entries: what was measured, how it was quantised.
+    """
+    import torch
+
+    files = {path.name: digest_of(path) for path in sorted(folder.glob("*.onnx*"))}
+    made_with = {"triptych": version("triptych"), "torch": torch.__version__, "onnx": need_onnx().__version__}
+    document = {
+        "format": FORMAT,
+        "panel": panel,
+        "name": name,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_with": made_with,
+        **more,
+        "files": files,
+        "model": dict(model),
+    }
+    write_text_atomically(folder / MANIFEST, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    write_text_atomically(folder / "README.md", _readme(panel, name, model))
+
+
+def _readme(panel: str, name: str, model: Mapping[str, Any]) -> str:
+    call = "update(cues)" if panel == "recall" else 'predict(["..."])'
+    pillow = " pillow" if panel == "see" else ""
+    graphemes = any(model.get(side, {}).get("unit") == "graphemes" for side in ("source_tokenizer", "target_tokenizer"))
+    packages = "numpy onnxruntime" + (" regex" if graphemes else "") + pillow
+    return (
+        f"# {name}\n\n"
+        f"A model of the panel `{panel}`, exported to ONNX by Triptych. It needs no PyTorch:\n\n"
+        f"    pip install {packages} && pip install --no-deps triptych\n"
+        f"    python -c 'from triptych import runtime; print(runtime.load(\"FOLDER\").{call})'\n\n"
+        f"`{MANIFEST}` says what the graphs are and what they were made with.\n"
+    )
+
+
+def _force_to_disk(folder: Path) -> None:
+    """Ask the system to put all files of a folder on the disk."""
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,106 @@
+"""What experiments store: random signs, or scanned digits that arrive with scikit-learn; and cues made from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from triptych.errors import TriptychError
+from triptych.recall.separation import SOFTMAX, Entmax, Separation, TopK
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Scanned digits of 8 x 8 pixels in a random order.
+
+    Attributes:
+        images: grey values from 0 (paper) to 1 (ink). Shape (N, 64).
+        labels: which digit. Shape (N,), int64.
+        mean: of all 1,797 images. Shape (64,).
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+
+    @property
+    def patterns(self) -> Tensor:
+        """The images less the mean image, each scaled to norm sqrt(64), as long as a pattern of signs. Shape (N, 64).
+
+        Uncentred, all digits point the same way, since most of their pixels agree.
+        """
+        return (self.images - self.mean) * (math.sqrt(self.images.shape[1]) / self.lengths.unsqueeze(1))
+
+    @property
+    def lengths(self) -> Tensor:
+        """Norms of the images less the mean image. Shape (N,)."""
+        lengths: Tensor = torch.linalg.vector_norm(self.images - self.mean, dim=1)
+        return lengths
+
+
+def load_digits(count: int, *, seed: int) -> Digits:
+    """Digits drawn without replacement.
+
+    Args:
+        count: how many, from 1 to 1,797.
+        seed: of the draw.
+    Raises:
+        TriptychError: the count breaks its rule.
+    Source: scikit-learn's copy of the UCI "Optical Recognition of Handwritten Digits" test set.
+    """
+    from sklearn import datasets
+
+    found = datasets.load_digits()
+    images = torch.from_numpy(found.data).float() / 16
+    if not 1 <= count <= len(images):
+        raise TriptychError(f"count is {count}; expected an integer from 1 to {len(images)}, all digits there are.")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
+    return Digits(images[order], torch.from_numpy(found.target)[order].long(), images.mean(0))
+
+
+def random_signs(count: int, width: int, generator: torch.Generator) -> Tensor:
+    """Independent -1 and 1, equally likely. Shape (count, width)."""
+    return torch.randint(0, 2, (count, width), generator=generator).float() * 2 - 1
+
+
+def stored_patterns(source: str, count: int, width: int, *, seed: int) -> Tensor:
+    """Patterns of norm sqrt(D) from "digits" or "signs". Shape (count, width).
+
+    Raises:
+        TriptychError: there is no such source, or not so many digits.
+    """
+    if source == "digits":
+        return load_digits(count, seed=seed).patterns
+    if source == "signs":
+        return random_signs(count, width, torch.Generator().manual_seed(seed))
+    raise TriptychError(f"source is {source!r}; expected digits or signs.")
+
+
+def known_places(count: int, width: int, share: float, generator: torch.Generator) -> Tensor:
+    """Which coordinates of each cue are known: the same number in every row, at random places. Shape (count, width)."""
+    places = torch.rand(count, width, generator=generator).argsort(1).argsort(1)
+    return places < round(share * width)
+
+
+def separation_of(name: str, *, alpha: float, k: int) -> Separation:
+    """The separation function of that name: softmax, entmax with its alpha, or top-k with its k.
+
+    Raises:
+        TriptychError: there is none.
+    """
+    match name:
+        case "softmax":
+            return SOFTMAX
+        case "entmax":
+            return Entmax(alpha)
+        case "top-k":
+            return TopK(k)
+    raise TriptychError(f"separation is {name!r}; expected softmax, entmax or top-k.")
+
+
+def cosines(state: Tensor, patterns: Tensor) -> Tensor:
+    """Row by row; 0 where one has no length. Shapes: (B, D), (B, D) to (B,)."""
+    return torch.nn.functional.cosine_similarity(state, patterns, dim=1)

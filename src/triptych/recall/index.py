@@ -1,0 +1,387 @@
+"""Recall from a large memory through a faiss index: softmax over the best candidates, and what it leaves out.
+
+With candidates C of scores s_i = beta x_i·q, T = sum over C of exp(s_i), and R the same sum over all other patterns,
+the softmax mass left out is R / (R + T). R is never computed; it is bounded, list by list:
+
+* A pattern of a list that was searched and is no candidate scores at most the last candidate's s_k.
+* A pattern of a list that was not searched, with centroid m and radius r = max |x - m|, has
+  x·q <= min(m·q + |q| r, |q| M), by Cauchy and Schwarz.
+
+So `left_out` holds whatever the index missed. It is tight where beta is large or lists are compact, and near 1 where
+they are neither. `left_out_if_exact` says every pattern that is no candidate scores at most s_k: proven for "flat",
+which searches everything; for "ivf" and "hnsw" it assumes that the index found the true best k. `verify=True` looks at
+all patterns and gives the mass itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from triptych.errors import DataError, MissingExtraError, TriptychError, did_you_mean
+from triptych.recall.looks import Neighbours, rows_at
+from triptych.recall.memory import Memory
+from triptych.recall.passes import blocks
+from triptych.recall.retrieval import Moved, come_to_rest
+from triptych.recall.shards import NUMBERS_AT_ONCE
+
+Kind = Literal["flat", "ivf", "hnsw"]
+_LINKS = 32  # of a pattern in HNSW
+_TRAINING_ROWS = 64  # per list
+_ROOM = 1e-6  # relative, for float32 rounding
+
+
+@dataclass(frozen=True)
+class IndexedRecall:
+    """What the candidates made of each cue.
+
+    Attributes:
+        value: the last update's average of values, or of patterns as they were given. Shape (B, V) or (B, D).
+        state: where the cue came to rest. Shape (B, D).
+        steps: updates each row took. Shape (B,), int64.
+        converged: True where the last update moved the row by no more than the tolerance. Shape (B,).
+        nearest: id of the candidate nearest to that state. Shape (B,), int64.
+        label: of that pattern, or None. One per row.
+        distance: to that pattern. Shape (B,).
+        left_out: upper bound on the softmax mass, in the last update, of patterns that are no candidates. Shape (B,).
+        left_out_if_exact: the same, if the index found the true best k. Shape (B,).
+        left_out_exact: that mass itself, where `verify` asked for it. Shape (B,).
+    """
+
+    value: Tensor
+    state: Tensor
+    steps: Tensor
+    converged: Tensor
+    nearest: Tensor
+    label: tuple[str | None, ...]
+    distance: Tensor
+    left_out: Tensor
+    left_out_if_exact: Tensor
+    left_out_exact: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often an index recalls the pattern that exact retrieval does.
+
+    Attributes:
+        effort: lists searched per query (ivf), or candidates kept on the way (hnsw).
+        agreement: share of cues whose nearest pattern after retrieval is the same.
+    """
+
+    effort: int
+    agreement: float
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Places and scores x·q of the best found, best first; -1 and -inf where there were fewer. Shapes (B, k).
+
+    Attributes:
+        searched: the lists that were searched. Shape (B, P); empty without lists.
+    """
+
+    places: Tensor
+    scores: Tensor
+    searched: Tensor
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What the bound knows of the lists: centroids (L, D), radii (L,) and sizes (L,), float64 except the centroids."""
+
+    centroids: Tensor
+    radii: Tensor
+    sizes: Tensor
+
+
+class _LastSearch:
+    """What each row asked in its last update, and what was found."""
+
+    def __init__(self) -> None:
+        self.found: _Candidates | None = None
+        self._asked: Tensor | None = None
+        self._kept: _Candidates | None = None
+
+    def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
+        """Keep what the rows that moved have found."""
+        assert self.found is not None, "an update has searched"
+        if rows is None or self._kept is None or self._asked is None:
+            self._asked, self._kept = before, self.found
+            return
+        self._asked = self._asked.index_copy(0, rows, before)
+        pairs = ((getattr(self._kept, name), getattr(self.found, name)) for name in ("places", "scores", "searched"))
+        self._kept = _Candidates(*(whole.index_copy(0, rows, some) for whole, some in pairs))
+
+    def everything(self) -> tuple[Tensor, _Candidates]:
+        """Of all rows: states (B, D) and candidates."""
+        assert self._asked is not None, "a batch with rows has moved"
+        assert self._kept is not None, "a batch with rows has moved"
+        return self._asked, self._kept
+
+
+class Index:
+    """A faiss index of a memory's patterns by inner product; it must be built anew when the memory changes.
+
+    Args:
+        memory: whose patterns are indexed. They are copied, as float32.
+        kind: "flat" searches everything, "ivf" some of the lists that k-means sorted the patterns into, "hnsw" a graph.
+        lists: of "ivf"; by default 4 sqrt(N), at most N / 40.
+        effort: lists searched ("ivf", default 8) or candidates kept on the way ("hnsw", default 64).
+        seed: of k-means.
+    Raises:
+        MissingExtraError: faiss is not installed.
+        TriptychError: the kind is not known, or a number breaks its rule.
+    Checked by tests/recall/test_index.py.
+    """
+
+    def __init__(
+        self, memory: Memory, *, kind: Kind = "ivf", lists: int | None = None, effort: int | None = None, seed: int = 0
+    ) -> None:
+        check_kind(kind)
+        self.memory, self.kind = memory, kind
+        self._places = memory.contents.places()
+        self._version = memory.contents.version
+        wanted = lists if lists is not None else max(1, min(round(4 * math.sqrt(len(memory))), len(memory) // 40))
+        if not 1 <= wanted <= len(memory):
+            raise TriptychError(f"lists is {wanted}; expected an integer from 1 to {len(memory)}, the patterns stored.")
+        self._faiss_index, self._lists = _built(memory, self._places, kind, wanted, seed)
+        self.effort = 0
+        self.set_effort(effort if effort is not None else {"flat": 1, "ivf": min(8, wanted), "hnsw": 64}[kind])
+
+    @property
+    def lists(self) -> int:
+        """Lists of "ivf"; 0 for others."""
+        return 0 if self._lists is None else self._lists.sizes.shape[0]
+
+    def set_effort(self, effort: int) -> None:
+        """Lists searched per query, or candidates kept on the way; more is slower and finds more.
+
+        Raises:
+            TriptychError: it is not an integer >= 1, or more than there are lists.
+        """
+        most = self.lists if self.kind == "ivf" else math.inf
+        if not 1 <= effort <= most:
+            raise TriptychError(f"effort is {effort}; expected an integer from 1 to {most}.")
+        self.effort = effort
+        if self.kind == "hnsw":
+            self._faiss_index.hnsw.efSearch = effort
+        elif self.kind == "ivf":
+            self._faiss_index.nprobe = effort
+
+    @torch.no_grad()
+    def retrieve(
+        self, cue: Tensor, *, k: int = 32, max_steps: int = 20, tolerance: float = 1e-4, verify: bool = False
+    ) -> IndexedRecall:
+        """As `Memory.retrieve` with softmax, over the k best candidates of every update.
+
+        Args:
+            cue: as patterns were given. Shape (B, D).
+            k: candidates, >= 1.
+            max_steps: updates at most, >= 1.
+            tolerance: a row rests when an update moves it by at most this times the largest norm it has had, >= 0.
+            verify: look at all patterns once, and say exactly what was left out.
+        Raises:
+            DataError: the memory has changed since the index was built.
+            ShapeError, TriptychError: an argument breaks its rule, or lists that were searched were all empty.
+        """
+        if self._version != self.memory.contents.version:
+            raise DataError("the memory has changed since its index was built; expected the same patterns. "
+                            "Build the index again.")  # fmt: skip
+        if k < 1:
+            raise TriptychError(f"k is {k}; expected an integer >= 1.")
+
+        last = _LastSearch()
+
+        def move(queries: Tensor, _norm: Tensor | None) -> Moved:
+            last.found = self._search(queries, k)
+            return Moved(torch.einsum("bk,bkd->bd", self._weights(last.found), self._rows(last.found)))
+
+        start = self.memory.scaled(cue)
+        rest = come_to_rest(move, start, max_steps=max_steps, tolerance=tolerance, trace=last)
+        asked, found = last.everything() if start.shape[0] else (start, self._search(start, k))
+        found = self._rescored(asked, found)
+        near = self.memory.describe(self._nearest(found, rest.state))
+        return IndexedRecall(
+            value=self._value(found),
+            state=rest.state,
+            steps=rest.steps,
+            converged=rest.converged,
+            nearest=near.ids[:, 0],
+            label=tuple(row[0] for row in near.label),
+            distance=near.distance[:, 0],
+            left_out=self._left_out(asked, found),
+            left_out_if_exact=self._left_out_if_exact(asked, found),
+            left_out_exact=self._left_out_exactly(asked, found) if verify else None,
+        )
+
+    def tune(self, cue: Tensor, *, agreement: float = 0.99, k: int = 32, max_steps: int = 20) -> Agreement:
+        """Double the effort until the index recalls what exact retrieval does, and keep it.
+
+        Args:
+            cue: a few hundred cues of the kind to come. Shape (B, D), B >= 1.
+            agreement: the share of cues that must recall the same pattern, in (0, 1].
+            k: candidates.
+            max_steps: updates at most.
+        Returns:
+            The effort and the agreement it reaches: where even the largest effort falls short, its own.
+        """
+        if not 0 < agreement <= 1:
+            raise TriptychError(f"agreement is {agreement}; expected a number above 0 and at most 1.")
+        exact = self.memory.retrieve(cue, max_steps=max_steps).confidence.nearest
+        most = {"flat": 1, "ivf": self.lists, "hnsw": 4096}[self.kind]
+        effort = 1 if self.kind != "hnsw" else 16
+        while True:
+            self.set_effort(min(effort, most))
+            found = self.retrieve(cue, k=k, max_steps=max_steps).nearest
+            share = (found == exact).double().mean().item()
+            if share >= agreement or effort >= most:
+                return Agreement(self.effort, share)
+            effort *= 2
+
+    def _search(self, queries: Tensor, k: int) -> _Candidates:
+        asked = queries.contiguous().numpy()
+        k = min(k, self._places.shape[0])
+        if self._lists is None:
+            scores, numbers = self._faiss_index.search(asked, k)
+            searched = torch.empty(queries.shape[0], 0, dtype=torch.int64)
+        else:
+            closeness, lists = self._faiss_index.quantizer.search(asked, self.effort)
+            scores, numbers = self._faiss_index.search_preassigned(asked, k, lists, closeness)
+            searched = torch.from_numpy(lists)
+        found = torch.from_numpy(numbers)
+        if bool((found[:, 0] < 0).any()):
+            row = int((found[:, 0] < 0).nonzero()[0])
+            raise TriptychError(f"the candidates of row {row} are 0 with effort {self.effort}; expected at least one. "
+                                "Search more lists with set_effort, or build fewer.")  # fmt: skip
+        missing = found < 0
+        places = self._places[found.clamp_min(0)].masked_fill(missing, -1)
+        return _Candidates(places, torch.from_numpy(scores).masked_fill(missing, -math.inf), searched)
+
+    def _weights(self, found: _Candidates) -> Tensor:
+        return torch.softmax(self.memory.beta * found.scores, dim=1).float()
+
+    def _rows(self, found: _Candidates) -> Tensor:
+        """Keys of the candidates, any row where there is none: its weight is zero. Shape (B, k, D)."""
+        return rows_at(self.memory.shards, found.places.clamp_min(0))
+
+    def _rescored(self, state: Tensor, found: _Candidates) -> _Candidates:
+        """The same candidates, with scores in float64."""
+        scores = torch.einsum("bkd,bd->bk", self._rows(found).double(), state.double())
+        return replace(found, scores=scores.masked_fill(found.places < 0, -math.inf))
+
+    def _value(self, found: _Candidates) -> Tensor:
+        """What is recalled, averaged over the candidates. Shape (B, V)."""
+        return torch.einsum("bk,bkv->bv", self._weights(found), self.memory.contents.values_at(
+            found.places.clamp_min(0)))  # fmt: skip
+
+    def _nearest(self, found: _Candidates, state: Tensor) -> Neighbours:
+        gaps = torch.linalg.vector_norm(self._rows(found) - state.unsqueeze(1), dim=2)
+        distance, best = gaps.masked_fill(found.places < 0, math.inf).min(dim=1, keepdim=True)
+        return Neighbours(found.places.gather(1, best), distance)
+
+    def _log_mass(self, found: _Candidates) -> Tensor:
+        """log T. Shape (B,), float64."""
+        return torch.logsumexp(self.memory.beta * found.scores.double(), dim=1)
+
+    def _ceiling(self, state: Tensor) -> Tensor:
+        """|q| M, which no score exceeds. Shape (B,), float64."""
+        length: Tensor = torch.linalg.vector_norm(state.double(), dim=1)
+        return length * max(shard.largest_norm for shard in self.memory.shards) * (1 + _ROOM)
+
+    def _last(self, state: Tensor, found: _Candidates) -> Tensor:
+        """The last candidate's score, with room for the rounding of the search. Shape (B,), float64."""
+        least = found.scores.masked_fill(found.places < 0, math.inf).amin(1)
+        return least + _ROOM * self._ceiling(state)
+
+    def _left_out_if_exact(self, state: Tensor, found: _Candidates) -> Tensor:
+        others = self._places.shape[0] - (found.places >= 0).sum(1)
+        return self._share(others.double().log() + self.memory.beta * self._last(state, found), found)
+
+    def _left_out(self, state: Tensor, found: _Candidates) -> Tensor:
+        n_found = (found.places >= 0).sum(1)
+        if self.kind == "flat":
+            return self._left_out_if_exact(state, found)
+        beta, ceiling = self.memory.beta, self._ceiling(state)
+        if self._lists is None:
+            return self._share((self._places.shape[0] - n_found).double().log() + beta * ceiling, found)
+        sizes = self._lists.sizes.expand(state.shape[0], -1)
+        n_searched = sizes.gather(1, found.searched).sum(1)
+        searched = (n_searched - n_found).clamp_min(0).log() + beta * self._last(state, found)
+        scores = (state.double() @ self._lists.centroids.double().T) + torch.outer(
+            torch.linalg.vector_norm(state.double(), dim=1), self._lists.radii
+        )
+        unsearched = sizes.log().scatter(1, found.searched, -math.inf) + beta * scores.minimum(ceiling.unsqueeze(1))
+        return self._share(torch.logaddexp(searched, torch.logsumexp(unsearched, dim=1)), found)
+
+    def _share(self, log_others: Tensor, found: _Candidates) -> Tensor:
+        """R / (R + T) for log R. Shape (B,)."""
+        share: Tensor = torch.sigmoid(log_others - self._log_mass(found))
+        return share.float()
+
+    def _left_out_exactly(self, state: Tensor, found: _Candidates) -> Tensor:
+        """One pass over all patterns, in float64."""
+        everything = torch.full((state.shape[0],), -math.inf, dtype=torch.float64)
+        for some in blocks(self._places.shape[0], max(1, NUMBERS_AT_ONCE // max(self.memory.width, state.shape[0]))):
+            scores = state.double() @ rows_at(self.memory.shards, self._places[some]).double().T
+            everything = torch.logaddexp(everything, torch.logsumexp(self.memory.beta * scores, dim=1))
+        return (1 - (self._log_mass(found) - everything).exp()).clamp(0, 1).float()
+
+
+def check_kind(kind: str) -> None:
+    """A kind of index is one of those here.
+
+    Raises:
+        TriptychError: it is not.
+    """
+    known = get_args(Kind)
+    if kind not in known:
+        raise TriptychError(f"kind is {kind!r}; expected one of {', '.join(known)}. {did_you_mean(str(kind), known)}")
+
+
+def _faiss() -> ModuleType:
+    try:
+        import faiss
+    except ImportError:
+        raise MissingExtraError("faiss-cpu", "index") from None
+    return faiss
+
+
+def _built(memory: Memory, places: Tensor, kind: Kind, lists: int, seed: int) -> tuple[Any, Lists | None]:
+    faiss = _faiss()
+    product = faiss.METRIC_INNER_PRODUCT
+    if kind == "flat":
+        index = faiss.IndexFlatIP(memory.width)
+    elif kind == "hnsw":
+        index = faiss.IndexHNSWFlat(memory.width, _LINKS, product)
+    else:
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(memory.width), memory.width, lists, product)
+        index.cp.seed, index.cp.min_points_per_centroid = seed, 1
+        index.cp.max_points_per_centroid = _TRAINING_ROWS
+        index.train(memory.contents.sample(_TRAINING_ROWS * lists, seed=seed).numpy())
+    sizes = max(1, NUMBERS_AT_ONCE // memory.width)
+    for some in blocks(places.shape[0], sizes):
+        index.add(rows_at(memory.shards, places[some]).numpy())
+    return index, _measured(faiss, index, memory, places) if kind == "ivf" else None
+
+
+def _measured(faiss: ModuleType, index: Any, memory: Memory, places: Tensor) -> Lists:
+    """Radii and sizes of the lists that patterns were sorted into; radii get room for rounding."""
+    numbers = torch.empty(places.shape[0], dtype=torch.int64)
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            members = faiss.rev_swig_ptr(index.invlists.get_ids(number), size)
+            numbers[torch.from_numpy(members.copy())] = number
+    centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).clone()
+    radii = torch.zeros(index.nlist, dtype=torch.float64)
+    for some in blocks(places.shape[0], max(1, NUMBERS_AT_ONCE // memory.width)):
+        rows = rows_at(memory.shards, places[some]).double()
+        gaps = torch.linalg.vector_norm(rows - centroids[numbers[some]].double(), dim=1)
+        radii.scatter_reduce_(0, numbers[some], gaps, "amax")
+    return Lists(centroids, radii * (1 + _ROOM), torch.bincount(numbers, minlength=index.nlist).double())

@@ -1,0 +1,137 @@
+"""A memory of patterns without PyTorch: q <- X' softmax(beta X q), once or until it rests.
+
+Letters in shapes: B cues, N stored patterns, D pattern width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from triptych.errors import DataError, RunError, ShapeError, TriptychError
+from triptych.runtime.folder import Exported
+from triptych.runtime.network import Array
+
+SCORES_AT_ONCE = 1 << 24  # N x B is never larger than this: 64 MiB
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What was recalled from each cue.
+
+    Attributes:
+        state: where each row ended. Shape (B, D).
+        steps: updates each row took, >= 1. Shape (B,).
+        converged: True where the last update moved the row by no more than the tolerance. Shape (B,).
+    """
+
+    state: Array
+    steps: Array
+    converged: Array
+
+
+class Memory:
+    """Stored patterns and the update towards them.
+
+    Args:
+        session: of the exported update.
+        count: N.
+        width: D.
+        beta: inverse temperature of the update, for the reader.
+    """
+
+    def __init__(self, session: Any, *, count: int, width: int, beta: float) -> None:
+        self._session = session
+        self.count = count
+        self.width = width
+        self.beta = beta
+
+    def update(self, state: ArrayLike, *, steps: int = 1) -> Array:
+        """The state after so many updates q <- X' softmax(beta X q).
+
+        Args:
+            state: q. Shape (B, D), finite.
+            steps: >= 1.
+        Returns:
+            Shape (B, D), float32, within the patterns' convex hull.
+        Raises:
+            ShapeError, DataError, TriptychError: an argument breaks its rule.
+        """
+        rows = self._checked(state)
+        _check_steps("steps", steps)
+        return self._updated(rows, steps)
+
+    def retrieve(self, cue: ArrayLike, *, max_steps: int = 100, tolerance: float = 1e-5) -> Retrieval:
+        """Follow the update from each cue to a fixed point, as `triptych.recall.retrieval.retrieve` does.
+
+        Args:
+            cue: where to start. Shape (B, D), finite.
+            max_steps: updates at most, >= 1.
+            tolerance: a row rests when an update moves it by at most this times the largest norm it has had since its
+                first update, >= 0.
+        Raises:
+            ShapeError, DataError, TriptychError: an argument breaks its rule.
+        """
+        state = self._checked(cue).copy()
+        _check_steps("max_steps", max_steps)
+        if not tolerance >= 0:
+            raise TriptychError(f"tolerance is {tolerance}; expected a number >= 0. Use 0 to stop only at exact rest.")
+        steps = np.zeros(len(state), dtype=np.int64)
+        converged = np.zeros(len(state), dtype=bool)
+        scale = np.zeros(len(state), dtype=np.float32)
+        going = np.arange(len(state))
+        for _ in range(max_steps):
+            if not len(going):
+                break
+            before = state[going]
+            after = self._updated(before, 1)
+            scale[going] = np.maximum(scale[going], np.linalg.norm(after, axis=1))
+            state[going] = after
+            steps[going] += 1
+            converged[going] = np.linalg.norm(after - before, axis=1) <= tolerance * scale[going]
+            going = going[~converged[going]]
+        return Retrieval(state, steps, converged)
+
+    def _updated(self, rows: Array, steps: int) -> Array:
+        at_once = max(1, SCORES_AT_ONCE // self.count)
+        parts = [
+            self._session.run(["after"], {"state": rows[begin : begin + at_once], "steps": np.array(steps)})[0]
+            for begin in range(0, len(rows), at_once)
+        ]
+        return np.concatenate(parts) if parts else rows
+
+    def _checked(self, values: ArrayLike) -> Array:
+        rows = np.ascontiguousarray(values, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            raise ShapeError(
+                f"state has shape {rows.shape}; expected (B, {self.width}), as wide as the patterns. "
+                "Use state[None] for a single one."
+            )
+        if not np.isfinite(rows).all():
+            row, column = (int(place[0]) for place in np.nonzero(~np.isfinite(rows)))
+            raise DataError(f"state is {rows[row, column]} in row {row}, column {column}; expected finite numbers.")
+        return rows
+
+
+def load(exported: Exported, *, threads: int = 1) -> Memory:
+    """The memory of an exported folder.
+
+    Raises:
+        RunError: its description is damaged.
+    """
+    model = exported.model
+    try:
+        session = exported.session(model["update"], threads=threads)
+        return Memory(session, count=int(model["patterns"]), width=int(model["width"]), beta=float(model["beta"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{exported.manifest} describes no memory ({error}); expected what `export_memory` wrote. Export it again."
+        ) from None
+
+
+def _check_steps(name: str, steps: int) -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise TriptychError(f"{name} is {steps!r}; expected an integer >= 1. Use 1 for a single update.")

@@ -1,0 +1,121 @@
+"""Batches straight from images held as tensors: one gather per batch, nothing decoded, nothing stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from triptych.errors import DataError
+from triptych.see.collection import Images
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Some images.
+
+    Attributes:
+        pixels: bytes. Shape (B, C, height, width).
+        labels: class numbers. Shape (B,).
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+    def to(self, *arguments: Any, **options: Any) -> ImageBatch:
+        """A copy elsewhere, as `Tensor.to`; the trainer calls it."""
+        return replace(self, pixels=self.pixels.to(*arguments, **options), labels=self.labels.to(*arguments, **options))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class _Gathered(Dataset[ImageBatch]):
+    """Gives whole batches."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images.labels)
+
+    def __getitem__(self, index: int) -> ImageBatch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
+        chosen = torch.as_tensor(indices)
+        return ImageBatch(self.images.pixels[chosen], self.images.labels[chosen])
+
+
+class Shuffled(Sampler[list[int]]):
+    """Batches of items in an order drawn anew for every epoch, a function of seed and epoch alone.
+
+    With several processes each takes its share of every batch: an update sees the same items as one process would.
+
+    Args:
+        count: items, >= 1.
+        batch_size: items per batch over all processes, >= 1.
+        seed: of the order.
+        shuffle: False keeps the items' own order, for evaluation.
+        rank: this process, from 0.
+        world_size: processes in all.
+    Raises:
+        DataError: a process would have nothing to train on.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world_size: int = 1
+    ) -> None:
+        for what, size in (("training.batch_size", batch_size), ("the number of images", count)):
+            if shuffle and size < world_size:
+                raise DataError(f"{what} is {size}; expected at least one for each of {world_size} processes.")
+        self.count = count
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of that epoch; the trainer calls it before each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of this process."""
+        return sum(1 for first, last in self._bounds() if last - first > self.rank)
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        """First and last item of every batch. In training the last is joined to the one before where it is too small.
+
+        Too small is fewer than one item per process, or a single one, which batch normalisation cannot train on.
+        """
+        bounds = [(first, min(first + self.batch_size, self.count)) for first in range(0, self.count, self.batch_size)]
+        least = max(2 if self.batch_size > 1 else 1, self.world_size)
+        if self.shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < least:
+            bounds[-2:] = [(bounds[-2][0], bounds[-1][1])]
+        return bounds
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.arange(self.count)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        for first, last in self._bounds():
+            share = order[first:last][self.rank :: self.world_size].tolist()
+            if share:
+                yield share
+
+
+def loader(images: Images, order: Shuffled) -> DataLoader[ImageBatch]:
+    """A loader that hands out one `ImageBatch` per batch of `order`."""
+    return DataLoader(_Gathered(images), batch_sampler=order, collate_fn=_as_is)
+
+
+def _as_is(batch: Any) -> Any:
+    """The data set has already made the batch."""
+    return batch

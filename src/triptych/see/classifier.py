@@ -1,0 +1,203 @@
+"""A trained network with all it needs to name pictures: form of the input, class names, settings of prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from triptych.config import SeeDecoding
+from triptych.errors import DataError, ShapeError
+from triptych.see.inputs import InputForm
+from triptych.see.pictures import BadPicture, PictureForm, decode, iterate_pictures, read_picture, shown
+
+Picture = str | Path | bytes | NDArray[np.uint8]
+SHIFT = 2  # pixels, of the view "shifts"
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What a model says of one picture.
+
+    Attributes:
+        name: of the picture, its path where it came from a file.
+        classes: the most probable ones, best first.
+        probabilities: theirs, in [0, 1].
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[0]
+
+    @property
+    def probability(self) -> float:
+        """Its probability."""
+        return self.probabilities[0]
+
+
+class Classifier:
+    """Names pictures.
+
+    Args:
+        network: gives logits or log-probabilities, in evaluation mode.
+        form: how pictures become what the network takes.
+        classes: names, in the order of the network's outputs.
+        decoding: how classes are read off.
+        device: where the network is.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        form: InputForm,
+        classes: Sequence[str],
+        decoding: SeeDecoding,
+        device: str = "cpu",
+    ) -> None:
+        self.network = network
+        self.form = form
+        self.classes = tuple(classes)
+        self.decoding = decoding
+        self.device = device
+
+    def read(self, picture: Picture) -> Tensor:
+        """A picture as bytes in the network's size. Shape (C, height, width).
+
+        Args:
+            picture: a path, the bytes of an image file, or an array: (height, width), or (height, width, 3 or 4).
+        Raises:
+            DataError: it cannot be read.
+        """
+        form = self.form
+        if isinstance(picture, np.ndarray):
+            if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
+                raise DataError(
+                    f"picture is an array of {picture.dtype} with shape {picture.shape}; "
+                    "expected uint8 of shape (height, width), (height, width, 3) or (height, width, 4)."
+                )
+            of_pictures = PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels)
+            return torch.from_numpy(decode(picture, of_pictures))
+        return read_picture(
+            picture,
+            height=form.height,
+            width=form.width,
+            colour=form.colour,
+            fit=form.fit,
+            max_pixels=form.max_pixels,
+        )
+
+    @torch.inference_mode()
+    def probabilities(self, pixels: Tensor, *, decoding: SeeDecoding | None = None) -> Tensor:
+        """Probability of every class.
+
+        Args:
+            pixels: bytes. Shape (N, C, height, width).
+            decoding: settings in place of the model's own.
+        Returns:
+            Shape (N, classes); rows sum to 1.
+        """
+        expected = (self.form.channels, self.form.height, self.form.width)
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
+            raise ShapeError(f"pixels have shape {tuple(pixels.shape)}; expected (N, {', '.join(map(str, expected))}).")
+        settings = decoding or self.decoding
+        parts = [self._part(part, settings) for part in torch.split(pixels, settings.batch_size)]
+        return torch.cat(parts) if parts else torch.empty(0, len(self.classes))
+
+    def predict(
+        self, pictures: Picture | Sequence[Picture], *, top_k: int | None = None, decoding: SeeDecoding | None = None
+    ) -> list[Classified]:
+        """Name pictures: paths, bytes of image files, or arrays.
+
+        Args:
+            pictures: one, or several.
+            top_k: classes to list; by default as the settings say.
+            decoding: settings in place of the model's own.
+        """
+        several: list[Picture] = list(pictures) if isinstance(pictures, list | tuple) else [cast(Picture, pictures)]
+        names = [
+            shown(picture) if isinstance(picture, str | Path) else f"picture {place}"
+            for place, picture in enumerate(several)
+        ]
+        if not several:
+            return []
+        pixels = torch.stack([self.read(picture) for picture in several])
+        return self._named(names, self.probabilities(pixels, decoding=decoding), top_k)
+
+    def stream(
+        self,
+        paths: Iterable[Path],
+        *,
+        top_k: int | None = None,
+        decoding: SeeDecoding | None = None,
+        on_bad: Callable[[BadPicture], None] | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Classified]:
+        """Name the pictures of any number of files, in order and in bounded memory.
+
+        Args:
+            paths: of image files.
+            top_k: classes to list.
+            decoding: settings in place of the model's own.
+            on_bad: called with each file that cannot be read, which is then left out; None raises an error.
+            workers: threads that decode; None is one for each processor.
+        """
+        form, size = self.form, (decoding or self.decoding).batch_size
+        read = iterate_pictures(
+            paths,
+            height=form.height,
+            width=form.width,
+            colour=form.colour,
+            fit=form.fit,
+            max_pixels=form.max_pixels,
+            workers=workers,
+            on_bad=on_bad,
+        )
+        while batch := list(islice(read, size)):
+            pixels = torch.stack([picture.pixels for picture in batch])
+            names = [shown(picture.path) for picture in batch]
+            yield from self._named(names, self.probabilities(pixels, decoding=decoding), top_k)
+
+    def _part(self, pixels: Tensor, settings: SeeDecoding) -> Tensor:
+        values = self.form.scaled(pixels.to(self.device))
+        total: Tensor | None = None
+        views = _views(values, settings.views)
+        for view in views:
+            scores = self.network(view.contiguous(memory_format=torch.channels_last)).double()
+            probabilities = torch.softmax(scores / settings.temperature, dim=1)
+            total = probabilities if total is None else total + probabilities
+        assert total is not None
+        return (total / len(views)).cpu()
+
+    def _named(self, names: Sequence[str], probabilities: Tensor, top_k: int | None) -> list[Classified]:
+        k = min(top_k or self.decoding.top_k, len(self.classes))
+        best = probabilities.topk(k, dim=1)
+        return [
+            Classified(name, tuple(self.classes[place] for place in places), tuple(values))
+            for name, places, values in zip(names, best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+
+def _views(values: Tensor, kind: str) -> list[Tensor]:
+    """The images (B, C, H, W), and what else is averaged over: mirror images, and shifts by a few pixels."""
+    views = [values]
+    if kind.startswith("shifts"):
+        height, width = values.shape[2:]
+        padded = torch.nn.functional.pad(values, (SHIFT,) * 4, mode="replicate")
+        for top, left in ((0, SHIFT), (2 * SHIFT, SHIFT), (SHIFT, 0), (SHIFT, 2 * SHIFT)):
+            views.append(padded[:, :, top : top + height, left : left + width])
+    if kind.endswith("flips"):
+        views += [view.flip(3) for view in views]
+    return views

@@ -1,0 +1,233 @@
+"""The pictures of a recipe, decoded, in splits: `load_collection`."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.config import SeeData
+from triptych.data.splits import split_by_fraction
+from triptych.errors import DataError, nearest
+from triptych.see.arrays import idx_files, is_idx, read_idx, read_npz
+from triptych.see.cache import Decoded, decode_part
+from triptych.see.folders import read_folder
+from triptych.see.named_sets import resolve
+from triptych.see.pictures import BadPicture, PictureForm, shown
+from triptych.see.sources import SPLITS, WHOLE, Part, Source, relabelled
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split.
+
+    Attributes:
+        pixels: uint8 (N, C, height, width), in memory, or mapped from a file where all splits together are larger than
+            `memory_limit_mb`.
+        labels: class numbers, int64 (N,).
+        names: the path of each picture, or the name of its array or set and its row, from 0.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Images by split, and where they came from.
+
+    Attributes:
+        splits: `train`, `valid` and, where there is one, `test`; or only the one that was asked for whole.
+        classes: names, in the order of the class numbers.
+        fingerprints: per file, folder or set: path, size and SHA-256.
+        warnings: complete sentences for the user.
+    """
+
+    splits: Mapping[str, Images]
+    classes: tuple[str, ...]
+    fingerprints: Sequence[Mapping[str, Any]]
+    warnings: Sequence[str]
+
+
+def load_collection(
+    settings: SeeData,
+    location: Path | None,
+    *,
+    whole: str | None = None,
+    classes: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Collection:
+    """Find, split and decode the recipe's pictures.
+
+    Args:
+        settings: the recipe's `[data]`.
+        location: a folder of pictures or of IDX files, or one `.npz` or IDX file; None for a named set.
+        whole: give only this split: the part of that name where the data has splits, otherwise all of it.
+        classes: the classes of a model, whose numbers the labels then are.
+        progress: called with the pictures decoded so far and the number of all.
+    Raises:
+        DataError: nothing to read, a file that is missing or bad, or a class that is not among `classes`.
+    """
+    source = _read(settings, location, whole)
+    if classes is not None:
+        source = relabelled(source, classes, settings.set if location is None else shown(location))
+    parts = _whole(source, whole) if whole else _split(settings, source)
+    parts = _limited(settings, parts)
+    form = PictureForm(settings.height, settings.width, settings.colour, settings.fit, settings.max_pixels)
+    count = sum(map(len, parts.values()))
+    channels, height, width = form.shape
+    mapped = count * channels * height * width > settings.memory_limit_mb * _MIB
+    advance = _counter(progress, count)
+    decoded = {
+        split: decode_part(part, form, mapped=mapped, skip_bad_files=settings.skip_bad_files, advance=advance)
+        for split, part in parts.items()
+    }
+    splits = {split: _images(parts[split], found) for split, found in decoded.items()}
+    warnings = [*source.warnings, *_warnings(source, parts, decoded), *_class_warnings(splits, source.classes)]
+    return Collection(splits, source.classes, source.fingerprints, warnings)
+
+
+def _read(settings: SeeData, location: Path | None, whole: str | None) -> Source:
+    if location is None:
+        if not settings.set:
+            raise DataError(
+                "data.set is '' and no data is given; expected one of them. "
+                "Use --data with a folder of pictures, an .npz or IDX files, or --set data.set=digits"
+            )
+        return resolve(settings.set).load()
+    if not location.exists():
+        raise DataError(f"no such file or folder. {_neighbour(location)}", path=shown(location))
+    if location.is_dir():
+        if idx_files(location):
+            return read_idx(location)
+        names = {"train": settings.train, "valid": settings.valid, "test": settings.test}
+        return read_folder(location, names, whole=whole, skip_bad_files=settings.skip_bad_files)
+    if location.suffix.lower() == ".npz":
+        return read_npz(location)
+    if is_idx(location):
+        return read_idx(location)
+    raise DataError(
+        f"the file is called {location.name!r}; expected a folder, an .npz, or an IDX file of images such as "
+        "train-images-idx3-ubyte.gz. Give one of these with --data",
+        path=shown(location),
+    )
+
+
+def _neighbour(location: Path) -> str:
+    """What may have been meant by a path that is not there."""
+    folder = location.absolute().parent
+    close = nearest(location.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else None
+    return f"Did you mean {str(location.with_name(close))!r}?" if close else "Check the path given with --data"
+
+
+def _whole(source: Source, whole: str) -> dict[str, Part]:
+    for part in (whole, WHOLE):
+        if part in source.parts:
+            return {whole: source.parts[part]}
+    raise DataError(f"the split is {whole!r}; expected one that the data has: {', '.join(source.parts)}.")
+
+
+def _split(settings: SeeData, source: Source) -> dict[str, Part]:
+    """Splits by fractions of what has none; validation out of training where only that is missing."""
+    parts = dict(source.parts)
+    if WHOLE in parts:
+        given: dict[str, float] = {str(split): share for split, share in settings.fractions.items()}
+        fractions = {split: given[split] for split in SPLITS if split in given}
+        return _by_fraction(parts[WHOLE], fractions, settings.split_seed)
+    if "train" not in parts:
+        raise DataError(f"the data has only {', '.join(parts)}; expected images to train on.")
+    if "valid" not in parts:
+        fractions = {"train": 1 - settings.valid_fraction, "valid": settings.valid_fraction}
+        parts.update(_by_fraction(parts["train"], fractions, settings.split_seed))
+    return {split: parts[split] for split in SPLITS if split in parts}
+
+
+def _by_fraction(part: Part, fractions: Mapping[str, float], seed: int) -> dict[str, Part]:
+    """The same share of each class; equal pictures stay together."""
+    rows = split_by_fraction(part.digests, fractions=fractions, seed=seed, stratify=part.labels)
+    return {split: part.select(chosen) for split, chosen in rows.items()}
+
+
+def _limited(settings: SeeData, parts: Mapping[str, Part]) -> dict[str, Part]:
+    """A random part of each split where the recipe sets a limit."""
+
+    def some(part: Part, most: int) -> Part:
+        if most == 0 or len(part) <= most:
+            return part
+        return part.select(sorted(random.Random(settings.split_seed).sample(range(len(part)), most)))
+
+    limits = {"train": settings.max_train_images, "valid": settings.max_eval_images, "test": settings.max_eval_images}
+    return {split: some(part, limits[split]) for split, part in parts.items()}
+
+
+def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def advance(further: int) -> None:
+        nonlocal done
+        done += further
+        if progress:
+            progress(done, total)
+
+    return advance
+
+
+def _images(part: Part, found: Decoded) -> Images:
+    labels = torch.tensor([part.labels[row] for row in found.rows], dtype=torch.int64)
+    return Images(found.pixels, labels, [part.names[row] for row in found.rows])
+
+
+def _warnings(source: Source, parts: Mapping[str, Part], decoded: Mapping[str, Decoded]) -> list[str]:
+    """What was left out, the cache's troubles, and pictures that lie in two splits or two classes."""
+    warnings = list(dict.fromkeys(remark for found in decoded.values() for remark in found.warnings))
+    bad = [*source.bad]
+    for split, found in decoded.items():
+        bad += [BadPicture(parts[split].names[row], reason) for row, reason in found.bad.items()]
+    if bad:
+        good = sum(len(found.rows) for found in decoded.values())
+        warnings.append(f"{bad[0]} Bad files skipped, from this one on: {len(bad)}; pictures read: {good}.")
+    if "train" in parts:
+        seen = set(parts["train"].digests)
+        for split in parts.keys() - {"train"}:
+            names = [
+                name for name, digest in zip(parts[split].names, parts[split].digests, strict=True) if digest in seen
+            ]
+            if names:
+                warnings.append(f"{names[0]}: this picture of {split} is in train too; such pictures: {len(names)}.")
+    return warnings + _twofold(parts)
+
+
+def _twofold(parts: Mapping[str, Part]) -> list[str]:
+    labels: dict[str, int] = {}
+    twofold: dict[str, str] = {}
+    for part in parts.values():
+        for digest, label, name in zip(part.digests, part.labels, part.names, strict=True):
+            if labels.setdefault(digest, label) != label:
+                twofold.setdefault(digest, name)
+    if not twofold:
+        return []
+    first = next(iter(twofold.values()))
+    return [f"{first}: this picture is in another class too; such pictures: {len(twofold)}."]
+
+
+def _class_warnings(splits: Mapping[str, Images], classes: Sequence[str]) -> list[str]:
+    counts = {split: Counter(images.labels.tolist()) for split, images in splits.items()}
+    total = sum(counts.values(), Counter[int]())
+    warnings = []
+    for number, name in enumerate(classes):
+        if "train" in counts and total[number] == 1:
+            warnings.append(f"class {name!r} has 1 image; training and validation need more.")
+            continue
+        without = [split for split, count in counts.items() if not count[number]]
+        if without and "train" in counts:
+            warnings.append(f"class {name!r} has no image in {' and '.join(without)}.")
+    return warnings

@@ -1,0 +1,168 @@
+"""What a network sees in an image: activation maps of its convolutions, and the places that speak for a class.
+
+Checked by tests/see/test_maps.py against the layers themselves and the axioms of the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from triptych.errors import RecipeError, ShapeError, did_you_mean
+
+_INTEGRATION_STEPS = 32
+
+
+@dataclass(frozen=True)
+class ActivationMaps:
+    """What one convolution gave for one image.
+
+    Attributes:
+        layer: dotted path of the convolution in the network.
+        maps: Shape (C', height', width').
+    """
+
+    layer: str
+    maps: Tensor
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """Which places of an image speak for a class.
+
+    Attributes:
+        target: number of the class.
+        layer: dotted path of the convolution that Grad-CAM looked at.
+        grad_cam: >= 0, over the image. Shape (height, width).
+        integrated_gradients: sum over the channels; negative where a place speaks against the class. All of them
+            together come to the class's score for the image minus its score for an image of zeros. Shape
+            (height, width).
+    """
+
+    target: int
+    layer: str
+    grad_cam: Tensor
+    integrated_gradients: Tensor
+
+
+def convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
+    """The convolutions of a network by their dotted paths, in the order in which they were put together."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+
+
+def find_convolution(network: nn.Module, layer: str | int = 0) -> tuple[str, nn.Conv2d]:
+    """One convolution with its dotted path.
+
+    Args:
+        network: any.
+        layer: the path, or the convolution's place among all, from 0; negative from the end.
+    Raises:
+        RecipeError: there is no such convolution.
+    """
+    known = convolutions(network)
+    if not known:
+        raise RecipeError("the network has 0 convolutions; expected at least one to look at.")
+    if isinstance(layer, str) and layer.lstrip("-").isdigit():
+        layer = int(layer)
+    if isinstance(layer, str):
+        if layer not in known:
+            raise RecipeError(f"layer is {layer!r}; expected a convolution. {did_you_mean(layer, known)}")
+        return layer, known[layer]
+    if not -len(known) <= layer < len(known):
+        raise RecipeError(
+            f"layer is {layer}; expected a number from 0 to {len(known) - 1}, or a name: {', '.join(known)}."
+        )
+    return list(known.items())[layer]
+
+
+def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) -> ActivationMaps:
+    """What a convolution gives for an image, before normalisation and activation.
+
+    Args:
+        network: (B, C, height, width) to (B, K).
+        image: as the network takes it. Shape (C, height, width).
+        layer: the convolution, by its path or its place; the first by default.
+    Raises:
+        RecipeError: there is no such convolution.
+        ShapeError: the image is not one, or the network does not use the convolution.
+    """
+    _check_image(image)
+    name, convolution = find_convolution(network, layer)
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        seen.append(output.detach().clone())  # a layer behind it may write over it
+
+    handle = convolution.register_forward_hook(keep)
+    try:
+        with _evaluating(network), torch.no_grad():
+            network(image[None])
+    finally:
+        handle.remove()
+    if not seen:
+        raise ShapeError(f"layer is {name!r}; expected a convolution that the network uses for this image.")
+    return ActivationMaps(name, seen[0][0])
+
+
+def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, layer: str | int = -1) -> Saliency:
+    """The places that speak for a class, by two methods, both computed by captum.
+
+    Grad-CAM weighs the maps of a convolution by their mean gradients, keeps what speaks for the class, and is enlarged
+    to the image: coarse and calm. Integrated gradients sum the gradient on the straight way from an image of zeros:
+    fine and noisy.
+
+    Args:
+        network: (B, C, height, width) to logits or log-probabilities (B, K).
+        image: as the network takes it. Shape (C, height, width).
+        target: number of the class; the predicted one when None.
+        layer: the convolution for Grad-CAM, by its path or its place; the last by default.
+    Raises:
+        RecipeError: there is no such convolution or class.
+        ShapeError: the image is not one.
+    Source: Selvaraju et al. 2017, arXiv:1610.02391; Sundararajan et al. 2017, arXiv:1703.01365.
+    """
+    from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
+
+    _check_image(image)
+    name, convolution = find_convolution(network, layer)
+    with _evaluating(network), torch.inference_mode(False), torch.enable_grad():
+        batch = image[None].detach().clone()  # made anew: inference tensors cannot be differentiated
+        scores = network(batch)
+        classes = scores.shape[1]
+        if target is not None and not 0 <= target < classes:
+            raise RecipeError(f"target is {target}; expected a class number from 0 to {classes - 1}.")
+        chosen = int(scores[0].argmax()) if target is None else target
+        coarse = LayerGradCam(network, convolution).attribute(batch, target=chosen, relu_attributions=True)
+        size = (image.shape[1], image.shape[2])
+        grad_cam = LayerAttribution.interpolate(coarse, size, interpolate_mode="bilinear")
+        gradients = IntegratedGradients(network).attribute(batch, target=chosen, n_steps=_INTEGRATION_STEPS)
+    return Saliency(
+        target=chosen,
+        layer=name,
+        grad_cam=grad_cam[0, 0].detach(),
+        integrated_gradients=gradients[0].sum(dim=0).detach().float(),
+    )
+
+
+def _check_image(image: Tensor) -> None:
+    if image.ndim != 3:
+        raise ShapeError(
+            f"image has shape {tuple(image.shape)}; expected (channels, height, width), without a batch axis."
+        )
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Every part in evaluation mode, and back in its own at the end."""
+    modes = {part: part.training for part in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training

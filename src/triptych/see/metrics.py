@@ -1,0 +1,222 @@
+"""How well images are named: accuracy with its interval, figures per class, confusions, calibration.
+
+Everything is computed from the probabilities of all classes, so that a report can be drawn from them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchmetrics.functional.classification import (
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
+
+from triptych.errors import DataError, ShapeError
+from triptych.statistics import Estimate, bootstrap_ratio
+
+CALIBRATION_BINS = 15
+LEAST_PROBABILITY = 1e-12  # in logarithms
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Images with their true classes and what the model gave each class.
+
+    Attributes:
+        names: of the images.
+        truths: class numbers. Shape (N,).
+        probabilities: shape (N, classes), rows sum to 1.
+        classes: names, in the order of the columns.
+    """
+
+    names: Sequence[str]
+    truths: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    classes: Sequence[str]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.names), len(self.classes))
+        if self.probabilities.shape != shape or self.truths.shape != shape[:1]:
+            raise ShapeError(
+                f"probabilities have shape {self.probabilities.shape} and truths {self.truths.shape}; "
+                f"expected {shape} and {shape[:1]}."
+            )
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """The most probable class of every image. Shape (N,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def confidences(self) -> NDArray[np.float64]:
+        """Its probability. Shape (N,)."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """How one class fared. Without an image of it recall is None; without a prediction of it precision is."""
+
+    name: str
+    images: int
+    precision: float | None
+    recall: float | None
+    f1: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.name,
+            "images": self.images,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+        }
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images whose confidence lies in a range.
+
+    Attributes:
+        low: lower end, left out.
+        high: upper end.
+        images: how many.
+        confidence: their mean confidence.
+        accuracy: share of them that are right.
+    """
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a model did on a set of images.
+
+    Attributes:
+        n_items: images.
+        accuracy: share named rightly, with its interval.
+        top3: share whose class is among the three most probable; None with fewer than four classes.
+        log_loss: mean of -log(probability of the true class), in nats.
+        macro_f1: mean of the F1 of all classes that are there or were predicted.
+        calibration_error: expected calibration error over 15 bins of confidence (Guo et al. 2017, eq. 3).
+        per_class: figures of every class.
+        confusion: images by true class (rows) and predicted class. Shape (classes, classes).
+        bins: of the reliability curve, those that hold images.
+    """
+
+    n_items: int
+    accuracy: Estimate
+    top3: Estimate | None
+    log_loss: Estimate
+    macro_f1: float
+    calibration_error: float
+    per_class: Sequence[ClassFigures]
+    confusion: NDArray[np.int64]
+    bins: Sequence[Bin]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "n_items": self.n_items,
+            "accuracy": self.accuracy.to_dict(),
+            **({} if self.top3 is None else {"top3": self.top3.to_dict()}),
+            "log_loss": self.log_loss.to_dict(),
+            "macro_f1": self.macro_f1,
+            "calibration_error": self.calibration_error,
+            "per_class": [figures.to_dict() for figures in self.per_class],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def score(judged: Judged) -> Scores:
+    """All figures of a set of images.
+
+    Raises:
+        DataError: there are no images.
+    """
+    count = len(judged.names)
+    if count == 0:
+        raise DataError("the split has 0 images; expected at least one.")
+    n_classes = len(judged.classes)
+    probabilities, truths = torch.from_numpy(judged.probabilities), torch.from_numpy(judged.truths)
+    ones = np.ones(count)
+    per_class = _per_class(judged)
+    fared = [figures.f1 for figures in per_class if figures.precision is not None or figures.recall is not None]
+    error = multiclass_calibration_error(probabilities, truths, n_classes, n_bins=CALIBRATION_BINS, norm="l1")
+    confusion = multiclass_confusion_matrix(torch.from_numpy(judged.predictions), truths, n_classes)
+    return Scores(
+        n_items=count,
+        accuracy=bootstrap_ratio((judged.predictions == judged.truths).astype(float), ones),
+        top3=bootstrap_ratio(_among_first(judged, 3), ones) if n_classes > 3 else None,
+        log_loss=bootstrap_ratio(log_losses(judged), ones),
+        macro_f1=float(np.mean(fared)),
+        calibration_error=float(error),
+        per_class=per_class,
+        confusion=np.asarray(confusion.numpy(), dtype=np.int64),
+        bins=reliability(judged),
+    )
+
+
+def log_losses(judged: Judged) -> NDArray[np.float64]:
+    """-log(probability of the true class) of every image, in nats. Shape (N,)."""
+    true = judged.probabilities[np.arange(len(judged.truths)), judged.truths]
+    return np.asarray(-np.log(np.maximum(true, LEAST_PROBABILITY)))
+
+
+def reliability(judged: Judged, bins: int = CALIBRATION_BINS) -> list[Bin]:
+    """Accuracy against confidence in bins of equal width; bins without images are left out."""
+    confidence = judged.confidences
+    right = judged.predictions == judged.truths
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return [
+        Bin(b / bins, (b + 1) / bins, int(mask.sum()), float(confidence[mask].mean()), float(right[mask].mean()))
+        for b in range(bins)
+        if (mask := place == b).any()
+    ]
+
+
+def most_confident_mistakes(judged: Judged, most: int) -> list[int]:
+    """Positions of the images that were named wrongly, surest first."""
+    wrong = np.flatnonzero(judged.predictions != judged.truths)
+    order = np.argsort(-judged.confidences[wrong], kind="stable")
+    return [int(position) for position in wrong[order][:most]]
+
+
+def _per_class(judged: Judged) -> list[ClassFigures]:
+    predictions, truths = torch.from_numpy(judged.predictions), torch.from_numpy(judged.truths)
+    n_classes = len(judged.classes)
+    precision = multiclass_precision(predictions, truths, n_classes, average="none").tolist()
+    recall = multiclass_recall(predictions, truths, n_classes, average="none").tolist()
+    f1 = multiclass_f1_score(predictions, truths, n_classes, average="none").tolist()
+    there = np.bincount(judged.truths, minlength=n_classes)
+    predicted = np.bincount(judged.predictions, minlength=n_classes)
+    return [
+        ClassFigures(
+            name,
+            int(there[k]),
+            precision[k] if predicted[k] else None,
+            recall[k] if there[k] else None,
+            f1[k],
+        )
+        for k, name in enumerate(judged.classes)
+    ]
+
+
+def _among_first(judged: Judged, k: int) -> NDArray[np.float64]:
+    """1 where the true class is among the k most probable. Shape (N,)."""
+    first = np.argsort(-judged.probabilities, axis=1, kind="stable")[:, :k]
+    return np.asarray((first == judged.truths[:, None]).any(axis=1), dtype=np.float64)

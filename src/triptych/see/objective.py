@@ -1,0 +1,70 @@
+"""What is trained when a network learns to name images: the negative log-likelihood of the true class."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from triptych.see.augmentation import Augmentation
+from triptych.see.batches import ImageBatch
+from triptych.see.inputs import InputForm
+from triptych.training.objective import Share
+
+
+class SeeObjective:
+    """Cross-entropy of the class; accuracy on validation images.
+
+    The network gives logits or log-probabilities: normalising log-probabilities once more changes nothing, so the loss
+    is the same either way.
+
+    Args:
+        network: takes float images (B, C, H, W), gives (B, classes).
+        form: how bytes become what the network takes.
+        classes: how many.
+        augmentation: random changes of training images; None for none.
+        label_smoothing: share of the target probability that is spread over all classes, in [0, 1).
+        channels_last: memory layout of the images.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        form: InputForm,
+        classes: int,
+        augmentation: Augmentation | None = None,
+        label_smoothing: float = 0.0,
+        channels_last: bool = False,
+    ) -> None:
+        self.network = network
+        self.form = form
+        self.classes = classes
+        self.augmentation = augmentation
+        self.label_smoothing = label_smoothing
+        self.channels_last = channels_last
+
+    def loss(self, batch: ImageBatch) -> Share:
+        """Sum of the cross-entropies in nats, and the number of images."""
+        targets: Tensor = batch.labels
+        pixels = batch.pixels
+        if self.augmentation is not None:
+            shares = F.one_hot(batch.labels, self.classes).float()
+            pixels, targets = self.augmentation(pixels.float() / 255, shares)
+        scores = self._scores(pixels)
+        total = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        return Share(total, len(batch))
+
+    def measure(self, batch: ImageBatch) -> dict[str, Share]:
+        """`loss` without smoothing, and `accuracy`."""
+        scores = self._scores(batch.pixels)
+        right = torch.count_nonzero(scores.argmax(dim=1) == batch.labels)
+        total = F.cross_entropy(scores, batch.labels, reduction="sum")
+        return {"loss": Share(total, len(batch)), "accuracy": Share(right, len(batch))}
+
+    def _scores(self, pixels: Tensor) -> Tensor:
+        values = self.form.scaled(pixels)
+        if self.channels_last:
+            values = values.contiguous(memory_format=torch.channels_last)
+        scores: Tensor = self.network(values)
+        return scores.float()

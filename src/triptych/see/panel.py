@@ -1,0 +1,230 @@
+"""The panel `see` as the frame sees it: prepare a training, load a model, evaluate it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from triptych.config import SeeDecoding, SeeRecipe
+from triptych.data.progress import reading_bar
+from triptych.errors import DataError, RecipeError, RunError
+from triptych.report.comparison import Errors, read_rows
+from triptych.report.html import Section
+from triptych.see import story
+from triptych.see.augmentation import Augmentation
+from triptych.see.batches import Shuffled, loader
+from triptych.see.build import Architecture, build_network
+from triptych.see.classifier import Classifier
+from triptych.see.collection import Collection, Images, load_collection
+from triptych.see.inputs import InputForm, input_form
+from triptych.see.metrics import Judged, Scores, score
+from triptych.see.objective import SeeObjective
+from triptych.training.devices import check_device
+from triptych.training.prepared import Loaders, Prepared
+from triptych.training.run import Run
+
+PANEL = "see"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did on a split.
+
+    Attributes:
+        split: which split.
+        decoding: how classes were read off.
+        items: images, true classes and probabilities, in the order of the data.
+        images: the images themselves.
+        scores: figures with intervals.
+    """
+
+    split: str
+    decoding: SeeDecoding
+    items: Judged
+    images: Images
+    scores: Scores
+
+
+def prepare(recipe: SeeRecipe, location: Path | None) -> Prepared:
+    """Read the data and build the network, initialised from `training.seed`."""
+    with reading_bar("images") as progress:
+        collection = load_collection(recipe.data, location, progress=progress)
+    if len(collection.classes) < 2:
+        raise DataError(
+            f"the data has {len(collection.classes)} class, {', '.join(collection.classes)}; expected at least two. "
+            "Lay the images out as one folder per class."
+        )
+    form = input_form(recipe.data, collection.splits["train"].pixels)
+    torch.manual_seed(recipe.training.seed)
+    architecture = _architecture(recipe, form, collection.classes)
+    network = build_network(architecture)
+    channels_last = recipe.training.channels_last
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = SeeObjective(
+        network,
+        form=form,
+        classes=len(collection.classes),
+        augmentation=_augmentation(recipe),
+        label_smoothing=recipe.training.label_smoothing,
+        channels_last=channels_last,
+    )
+    description = {
+        "architecture": asdict(architecture),
+        "input": form.to_dict(),
+        "classes": list(collection.classes),
+        "decoding": recipe.decoding.model_dump(),
+    }
+    counts = {split: len(images.labels) for split, images in collection.splits.items()}
+    return Prepared(
+        objective, _loaders(recipe, collection), description, collection.fingerprints, counts, collection.warnings
+    )
+
+
+def load(run: Run, *, device: str = "cpu") -> Classifier:
+    """The run's kept model, ready to predict. Nothing is unpickled.
+
+    Raises:
+        RunError: the model is missing, damaged, of another panel or of a newer format.
+    """
+    check_device(device)
+    description = run.model(PANEL)
+    path = run.path / "model.json"
+    form = InputForm.from_dict(description.get("input", {}), path)
+    classes = description.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
+    architecture = _read_architecture(description.get("architecture"), path)
+    if (architecture.classes, architecture.height, architecture.width) != (len(classes), form.height, form.width):
+        raise RunError(f"{path}: architecture does not fit classes and input; expected what training wrote.")
+    try:
+        network = build_network(architecture)
+        network.load_state_dict(run.tensors())
+    except RecipeError as error:
+        raise RunError(f"{path}: architecture is damaged ({error}); expected what training wrote.") from None
+    except RuntimeError as error:
+        raise RunError(
+            f"{run.path}: model.safetensors does not fit model.json ({error}); expected both from one training."
+        ) from None
+    try:
+        decoding = SeeDecoding.model_validate(description.get("decoding", {}))
+    except ValidationError as error:
+        raise RunError(f"{path}: decoding is damaged ({error}); expected what training wrote.") from None
+    network = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Classifier(network, form=form, classes=classes, decoding=decoding, device=device)
+
+
+def evaluate(
+    classifier: Classifier,
+    recipe: SeeRecipe,
+    location: Path | None,
+    *,
+    split: str,
+    decoding: SeeDecoding,
+    elsewhere: bool = False,
+) -> Evaluation:
+    """Predict a split of the recipe's data and judge it; of data from `elsewhere` without splits, all of it."""
+    with reading_bar("images") as progress:
+        collection = load_collection(
+            recipe.data, location, whole=split if elsewhere else None, classes=classifier.classes, progress=progress
+        )
+    if split not in collection.splits:
+        raise DataError(f"split is {split!r}; expected one that the data has: {', '.join(collection.splits)}.")
+    return judge(classifier, collection.splits[split], split=split, decoding=decoding)
+
+
+def judge(classifier: Classifier, images: Images, *, split: str, decoding: SeeDecoding) -> Evaluation:
+    """Predict and score some images."""
+    probabilities = classifier.probabilities(images.pixels, decoding=decoding)
+    judged = Judged(images.names, images.labels.numpy(), probabilities.double().numpy(), classifier.classes)
+    return Evaluation(split, decoding, judged, images, score(judged))
+
+
+def label(decoding: SeeDecoding) -> str:
+    """A short name for how classes are read off: `one`, `flips`."""
+    return decoding.views
+
+
+def record(folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
+    """Write every prediction, and tell what a report shows."""
+    story.write_predictions(folder, name, evaluation.items)
+    told = story.details(evaluation.items, evaluation.scores, evaluation.images.pixels)
+    return {**told, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
+
+
+def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
+    """The part of the report about one evaluation."""
+    return story.section(name, told, figures)
+
+
+def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
+    """All evaluations of a run in one table."""
+    return story.overview(evaluations)
+
+
+def measures(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The main figures as people read them."""
+    named = {"accuracy": "accuracy", "top3": "accuracy within 3", "log_loss": "log loss"}
+    return {text: scores[key] for key, text in named.items() if key in scores}
+
+
+def read_errors(path: Path) -> Errors:
+    """Errors per image from a predictions file.
+
+    Raises:
+        DataError: the file lacks a column.
+    """
+    rows = read_rows(path)
+    try:
+        items = [(row["image"], row["truth"]) for row in rows]
+        wrong = np.array([row["prediction"] != row["truth"] for row in rows], dtype=float)
+        losses = np.array([float(row["log_loss"]) for row in rows])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{error}; expected a predictions file as `triptych test` writes it.", path=path) from None
+    ones = np.ones(len(rows))
+    return Errors(items, {"error rate": (wrong, ones), "log loss": (losses, ones)})
+
+
+def _architecture(recipe: SeeRecipe, form: InputForm, classes: Sequence[str]) -> Architecture:
+    settings = recipe.model.model_dump()
+    settings["head"] = settings["head"] or None
+    return Architecture(
+        height=form.height, width=form.width, classes=len(classes), in_channels=form.channels, **settings
+    )
+
+
+def _read_architecture(document: Any, path: Path) -> Architecture:
+    try:
+        settings: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
+        return Architecture(**settings)
+    except (TypeError, AttributeError) as error:
+        raise RunError(f"{path}: architecture is damaged ({error}); expected what training wrote.") from None
+
+
+def _augmentation(recipe: SeeRecipe) -> Augmentation | None:
+    settings = recipe.augmentation
+    return None if settings == type(settings)() else Augmentation(**settings.model_dump())
+
+
+def _loaders(recipe: SeeRecipe, collection: Collection) -> Loaders:
+    train, valid = collection.splits["train"], collection.splits["valid"]
+
+    def train_loader(rank: int, world_size: int) -> Any:
+        size, seed = recipe.training.batch_size, recipe.training.seed
+        order = Shuffled(len(train.labels), size, seed=seed, rank=rank, world_size=world_size)
+        return loader(train, order)
+
+    def valid_loader(rank: int, world_size: int) -> Any:
+        size = recipe.decoding.batch_size
+        order = Shuffled(len(valid.labels), size, shuffle=False, rank=rank, world_size=world_size)
+        return loader(valid, order)
+
+    return Loaders(train_loader, valid_loader)

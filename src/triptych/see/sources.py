@@ -1,0 +1,87 @@
+"""Pictures before they are decoded: what folders, arrays and named sets have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.errors import DataError
+from triptych.see.pictures import BadPicture
+
+SPLITS = ("train", "valid", "test")
+WHOLE = "all"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures that belong together, one entry per picture in every field.
+
+    Attributes:
+        pictures: paths of files, or an array uint8 (N, height, width) or (N, height, width, 3).
+        labels: class numbers, into the classes of the source.
+        names: what users know the picture by.
+        digests: SHA-256 of the file, or of the array's bytes; pictures with equal digests never lie in two splits.
+    """
+
+    pictures: Sequence[Path] | npt.NDArray[np.uint8]
+    labels: Sequence[int]
+    names: Sequence[str]
+    digests: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, rows: Sequence[int]) -> Part:
+        """Only these rows, in their order."""
+        pictures = self.pictures
+        return Part(
+            pictures[np.asarray(rows, np.int64)] if isinstance(pictures, np.ndarray) else [pictures[i] for i in rows],
+            [self.labels[i] for i in rows],
+            [self.names[i] for i in rows],
+            [self.digests[i] for i in rows],
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures as they were found.
+
+    Attributes:
+        parts: some of `train`, `valid` and `test`, or `all` of what has no splits.
+        classes: names, in the order of the class numbers.
+        fingerprints: per file, folder or set: path, size and SHA-256.
+        warnings: complete sentences for the user.
+        bad: files that were left out since they cannot be read.
+    """
+
+    parts: Mapping[str, Part]
+    classes: tuple[str, ...]
+    fingerprints: Sequence[Mapping[str, Any]]
+    warnings: Sequence[str] = ()
+    bad: Sequence[BadPicture] = ()
+
+
+def relabelled(source: Source, classes: Sequence[str], place: Path | str) -> Source:
+    """The same pictures with the class numbers of a model.
+
+    Raises:
+        DataError: a class that has pictures is not among the model's.
+    """
+    used = sorted({source.classes[label] for part in source.parts.values() for label in part.labels})
+    unknown = [name for name in used if name not in classes]
+    if unknown:
+        raise DataError(
+            f"the class is {unknown[0]!r} ({len(unknown)} such); expected the model's classes: {', '.join(classes)}. "
+            "Rename or remove the class.",
+            path=place,
+        )
+    numbers = [classes.index(name) if name in classes else -1 for name in source.classes]
+    parts = {
+        split: replace(part, labels=[numbers[label] for label in part.labels]) for split, part in source.parts.items()
+    }
+    return replace(source, parts=parts, classes=tuple(classes))

@@ -1,0 +1,148 @@
+"""`triptych anatomy`: what it draws and prints, against PyTorch's own convolution and counts on real modules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.cli.conftest import Triptych, one_error
+from triptych.anatomy.convolution import vec
+from triptych.anatomy.drawing import ConvolutionSettings, convolution_blocks
+from triptych.errors import ShapeError
+from triptych.report.anatomy_figures import LARGEST_SIDE, block_structure
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_drawn_places_are_those_of_pytorchs_convolution(order: str) -> None:
+    settings = ConvolutionSettings(2, 3, (9, 6), (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2))
+    blocks = convolution_blocks(settings, order="C" if order == "C" else "F")
+    kernel = torch.randn(1, 1, 3, 2, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 2, 9, 6, generator=torch.Generator().manual_seed(1))
+    # Every pair of channels has the same kernel, since a picture shows places and not channels.
+    expected = F.conv2d(image, kernel.expand(3, 2, 3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2))
+    matrix = torch.where(blocks.places >= 0, kernel.flatten()[blocks.places], 0.0)
+    chosen = "C" if order == "C" else "F"
+    found = matrix @ vec(image, order=chosen)[0]  # type: ignore[arg-type]
+    torch.testing.assert_close(found, vec(expected, order=chosen)[0])  # type: ignore[arg-type]
+    assert blocks.output == tuple(expected.shape[2:])
+    high, wide = blocks.output
+    assert blocks.row_blocks == (high * wide, wide if order == "C" else high)
+    assert blocks.column_blocks == (54, 6 if order == "C" else 9)
+    assert blocks.weights == 36
+
+
+def test_conv_draws_and_tells_the_matrix(triptych: Triptych, tmp_path: Path) -> None:
+    picture = tmp_path / "blocks.png"
+    done = triptych("anatomy", "conv", "--height", "6", "--width", "6", "--kernel", "3", "--out", str(picture))
+    assert done.status == 0
+    assert "16 x 36: 144 of 576" in done.out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    told = json.loads(
+        triptych(
+            *("anatomy", "conv", "--kernel", "3x5", "--stride", "2x1", "--padding", "1", "--dilation", "2x1"),
+            *("--channels", "2", "--outputs", "3", "--height", "9", "--width", "8", "--order", "F", "--json"),
+            *("--out", str(tmp_path / "more.svg")),
+        ).out
+    )
+    shape = F.conv2d(torch.zeros(1, 2, 9, 8), torch.zeros(3, 2, 3, 5), stride=(2, 1), padding=1, dilation=(2, 1)).shape
+    assert told["output"] == list(shape[1:])
+    assert (told["rows"], told["columns"]) == (shape[1:].numel(), 2 * 9 * 8)
+    assert told["weights"] == 3 * 2 * 3 * 5
+    assert (tmp_path / "more.svg").read_text().startswith("<?xml")
+
+
+def test_the_same_matrix_is_drawn_as_the_same_bytes_and_another_order_as_others(
+    triptych: Triptych, tmp_path: Path
+) -> None:
+    pictures = []
+    for name, order in (("a", "C"), ("b", "C"), ("c", "F")):
+        path = tmp_path / f"{name}.png"
+        triptych("anatomy", "conv", "--height", "5", "--width", "6", "--order", order, "--out", str(path))
+        pictures.append(path.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
+def test_the_picture_shows_each_element_and_the_blocks() -> None:
+    settings = ConvolutionSettings(2, 1, (4, 4), (3, 3))
+    blocks = convolution_blocks(settings)
+    figure = block_structure(
+        blocks.places.numpy(),
+        kernel=(3, 3),
+        row_blocks=blocks.row_blocks,
+        column_blocks=blocks.column_blocks,
+        labels=("output", "input"),
+    )
+    kernel, matrix = figure.axes
+    assert [text.get_text() for text in kernel.texts] == [f"{a},{b}" for a in range(3) for b in range(3)]
+    shown = matrix.images[0].get_array()
+    assert isinstance(shown, np.ma.MaskedArray)
+    assert shown.mask.sum() == (blocks.places < 0).sum()
+    # One thin line between two lines of the output, 7 between 8 lines of the input, one thick between its channels.
+    assert len(matrix.lines) == 1 + 7 + 1
+    assert matrix.get_title(loc="left") == "4 x 32, 56.2% not zero"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--kernel", "3y"), "--kernel is '3y'; expected a whole number, or two with an x between. For example: 3x5"),
+        (("--stride", "0"), "stride is 0; expected an integer >= 1."),
+        (("--kernel", "9"), "the window covers 9 places and the input has 6 with padding;"),
+        (("--order", "X"), "order is 'X'; expected 'C' or 'F'."),
+        (("--out", "x.pdf"), "--out is x.pdf; expected a file that ends in .png or .svg."),
+        (("--height", "300", "--width", "300"), "the matrix has 88,804 x 90,000 entries; expected at most 4,000,000"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(
+    arguments: tuple[str, ...], message: str, triptych: Triptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert one_error(triptych("anatomy", "conv", *arguments)).startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_matrix_too_large_to_see_is_refused() -> None:
+    with pytest.raises(ShapeError) as caught:
+        block_structure(
+            torch.zeros(1, LARGEST_SIDE + 1).numpy(),
+            kernel=(1, 1),
+            row_blocks=(1, 1),
+            column_blocks=(1, 1),
+            labels=("", ""),
+        )
+    assert str(caught.value).startswith("the matrix has shape (1, 1201); expected at most 1,200 rows and columns")
+
+
+def test_compare_counts_real_modules(triptych: Triptych) -> None:
+    done = triptych(
+        "anatomy", "compare", "--height", "9", "--width", "8", "--kernel", "3x2", "--outputs", "4", "--json"
+    )
+    hidden = (7 // 2) * (7 // 2)
+    convolutional = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 1, (3, 2), bias=False),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(hidden, 4, bias=False),
+    )
+    dense = torch.nn.Sequential(torch.nn.Linear(72, hidden, bias=False), torch.nn.Linear(hidden, 4, bias=False))
+    assert convolutional(torch.zeros(1, 1, 9, 8)).shape == (1, 4)
+    counts = [sum(p.numel() for p in network.parameters()) for network in (convolutional, dense)]
+    told = json.loads(done.out)
+    assert [told["convolutional"], told["fully_connected"]] == counts
+    assert told["ratio"] == pytest.approx(counts[1] / counts[0])
+    assert "248.0 times" in triptych("anatomy", "compare").out
+
+
+def test_windows_tell_sizes_and_fields(triptych: Triptych) -> None:
+    told = json.loads(triptych("anatomy", "windows", "5,1,2", "2,2", "3", "2,2", "--size", "28", "--json").out)
+    assert [layer["output"] for layer in told["layers"]] == [28, 14, 12, 6]
+    assert [layer["sees"] for layer in told["layers"]] == [5, 6, 10, 12]
+    assert [layer["apart"] for layer in told["layers"]] == [1, 2, 2, 4]
+    assert "first sees from" in triptych("anatomy", "windows", "3,1,1").out
+    assert one_error(triptych("anatomy", "windows", "3,a")).startswith("LAYER is '3,a'; expected kernel[,stride")
+    assert one_error(triptych("anatomy", "windows", "3,0")).startswith("stride is 0; expected an integer >= 1.")

@@ -1,0 +1,48 @@
+"""Spellers with random weights over a small alphabet, and their exports: comparing two readers needs no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from triptych.config import SpellDecoding
+from triptych.export import spell
+from triptych.export.folder import write_manifest
+from triptych.runtime.folder import Exported
+from triptych.spell.build import Architecture, Network, build_transducer
+from triptych.spell.ensemble import Ensemble
+from triptych.spell.speller import Language, Speller
+from triptych.spell.symbols import Tokenizer, Vocabulary
+
+LETTERS = tuple("abcdefghij")
+SPREAD = 0.6  # of the random weights: large enough that symbols differ in probability
+
+
+def network(seed: int = 0, **settings: Any) -> Network:
+    """A transducer over the alphabet with random weights, in evaluation mode."""
+    torch.manual_seed(seed)
+    size = len(LETTERS) + 4
+    built = build_transducer(Architecture(size, size, **{"hidden": 12, "embedding": 12, **settings})).eval()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(SPREAD * torch.randn_like(parameter))
+    return built
+
+
+def speller(*networks: Network, tokenizer: Tokenizer | None = None, **decoding: Any) -> Speller:
+    """A speller of one network, or of an ensemble."""
+    tokenizer = tokenizer or Tokenizer()
+    vocabulary = Vocabulary(LETTERS)
+    language = Language(tokenizer, tokenizer, vocabulary, vocabulary)
+    model = networks[0] if len(networks) == 1 else Ensemble(networks)
+    return Speller(model, language, SpellDecoding(**decoding))
+
+
+def ship(shipped: Speller, folder: Path) -> Exported:
+    """Export a speller into a folder."""
+    folder.mkdir()
+    model = spell.write(shipped, folder)
+    write_manifest(folder, panel="spell", name="random", model=model, more={})
+    return Exported.open(folder)

@@ -1,0 +1,132 @@
+"""The exported update against `triptych.recall`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from triptych import runtime
+from triptych.errors import DataError, RunError, ShapeError, TriptychError
+from triptych.export import memory as export_memory_module
+from triptych.export.graph import INLINE_LIMIT
+from triptych.export.memory import export_memory
+from triptych.recall.retrieval import retrieve
+from triptych.recall.update import update
+from triptych.runtime import memory as runtime_memory
+from triptych.runtime.memory import Memory
+
+
+def patterns(count: int = 40, width: int = 16) -> torch.Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
+
+
+def cues(count: int, width: int = 16) -> torch.Tensor:
+    return patterns(count, width) + 0.3 * torch.randn(count, width, generator=torch.Generator().manual_seed(1))
+
+
+def loaded(folder: Path, beta: float = 0.5, inline_limit: int = INLINE_LIMIT) -> Memory:
+    export_memory(patterns(), folder, beta=beta, inline_limit=inline_limit)
+    memory = runtime.load(folder)
+    assert isinstance(memory, Memory)
+    return memory
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.5, 4.0])
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_one_update_and_several_equal_pytorch(tmp_path: Path, beta: float, rows: int) -> None:
+    memory = loaded(tmp_path / "memory", beta)
+    state = cues(rows)
+    wanted = state
+    for steps in range(1, 5):
+        wanted = update(patterns(), wanted, beta=beta)
+        assert np.abs(memory.update(state.numpy(), steps=steps) - wanted.numpy()).max() <= 1e-5
+    assert (memory.count, memory.width, memory.beta) == (40, 16, beta)
+
+
+def test_retrieval_is_the_library_s(tmp_path: Path) -> None:
+    memory = loaded(tmp_path / "memory", 0.25)
+    found = memory.retrieve(cues(30).numpy(), max_steps=9)
+    wanted = retrieve(patterns(), cues(30), beta=0.25, max_steps=9)
+    assert np.abs(found.state - wanted.state.numpy()).max() <= 1e-5
+    assert found.steps.tolist() == wanted.steps.tolist()
+    assert found.converged.tolist() == wanted.converged.tolist()
+    assert len(set(found.steps.tolist())) > 1
+    assert 0 < found.converged.sum() < 30
+
+
+def test_batches_are_cut_so_that_scores_stay_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = loaded(tmp_path / "memory")
+    whole = memory.update(cues(30).numpy())
+    seen: list[int] = []
+    run = memory._session.run
+
+    class Counting:
+        def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            seen.append(len(inputs["state"]))
+            outputs: list[np.ndarray] = run(names, inputs)
+            return outputs
+
+    monkeypatch.setattr(runtime_memory, "SCORES_AT_ONCE", 40 * 8)
+    monkeypatch.setattr(memory, "_session", Counting())
+    np.testing.assert_allclose(memory.update(cues(30).numpy()), whole, atol=1e-6)
+    assert seen == [8, 8, 8, 6]
+
+
+def test_many_patterns_go_into_a_file_of_their_own(tmp_path: Path) -> None:
+    memory = loaded(tmp_path / "memory", inline_limit=1000)
+    assert {path.name for path in (tmp_path / "memory").iterdir()} == {
+        "README.md",
+        "export.json",
+        "update.onnx",
+        "update.onnx.data",
+    }
+    wanted = update(patterns(), cues(5), beta=0.5)
+    assert np.abs(memory.update(cues(5).numpy()) - wanted.numpy()).max() <= 1e-5
+    data = tmp_path / "memory" / "update.onnx.data"
+    content = bytearray(data.read_bytes())
+    content[100] ^= 1
+    data.write_bytes(bytes(content))
+    with pytest.raises(RunError, match=r"update\.onnx\.data: SHA-256 is"):
+        runtime.load(tmp_path / "memory")
+
+
+def test_an_empty_batch_stays_empty(tmp_path: Path) -> None:
+    memory = loaded(tmp_path / "memory")
+    assert memory.update(np.zeros((0, 16))).shape == (0, 16)
+    assert memory.retrieve(np.zeros((0, 16))).state.shape == (0, 16)
+
+
+def test_arguments_are_checked(tmp_path: Path) -> None:
+    memory = loaded(tmp_path / "memory")
+    good = np.zeros((2, 16))
+    with pytest.raises(ShapeError, match=r"^state has shape \(16,\); expected \(B, 16\)"):
+        memory.update(np.zeros(16))
+    with pytest.raises(ShapeError, match=r"^state has shape \(2, 15\)"):
+        memory.retrieve(np.zeros((2, 15)))
+    bad = good.copy()
+    bad[1, 3] = np.nan
+    with pytest.raises(DataError, match=r"^state is nan in row 1, column 3"):
+        memory.update(bad)
+    with pytest.raises(TriptychError, match=r"^steps is 0; expected an integer >= 1"):
+        memory.update(good, steps=0)
+    with pytest.raises(TriptychError, match=r"^max_steps is -1; expected an integer >= 1"):
+        memory.retrieve(good, max_steps=-1)
+    with pytest.raises(TriptychError, match=r"^tolerance is -1; expected a number >= 0"):
+        memory.retrieve(good, tolerance=-1)
+
+
+def test_what_cannot_be_stored_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TriptychError, match=r"^beta is 0; expected a finite number > 0"):
+        export_memory(patterns(), tmp_path / "memory", beta=0)
+    bad = patterns()
+    bad[2, 1] = float("inf")
+    with pytest.raises(DataError, match=r"^patterns is inf in row 2, column 1"):
+        export_memory(bad, tmp_path / "memory", beta=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(export_memory_module, "TOLERANCE", 1e-9)
+        with pytest.raises(TriptychError, match=r"^the exported update differs from PyTorch by [0-9.e-]+; expected at"):
+            export_memory(patterns(), tmp_path / "memory", beta=1)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,126 @@
+"""Exported graphs against PyTorch, for every kind of model that a recipe can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from tests.export.models import network, ship, speller
+from triptych.errors import TriptychError
+from triptych.export.spell import difference, networks_of, verify
+from triptych.runtime.network import Network
+from triptych.runtime.speller import load
+from triptych.spell.build import Attention
+from triptych.spell.decoding.contract import SourceBatch
+
+DEEP = {"encoder_layers": 3, "encoder_residual": True, "decoder_layers": 2}
+UNTIED = {"tie_output": False, "embedding": 10}
+KINDS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "dot": {"attention": "dot"},
+    "general": {"attention": "general"},
+    "additive": {"attention": "additive"},
+    "hopfield": {"attention": "hopfield"},
+    "hopfield-steps-gru-fed": {"attention": "hopfield", "attention_steps": 3, "cell": "gru", "input_feeding": True},
+    "monotonic": {"attention": "monotonic"},
+    "none-gru-deep": {"cell": "gru", **DEEP},
+    "none-decoder-deeper": {"decoder_layers": 3, "encoder_layers": 2},
+    "dot-fed": {"attention": "dot", "input_feeding": True},
+    "general-gru-fed-deep": {"attention": "general", "cell": "gru", "input_feeding": True, **DEEP},
+    "additive-fed-untied-deep": {"attention": "additive", "input_feeding": True, **UNTIED, **DEEP},
+    "additive-gru-untied": {"attention": "additive", "cell": "gru", **UNTIED},
+    "monotonic-gru": {"attention": "monotonic", "cell": "gru", "embedding": 10},
+    "monotonic-deep": {"attention": "monotonic", "encoder_hidden": 20, "attention_width": 6, **DEEP},
+}
+SHAPES = ((1, 1), (1, 9), (5, 1), (7, 6), (40, 15))
+
+every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+
+
+def graphs_of(model: Any, folder: Path) -> Network:
+    loaded = load(ship(speller(model), folder)).model
+    assert isinstance(loaded, Network)
+    return loaded
+
+
+def test_every_attention_is_among_the_kinds() -> None:
+    assert {settings.get("attention", "none") for settings in KINDS.values()} == set(get_args(Attention))
+
+
+@every_kind
+def test_graphs_equal_pytorch_for_every_length_and_batch_size(settings: dict[str, Any], tmp_path: Path) -> None:
+    model = network(**settings)
+    graphs = graphs_of(model, tmp_path / "out")
+    for seed, (rows, length) in enumerate(SHAPES):
+        assert difference(model, graphs, rows=rows, length=length, seed=seed) <= 1e-5
+
+
+@every_kind
+def test_a_row_does_not_depend_on_the_padding_beside_it(settings: dict[str, Any], tmp_path: Path) -> None:
+    graphs = graphs_of(network(**settings), tmp_path / "out")
+    symbols = np.array([[4, 9, 5, 0, 0, 0], [6, 7, 8, 9, 10, 11]])
+    together = graphs.start(symbols, np.array([3, 6]))
+    alone = graphs.start(symbols[:1, :3], np.array([3]))
+    for fed in (1, 5, 8):
+        both, together = graphs.step(np.full(2, fed), together)
+        one, alone = graphs.step(np.full(1, fed), alone)
+        np.testing.assert_allclose(both[:1], one, atol=1e-5)
+        if alone.attention is not None and together.attention is not None:
+            inside = alone.attention.shape[1]
+            np.testing.assert_allclose(together.attention[:1, :inside], alone.attention, atol=1e-6)
+            assert not together.attention[0, inside:].any()
+            np.testing.assert_allclose(together.attention.sum(1), 1, atol=1e-5)
+
+
+def test_log_probabilities_are_within_the_bound_themselves(tmp_path: Path) -> None:
+    """`difference` is relative above one; here every finite log-probability is compared by itself."""
+    model = network(attention="additive", encoder_layers=2)
+    graphs = graphs_of(model, tmp_path / "out")
+    draw = np.random.default_rng(3)
+    lengths = draw.integers(1, 12, 30)
+    symbols = np.where(np.arange(11) < lengths[:, None], draw.integers(3, 14, (30, 11)), 0)[:, : lengths.max()]
+    with torch.inference_mode():
+        state: Any = model.start(SourceBatch(torch.from_numpy(symbols), torch.from_numpy(lengths)))
+        other = graphs.start(symbols, lengths)
+        fed = np.full(30, 1)
+        for _ in range(5):
+            wanted, state = model.step(torch.from_numpy(fed), state)
+            found, other = graphs.step(fed, other)
+            assert np.array_equal(np.isneginf(found), np.isneginf(wanted.numpy()))
+            finite = np.isfinite(found)
+            assert np.abs(found[finite] - wanted.numpy()[finite]).max() <= 1e-5
+            fed = found.argmax(1)
+
+
+def test_a_wrong_graph_is_noticed(tmp_path: Path) -> None:
+    model = network(attention="general")
+    graphs = graphs_of(model, tmp_path / "out")
+    assert difference(network(1, attention="general"), graphs, rows=3, length=5, seed=0) > 1e-2
+    with torch.no_grad():
+        model.decoder.output_bias[6] += 1e-3
+    assert 1e-4 < difference(model, graphs, rows=3, length=5, seed=0) < 1e-2
+
+
+def test_members_of_an_ensemble_are_graphs_of_their_own(tmp_path: Path) -> None:
+    members = [network(0, attention="additive"), network(1, attention="dot"), network(2, cell="gru")]
+    whole = speller(*members)
+    exported = ship(whole, tmp_path / "out")
+    assert len(exported.document["files"]) == 6
+    assert networks_of(whole) == tuple(members)
+    assert 0 < verify(whole, exported) <= 1e-5
+
+
+def test_verification_refuses_other_weights_and_weights_that_are_not_finite(tmp_path: Path) -> None:
+    exported = ship(speller(network(attention="dot")), tmp_path / "out")
+    with pytest.raises(TriptychError, match=r"^the exported graphs differ from PyTorch by [0-9.e-]+; expected at most"):
+        verify(speller(network(1, attention="dot")), exported)
+    broken = network(attention="dot")
+    with torch.no_grad():
+        broken.decoder.embedding.weight[7] = float("nan")
+    damaged = speller(broken)
+    with pytest.raises(TriptychError, match=r"^the exported graphs differ from PyTorch by inf; expected at most 1e-05"):
+        verify(damaged, ship(damaged, tmp_path / "nan"))

@@ -1,0 +1,219 @@
+"""Exported spellers against the library's own: the same texts, log-probabilities, scores and attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import ToyRuns
+from tests.export.models import LETTERS, network, ship, speller
+from triptych import api, runtime
+from triptych.config import SpellDecoding
+from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError
+from triptych.runtime.decoding import Decoding
+from triptych.runtime.speller import Speller as ExportedSpeller
+from triptych.runtime.speller import load
+from triptych.spell.speller import Speller
+from triptych.spell.symbols import Tokenizer
+
+DECODINGS: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "greedy-short": {"max_length_factor": 0.5, "max_length_extra": 1},
+    "beam": {"method": "beam", "beam_size": 4, "n_best": 3},
+    "beam-of-one": {"method": "beam", "beam_size": 1},
+    "beam-length-penalty": {"method": "beam", "beam_size": 5, "n_best": 5, "length_penalty": 1.0},
+    "beam-short": {"method": "beam", "beam_size": 3, "n_best": 3, "max_length_factor": 0.5, "max_length_extra": 1},
+    "sample": {"method": "sample", "samples": 4, "seed": 5},
+    "sample-nucleus": {"method": "sample", "samples": 3, "top_p": 0.8},
+    "sample-top-k": {"method": "sample", "samples": 3, "top_k": 3, "temperature": 1.7, "seed": 2},
+    "sample-both": {"method": "sample", "samples": 3, "top_k": 6, "top_p": 0.6, "temperature": 0.5},
+}
+KINDS: dict[str, list[dict[str, Any]]] = {
+    "plain": [{}],
+    "additive": [{"attention": "additive", "encoder_layers": 2}],
+    "fed": [{"attention": "general", "input_feeding": True, "cell": "gru"}],
+    "monotonic": [{"attention": "monotonic"}],
+    "ensemble": [{"attention": "additive"}, {"attention": "monotonic"}, {"attention": "dot", "cell": "gru"}],
+}
+
+
+def sources(count: int = 40) -> list[str]:
+    """Words of 1 to 9 letters, some with a letter that is not in the vocabulary."""
+    draw = np.random.default_rng(0)
+    letters = [*LETTERS, "?"]
+    return ["".join(draw.choice(letters, draw.integers(1, 10))) for _ in range(count)]
+
+
+def pair_of(kind: str, folder: Path, **decoding: Any) -> tuple[Speller, ExportedSpeller]:
+    own = speller(*(network(seed, **settings) for seed, settings in enumerate(KINDS[kind])), **decoding)
+    return own, load(ship(own, folder))
+
+
+def assert_same(wanted: Any, found: Any) -> None:
+    assert len(wanted) == len(found)
+    for a, b in zip(wanted, found, strict=True):
+        assert (a.source, a.unknown, len(a.candidates)) == (b.source, b.unknown, len(b.candidates))
+        for one, other in zip(a.candidates, b.candidates, strict=True):
+            assert (one.symbols, one.text, one.origin) == (other.symbols, other.text, other.origin)
+            assert other.log_probability == pytest.approx(one.log_probability, abs=1e-4)
+            assert other.score == pytest.approx(one.score, abs=1e-4)
+            if one.attention is None:
+                assert other.attention is None
+            else:
+                assert other.attention is not None
+                np.testing.assert_allclose(other.attention, one.attention.numpy(), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Speller, ExportedSpeller]]:
+    """Every kind of model, and what its export reads as."""
+    return {kind: pair_of(kind, tmp_path_factory.mktemp("exported") / kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("settings", DECODINGS.values(), ids=DECODINGS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_decoder_gives_the_library_s_results(
+    kind: str, settings: dict[str, Any], shipped: dict[str, tuple[Speller, ExportedSpeller]]
+) -> None:
+    own, exported = shipped[kind]
+    decoding = SpellDecoding(batch_size=16, **settings)
+    wanted = own.predict(sources(), decoding=decoding, with_attention=True)
+    found = exported.predict(sources(), decoding=Decoding(**decoding.model_dump()), with_attention=True)
+    assert_same(wanted, found)
+    assert len({candidate.text for prediction in wanted for candidate in prediction.candidates}) > 1
+
+
+def test_settings_of_a_call_come_before_the_model_s_own(tmp_path: Path) -> None:
+    own, exported = pair_of("additive", tmp_path / "out", method="beam", beam_size=3)
+    for n_best in (1, 2, 6):
+        assert_same(own.predict(sources(), n_best=n_best), exported.predict(sources(), n_best=n_best))
+    settings: dict[str, Any] = {"method": "sample", "top_p": 0.7, "seed": 9}
+    wanted = own.predict(sources(), decoding=SpellDecoding(**settings), n_best=5)
+    assert_same(wanted, exported.predict(sources(), decoding=Decoding(**settings), n_best=5))
+    assert len(wanted[0].candidates) == 5
+
+
+def test_one_text_symbols_and_nothing_are_sources_too(tmp_path: Path) -> None:
+    own, exported = pair_of("plain", tmp_path / "out")
+    assert_same(own.predict("abc"), exported.predict("abc"))
+    assert_same(own.predict([("a", "zz", "c")]), exported.predict([("a", "zz", "c")]))
+    assert exported.predict([("a", "zz")])[0].unknown == ("zz",)
+    assert exported.predict([]) == []
+    with pytest.raises(DataError, match=r"^source 1 has 0 symbols; expected at least one\. Numbers begin at 0\.$"):
+        exported.predict(["a", " "])
+
+
+def test_results_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+    _, exported = pair_of("additive", tmp_path / "out")
+    for settings in ({"method": "beam"}, {"method": "sample"}):
+        whole: Any = exported.predict(sources(), decoding=Decoding.from_dict({**settings, "batch_size": 64}))
+        parts: Any = exported.predict(sources(), decoding=Decoding.from_dict({**settings, "batch_size": 1}))
+        texts = [[candidate.text for candidate in prediction.candidates] for prediction in whole]
+        assert texts == [[candidate.text for candidate in prediction.candidates] for prediction in parts]
+
+
+@pytest.mark.parametrize("weight", [None, 0.0, 1.5, 6.0])
+@pytest.mark.parametrize(
+    "settings", [{}, DECODINGS["beam"], DECODINGS["sample-nucleus"]], ids=["greedy", "beam", "sample"]
+)
+def test_a_word_list_holds_both_alike(weight: float | None, settings: dict[str, Any], tmp_path: Path) -> None:
+    own, exported = pair_of("additive", tmp_path / "out", **settings)
+    words = [word for word in sources(300) if "?" not in word] + ["zz"]
+    wanted = own.with_lexicon(words, weight=weight).predict(sources())
+    assert_same(wanted, exported.with_lexicon(words, weight=weight).predict(sources()))
+    assert [prediction.text for prediction in wanted] != [prediction.text for prediction in own.predict(sources())] or (
+        weight == 0.0
+    )
+
+
+def test_word_lists_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    _, exported = pair_of("plain", tmp_path / "out")
+    with pytest.raises(RecipeError, match=r"^the lexicon has 0 words; expected 1 or more"):
+        exported.with_lexicon(["zz"])
+    with pytest.raises(RecipeError, match=r"^lexicon weight is -1; expected a number of nats >= 0"):
+        exported.with_lexicon(["a"], weight=-1)
+
+
+def test_a_dictionary_comes_before_the_model(tmp_path: Path) -> None:
+    own, exported = pair_of("plain", tmp_path / "out", method="beam", beam_size=3, n_best=2)
+    entries = [(("a", "b"), ("x",)), (("a", "b"), ("y",)), (("a", "b"), ("x",)), (("a", "b"), ("z",)), (("c",), ("q",))]
+    wanted = own.with_dictionary(entries).predict(["ab", "c", "abc"])
+    found = exported.with_dictionary(entries).predict(["ab", "c", "abc"])
+    assert_same(wanted, found)
+    assert [candidate.text for candidate in found[0].candidates] == ["x", "y"]
+    assert [prediction.best.origin for prediction in found] == ["lexicon", "lexicon", "model"]
+    both = exported.with_dictionary(entries).with_lexicon(["ab", "ba"]).predict(["ab", "abc"])
+    assert_same(own.with_dictionary(entries).with_lexicon(["ab", "ba"]).predict(["ab", "abc"]), both)
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        Tokenizer(normal_form="NFD", lowercase=True),
+        Tokenizer(unit="graphemes"),
+        Tokenizer(unit="symbols"),
+        Tokenizer(strip_diacritics=True, letters_only=True),
+    ],
+    ids=["decomposed", "graphemes", "symbols", "letters"],
+)
+def test_texts_are_split_as_in_training(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    own = speller(network(), tokenizer=tokenizer)
+    exported = load(ship(own, tmp_path / "out"))
+    texts = ["a b c", "ÁBc", "a\u0301b", "ab, c!", "क्षa"]
+    assert_same(own.predict(texts), exported.predict(texts))
+
+
+def test_a_trained_run_and_an_ensemble_predict_alike(toy_runs: ToyRuns, tmp_path: Path) -> None:
+    runs = [toy_runs.run("first"), toy_runs.run("second")]
+    joined = api.make_ensemble(runs, name=str(tmp_path / "runs" / "both"))
+    words = [line.split("\t")[0] for line in (toy_runs.data / "test.tsv").read_text(encoding="utf-8").splitlines()]
+    for run in (runs[0], joined):
+        api.export(run, tmp_path / run.name)
+        exported = runtime.load(tmp_path / run.name)
+        assert_same(api.load(run.path).predict(words, n_best=3), exported.predict(words, n_best=3))
+
+
+def test_weights_that_are_not_finite_are_told(tmp_path: Path) -> None:
+    broken = network()
+    broken.decoder.embedding.weight.data[1] = float("nan")
+    exported = load(ship(speller(broken), tmp_path / "out"))
+    for method in ("greedy", "beam", "sample"):
+        with pytest.raises(
+            TriptychError, match=r"^the largest log-probability of batch row 0 is nan; expected a finite"
+        ):
+            exported.predict("abc", decoding=Decoding.from_dict({"method": method}))
+
+
+def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
+    exported = ship(speller(network()), tmp_path / "out")
+    model: Any = exported.model
+    for name in ("source_tokenizer", "target_symbols", "decoding", "members"):
+        value = model.pop(name)
+        with pytest.raises(RunError, match=rf"export\.json describes no spell model \('{name}'\)"):
+            load(exported)
+        model[name] = value
+    model["decoding"] = {**model["decoding"], "beam_size": 0}
+    with pytest.raises(RunError, match=r"\(decoding\.beam_size is 0; expected an integer >= 1\.\)"):
+        load(exported)
+    model["decoding"]["beam_size"] = 5
+    members, model["members"] = model["members"], []
+    with pytest.raises(RunError, match=r"members is \[\]; expected one model or more"):
+        load(exported)
+    model["members"] = [{**members[0], "step": "../step.onnx"}]
+    with pytest.raises(RunError, match=r"graph '\.\./step\.onnx' is not among its files"):
+        load(exported)
+
+
+def test_graphemes_need_a_library_which_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = ship(speller(network(), tokenizer=Tokenizer(unit="graphemes")), tmp_path / "out")
+    from triptych.spell import symbols
+
+    def missing() -> None:
+        raise ImportError("No module named 'regex'")
+
+    monkeypatch.setattr(symbols, "_graphemes", missing)
+    with pytest.raises(MissingExtraError, match=r"^regex is not installed\. Install it with: pip install"):
+        load(exported)

@@ -1,0 +1,184 @@
+"""The cache: decoded once, keyed by content and form, complete or absent, mapped where memory is short."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.see.drawn import draw
+from triptych.errors import DataError
+from triptych.see import cache
+from triptych.see import pictures as of_pictures
+from triptych.see.cache import Decoded, decode_part
+from triptych.see.pictures import PictureForm, decode
+from triptych.see.sources import Part
+
+FORM = PictureForm(6, 7, "rgb")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "see"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every picture that is decoded from now on."""
+    calls: list[object] = []
+    real = of_pictures.decode_or_reason
+    monkeypatch.setattr(cache, "decode_or_reason", lambda source, form: calls.append(source) or real(source, form))  # type: ignore[func-returns-value]
+    return calls
+
+
+def part(folder: Path, count: int = 5, bad: tuple[int, ...] = ()) -> Part:
+    paths = [draw(folder / f"{n}.png", n) for n in range(count)]
+    for n in bad:
+        paths[n].write_bytes(b"bad")
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return Part(paths, [n % 2 for n in range(count)], [str(path) for path in paths], digests)
+
+
+def run(pictures: Part, form: PictureForm = FORM, *, mapped: bool = False, skip: bool = False) -> Decoded:
+    return decode_part(pictures, form, mapped=mapped, skip_bad_files=skip)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_pictures_are_decoded_once(store: Path, decoded: list[object], tmp_path: Path, *, mapped: bool) -> None:
+    pictures = part(tmp_path)
+    first = run(pictures, mapped=mapped)
+    expected = np.stack([decode(path, FORM) for path in pictures.pictures])
+    assert np.array_equal(first.pixels.numpy(), expected)
+    assert list(first.rows) == [0, 1, 2, 3, 4]
+    assert len(decoded) == 5
+    for again in (False, True):
+        second = run(pictures, mapped=again)
+        assert torch.equal(second.pixels, first.pixels)
+        assert list(second.rows) == [0, 1, 2, 3, 4]
+    assert len(decoded) == 5
+    assert sorted(path.suffix for path in store.iterdir()) == [".json", ".raw"]
+
+
+def test_the_key_is_content_order_and_form(store: Path, decoded: list[object], tmp_path: Path) -> None:
+    pictures = part(tmp_path)
+    run(pictures)
+    run(replace(pictures, names=["other"] * 5, labels=[0] * 5))
+    assert len(decoded) == 5
+    others = [
+        replace(FORM, height=5), replace(FORM, width=5), replace(FORM, colour="grey"), replace(FORM, fit="pad"),
+        replace(FORM, max_pixels=9999),
+    ]  # fmt: skip
+    for number, form in enumerate(others, start=2):
+        run(pictures, form)
+        assert len(decoded) == 5 * number
+    turned = run(pictures.select([4, 3, 2, 1, 0]))
+    assert len(decoded) == 5 * 7
+    assert torch.equal(turned.pixels, run(pictures).pixels.flip(0))
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr("PIL.__version__", "0")
+    run(pictures)
+    monkeypatch.undo()
+    assert len(decoded) == 5 * 8
+
+
+def test_mapped_pixels_come_from_the_file_and_never_change_it(store: Path, tmp_path: Path) -> None:
+    pictures = part(tmp_path)
+    mapped = run(pictures, mapped=True).pixels
+    data = next(store.glob("*.raw"))
+    before = data.read_bytes()
+    assert any(str(data) in line for line in Path("/proc/self/maps").read_text().splitlines())
+    mapped[0] = 7
+    assert (mapped[0] == 7).all()
+    assert data.read_bytes() == before
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_bad_files_stop_or_are_left_out(store: Path, tmp_path: Path, *, mapped: bool) -> None:
+    pictures = part(tmp_path, bad=(1, 3))
+    with pytest.raises(DataError) as caught:
+        run(pictures, mapped=mapped)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/1.png: the content is no picture of a known format; expected JPEG")
+    assert message.endswith("Replace or remove the file, or skip bad files (data.skip_bad_files=true).")
+    assert not list(store.glob("*"))
+    for _ in range(2):
+        kept = run(pictures, mapped=mapped, skip=True)
+        assert list(kept.rows) == [0, 2, 4]
+        assert list(kept.bad) == [1, 3]
+        assert np.array_equal(
+            kept.pixels.numpy(), np.stack([decode(Path(pictures.pictures[n]), FORM) for n in (0, 2, 4)])
+        )
+    with pytest.raises(DataError) as caught:
+        run(pictures, mapped=mapped)
+    assert str(caught.value) == message
+    with pytest.raises(DataError, match=r"0\.png: all 2 files are bad; here, the content is no picture"):
+        run(part(tmp_path, 2, bad=(0, 1)), mapped=mapped, skip=True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "no data", "no note", "odd note", "other count"])
+def test_a_damaged_entry_is_decoded_again(store: Path, decoded: list[object], tmp_path: Path, damage: str) -> None:
+    pictures = part(tmp_path)
+    expected = run(pictures).pixels.clone()
+    data, note = next(store.glob("*.raw")), next(store.glob("*.json"))
+    match damage:
+        case "cut":
+            data.write_bytes(data.read_bytes()[:-1])
+        case "no data":
+            data.unlink()
+        case "no note":
+            note.unlink()
+        case "odd note":
+            note.write_text("[1]")
+        case _:
+            note.write_text('{"good": 4, "bad": []}')
+    assert torch.equal(run(pictures).pixels, expected)
+    assert len(decoded) == 10
+
+
+def test_an_interrupt_leaves_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "decode_or_reason", interrupt)
+    for mapped in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            run(part(tmp_path), mapped=mapped)
+    assert not store.exists() or not list(store.iterdir())
+
+
+def test_without_a_writable_cache_memory_must_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(blocked))
+    pictures = part(tmp_path)
+    found = run(pictures)
+    assert len(found.pixels) == 5
+    assert found.warnings == [
+        f"{blocked}/see: the cache cannot be written (Not a directory), so pictures are decoded again next time. "
+        "Set TRIPTYCH_CACHE to another folder."
+    ]
+    with pytest.raises(DataError, match=r"the cache cannot be written: Not a directory\. Set TRIPTYCH_CACHE"):
+        run(pictures, mapped=True)
+
+
+def test_arrays_of_the_right_size_need_no_cache(store: Path, decoded: list[object]) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (4, 6, 7, 3), dtype=np.uint8)
+    pictures = Part(values, [0, 1, 0, 1], list("abcd"), list("abcd"))
+    assert np.array_equal(run(pictures).pixels.numpy(), values.transpose(0, 3, 1, 2))
+    assert not decoded
+    assert not store.exists()
+    grey = run(pictures, PictureForm(6, 7, "grey")).pixels
+    assert grey.shape == (4, 1, 6, 7)
+    assert len(decoded) == 4
+
+
+def test_progress_counts_every_picture(store: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    for _ in range(2):
+        decode_part(part(tmp_path, bad=(2,)), FORM, mapped=False, skip_bad_files=True, advance=done.append)
+    assert done == [1, 1, 1, 1, 1, 5]

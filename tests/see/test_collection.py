@@ -1,0 +1,210 @@
+"""Whole collections: the splits are those of the plain script, nothing is lost, and mistakes are told."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_see import read_kmnist, read_scenes
+
+from tests.see.drawn import draw, draw_classes
+from triptych.config import SeeData
+from triptych.errors import DataError
+from triptych.see import collection
+from triptych.see.collection import Collection, load_collection
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def load(location: Path | None, **settings: Any) -> Collection:
+    return load_collection(SeeData(**{"height": 8, "width": 8, **settings}), location)
+
+
+def sizes(found: Collection) -> dict[str, int]:
+    return {split: len(images.labels) for split, images in found.splits.items()}
+
+
+def write_idx(path: Path, values: np.ndarray[Any, Any]) -> None:
+    head = bytes((0, 0, 8, values.ndim)) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.write_bytes(gzip.compress(head + values.astype(np.uint8).tobytes()))
+
+
+def test_idx_files_are_split_as_the_plain_script_does(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
+    pictures = drawn.integers(0, 256, (300, 28, 28))
+    pictures[250:] = pictures[:50]  # equal pictures stay together
+    write_idx(tmp_path / "t10k-images-idx3-ubyte.gz", pictures)
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", np.concatenate([np.arange(250), np.arange(50)]) % 10)
+    plain = read_kmnist(tmp_path)
+    found = load(tmp_path, height=28, width=28, colour="grey")
+    assert list(found.splits) == ["train", "valid", "test"]
+    for split, images in found.splits.items():
+        assert images.pixels.dtype == torch.uint8
+        assert np.array_equal(images.pixels[:, 0].numpy(), np.array(plain[split].pictures))
+        assert images.labels.dtype == torch.int64
+        assert images.labels.tolist() == plain[split].labels
+    assert found.classes == tuple("0123456789")
+    assert found.splits["valid"].names[0].startswith("t10k-images-idx3-ubyte.gz:")
+
+
+def test_folders_are_split_as_the_plain_script_does(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "train", {"b": 30, "a": 20, "c": 10})
+    draw_classes(tmp_path / "test", {"a": 4, "b": 4, "c": 4}, seed=1)
+    plain = read_scenes(tmp_path, 8)
+    found = load(tmp_path)
+    assert sizes(found) == {"train": 54, "valid": 6, "test": 12}
+    for split, images in found.splits.items():
+        assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), np.array(plain[split].pictures))
+        assert images.labels.tolist() == plain[split].labels
+        for name, label in zip(images.names, images.labels.tolist(), strict=True):
+            assert Path(name).parent.name == found.classes[label]
+    assert Counter(found.splits["valid"].labels.tolist()) == {0: 2, 1: 3, 2: 1}
+    assert found.warnings == []
+
+
+def test_the_splits_follow_the_settings(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "flat", {"a": 40, "b": 40})
+    assert sizes(load(tmp_path / "flat")) == {"train": 64, "valid": 8, "test": 8}
+    assert sizes(load(tmp_path / "flat", fractions={"valid": 0.5, "train": 0.5})) == {"train": 40, "valid": 40}
+    first, second = (load(tmp_path / "flat", split_seed=seed).splits["test"].names for seed in (0, 1))
+    assert set(first) != set(second)
+    shutil.move(tmp_path / "flat", tmp_path / "train")
+    assert sizes(load(tmp_path)) == {"train": 72, "valid": 8}
+    assert sizes(load(tmp_path, valid_fraction=0.25)) == {"train": 60, "valid": 20}
+
+
+def test_limits_take_a_random_part(tmp_path: Path) -> None:
+    draw_classes(tmp_path, {"a": 40, "b": 40})
+    found = load(tmp_path, max_train_images=10, max_eval_images=3)
+    assert sizes(found) == {"train": 10, "valid": 3, "test": 3}
+    whole = load(tmp_path).splits["train"]
+    places = [whole.names.index(name) for name in found.splits["train"].names]
+    assert places == sorted(places)
+    assert torch.equal(found.splits["train"].pixels, whole.pixels[places])
+
+
+def test_named_sets_and_sizes() -> None:
+    found = load(None, set="digits", height=12, width=10, colour="rgb")
+    assert sum(sizes(found).values()) == 1797
+    assert found.splits["train"].pixels.shape[1:] == (3, 12, 10)
+    assert found.fingerprints[0]["path"] == "digits"
+
+
+@pytest.mark.parametrize("form", ["arrays", "folder"])
+def test_what_exceeds_the_memory_limit_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    if form == "folder":
+        draw_classes(tmp_path, {"a": 20, "b": 20})
+        location = tmp_path
+    else:
+        location = tmp_path / "x.npz"
+        np.savez(
+            location, x=np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), y=np.arange(40) % 2
+        )
+    held = load(location)
+    assert "cache" not in mapped_files(held)
+    monkeypatch.setattr(collection, "_MIB", 40 * 8 * 8 * 3 - 1)
+    mapped = load(location, memory_limit_mb=1)
+    for split in held.splits:
+        assert torch.equal(held.splits[split].pixels, mapped.splits[split].pixels)
+    assert "cache" in mapped_files(mapped)
+    del held, mapped
+    monkeypatch.setattr(collection, "_MIB", 40 * 8 * 8 * 3)
+    held = load(location, memory_limit_mb=1)
+    assert "cache" not in mapped_files(held)
+
+
+def mapped_files(found: Collection) -> str:
+    """Where the first pixel of the training images lies, by the system's list of mappings."""
+    place = found.splits["train"].pixels.data_ptr()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, last = (int(end, 16) for end in line.split()[0].split("-"))
+        if first <= place < last:
+            return " ".join(line.split()[5:])
+    raise AssertionError("the pixels are in no mapping")
+
+
+def test_everything_as_one_split_with_a_models_classes(tmp_path: Path) -> None:
+    draw_classes(tmp_path, {"cat": 3, "dog": 2})
+    settings = SeeData(height=8, width=8)
+    found = load_collection(settings, tmp_path, whole="test", classes=["ant", "dog", "cat"])
+    assert sizes(found) == {"test": 5}
+    assert found.classes == ("ant", "dog", "cat")
+    assert found.splits["test"].labels.tolist() == [2, 2, 2, 1, 1]
+    assert found.warnings == []
+    with pytest.raises(DataError) as caught:
+        load_collection(settings, tmp_path, whole="test", classes=["dog", "ant"])
+    assert str(caught.value) == (
+        f"{tmp_path}: the class is 'cat' (1 such); expected the model's classes: dog, ant. Rename or remove the class."
+    )
+    np.savez(tmp_path / "x.npz", train_images=np.zeros((4, 8, 8)), train_labels=[0, 1, 0, 1])
+    with pytest.raises(DataError, match="the split is 'test'; expected one that the data has: train"):
+        load_collection(settings, tmp_path / "x.npz", whole="test")
+
+
+def test_progress_reaches_the_number_of_all(tmp_path: Path) -> None:
+    draw_classes(tmp_path, {"a": 10, "b": 10})
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        told.clear()
+        load_collection(SeeData(height=8, width=8), tmp_path, progress=lambda done, total: told.append((done, total)))
+        assert told[-1] == (20, 20)
+        assert told == sorted(told)
+
+
+def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
+    draw_classes(tmp_path, {"a": 20, "b": 20})
+    for number in (3, 9, 14):
+        (tmp_path / "a" / f"{number:03d}.png").write_bytes(b"bad" * number)
+    (tmp_path / "b" / "gone.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match="Replace or remove the file, or skip bad files"):
+        load(tmp_path)
+    found = load(tmp_path, skip_bad_files=True)
+    assert sum(sizes(found).values()) == 37
+    assert found.warnings == [
+        f"{tmp_path}/b/gone.png: no such file. Bad files skipped, from this one on: 4; pictures read: 37."
+    ]
+
+
+def test_doubtful_collections_are_warned_of(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "train", {"a": 30, "b": 30, "few": 2, "one": 1})
+    draw(tmp_path / "train" / "a" / "x.png", 77_000)
+    draw(tmp_path / "train" / "b" / "x.png", 77_000)
+    draw_classes(tmp_path / "valid", {"a": 3, "b": 3}, seed=1)
+    draw_classes(tmp_path / "test", {"a": 3, "b": 3, "few": 1}, seed=2)
+    shutil.copy(tmp_path / "train" / "a" / "000.png", tmp_path / "test" / "a" / "copy.png")
+    (tmp_path / "train" / "a" / "notes.txt").write_text("notes")
+    assert load(tmp_path).warnings == [
+        f"{tmp_path}/train/a/notes.txt: this is no picture. Such files left out, from this one on: 1.",
+        f"{tmp_path}/test/a/copy.png: this picture of test is in train too; such pictures: 1.",
+        f"{tmp_path}/train/b/x.png: this picture is in another class too; such pictures: 1.",
+        "class 'few' has no image in valid.",
+        "class 'one' has 1 image; training and validation need more.",
+    ]
+
+
+def test_nothing_to_read_says_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "notes.txt").write_text("text")
+    for location, settings, message in (
+        (None, {}, "data.set is '' and no data is given; expected one of them. Use --data with a folder of pictures"),
+        (None, {"set": "digit"}, "the data set is 'digit'; expected a known name. Did you mean 'digits'?"),
+        (tmp_path / "pictres", {}, f"{tmp_path}/pictres: no such file or folder. Did you mean '{tmp_path}/pictures'?"),
+        (
+            tmp_path / "notes.txt",
+            {},
+            f"{tmp_path}/notes.txt: the file is called 'notes.txt'; expected a folder, an .npz",
+        ),
+        (tmp_path / "pictures", {}, f"{tmp_path}/pictures: the folder has 0 class folders; expected 2 or more"),
+    ):
+        with pytest.raises(DataError) as caught:
+            load(location, **settings)
+        assert str(caught.value).startswith(message)

@@ -1,0 +1,118 @@
+"""Activation maps against the layer itself, and saliency against what the methods promise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.see.architectures import RESIDUAL, V1
+from triptych.errors import RecipeError, ShapeError
+from triptych.see.build import build_network
+from triptych.see.maps import activation_maps, convolutions, saliency
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return build_network(V1).eval()
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.rand(1, 28, 28, generator=torch.manual_seed(1))
+
+
+def test_maps_of_the_first_convolution(network: nn.Module, image: torch.Tensor) -> None:
+    first = next(iter(convolutions(network).values()))
+    seen = activation_maps(network, image)
+    assert seen.layer == "blocks.0.convolution"
+    torch.testing.assert_close(seen.maps, F.conv2d(image[None], first.weight, first.bias, padding=2)[0])
+
+
+@pytest.mark.parametrize("layer", ["blocks.1.convolution", 1, "1", -1, "-1"])
+def test_maps_of_another_by_name_or_number(network: nn.Module, image: torch.Tensor, layer: str | int) -> None:
+    seen = activation_maps(network, image, layer=layer)
+    assert seen.layer == "blocks.1.convolution"
+    assert seen.maps.shape == (16, 12, 12)
+
+
+def test_maps_leave_the_network_as_it_was(image: torch.Tensor) -> None:
+    network = build_network(RESIDUAL).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    activation_maps(network, image.expand(3, -1, -1))
+    saliency(network, image.expand(3, -1, -1))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(part.training for part in network.modules())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not any(part._forward_hooks for part in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (2, r"layer is 2; expected a number from 0 to 1"),
+        (-3, r"layer is -3; expected"),
+        ("blocks.0.convolutoin", r"layer is 'blocks.0.convolutoin'; .* Did you mean 'blocks.0.convolution'\?"),
+    ],
+)
+def test_unknown_convolutions(network: nn.Module, image: torch.Tensor, layer: str | int, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        activation_maps(network, image, layer=layer)
+
+
+def test_what_is_no_image_or_has_no_convolution(network: nn.Module, image: torch.Tensor) -> None:
+    with pytest.raises(ShapeError, match=r"image has shape \(1, 1, 28, 28\)"):
+        activation_maps(network, image[None])
+    with pytest.raises(RecipeError, match="0 convolutions"):
+        activation_maps(nn.Linear(3, 3), image)
+
+
+def test_integrated_gradients_are_complete(network: nn.Module, image: torch.Tensor) -> None:
+    found = saliency(network, image, target=3)
+    with torch.no_grad():
+        gained = network(image[None])[0, 3] - network(torch.zeros(1, 1, 28, 28))[0, 3]
+    assert found.integrated_gradients.sum().item() == pytest.approx(gained.item(), rel=0.05, abs=1e-3)
+    assert found.integrated_gradients.shape == (28, 28)
+
+
+def test_grad_cam_is_its_formula(network: nn.Module, image: torch.Tensor) -> None:
+    found = saliency(network, image, target=3)
+    maps: list[torch.Tensor] = []
+    last = list(convolutions(network).values())[-1]
+    handle = last.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
+    score = network(image[None])[0, 3]
+    handle.remove()
+    (gradient,) = torch.autograd.grad(score, maps[0])
+    coarse = F.relu((gradient.mean((2, 3), keepdim=True) * maps[0]).sum(1, keepdim=True))
+    expected = F.interpolate(coarse, (28, 28), mode="bilinear")[0, 0].detach()
+    assert found.layer == "blocks.1.convolution"
+    torch.testing.assert_close(found.grad_cam, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_predicted_class_is_the_target_by_default(network: nn.Module, image: torch.Tensor) -> None:
+    with torch.inference_mode():
+        predicted = int(network(image[None]).argmax())
+        found = saliency(network, image)  # works among predictions, too
+    assert found.target == predicted
+    assert torch.equal(found.integrated_gradients, saliency(network, image, target=predicted).integrated_gradients)
+
+
+def test_unknown_target(network: nn.Module, image: torch.Tensor) -> None:
+    with pytest.raises(RecipeError, match=r"target is 10; expected a class number from 0 to 9"):
+        saliency(network, image, target=10)
+
+
+def test_saliency_finds_the_part_that_counts() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 64, 2))
+    convolution, last = network[0], network[3]
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(last, nn.Linear)
+    nn.init.constant_(convolution.weight, 1.0)
+    nn.init.zeros_(last.weight)
+    last.weight.data.view(2, 2, 8, 8)[1, :, :3, :3] = 1.0  # class 1 is whatever lies in the upper left corner
+    found = saliency(network, torch.ones(1, 8, 8), target=1)
+    assert found.integrated_gradients[:3, :3].min() > 0
+    assert found.integrated_gradients[4:, 4:].abs().max() == 0

@@ -1,0 +1,94 @@
+"""Named sets: the digits as installed, and Kuzushiji-MNIST from a cache and from no network."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from triptych.errors import DataError, DownloadError
+from triptych.see import named_sets
+from triptych.see.named_sets import list_named_sets, resolve
+
+
+def test_the_digits_are_scikit_learns() -> None:
+    source = resolve("digits").load()
+    part = source.parts["all"]
+    values = np.asarray(part.pictures)
+    assert values.shape == (1797, 8, 8)
+    assert values.min() == 0
+    assert values.max() == 255
+    assert np.array_equal(np.round(values / 255 * 16), load_digits().images)
+    assert part.labels == load_digits().target.tolist()
+    assert source.classes == tuple("0123456789")
+    assert part.names[7] == "digits:7"
+    assert source.fingerprints[0]["path"] == "digits"
+    assert source.fingerprints == resolve("digits").load().fingerprints
+
+
+def idx(values: np.ndarray[Any, Any]) -> bytes:
+    return bytes((0, 0, 8, values.ndim)) + b"".join(n.to_bytes(4, "big") for n in values.shape) + values.tobytes()
+
+
+def test_kmnist_is_read_from_the_cache_when_its_bytes_are_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = {}
+    for name in named_sets._KMNIST_MD5:
+        count = 20 if name.startswith("train") else 10
+        values = np.arange(count, dtype=np.uint8) % 10
+        data = gzip.compress(idx(values if "labels" in name else np.tile(values[:, None, None], (1, 4, 4))))
+        (tmp_path / "kmnist").mkdir(exist_ok=True)
+        (tmp_path / "kmnist" / name).write_bytes(data)
+        digests[name] = hashlib.md5(data).hexdigest()
+    with pytest.raises(
+        DownloadError, match=r"train-images-idx3-ubyte\.gz: the cached file has md5 .*, expected bdb82020"
+    ):
+        resolve("kmnist").load(cache_dir=tmp_path, offline=True)
+    monkeypatch.setattr(named_sets, "_KMNIST_MD5", digests)
+    source = resolve("kmnist").load(cache_dir=tmp_path, offline=True)
+    assert {split: len(part) for split, part in source.parts.items()} == {"train": 20, "test": 10}
+    assert source.classes == tuple("0123456789")
+
+
+def test_kmnist_has_the_published_checksums_and_mirrors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is asked for under its checksum at every mirror, until one answers."""
+    asked: dict[str, tuple[list[str], str]] = {}
+
+    def fetch(name: str, *, urls: list[str], known_hash: str, cache_dir: Path, offline: bool) -> Path:
+        asked[name] = (urls, known_hash)
+        return tmp_path / "kmnist" / Path(name).name
+
+    monkeypatch.setattr(named_sets, "fetch", fetch)
+    (tmp_path / "kmnist").mkdir()
+    with pytest.raises(DataError):
+        resolve("kmnist").load(cache_dir=tmp_path)
+    assert {name: digest for name, (_, digest) in asked.items()} == {
+        "kmnist/train-images-idx3-ubyte.gz": "md5:bdb82020997e1d708af4cf47b453dcf7",
+        "kmnist/train-labels-idx1-ubyte.gz": "md5:e144d726b3acfaa3e44228e80efcd344",
+        "kmnist/t10k-images-idx3-ubyte.gz": "md5:5c965bf0a639b31b8f53240b1b52f4d7",
+        "kmnist/t10k-labels-idx1-ubyte.gz": "md5:7320c461ea6c1c855c0b718fb2a4b134",
+    }
+    for name, (urls, _) in asked.items():
+        assert len(urls) >= 2
+        assert all(url.endswith(f"/{name.partition('/')[2]}") for url in urls)
+
+
+def test_every_listed_set_resolves_to_itself() -> None:
+    for named_set in list_named_sets():
+        found = resolve(named_set.name)
+        assert (found.name, found.description) == (named_set.name, named_set.description)
+        assert found.description.endswith(".")
+        assert found.licence
+        assert found.needs_download == (named_set.name != "digits")
+
+
+def test_an_unknown_set_is_named_with_the_nearest() -> None:
+    with pytest.raises(DataError) as caught:
+        resolve("kminst")
+    assert str(caught.value) == "the data set is 'kminst'; expected a known name. Did you mean 'kmnist'?"

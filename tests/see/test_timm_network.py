@@ -1,0 +1,59 @@
+"""Networks of timm, with a stand-in for the library that keeps to the interface the module assumes."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from triptych.errors import MissingExtraError, RecipeError
+from triptych.see.build import Architecture, build_network
+
+CALLS: list[dict[str, object]] = []
+
+
+def create_model(name: str, *, pretrained: bool, num_classes: int, in_chans: int) -> nn.Module:
+    CALLS.append({"name": name, "pretrained": pretrained, "num_classes": num_classes, "in_chans": in_chans})
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * in_chans, num_classes))
+
+
+@pytest.fixture
+def timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("timm")
+    module.create_model = create_model  # type: ignore[attr-defined]
+    module.list_models = lambda: ["resnet18", "resnet34", "vit_tiny_patch16_224"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "timm", module)
+    CALLS.clear()
+
+
+def architecture(name: str, output: str = "log-probabilities") -> Architecture:
+    return Architecture(height=32, width=32, classes=7, in_channels=1, name=f"timm/{name}", output=output)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("timm")
+def test_timm_is_asked_for_the_network() -> None:
+    network = build_network(architecture("resnet18")).eval()
+    assert CALLS == [{"name": "resnet18", "pretrained": False, "num_classes": 7, "in_chans": 1}]
+    given = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(network(given).exp().sum(1), torch.ones(2))
+    logits = build_network(architecture("resnet18", "logits"))
+    logits.load_state_dict(network.state_dict())
+    torch.testing.assert_close(torch.log_softmax(logits(given), 1), network(given))
+
+
+@pytest.mark.usefixtures("timm")
+def test_unknown_network_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"model.name is 'timm/resnet81'; .* 3 networks .* 'timm/resnet18'\?"):
+        build_network(architecture("resnet81"))
+    with pytest.raises(RecipeError, match=r"'timm/qqq'.*list_models"):
+        build_network(architecture("qqq"))
+    assert CALLS == []
+
+
+def test_without_timm_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match=r"timm is not installed.*pip install 'triptych\[timm\]'"):
+        build_network(architecture("resnet18"))
