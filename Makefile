@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 BASIC := $(VENV)/.basic
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-see demo-recall test test-all bench format lint clean
+.PHONY: demo demo-see demo-recall test test-all docs bench format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test      linting, strict types, import contracts and the tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make bench     the speed ratios of benchmarks/"
+	@echo "make docs      the documents as a site in build/site"
 	@echo "make format    rewrite the code in the house format"
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable
@@ -47,6 +48,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -m ''
+
+docs: $(BASIC)
+	$(PIP) '.[docs]'
+	$(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/spell.py

@@ -1,4 +1,4 @@
-"""The image protocols V1, V2 and V3 as a plain PyTorch script: the second truth of the reproduction, the speed reference.
+"""The image protocols V1, V2 and V3 as a plain PyTorch script: second truth of the reproduction, reference of speed.
 
 Nothing of Triptych is used but the split, so that both train on the same images. Datasets decode and convert one image
 at a time and PyTorch's DataLoader gathers them, as tutorials do.

@@ -9,17 +9,15 @@ tested again, so the script can be stopped and started.
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from running import evaluated, print_row, trained, triptych
+
 from triptych.training.run import Run, runs_folder
 
-TRIPTYCH = (sys.executable, "-m", "triptych")
 SAMPLING = ("--decode", "sample", "--samples", "3", "--top-p", "0.8")
 BEAM = ("--decode", "beam", "--beam-size", "5", "--n-best", "3")
 WIDE = ("--decode", "beam", "--beam-size", "8", "--n-best", "3")
@@ -72,61 +70,45 @@ def main() -> None:
     for system in SYSTEMS:
         data = corpora[system.corpus]
         if data is not None:
-            results = [evaluated(trained(system.recipe, data, seed), system) for seed in arguments.seeds]
+            results = [
+                evaluated(of_seed(system.recipe, data, seed), f"test/{system.label}", *system.decoding)
+                for seed in arguments.seeds
+            ]
             print_rows(system.name, arguments.seeds, system.measures, results)
     if arguments.p2g is not None:
         ensemble(arguments.p2g, arguments.members, arguments.lexicon, arguments.lexicon_weight)
 
 
-def trained(recipe: str, data: Path, seed: int) -> Run:
+def of_seed(recipe: str, data: Path, seed: int) -> Run:
     """The finished run of a recipe and seed."""
-    run = Run(runs_folder() / f"{recipe}-{seed}")
-    if run.facts().get("status") != "finished":
-        resume = ["--resume"] if (run.path / "recipe.toml").exists() else []
-        triptych("train", recipe, "--data", str(data), "--name", run.name, "--set", f"training.seed={seed}", *resume)
-    return run
-
-
-def evaluated(run: Run, system: System, *more: str, label: str = "") -> dict[str, Any]:
-    """The test split's scores, measured the first time only."""
-    label = label or system.label
-    if f"test/{label}" not in run.facts().get("evaluations", {}):
-        triptych("test", run.name, *system.decoding, *more)
-    scores: dict[str, Any] = run.facts()["evaluations"][f"test/{label}"]
-    return scores
+    return trained(recipe, data, f"{recipe}-{seed}", {"training.seed": seed})
 
 
 def ensemble(data: Path, members: Sequence[int], lexicon: Path | None, weight: float | None) -> None:
     """The ensemble of p2g-best, and with a word list."""
     best = next(system for system in SYSTEMS if system.recipe == "p2g-best")
-    names = [trained("p2g-best", data, seed).name for seed in members]
+    names = [of_seed("p2g-best", data, seed).name for seed in members]
     whole = Run(runs_folder() / f"p2g-best-ensemble-{len(names)}")
     if not (whole.path / "run.json").exists():
         triptych("ensemble", *names, "--name", whole.name)
-    print_rows(f"p2g-best, ensemble of {len(names)}, beam 8", members, best.measures, [evaluated(whole, best)])
+    print_rows(
+        f"p2g-best, ensemble of {len(names)}, beam 8",
+        members,
+        best.measures,
+        [evaluated(whole, f"test/{best.label}", *best.decoding)],
+    )
     if lexicon is not None:
         options = ["--lexicon", str(lexicon)] + ([] if weight is None else ["--lexicon-weight", f"{weight:g}"])
         label = f"beam8-lexicon-{lexicon.stem}" + ("" if weight is None else f"-w{weight:g}")
-        scores = evaluated(whole, best, *options, label=label)
+        scores = evaluated(whole, f"test/{label}", *best.decoding, *options)
         print_rows(f"the same with the word list {lexicon.name}", members, best.measures, [scores])
 
 
 def print_rows(name: str, seeds: Sequence[int], measures: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
-    """One Markdown row per measure: mean and spread over seeds, or the value and its interval."""
+    """One Markdown row per measure."""
     for measure in measures:
         found = [result["wer_at_k"]["3"] if measure == "wer@3" else result[measure] for result in results]
-        values = [entry["value"] for entry in found]
-        spread = f"{min(values):.4f} to {max(values):.4f}"
-        if len(values) == 1:
-            spread = f"95 % interval {found[0]['low']:.4f} to {found[0]['high']:.4f}"
-        listed = ", ".join(str(seed) for seed in seeds)
-        print(f"| {name} | {listed} | {measure.upper()} | {statistics.mean(values):.4f} | {spread} |", flush=True)
-
-
-def triptych(*arguments: str) -> None:
-    """Run a command as a user would; its progress goes to standard error."""
-    print(f"$ triptych {' '.join(arguments)}", file=sys.stderr, flush=True)
-    subprocess.run([*TRIPTYCH, *arguments], check=True, stdout=sys.stderr)
+        print_row(name, seeds, measure.upper(), found)
 
 
 if __name__ == "__main__":

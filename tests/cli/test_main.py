@@ -17,6 +17,8 @@ COMMANDS = [
     "demo", "train", "test", "predict", "explain", "report", "runs", "compare", "ensemble", "tune",
     "find-learning-rate", "recipes", "version", "count", "memory", "experiment", "anatomy", "export", "serve",
 ]  # fmt: skip
+FIGURELESS = {"predict", "report", "version", "serve", "memory", "anatomy"}
+OF_GROUPS = ["memory build", "memory query", "memory info", "anatomy conv", "anatomy compare", "anatomy windows"]
 
 
 def test_the_commands_are_these(triptych: Triptych) -> None:
@@ -43,9 +45,9 @@ def test_every_command_has_help(triptych: Triptych, command: str) -> None:
     assert undocumented == []
 
 
-@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"predict", "report", "version"}))
+@pytest.mark.parametrize("command", [*sorted({*COMMANDS} - FIGURELESS), *OF_GROUPS])
 def test_every_command_that_prints_figures_takes_json(triptych: Triptych, command: str) -> None:
-    assert "--json" in triptych(command, "--help").out
+    assert "--json" in triptych(*command.split(), "--help").out
 
 
 def test_no_arguments_shows_help(triptych: Triptych) -> None:

@@ -224,7 +224,7 @@ def test_a_recipe_that_is_not_there_or_not_toml_is_told(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     assert "Is a directory" in refusal(recipe=tmp_path / "folder.toml")
     broken.write_text("")
-    assert refusal(recipe=broken) == f"{broken}: panel is missing; expected the name of a panel. Known: spell, see."
+    assert refusal(recipe=broken) == f"{broken}: panel is missing; expected the name of a panel. Known: see, spell."
 
 
 def test_with_changes_checks_again_and_leaves_the_original() -> None:

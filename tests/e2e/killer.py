@@ -119,7 +119,7 @@ def arrange(moment: str) -> None:
         case ["before", "the", "end", *_]:
             _before(run.Run, "update_facts", lambda *_, **changes: changes.get("status") == "finished")
         case ["half", "of", "the", "evaluation"]:
-            _half(run, "write_text_atomically", countdown=1, only=".greedy.json")
+            _half(run, "write_text_atomically", countdown=1, only=(".greedy.json", ".shifts.json"))
         case ["before", "the", ("evaluation" | "report") as stage]:
             _before(api, {"evaluation": "evaluate", "report": "write_report"}[stage], lambda *_, **__: True)
         case _:
@@ -138,7 +138,7 @@ def _before(owner: Any, name: str, is_time: Callable[..., bool]) -> None:
     setattr(owner, name, dying)
 
 
-def _half(owner: Any, name: str, *, countdown: int, only: str = "") -> None:
+def _half(owner: Any, name: str, *, countdown: int, only: str | tuple[str, ...] = "") -> None:
     """Die with half of the bytes in the temporary file."""
     from triptych.files import atomic_write
 

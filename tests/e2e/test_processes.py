@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from tests.command import begin, settings, triptych
+from tests.see.shapes import write_shapes
 from tests.toy import write_toy
 
 EXACT: dict[str, object] = {
@@ -61,6 +62,25 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(weights[key], tensor, rtol=1e-3, atol=1e-5)
     assert living_relatives(str(tmp_path)) == []
     assert living_relatives(str(data)) == []
+
+
+@pytest.mark.slow
+def test_two_processes_learn_images_as_one(tmp_path: Path) -> None:
+    """Without chance within a process, and without batch normalisation, whose averages are each process's own."""
+    exact: dict[str, object] = {key: value for key, value in EXACT.items() if not key.startswith("model.")}
+    exact |= {"optimizer.learning_rate": 0.05, "data.height": 12, "data.width": 12}
+    exact |= {"model.block_dropout": 0.0, "model.hidden_dropout": "[]"}
+    images = write_shapes(tmp_path / "shapes", each=12)
+    runs = tmp_path / "runs"
+    common = ["train", "scenes-cnn-tiny", "--data", str(images), *settings(exact), "--json"]
+    one = triptych(*common, "--name", "one", runs=runs)
+    two = triptych(*common, "--accelerator", "cpu", "--devices", "2", "--name", "two", runs=runs)
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    for row, expected in zip(metrics(runs / "two"), metrics(runs / "one"), strict=True):
+        assert row == pytest.approx(expected, rel=2e-4)
+    weights = safetensors.torch.load_file(runs / "two" / "model.safetensors")
+    for key, tensor in safetensors.torch.load_file(runs / "one" / "model.safetensors").items():
+        torch.testing.assert_close(weights[key], tensor, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 
 from tests.command import begin, settings, surroundings, triptych
 from tests.e2e.killer import MOMENTS
+from tests.see.shapes import write_shapes
 from tests.toy import write_toy
 
 COMMON: dict[str, object] = {
@@ -32,6 +34,23 @@ KINDS: dict[str, dict[str, object]] = {
     "plateau": {"optimizer.schedule": "plateau", "optimizer.plateau_patience": 0, "training.keep": "last"},
     "patience": {"training.patience": 2, "optimizer.learning_rate": 0.3, "training.epochs": 9},
 }
+# Every source of chance and every state that images add: augmentation, mixed labels, dropout, left-out branches, and
+# batch normalisation, whose averages are no parameters.
+IMAGES: dict[str, object] = {
+    "training.epochs": 4,
+    "training.batch_size": 8,
+    "training.average_decay": 0.8,
+    "training.label_smoothing": 0.1,
+    "augmentation.flip": 0.5,
+    "augmentation.shift": 0.1,
+    "augmentation.mixup": 0.4,
+    "augmentation.cutmix": 1.0,
+    "augmentation.cutout": 0.2,
+    "model.drop_path": 0.3,
+    "model.dropout": 0.3,
+    "data.height": 12,
+    "data.width": 12,
+}
 FEW = ("batch 2 of epoch 2", "before the history of epoch 2")
 REPOSITORY = Path(__file__).parents[2]
 
@@ -39,15 +58,20 @@ REPOSITORY = Path(__file__).parents[2]
 class Lives:
     """Trainings that were killed and resumed, all in one go."""
 
-    def __init__(self, runs: Path, data: Path) -> None:
+    def __init__(self, runs: Path, data: Path, images: Path) -> None:
         self.runs = runs
         self.data = data
+        self.images = images
         self.errors = ""
 
     def train(self, name: str, kind: str) -> list[str]:
         """Arguments that begin a run."""
         chosen = settings(COMMON | KINDS[kind])
         return ["train", "p2g-additive-tiny", "--data", str(self.data), "--name", name, *chosen]
+
+    def train_images(self, name: str) -> list[str]:
+        """Arguments that begin a run of the panel see."""
+        return ["train", "kmnist-best-tiny", "--data", str(self.images), "--name", name, *settings(IMAGES)]
 
     def resume(self, name: str) -> list[str]:
         """Arguments that go on with it."""
@@ -101,9 +125,11 @@ class Lives:
 @pytest.fixture(scope="module")
 def lives(tmp_path_factory: pytest.TempPathFactory) -> Lives:
     place = tmp_path_factory.mktemp("resume")
-    lives = Lives(place / "runs", write_toy(place / "toy", train=96, valid=24, test=8))
+    toy = write_toy(place / "toy", train=96, valid=24, test=8)
+    lives = Lives(place / "runs", toy, write_shapes(place / "shapes", each=12))
     kinds = list(KINDS)
     assert lives.live([(lives.train(kind, kind), None) for kind in kinds]) == [0] * len(kinds)
+    assert lives.live([(lives.train_images("images"), None)]) == [0]
     return lives
 
 
@@ -155,6 +181,26 @@ def test_killed_again_and_again(lives: Lives) -> None:
     todo += [(lives.resume("cat"), moment) for moment in (*deaths[1:], "before the evaluation", None)]
     assert lives.live(todo) == [-9, -9, -9, -9, 0]
     lives.assert_same("cat", "average")
+
+
+def kill_and_resume_images(lives: Lives, moments: Sequence[str]) -> None:
+    todo: list[tuple[list[str], str | None]] = []
+    names = [f"images, killed: {moment}" for moment in moments]
+    for name, moment in zip(names, moments, strict=True):
+        again = ["--data", str(lives.images)] if moment == "after recipe.toml" else []
+        todo += [(lives.train_images(name), moment), (lives.resume(name) + again, None)]
+    assert lives.live(todo) == [-9, 0] * len(moments)
+    for name in names:
+        lives.assert_same(name, "images")
+
+
+def test_images_resume_alike(lives: Lives) -> None:
+    kill_and_resume_images(lives, FEW)
+
+
+@pytest.mark.slow
+def test_images_killed_anywhere(lives: Lives) -> None:
+    kill_and_resume_images(lives, [moment for moment in MOMENTS if moment not in FEW])
 
 
 def test_resuming_a_finished_run_changes_nothing(lives: Lives) -> None:

@@ -11,9 +11,11 @@ from triptych.config import dump_recipe
 from triptych.errors import DataError, RunError, did_you_mean
 from triptych.report import html as report_page
 from triptych.report.canvas import save
+from triptych.report.card import Evaluated, write_card
 from triptych.report.comparison import Comparison, differences, shared_items, standing
 from triptych.report.figures import compare_curves
 from triptych.report.run_report import facts_section, recipe_section, training_section
+from triptych.statistics import Estimate
 from triptych.training.run import Run, now
 
 
@@ -69,7 +71,7 @@ def evaluate(
 
 
 def write_report(run: Run) -> Path:
-    """Write `report.html` from what the run holds, and its pictures as PNG and SVG."""
+    """Write `report.html` and `card.md` from what the run holds, and the pictures as PNG and SVG."""
     recipe, facts = run.recipe(), run.facts()
     evaluations = run.evaluations()
     panel = panel_of(recipe.panel)
@@ -83,6 +85,16 @@ def write_report(run: Run) -> Path:
     path = run.path / "report.html"
     subtitle = f"{recipe.title}. {facts.get('parameters', 0):,} parameters, panel {recipe.panel}."
     report_page.write_report(path, report_page.Report(run.name, subtitle, sections))
+    evaluated = [
+        Evaluated(
+            name,
+            told["scores"]["n_items"],
+            {key: Estimate.from_dict(value) for key, value in panel.measures(told["scores"]).items()},
+        )
+        for name, told in evaluations.items()
+    ]
+    use = panel.use(run.model(recipe.panel))
+    write_card(run.path / "card.md", name=run.name, facts=facts, use=use, evaluated=evaluated)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -148,11 +149,8 @@ def noise(recipe: NoiseRecipe) -> Outcome:
 def metastable(recipe: MetastableRecipe) -> Outcome:
     """How many patterns the states are made of, and how many states there are, against beta."""
     networks = recipe.networks
-    betas = torch.logspace(
-        *torch.tensor([networks.beta_low, networks.beta_high], dtype=torch.float64).log10().tolist(),
-        networks.points,
-        dtype=torch.float64,
-    ).tolist()
+    low, high = math.log10(networks.beta_low), math.log10(networks.beta_high)
+    betas = torch.logspace(low, high, networks.points, dtype=torch.float64).tolist()
     found = measure_sizes(
         _stored(recipe),
         separations=_separations(networks),

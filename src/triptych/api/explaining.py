@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +128,8 @@ def explain_image(
         f"integrated gradients, {chosen}": evidence.integrated_gradients.cpu().numpy(),
     }
     top = list(zip(classified.classes, classified.probabilities, strict=True))
-    folder, stem = out or run.figures, _stem(image.stem)
+    path_digest = hashlib.sha256(os.fsencode(image.absolute())).hexdigest()[:6]  # images of several folders share names
+    folder, stem = out or run.figures, f"{_stem(image.stem)}-{path_digest}"
     maps = save(
         draw_activation_maps(original, seen.maps.cpu().numpy(), layer=seen.layer),
         folder,

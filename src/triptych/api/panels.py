@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from triptych.errors import RecipeError, did_you_mean
+from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.training.prepared import Prepared
@@ -68,6 +69,9 @@ class Panel(Protocol):
 
     def read_errors(self, path: Path) -> Errors:
         """Errors per item from a file that `record` wrote."""
+
+    def use(self, description: Mapping[str, Any]) -> Use:
+        """What a model card says of the model that `model.json` describes."""
 
     def measures(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         """The main figures of `Scores.to_dict`, each an `Estimate`'s plain values, by the name people read."""

@@ -130,7 +130,7 @@ def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
     return Tuned(found, folder, best_path, saved.png, curves)
 
 
-def _draw_curves(histories: Mapping[str, Sequence[Row]], monitor: str, folder: Path) -> dict[str, Path]:
+def _draw_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], monitor: str, folder: Path) -> dict[str, Path]:
     """One picture of all trials for the training loss, one for what is monitored, and one for accuracy where it is."""
     there = {key for rows in histories.values() for row in rows for key in row}
     drawn = {}

@@ -35,7 +35,11 @@ def facts_section(facts: Mapping[str, Any]) -> Section:
     rows += [[f"{name} version", str(value)] for name, value in facts.get("versions", {}).items()]
     rows += [[f"{split} items", str(count)] for split, count in facts.get("counts", {}).items()]
     data = [
-        [str(entry.get("path", "")), str(next((entry[key] for key in ("bytes", "pairs", "images") if key in entry), "")), str(entry.get("sha256", ""))]
+        [
+            str(entry.get("path", "")),
+            str(next((entry[key] for key in ("bytes", "pairs", "images") if key in entry), "")),
+            str(entry.get("sha256", "")),
+        ]
         for entry in facts.get("data", [])
     ]
     return Section(

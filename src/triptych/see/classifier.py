@@ -133,8 +133,9 @@ class Classifier:
         ]
         if not several:
             return []
+        settings = decoding or self.decoding
         pixels = torch.stack([self.read(picture) for picture in several])
-        return self._named(names, self.probabilities(pixels, decoding=decoding), top_k)
+        return self._named(names, self.probabilities(pixels, decoding=decoding), top_k or settings.top_k)
 
     def stream(
         self,
@@ -154,7 +155,7 @@ class Classifier:
             on_bad: called with each file that cannot be read, which is then left out; None raises an error.
             workers: threads that decode; None is one for each processor.
         """
-        form, size = self.form, (decoding or self.decoding).batch_size
+        form, settings = self.form, decoding or self.decoding
         read = iterate_pictures(
             paths,
             height=form.height,
@@ -165,10 +166,10 @@ class Classifier:
             workers=workers,
             on_bad=on_bad,
         )
-        while batch := list(islice(read, size)):
+        while batch := list(islice(read, settings.batch_size)):
             pixels = torch.stack([picture.pixels for picture in batch])
             names = [shown(picture.path) for picture in batch]
-            yield from self._named(names, self.probabilities(pixels, decoding=decoding), top_k)
+            yield from self._named(names, self.probabilities(pixels, decoding=decoding), top_k or settings.top_k)
 
     def _part(self, pixels: Tensor, settings: SeeDecoding) -> Tensor:
         values = self.form.scaled(pixels.to(self.device))
@@ -181,8 +182,8 @@ class Classifier:
         assert total is not None
         return (total / len(views)).cpu()
 
-    def _named(self, names: Sequence[str], probabilities: Tensor, top_k: int | None) -> list[Classified]:
-        k = min(top_k or self.decoding.top_k, len(self.classes))
+    def _named(self, names: Sequence[str], probabilities: Tensor, top_k: int) -> list[Classified]:
+        k = min(top_k, len(self.classes))
         best = probabilities.topk(k, dim=1)
         return [
             Classified(name, tuple(self.classes[place] for place in places), tuple(values))

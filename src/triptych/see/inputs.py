@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,9 @@ class InputForm:
             whole = all(isinstance(value, int) and value > 0 for value in (form.height, form.width, form.max_pixels))
             if not whole or form.colour not in ("grey", "rgb") or form.fit not in ("stretch", "crop", "pad"):
                 raise ValueError("a size, colour or fit is out of range")
+            numbers = (*form.mean, *form.deviation)
+            if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
+                raise ValueError("mean or deviation is no finite number")
             if len(form.mean) != form.channels or len(form.deviation) != form.channels or min(form.deviation) <= 0:
                 raise ValueError("mean or deviation does not fit the channels")
         except (TypeError, ValueError, KeyError) as error:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
+from torch import nn
 
-from triptych.config import SeeDecoding, SeeRecipe
+from triptych.config import SeeDecoding, SeeModel, SeeRecipe
 from triptych.data.progress import reading_bar
-from triptych.errors import DataError, RecipeError, RunError
+from triptych.errors import DataError, RecipeError, RunError, ShapeError
+from triptych.report.card import Use
 from triptych.report.comparison import Errors, read_rows
 from triptych.report.html import Section
 from triptych.see import story
@@ -30,6 +32,7 @@ from triptych.training.prepared import Loaders, Prepared
 from triptych.training.run import Run
 
 PANEL = "see"
+CLASSES_LISTED = 20  # in a model card
 
 
 @dataclass(frozen=True)
@@ -98,24 +101,24 @@ def load(run: Run, *, device: str = "cpu") -> Classifier:
     path = run.path / "model.json"
     form = InputForm.from_dict(description.get("input", {}), path)
     classes = description.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
     architecture = _read_architecture(description.get("architecture"), path)
-    if (architecture.classes, architecture.height, architecture.width) != (len(classes), form.height, form.width):
+    expected = (len(classes), form.height, form.width, form.channels)
+    if (architecture.classes, architecture.height, architecture.width, architecture.in_channels) != expected:
         raise RunError(f"{path}: architecture does not fit classes and input; expected what training wrote.")
+    network = _read_network(architecture, path)
     try:
-        network = build_network(architecture)
         network.load_state_dict(run.tensors())
-    except RecipeError as error:
-        raise RunError(f"{path}: architecture is damaged ({error}); expected what training wrote.") from None
     except RuntimeError as error:
         raise RunError(
-            f"{run.path}: model.safetensors does not fit model.json ({error}); expected both from one training."
+            f"{run.path}: model.safetensors does not fit model.json ({_one_line(error)}); "
+            "expected both from one training."
         ) from None
     try:
         decoding = SeeDecoding.model_validate(description.get("decoding", {}))
     except ValidationError as error:
-        raise RunError(f"{path}: decoding is damaged ({error}); expected what training wrote.") from None
+        raise RunError(f"{path}: decoding is damaged ({_one_line(error)}); expected what training wrote.") from None
     network = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Classifier(network, form=form, classes=classes, decoding=decoding, device=device)
 
@@ -174,6 +177,23 @@ def measures(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {text: scores[key] for key, text in named.items() if key in scores}
 
 
+def use(description: Mapping[str, Any]) -> Use:
+    """What a model card says of a classifier."""
+    form, classes = description["input"], description["classes"]
+    listed = ", ".join(classes[:CLASSES_LISTED]) + (", ..." if len(classes) > CLASSES_LISTED else "")
+    return Use(
+        purpose=f"It says which of {len(classes)} classes a picture is of: {listed}. Pictures are brought to "
+        f"{form['height']} x {form['width']} pixels, {form['colour']}.",
+        limits=(
+            "It gives one of its classes to every picture, also to one of something else.",
+            "What cannot be told at this size, it cannot tell.",
+            "Probabilities were not calibrated after training; the report shows how far they can be believed.",
+        ),
+        python="model.predict([PATH], top_k=3)[0].classes",
+        command="triptych predict RUN FOLDER --n-best 3",
+    )
+
+
 def read_errors(path: Path) -> Errors:
     """Errors per image from a predictions file.
 
@@ -204,9 +224,26 @@ def _read_architecture(document: Any, path: Path) -> Architecture:
         settings: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
         }
-        return Architecture(**settings)
-    except (TypeError, AttributeError) as error:
-        raise RunError(f"{path}: architecture is damaged ({error}); expected what training wrote.") from None
+        architecture = Architecture(**settings)
+        # A recipe's table holds the rules of every setting that it and an architecture share.
+        shared = {key: value for key, value in settings.items() if key in SeeModel.model_fields}
+        SeeModel.model_validate({**shared, "head": shared.get("head") or ""})
+    except (TypeError, AttributeError, ValidationError) as error:
+        message = f"{path}: architecture is damaged ({_one_line(error)}); expected what training wrote."
+        raise RunError(message) from None
+    return architecture
+
+
+def _read_network(architecture: Architecture, path: Path) -> nn.Module:
+    try:
+        return build_network(architecture)
+    except (RecipeError, ShapeError, RuntimeError) as error:
+        message = f"{path}: architecture is damaged ({_one_line(error)}); expected what training wrote."
+        raise RunError(message) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _augmentation(recipe: SeeRecipe) -> Augmentation | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import DataError, RunError
+from triptych.report.card import Use
 from triptych.report.comparison import Errors, read_rows
 from triptych.report.html import Section
 from triptych.spell import story
@@ -217,6 +218,22 @@ def measures(scores: Mapping[str, Any]) -> dict[str, Any]:
         "WER, mean over predictions": "wer_over_predictions",
     }
     return named | {text: scores[key] for text, key in further.items() if key in scores}
+
+
+def use(description: Mapping[str, Any]) -> Use:
+    """What a model card says of a speller."""
+    sources, targets = description["source_symbols"], description["target_symbols"]
+    return Use(
+        purpose=f"It rewrites sequences of {len(sources)} source symbols as ones of {len(targets)} target symbols.",
+        limits=(
+            "Source symbols that it never saw in training are all alike to it; `triptych predict` warns of them.",
+            "It always answers, also to what is no word of its language; log-probabilities say how sure it is.",
+            f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
+            f"{description['decoding']['max_length_extra']} more.",
+        ),
+        python="model.predict([SOURCE], n_best=3)[0].candidates",
+        command="triptych predict RUN SOURCES.txt --n-best 3",
+    )
 
 
 def read_errors(path: Path) -> Errors:

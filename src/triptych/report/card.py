@@ -1,0 +1,102 @@
+"""The model card of a run: what the model is, what it was made from, how well it does, where it ends, how to load it.
+
+Source: Mitchell et al. 2019, Model Cards for Model Reporting, arXiv:1810.03993, for the headings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from triptych.files import write_text_atomically
+from triptych.report.tables import Cell, Table
+from triptych.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a panel says of its model.
+
+    Attributes:
+        purpose: complete sentences on what goes in and what comes out.
+        limits: complete sentences on where it ends.
+        python: lines that use `model`, after it is loaded.
+        command: what to type, `RUN` standing for the run.
+    """
+
+    purpose: str
+    limits: Sequence[str]
+    python: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation: its name, how many items, and measures with intervals by the name people read."""
+
+    name: str
+    items: int
+    measures: Mapping[str, Estimate]
+
+
+def write_card(path: Path, *, name: str, facts: Mapping[str, Any], use: Use, evaluated: Sequence[Evaluated]) -> None:
+    """Write `card.md`.
+
+    Args:
+        path: of the file.
+        name: of the run.
+        facts: what `run.json` says.
+        use: what the panel says.
+        evaluated: every evaluation of the run.
+    """
+    parts = [
+        f"# {name}\n\n{facts.get('title', '')}. {facts.get('parameters', 0):,} parameters, panel "
+        f"{facts.get('panel', '')}.\n\n{use.purpose}\n",
+        f"## How well it does\n\n{_figures(evaluated)}",
+        f"## What it was made from\n\n{_data(facts)}",
+        f"## Where it ends\n\n{_limits(use.limits)}",
+        f"## How to load it\n\n{_loading(name, use)}",
+        f"## How it was made\n\n{_making(facts)}",
+    ]
+    write_text_atomically(path, "\n".join(parts))
+
+
+def _figures(evaluated: Sequence[Evaluated]) -> str:
+    if not evaluated:
+        return "It has not been evaluated yet. Do so with: `triptych test RUN`\n"
+    measures = list(dict.fromkeys(measure for one in evaluated for measure in one.measures))
+    rows: list[list[Cell]] = [[one.name, one.items, *(one.measures.get(key) for key in measures)] for one in evaluated]
+    caption = (
+        "Intervals are 95 % bootstrap intervals over items. They do not cover the choice of the seed, nor other data. "
+        "Figures on valid were used to choose the epoch and flatter the model; those on test were not."
+    )
+    return Table("Evaluations", ["split/how", "items", *measures], rows, caption=caption, digits=4).to_markdown()
+
+
+def _data(facts: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{count:,} {split}" for split, count in facts.get("counts", {}).items())
+    rows: list[list[Cell]] = [[str(entry.get("path", "")), str(entry.get("sha256", ""))] for entry in facts["data"]]
+    table = Table("Data", ["file or set", "SHA-256"], rows).to_markdown()
+    return f"Items: {counts}. The data has its own licence, and the model may be bound by it.\n\n{table}"
+
+
+def _limits(limits: Sequence[str]) -> str:
+    return "".join(f"- {limit}\n" for limit in limits)
+
+
+def _loading(name: str, use: Use) -> str:
+    return (
+        f"```python\nimport triptych\n\nmodel = triptych.load({f'runs/{name}'!r})\n{use.python}\n```\n\n"
+        f"or `{use.command.replace('RUN', name)}`. Nothing in this folder is unpickled when it is loaded.\n"
+    )
+
+
+def _making(facts: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{what} {value}" for what, value in facts.get("versions", {}).items())
+    return (
+        f"`recipe.toml` holds every setting, `metrics.csv` every epoch, `report.html` the whole story. Seed "
+        f"{facts.get('seed', '?')}, best epoch {facts.get('best_epoch', '?')} of {facts.get('epochs', '?')}, "
+        f"{facts.get('seconds', '?')} seconds of training. Versions: {versions}.\n"
+    )

@@ -1,0 +1,265 @@
+"""Every command on runs of the panel see, over a user's own folder of pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Triptych, one_error
+from tests.recipes import see_recipe
+from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
+from triptych import api
+
+CHOSEN = [part for setting in SMALL for part in ("--set", setting)]
+QUICK = [*CHOSEN, "--set", "training.epochs=1"]
+
+
+@dataclass(frozen=True)
+class ShapeRuns:
+    """Runs `good` and `poor` over the same shapes."""
+
+    runs: Path
+    data: Path
+
+
+@pytest.fixture(scope="module")
+def shape_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShapeRuns]:
+    """Trained once; to be copied."""
+    place = tmp_path_factory.mktemp("shape-runs")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TRIPTYCH_CACHE", str(place / "cache"))
+        patched.setenv(api.NAME_FOR_HELPERS, "")
+        data = write_shapes(place / "shapes")
+        for name, epochs in (("good", 4), ("poor", 1)):
+            recipe = see_recipe("scenes-cnn-norm-tiny", [*SMALL, f"training.epochs={epochs}"])
+            run = api.start_run(recipe, recipe_name=name, name=str(place / "runs" / name), data=data)
+            api.train(recipe, run, data=data)
+            api.evaluate(run, split="test")
+        yield ShapeRuns(place / "runs", data)
+
+
+@pytest.fixture
+def place(shape_runs: ShapeRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with both runs and the shapes."""
+    shutil.copytree(shape_runs.runs, tmp_path / "runs")
+    shutil.copytree(shape_runs.data, tmp_path / "shapes")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRIPTYCH_RUNS", raising=False)
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def json_of(triptych: Triptych, *arguments: str) -> dict[str, Any]:
+    result = triptych(*arguments, "--json")
+    assert result.status == 0, result.err
+    assert "Traceback" not in result.err
+    document = json.loads(result.out)
+    assert isinstance(document, dict)
+    return document
+
+
+def test_train_writes_a_whole_run(triptych: Triptych, place: Path) -> None:
+    document = json_of(triptych, "train", "scenes-cnn-tiny", "--data", "shapes", "--name", "mine", *QUICK)
+    assert document["run"] == "runs/mine"
+    assert document["valid"]["n_items"] == 6
+    present = {path.relative_to("runs/mine").as_posix() for path in Path("runs/mine").rglob("*") if path.is_file()}
+    assert {"recipe.toml", "run.json", "metrics.csv", "model.safetensors", "model.json", "report.html"} <= present
+    assert {"predictions/valid.one.tsv", "predictions/valid.one.errors.tsv"} <= present
+    assert json.loads(Path("runs/mine/model.json").read_text())["classes"] == list(KINDS)
+    assert not [path for path in present if path.rsplit("/", 1)[-1].startswith(".")], "nothing half-written"
+
+
+def test_train_skips_bad_files_when_asked(triptych: Triptych, place: Path) -> None:
+    (place / "shapes/dark/bad.png").write_bytes(b"no picture")
+    arguments = ("train", "scenes-cnn-tiny", "--data", "shapes", "--name", "mine", *QUICK)
+    assert one_error(triptych(*arguments)).startswith("shapes/dark/bad.png: ")
+    assert not Path("runs/mine").exists()
+    result = triptych(*arguments, "--skip-bad-files")
+    assert result.status == 0, result.err
+    assert "warning: shapes/dark/bad.png: " in result.err
+    assert "Bad files skipped, from this one on: 1; pictures read: 60." in result.err
+
+
+def test_data_without_enough_classes_is_told(triptych: Triptych, place: Path) -> None:
+    arguments = ("train", "scenes-cnn-tiny", "--name", "mine", *QUICK, "--data")
+    write_shapes(place / "one", each=4, kinds=("dark",))
+    assert one_error(triptych(*arguments, "one")).startswith("one: the folder has 1 class folders; expected 2 or more")
+    message = one_error(triptych(*arguments, "shape"))
+    assert message == "shape: no such file or folder. Did you mean 'shapes'?"
+    assert not Path("runs/mine").exists()
+
+
+def test_a_class_that_is_missing_from_a_split_is_told(triptych: Triptych, place: Path) -> None:
+    write_shapes(place / "split/train", each=6)
+    write_shapes(place / "split/valid", each=3, seed=1, kinds=("dark", "light"))
+    result = triptych("train", "scenes-cnn-tiny", "--data", "split", "--name", "mine", *QUICK)
+    assert result.status == 0, result.err
+    assert "warning: class 'striped' has no image in valid." in result.err
+
+
+def test_test_measures_and_writes_what_it_says(triptych: Triptych, place: Path) -> None:
+    document = json_of(triptych, "test", "good", "--split", "train", "--views", "flips")
+    assert (document["run"], document["split"], document["decoding"], document["n_items"]) == (
+        "good", "train", "flips", 48,
+    )  # fmt: skip
+    with (place / "runs/good/predictions/train.flips.tsv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    right = [row["prediction"] == row["truth"] for row in rows]
+    assert document["accuracy"]["value"] == pytest.approx(sum(right) / 48)
+    assert "Evaluation train/flips" in (place / "runs/good/report.html").read_text(encoding="utf-8")
+    printed = triptych("test", "good")
+    assert "good, test, one: 6 items" in printed.out
+    assert "accuracy" in printed.out
+
+
+def test_test_takes_data_from_elsewhere(triptych: Triptych, place: Path) -> None:
+    write_shapes(place / "more", each=2, seed=5, kinds=("light", "striped"))
+    assert json_of(triptych, "test", "good", "--data", "more")["n_items"] == 4
+    shutil.move("more/light", "more/lihgt")
+    message = one_error(triptych("test", "good", "--data", "more"))
+    assert "lihgt" in message
+    assert "light" in message
+
+
+def test_predict_takes_a_file_a_folder_and_a_list(triptych: Triptych, place: Path) -> None:
+    paths = sorted(str(path) for path in Path("shapes/striped").iterdir())
+    one = triptych("predict", "good", paths[0], "--n-best", "2")
+    assert one.status == 0, one.err
+    path, label, probability, second, _ = one.out.rstrip("\n").split("\t")
+    assert (path, label) == (paths[0], "striped")
+    assert second in KINDS
+    assert 1 / 3 < float(probability) <= 1
+    folder = triptych("predict", "good", "shapes/striped")
+    listed = triptych("predict", "good", "-", stdin="".join(f"{path}\n" for path in paths).encode())
+    assert [line.split("\t")[0] for line in folder.out.splitlines()] == paths
+    assert listed.out == folder.out
+    assert [len(line.split("\t")) for line in folder.out.splitlines()] == [7] * 20
+    right = [line.split("\t")[1] == "striped" for line in folder.out.splitlines()]
+    assert sum(right) > 15
+
+
+def test_predict_leaves_bad_files_out_when_asked(triptych: Triptych, place: Path) -> None:
+    draw_shape(place / "new/a.png", "light", 1)
+    draw_shape(place / "new/z.png", "light", 2)
+    (place / "new/b.png").write_bytes((place / "new/a.png").read_bytes()[:50])
+    stopped = triptych("predict", "good", "new")
+    assert stopped.status == 2
+    assert stopped.err.startswith("error: new/b.png: ")
+    result = triptych("predict", "good", "new", "--skip-bad-files")
+    assert result.status == 0
+    assert [line.split("\t")[0] for line in result.out.splitlines()] == ["new/a.png", "new/z.png"]
+    assert result.err.startswith("warning: new/b.png: ")
+    assert result.err.endswith("Bad files skipped, from this one on: 1.\n")
+
+
+def test_predict_says_what_it_cannot_read(triptych: Triptych, place: Path) -> None:
+    (place / "empty").mkdir()
+    assert one_error(triptych("predict", "good", "empty")).startswith("empty: has no image in it; expected at least")
+    assert one_error(triptych("predict", "good", "nowhere")).startswith("nowhere: no such file or folder;")
+    assert triptych("predict", "good", "-").out == ""
+    draw_shape(place / "odd/a.png", "dark", 1).rename(os.fsdecode(b"odd/\xff\t.png"))
+    result = triptych("predict", "good", "odd")
+    assert result.status == 0, result.err
+    assert len(result.out.splitlines()) == 1
+    assert result.out.split("\t")[1] in KINDS
+
+
+def test_explain_draws_maps_and_evidence(triptych: Triptych, place: Path) -> None:
+    document = json_of(triptych, "explain", "good", "shapes/dark/000.png", "shapes/light/000.png", "--out", "pictures")
+    first, second = document["images"]
+    assert (first["explained_class"], second["explained_class"]) == ("dark", "light")
+    assert sum(row["probability"] for row in first["classes"]) == pytest.approx(1, abs=1e-6)
+    for image in (first, second):
+        for key in ("activation_maps", "saliency"):
+            assert Path(image[key]).parent == Path("pictures")
+            assert Path(image[key]).read_bytes().startswith(b"\x89PNG")
+    assert first["activation_maps"] != second["activation_maps"], "one picture must not write over the other"
+    other = ("--layer", "2", "--class", "striped")
+    chosen = json_of(triptych, "explain", "good", "shapes/dark/000.png", *other)["images"][0]
+    assert chosen["explained_class"] == "striped"
+    assert chosen["layer"] != first["layer"]
+    assert chosen["saliency"].startswith("runs/good/figures/")
+    printed = triptych("explain", "good", "shapes/dark/000.png")
+    assert "activation maps of " in printed.out
+
+
+def test_explain_refuses_what_is_not_there(triptych: Triptych, place: Path) -> None:
+    picture = "shapes/dark/000.png"
+    message = one_error(triptych("explain", "good", picture, "--class", "drak"))
+    assert message == "class is 'drak'; expected one of the model's 3. Did you mean 'dark'?"
+    for layer in ("9", "-4", "blocks.0.convolutoin"):
+        assert repr(layer).strip("'") in one_error(triptych("explain", "good", picture, f"--layer={layer}"))
+    assert one_error(triptych("explain", "good", "gone.png")).startswith("gone.png: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("predict", "good", "shapes", "--beam-size", "3"), "--beam-size is 3"),
+        (("predict", "good", "shapes", "--skip-bad-rows"), "--skip-bad-rows is given"),
+        (("predict", "good", "shapes", "--top-p", "0.8"), "--top-p is 0.8"),
+        (("test", "good", "--decode", "beam"), "--decode is beam"),
+        (("test", "good", "--lexicon", "words.txt"), "--lexicon is words.txt"),
+        (("explain", "good", "shapes/dark/000.png", "--n-best", "2"), "--n-best is 2"),
+    ],
+)
+def test_options_of_another_panel_are_refused(
+    triptych: Triptych, place: Path, arguments: tuple[str, ...], option: str
+) -> None:
+    message = one_error(triptych(*arguments))
+    assert message == f"{option} and has no effect on a run of the panel see. Leave it out."
+
+
+def test_wrong_views_are_refused(triptych: Triptych, place: Path) -> None:
+    for command in (("predict", "good", "shapes"), ("test", "good")):
+        assert "decoding.views is 'flip'" in one_error(triptych(*command, "--views", "flip"))
+
+
+def test_compare_two_runs(triptych: Triptych, place: Path) -> None:
+    document = json_of(triptych, "compare", "good", "poor", "--out", "c")
+    assert document["evaluation"] == "test/one"
+    good, poor = document["runs"]
+    assert (good["name"], good["n_items"]) == ("good", 6)
+    difference = document["differences"]["poor"]["error rate"]["difference"]
+    assert difference == pytest.approx(poor["error_rate"]["value"] - good["error_rate"]["value"])
+    assert Path(document["picture"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_tune_draws_the_curves_of_all_rates(triptych: Triptych, place: Path) -> None:
+    search = ("--search", "optimizer.learning_rate=0.00001,0.05", "--no-prune")
+    arguments = ("scenes-cnn-norm-tiny", "--data", "shapes", "--name", "rates", *CHOSEN, *search)
+    document = json_of(triptych, "tune", *arguments)
+    assert document["best"]["params"] == {"optimizer.learning_rate": 0.05}
+    assert see_recipe(document["recipe"]).optimizer.learning_rate == 0.05
+    assert set(document["curves"]) == {"train_loss", "valid_accuracy"}
+    folder = place / "searches/rates"
+    names = ("search", "curves", "training-loss", "validation-accuracy")
+    drawn = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    assert {path.name for path in folder.iterdir()} == {"search.db", "trials.tsv", "best.toml", *drawn}
+    for name, label in (("training-loss", "training loss"), ("validation-accuracy", "validation accuracy")):
+        text = (folder / f"{name}.svg").read_text()
+        for shown in (label, "learning_rate=1e-05", "learning_rate=0.05"):
+            assert shown in text, (name, shown)
+    rows = [line.split("\t") for line in (folder / "trials.tsv").read_text().splitlines()]
+    assert rows[0][:4] == ["trial", "state", "valid_accuracy", "optimizer.learning_rate"]
+    assert [row[3] for row in rows[1:]] == ["1e-05", "0.05"]
+
+
+def test_report_and_runs(triptych: Triptych, place: Path) -> None:
+    assert triptych("report", "good").out == "runs/good/report.html\n"
+    page = (place / "runs/good/report.html").read_text(encoding="utf-8")
+    assert "Evaluation test/one" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    for figure in ("curves", "test-one-confusion", "test-one-reliability"):
+        assert (place / f"runs/good/figures/{figure}.png").exists()
+    listed = {run["name"]: run for run in json_of(triptych, "runs")["runs"]}
+    assert {name: run["status"] for name, run in listed.items()} == {"good": "finished", "poor": "finished"}
+    assert "test/one: accuracy " in triptych("runs").out

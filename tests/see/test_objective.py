@@ -1,0 +1,96 @@
+"""The loss of image classifiers, against PyTorch's own and against its definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from triptych.see.augmentation import Augmentation
+from triptych.see.batches import ImageBatch
+from triptych.see.inputs import InputForm
+from triptych.see.objective import SeeObjective
+
+FORM = InputForm(6, 5, "rgb", "stretch", 1000, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+CLASSES = 4
+
+
+def batch() -> ImageBatch:
+    drawn = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (7, 3, 6, 5), dtype=torch.uint8, generator=drawn)
+    return ImageBatch(pixels, torch.tensor([0, 1, 2, 3, 0, 1, 2]))
+
+
+def network(*, log_probabilities: bool = False) -> nn.Sequential:
+    torch.manual_seed(1)
+    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(90, CLASSES)]
+    return nn.Sequential(*layers, *([nn.LogSoftmax(dim=1)] if log_probabilities else []))
+
+
+def values() -> Tensor:
+    """The batch as the network sees it, by the definition."""
+    mean, deviation = (torch.tensor(part).view(1, 3, 1, 1) for part in (FORM.mean, FORM.deviation))
+    return (batch().pixels / 255 - mean) / deviation
+
+
+def test_the_loss_is_the_negative_log_likelihood() -> None:
+    share = SeeObjective(network(), form=FORM, classes=CLASSES).loss(batch())
+    expected = F.nll_loss(network(log_probabilities=True)(values()), batch().labels, reduction="sum")
+    torch.testing.assert_close(share.total, expected)
+    assert share.count == 7
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_log_probabilities_and_logits_have_the_same_loss_and_gradients(smoothing: float) -> None:
+    found = []
+    for log_probabilities in (False, True):
+        layers = network(log_probabilities=log_probabilities)
+        share = SeeObjective(layers, form=FORM, classes=CLASSES, label_smoothing=smoothing).loss(batch())
+        torch.autograd.backward(torch.as_tensor(share.total))
+        found.append((share.total, [parameter.grad for parameter in layers.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
+
+
+def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
+    share = SeeObjective(network(), form=FORM, classes=CLASSES, label_smoothing=0.2).loss(batch())
+    targets = 0.8 * F.one_hot(batch().labels, CLASSES) + 0.2 / CLASSES
+    torch.testing.assert_close(share.total, -(targets * network()(values()).log_softmax(dim=1)).sum())
+
+
+@pytest.mark.parametrize("changes", [Augmentation(mixup=1.0), Augmentation(cutmix=1.0, flip=0.5)])
+def test_augmentation_changes_images_and_mixes_labels(changes: Augmentation) -> None:
+    objective = SeeObjective(network(), form=FORM, classes=CLASSES, augmentation=changes)
+    torch.manual_seed(5)
+    share = objective.loss(batch())
+    torch.manual_seed(5)
+    pixels, targets = changes(batch().pixels / 255, F.one_hot(batch().labels, CLASSES).float())
+    assert ((targets > 0).sum(dim=1) == 2).any()
+    scores = network()(FORM.scaled(pixels)).log_softmax(dim=1)
+    torch.testing.assert_close(share.total, -(targets * scores).sum())
+    assert not torch.allclose(
+        torch.as_tensor(share.total),
+        torch.as_tensor(SeeObjective(network(), form=FORM, classes=CLASSES).loss(batch()).total),
+    )
+
+
+def test_measuring_neither_smooths_nor_augments() -> None:
+    objective = SeeObjective(
+        network(), form=FORM, classes=CLASSES, label_smoothing=0.3, augmentation=Augmentation(mixup=1.0, shift=0.5)
+    )
+    measured = objective.measure(batch())
+    scores = network()(values())
+    torch.testing.assert_close(measured["loss"].total, F.cross_entropy(scores, batch().labels, reduction="sum"))
+    right = sum(int(row.argmax()) == label for row, label in zip(scores, batch().labels.tolist(), strict=True))
+    assert (int(measured["accuracy"].total), measured["accuracy"].count) == (right, 7)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_images_come_in_the_layout_asked_for(channels_last: bool) -> None:
+    seen: list[bool] = []
+    layers = network()
+    layers.register_forward_pre_hook(
+        lambda _, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    SeeObjective(layers, form=FORM, classes=CLASSES, channels_last=channels_last).loss(batch())
+    assert seen == [channels_last]

@@ -1,0 +1,228 @@
+"""The panel as the frame sees it: what a training is made of, the kept model, evaluations and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import ToyRuns
+from tests.recipes import see_recipe
+from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
+from triptych import api
+from triptych.config import SeeRecipe
+from triptych.errors import DataError, RunError
+from triptych.see.panel import evaluate, label, load, measures, prepare, read_errors, record
+from triptych.training.run import Run
+
+
+def recipe(*settings: str) -> SeeRecipe:
+    return see_recipe("scenes-cnn-norm-tiny", [*SMALL, *settings])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run over shapes."""
+
+    run: Run
+    data: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    place = tmp_path_factory.mktemp("see-panel")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TRIPTYCH_CACHE", str(place / "cache"))
+        patched.setenv(api.NAME_FOR_HELPERS, "")
+        data = write_shapes(place / "shapes")
+        run = api.start_run(recipe(), recipe_name="shapes", name=str(place / "run"), data=data)
+        api.train(recipe(), run, data=data)
+        yield Trained(run, data)
+
+
+def test_a_training_is_made_of_the_data_and_the_recipe(trained: Trained) -> None:
+    prepared = prepare(recipe("data.pixels=standard"), trained.data)
+    assert prepared.description["classes"] == list(KINDS)
+    assert dict(prepared.counts) == {"train": 48, "valid": 6, "test": 6}
+    assert sum(len(batch) for batch in prepared.loaders.train(0, 1)) == 48
+    assert sum(len(batch) for batch in prepared.loaders.valid(0, 1)) == 6
+    objective: Any = prepared.objective
+    seen = torch.cat([objective.form.scaled(batch.pixels) for batch in prepared.loaders.train(0, 1)])
+    assert seen.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-4)
+    assert json.loads(json.dumps(prepared.description)) == json.loads(json.dumps(dict(prepared.description)))
+
+
+def test_the_network_starts_from_the_seed_alone(trained: Trained) -> None:
+    def start(*settings: str) -> list[float]:
+        network = prepare(recipe(*settings), trained.data).objective.network
+        return torch.cat([parameter.flatten() for parameter in network.parameters()]).tolist()
+
+    torch.manual_seed(99)
+    first = start("training.seed=4")
+    torch.manual_seed(7)
+    assert start("training.seed=4") == first
+    assert start("training.seed=5") != first
+
+
+def test_one_class_cannot_be_learnt(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (12, 12, 12, 3), dtype=np.uint8)
+    np.savez(tmp_path / "one.npz", x=drawn, y=np.zeros(12, dtype=np.int64))
+    with pytest.raises(DataError, match=r"1 class"):
+        prepare(recipe(), tmp_path / "one.npz")
+
+
+def test_measures_of_training_are_those_of_the_kept_model(trained: Trained) -> None:
+    """The objective on validation batches, against the classifier's probabilities."""
+    model = load(trained.run)
+    evaluation = evaluate(model, recipe(), trained.data, split="valid", decoding=model.decoding)
+    best = trained.run.facts()["best"]
+    assert evaluation.scores.accuracy.value == pytest.approx(best["valid_accuracy"])
+    assert evaluation.scores.log_loss.value == pytest.approx(best["valid_loss"], rel=1e-4)
+    assert best["valid_accuracy"] > 0.8
+
+
+def test_an_evaluation_is_recorded_and_read_again(trained: Trained, tmp_path: Path) -> None:
+    model = load(trained.run)
+    evaluation = evaluate(model, recipe(), trained.data, split="train", decoding=model.decoding)
+    told = record(tmp_path, "train.one", evaluation, model)
+    assert json.loads(json.dumps(told)) == told
+    assert told["classes"] == list(KINDS)
+    errors = read_errors(tmp_path / "train.one.tsv")
+    assert len(errors.items) == evaluation.scores.n_items == 48
+    assert [name for name, _ in errors.items] == list(evaluation.items.names)
+    for measure, expected in (
+        ("error rate", 1 - evaluation.scores.accuracy.value),
+        ("log loss", evaluation.scores.log_loss.value),
+    ):
+        over, under = errors.measures[measure]
+        assert over.sum() / under.sum() == pytest.approx(expected, abs=1e-5)
+    named = measures(evaluation.scores.to_dict())
+    assert list(named) == ["accuracy", "log loss"]  # three classes are always among the first three
+    assert named["accuracy"]["value"] == evaluation.scores.accuracy.value
+    assert label(model.decoding) == "one"
+
+
+def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trained, tmp_path: Path) -> None:
+    for kind in ("striped", "light"):
+        draw_shape(tmp_path / kind / "a.png", kind, 77)
+    model = load(trained.run)
+    evaluation = evaluate(model, recipe(), tmp_path, split="test", decoding=model.decoding, elsewhere=True)
+    assert evaluation.items.truths.tolist() == [KINDS.index("light"), KINDS.index("striped")]
+    assert evaluation.scores.n_items == 2
+
+
+def test_an_unknown_split_is_told(trained: Trained) -> None:
+    model = load(trained.run)
+    with pytest.raises(DataError, match=r"^split is 'dev'; expected one that the data has: train, valid, test\.$"):
+        evaluate(model, recipe(), trained.data, split="dev", decoding=model.decoding)
+
+
+@pytest.mark.parametrize("row", ["image\ttruth\na\tb\n", "image\ttruth\tprediction\tlog_loss\na\tb\tc\tmuch\n"])
+def test_other_files_than_predictions_are_told(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "p.tsv"
+    path.write_text(row)
+    with pytest.raises(DataError, match=r"p\.tsv: .*expected a predictions file"):
+        read_errors(path)
+
+
+def test_a_loaded_model_is_in_evaluation_mode_and_has_its_settings(trained: Trained) -> None:
+    model = load(trained.run)
+    assert not model.network.training
+    assert model.classes == KINDS
+    assert model.decoding == recipe().decoding
+    assert (model.form.height, model.form.width) == (12, 12)
+    tensors = trained.run.tensors()
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.network.state_dict().items())
+
+
+def test_a_model_of_another_panel_is_refused(toy_runs: ToyRuns) -> None:
+    with pytest.raises(RunError, match=r"model\.json: panel is 'spell'; expected 'see'\.$"):
+        load(toy_runs.run("first"))
+
+
+def change(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
+    """Put a value somewhere into a document."""
+
+    def act(document: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            document = document[key]
+        document[keys[-1]] = to
+
+    return act
+
+
+DAMAGE = {
+    "format": (change("format", to=99), "format is 99; expected 1"),
+    "panel": (change("panel", to="spel"), "panel is 'spel'; expected 'see'"),
+    "classes missing": (change("classes", to=None), "classes is None; expected a list of names"),
+    "classes empty": (change("classes", to=[]), r"classes is \[\]; expected a list of names"),
+    "classes numbers": (change("classes", to=[1, 2, 3]), r"classes is \[1, 2, 3\]; expected a list of names"),
+    "classes fewer": (change("classes", to=["a", "b"]), "architecture does not fit classes and input"),
+    "input": (change("input", to=[]), "input is damaged"),
+    "input height": (change("input", "height", to="12"), "input is damaged"),
+    "input size": (change("input", "height", to=13), "architecture does not fit classes and input"),
+    "input colour": (change("input", "colour", to="grey"), "input is damaged"),
+    "input mean": (change("input", "mean", to=["a", "b", "c"]), "input is damaged"),
+    "input deviation": (change("input", "deviation", to=[float("nan")] * 3), "input is damaged"),
+    "architecture": (change("architecture", to=None), "architecture is damaged"),
+    "architecture key": (change("architecture", "depth", to=3), "architecture is damaged"),
+    "architecture name": (change("architecture", "name", to="cnnn"), "architecture is damaged"),
+    "architecture channels": (change("architecture", "channels", to="many"), "architecture is damaged"),
+    "architecture width": (change("architecture", "channels", to=[4, -8, 8]), "architecture is damaged"),
+    "architecture kernels": (change("architecture", "kernels", to=[3, 3]), "architecture is damaged"),
+    "architecture head": (change("architecture", "head", to="hopfeld"), "architecture is damaged"),
+    "architecture hidden": (change("architecture", "hidden", to=[32, 99]), "does not fit model.json"),
+    "architecture depth": (change("architecture", "channels", to=[4] * 9), "architecture is damaged"),
+    "architecture colours": (change("architecture", "in_channels", to=1), "does not fit classes and input"),
+    "decoding": (change("decoding", to=3), "decoding is damaged"),
+    "decoding views": (change("decoding", "views", to="two"), "decoding is damaged"),
+    "decoding batch": (change("decoding", "batch_size", to=0), "decoding is damaged"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_description_is_one_error_that_names_its_place(what: str, trained: Trained, tmp_path: Path) -> None:
+    act, message = DAMAGE[what]
+    folder = Path(shutil.copytree(trained.run.path, tmp_path / "run"))
+    document = json.loads((folder / "model.json").read_text())
+    act(document)
+    (folder / "model.json").write_text(json.dumps(document))
+    with pytest.raises(RunError, match=message) as told:
+        load(Run(folder))
+    assert str(told.value).startswith(str(folder))
+    assert "\n" not in str(told.value)
+
+
+def test_cut_or_missing_tensors_are_told(trained: Trained, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.run.path, tmp_path / "run"))
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:100])
+    with pytest.raises(RunError, match=r"model\.safetensors is damaged"):
+        load(Run(folder))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"model\.safetensors does not exist"):
+        load(Run(folder))
+
+
+def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None:
+    """Every picture under a wrong name: all are mistakes, and the surest come with their pixels."""
+    for kind, wrong in zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True):
+        for row in range(2):
+            draw_shape(tmp_path / "data" / wrong / f"{row}.png", kind, 900 + row, side=12)
+    model = load(trained.run)
+    evaluation = evaluate(model, recipe(), tmp_path / "data", split="test", decoding=model.decoding, elsewhere=True)
+    told = record(tmp_path, "test.one", evaluation, model)
+    assert evaluation.scores.accuracy.value < 0.5
+    surest = told["mistakes"][0]
+    place = list(evaluation.items.names).index(surest["name"])
+    from triptych.see.story import _decoded
+
+    expected = evaluation.images.pixels[place].permute(1, 2, 0).numpy()
+    assert np.array_equal(_decoded(surest["png"]), expected)
