@@ -29,11 +29,11 @@ from tests.e2e.documents import (
     links,
     pages,
 )
-from tests.e2e.test_readme import write_pairs
+from tests.e2e.test_readme import write_own_data
 from triptych.cli.main import app
 from triptych.config import RECALL_EXPERIMENTS, SeeRecipe, SpellRecipe
 
-PREPARED = {"README.md": write_pairs}  # pages about the reader's own files
+PREPARED = {"README.md": write_own_data}  # pages about the reader's own files
 FILES = ("json", "onnx", "safetensors", "toml")  # model.json is no setting
 COMMANDS_SHOWN = {"reproduction.md", "decisions.md", "speed.md", "p2g-best-search.md"}  # protocols of days gone by
 

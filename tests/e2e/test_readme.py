@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
@@ -34,6 +36,45 @@ def write_pairs(folder: Path) -> None:
     rows = "".join(f"{' '.join(word.upper())}\t{word}\n" for word in words)
     (folder / "pairs.tsv").write_text(rows, encoding="utf-8")
     (folder / "sources.txt").write_text("B A T I\nK O M E\n", encoding="utf-8")
+
+
+def write_pictures(folder: Path) -> None:
+    """Two classes of colour pictures, of several sizes."""
+    random = np.random.default_rng(0)
+    for name, mean in (("dark", 60), ("light", 190)):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(14):
+            pixels = random.integers(mean - 50, mean + 50, size=(20 + number, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "pictures" / name / f"{number}.png")
+
+
+def write_patterns(folder: Path) -> None:
+    """Patterns, and some of them with noise as cues."""
+    random = np.random.default_rng(0)
+    patterns = random.standard_normal((50, 16)).astype(np.float32)
+    np.save(folder / "patterns.npy", patterns)
+    np.save(folder / "cues.npy", patterns[:5] + 0.1 * random.standard_normal((5, 16)).astype(np.float32))
+
+
+def write_own_data(folder: Path) -> None:
+    """All that the README's commands are given."""
+    write_pairs(folder)
+    write_pictures(folder)
+    write_patterns(folder)
+
+
+@pytest.mark.slow
+def test_your_own_images_and_patterns(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    write_patterns(tmp_path)
+    for section in ("Your own images", "Your own patterns"):
+        for _, code in blocks_of(section):
+            result = run(tmp_path, "bash", "-e", "-c", code)
+            assert result.returncode == 0, result.stderr
+    rows = [line.split("\t") for line in (tmp_path / "classes.tsv").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 28
+    assert {row[1] for row in rows} <= {"dark", "light"}
+    assert (tmp_path / "recalled.json").stat().st_size > 100
 
 
 def test_your_own_data_in_three_commands_and_python(tmp_path: Path) -> None:

@@ -126,8 +126,7 @@ def test_files_that_cannot_be_read_stop_or_are_counted(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/a/gone.png: no such file. "
-        "Replace or remove the file, or skip bad files (data.skip_bad_files=true)."
+        f"{tmp_path}/a/gone.png: no such file. Replace or remove the file, or skip bad files with --skip-bad-files."
     )
     source = read(tmp_path, skip=True)
     assert len(source.parts["all"]) == 4

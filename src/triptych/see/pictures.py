@@ -50,7 +50,7 @@ _DAMAGE = (
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _CHUNK = 16
 _FINE_PIXELS = 4
-BAD_FILE_ADVICE = "Replace or remove the file, or skip bad files (data.skip_bad_files=true)."
+BAD_FILE_ADVICE = "Replace or remove the file, or skip bad files with --skip-bad-files."
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -224,7 +224,7 @@ def use(description: Mapping[str, Any]) -> Use:
     """What a model card says of a speller."""
     sources, targets = description["source_symbols"], description["target_symbols"]
     return Use(
-        purpose=f"It rewrites sequences of {len(sources)} source symbols as ones of {len(targets)} target symbols.",
+        purpose=f"It rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
         limits=(
             "Source symbols that it never saw in training are all alike to it; `triptych predict` warns of them.",
             "It always answers, also to what is no word of its language; log-probabilities say how sure it is.",

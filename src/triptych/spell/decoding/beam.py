@@ -201,7 +201,12 @@ def _cut_at_limit(live: _Live[StateT], ended: Tensor, at_limit: Tensor, beam_siz
 
 
 def _score(totals: Tensor, lengths: Tensor, length_penalty: float) -> Tensor:
-    return totals / lengths.to(totals.dtype) ** length_penalty
+    if length_penalty == 0:
+        return totals
+    # From a table: a tensor's powers differ in the last digit between processors' wide and narrow instructions, and a
+    # row's scores would depend on its place in the batch.
+    powers = [float(length) ** length_penalty for length in range(int(lengths.max()) + 1)]
+    return totals / totals.new_tensor(powers)[lengths.long()]
 
 
 def _rank(ended: Ended, search: _Search[StateT]) -> tuple[Ended, Tensor]:
