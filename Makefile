@@ -43,11 +43,14 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two processes with a thread each: two PyTorch jobs with default threads would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: lint
-	$(BIN)/python -m pytest -m ''
+	$(PYTEST) -m ''
 
 docs: $(BASIC)
 	$(PIP) '.[docs]'
