@@ -3,8 +3,8 @@
 Nothing of Triptych is used but the split, so that both train on the same images. Datasets decode and convert one image
 at a time and PyTorch's DataLoader gathers them, as tutorials do.
 
-    python benchmarks/plain_see.py v1 --data ../shared/data/kmnist-10k --rates 0.00001 0.0005 0.01 --seeds 0 1 2
-    python benchmarks/plain_see.py v2 --data ../shared/data/intel --seeds 0
+    python benchmarks/plain_see.py v1 --data KMNIST_FOLDER --rates 0.00001 0.0005 0.01 --seeds 0 1 2
+    python benchmarks/plain_see.py v2 --data SCENES_FOLDER --seeds 0
 
 Prints a line per epoch on standard error and one JSON line per training on standard output.
 """
