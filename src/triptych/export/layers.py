@@ -16,6 +16,7 @@ from triptych.recall.layers import HopfieldPooling
 from triptych.see.convolutional import ConvolutionalNetwork
 from triptych.see.heads import HopfieldHead
 from triptych.see.residual import DropPath, ResidualBlock, ResidualNetwork, SqueezeExcitation
+from triptych.training.dropout import Dropout
 
 
 def add(graph: Graph, module: nn.Module, value: str) -> str:
@@ -165,6 +166,7 @@ _WRITERS: Mapping[type[nn.Module], Callable[[Graph, Any, str], str]] = {
     nn.Flatten: _flat,
     nn.LogSoftmax: _log_softmax,
     nn.Dropout: _unchanged,
+    Dropout: _unchanged,
     nn.Identity: _unchanged,
     DropPath: _unchanged,
     SqueezeExcitation: _squeeze_excitation,

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 from torch import Tensor, nn
 
 from triptych.errors import RecipeError, ShapeError, did_you_mean
+from triptych.training.dropout import Dropout
 
 Padding = Literal["same", "valid"]
 Output = Literal["log-probabilities", "logits"]
@@ -95,7 +96,7 @@ def build_blocks(
         parts["pooling"] = nn.MaxPool2d(_POOLING)
         parts["activation"] = nn.ReLU(inplace=True)
         if dropout:
-            parts["dropout"] = nn.Dropout(dropout)
+            parts["dropout"] = Dropout(dropout)
         blocks.append(nn.Sequential(parts))
         inward = outward
     return nn.Sequential(*blocks)
@@ -127,7 +128,7 @@ def build_hidden(
         if normalised and (last_norm or place < len(widths) - 1):
             parts["norm"] = nn.BatchNorm1d(outward)
         if share:
-            parts["dropout"] = nn.Dropout(share)
+            parts["dropout"] = Dropout(share)
         layers.append(nn.Sequential(parts))
         inward = outward
     return nn.Sequential(*layers)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.errors import ShapeError
+from triptych.training.dropout import Dropout
 
 
 class SqueezeExcitation(nn.Module):
@@ -131,7 +132,7 @@ class ResidualNetwork(nn.Module):
         self.norm = norm
         self.activation = nn.ReLU(inplace=True)
         self.head = head
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.last = last
         self.output = output
 

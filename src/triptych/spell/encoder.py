@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.symbols import Vocabulary
+from triptych.training.dropout import Dropout
 
 Cell = Literal["lstm", "gru"]
 CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -80,8 +81,8 @@ class Encoder(nn.Module):
     def __init__(self, vocabulary_size: int, sizes: Sizes, *, layers: int = 1, residual: bool = False) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, sizes.embedding, padding_idx=Vocabulary.pad)
-        self.dropout = nn.Dropout(sizes.dropout)
-        self.layer_dropout = nn.Dropout(sizes.layer_dropout)
+        self.dropout = Dropout(sizes.dropout)
+        self.layer_dropout = Dropout(sizes.layer_dropout)
         widths = [sizes.embedding] + [sizes.hidden] * (layers - 1)
         self.recurrent = nn.ModuleList(
             CELLS[sizes.cell](width, sizes.hidden // 2, batch_first=True, bidirectional=True) for width in widths

@@ -19,6 +19,7 @@ from triptych.spell.attention import Attention, look
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid
 from triptych.spell.symbols import Vocabulary
+from triptych.training.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Decoder(nn.Module):
                 "Make them equal or set tie_output to false."
             )
         self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=Vocabulary.pad)
-        self.dropout = nn.Dropout(sizes.dropout)
+        self.dropout = Dropout(sizes.dropout)
         self.recurrent = CELLS[sizes.cell](
             embedding + (hidden if input_feeding else 0),
             hidden,

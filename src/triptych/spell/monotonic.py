@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid, with_boundaries
 from triptych.spell.symbols import Vocabulary
+from triptych.training.dropout import Dropout
 
 TINY = 1e-20  # keeps a walk alive where probabilities underflow
 
@@ -96,7 +97,7 @@ class MonotonicDecoder(nn.Module):
         super().__init__()
         embedding, hidden = sizes.embedding, sizes.hidden
         self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=Vocabulary.pad)
-        self.dropout = nn.Dropout(sizes.dropout)
+        self.dropout = Dropout(sizes.dropout)
         self.recurrent = CELLS[sizes.cell](
             embedding,
             hidden,
