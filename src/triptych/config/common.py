@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,12 +13,27 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Fractions = dict[Literal["train", "valid", "test"], Fraction]
 
 
 class Table(BaseModel):
     """A strict, frozen table of a recipe: unknown keys fail, values are not coerced from other types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False)
+
+
+def check_fractions(fractions: Fractions) -> None:
+    """Check the shares of the splits of data that has none.
+
+    Raises:
+        ValueError: train or valid has no share, or the sum is not 1.
+    """
+    listed = ", ".join(f"{split} {share:g}" for split, share in fractions.items())
+    if not {"train", "valid"} <= fractions.keys():
+        raise ValueError(f"fractions has {listed or 'nothing'}; expected shares of train and valid, and of test if any")
+    whole = math.fsum(fractions.values())
+    if not math.isclose(whole, 1, abs_tol=1e-6):
+        raise ValueError(f"fractions sum to {whole:g} ({listed}); expected 1")
 
 
 class OptimizerTable(Table):

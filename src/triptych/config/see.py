@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from triptych.config.common import (
     Fraction,
+    Fractions,
     NonNegativeFloat,
     NonNegativeInt,
     OptimizerTable,
@@ -17,6 +17,7 @@ from triptych.config.common import (
     Probability,
     Table,
     TrainingTable,
+    check_fractions,
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -52,7 +53,7 @@ class SeeData(Table):
     memory_limit_mb: PositiveInt = Field(
         default=2048, description="decoded images beyond this many MiB are mapped from disk"
     )
-    fractions: dict[Literal["train", "valid", "test"], Fraction] = Field(
+    fractions: Fractions = Field(
         default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of data without splits"
     )
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -64,13 +65,7 @@ class SeeData(Table):
 
     @model_validator(mode="after")
     def _fractions_are_whole(self) -> Self:
-        listed = ", ".join(f"{split} {share:g}" for split, share in self.fractions.items())
-        if not {"train", "valid"} <= self.fractions.keys():
-            raise ValueError(
-                f"fractions has {listed or 'nothing'}; expected shares of train and valid, and of test if any"
-            )
-        if not math.isclose(math.fsum(self.fractions.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"fractions sum to {math.fsum(self.fractions.values()):g} ({listed}); expected 1")
+        check_fractions(self.fractions)
         return self
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from triptych.config.common import (
     Fraction,
+    Fractions,
     NonNegativeFloat,
     NonNegativeInt,
     OptimizerTable,
@@ -17,6 +17,7 @@ from triptych.config.common import (
     Probability,
     Table,
     TrainingTable,
+    check_fractions,
 )
 
 Unit = Literal["characters", "graphemes", "symbols"]
@@ -45,7 +46,7 @@ class SpellData(Table):
     letters_only: bool = Field(default=False, description="keep letters and . ! ?, everything else becomes one space")
     max_symbols: PositiveInt = Field(default=1000, description="longest side of a pair that is believed")
     skip_bad_rows: bool = False
-    fractions: dict[Literal["train", "valid", "test"], Fraction] = Field(
+    fractions: Fractions = Field(
         default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of one file or set"
     )
     split_seed: NonNegativeInt = 0
@@ -73,13 +74,7 @@ class SpellData(Table):
 
     @model_validator(mode="after")
     def _fractions_are_whole(self) -> Self:
-        listed = ", ".join(f"{split} {share:g}" for split, share in self.fractions.items())
-        if not {"train", "valid"} <= self.fractions.keys():
-            raise ValueError(
-                f"fractions has {listed or 'nothing'}; expected shares of train and valid, and of test if any"
-            )
-        if not math.isclose(math.fsum(self.fractions.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"fractions sum to {math.fsum(self.fractions.values()):g} ({listed}); expected 1")
+        check_fractions(self.fractions)
         return self
 
 
