@@ -164,7 +164,7 @@ def index_results(size: Size) -> list[Result]:
         return chosen + 0.5 * torch.randn(chosen.shape, generator=generator)
 
     memory = Memory(patterns)
-    index = Index(memory)
+    index = Index(memory, kind="ivf-pq")
     tuned = index.tune(cues(300), agreement=0.995, max_steps=1)  # a margin, since the asked cues are others
     asked = cues(size.queries)
     same = index.retrieve(asked, max_steps=1).nearest == memory.retrieve(asked, max_steps=1).confidence.nearest

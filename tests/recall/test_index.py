@@ -14,7 +14,7 @@ from triptych.recall.index import Index, Kind
 from triptych.recall.memory import Memory
 from triptych.recall.normalisation import Normalisation
 
-KINDS: list[Kind] = ["flat", "ivf", "hnsw"]
+KINDS: list[Kind] = ["flat", "ivf", "ivf-pq", "hnsw"]
 
 
 def problem(count: int = 2000, width: int = 16, *, noise: float = 0.1) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def test_the_bound_is_tight_where_lists_are_compact() -> None:
 def test_with_all_candidates_it_is_exact_retrieval(kind: Kind) -> None:
     x, cue = problem(300)
     memory = Memory(x, labels=range(300), values=x[:, :3], beta=10.0, precision="int8")
-    index = Index(memory, kind=kind, lists=10, effort=10 if kind == "ivf" else 300 if kind == "hnsw" else 1)
+    index = Index(memory, kind=kind, lists=10, effort={"flat": 1, "hnsw": 300}.get(kind, 10))
     found, exact = index.retrieve(cue, k=300), memory.retrieve(cue)
     torch.testing.assert_close(found.state, exact.state, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found.value, exact.value, rtol=1e-3, atol=1e-3)
@@ -88,10 +88,45 @@ def test_tuning_reaches_the_agreement_or_says_how_far_it_came(kind: Kind) -> Non
     share = (index.retrieve(cue[5:]).nearest == exact).double().mean().item()
     assert found.agreement == share >= 0.99
     assert found.effort == index.effort
-    if kind == "ivf":
+    if kind in ("ivf", "ivf-pq"):
         assert found.effort < 40
         index.set_effort(1)
         assert index.effort == 1
+
+
+@pytest.mark.parametrize("width", [3, 7, 16])
+def test_codes_take_any_width(width: int) -> None:
+    x, cue = problem(500, width)
+    memory = Memory(x, beta=5.0)
+    index = Index(memory, kind="ivf-pq", lists=5, effort=5)
+    found, exact = index.retrieve(cue, k=500), memory.retrieve(cue)
+    torch.testing.assert_close(found.state, exact.state, rtol=1e-3, atol=1e-3)
+    assert torch.equal(found.nearest, exact.confidence.nearest)
+    few = index.retrieve(cue, k=3, max_steps=1, verify=True)
+    assert few.left_out_exact is not None
+    assert (few.left_out_exact <= few.left_out + 1e-6).all()
+
+
+def test_candidates_of_codes_are_ranked_by_the_patterns() -> None:
+    x, cue = problem(noise=0.5)
+    memory = Memory(x, beta=300.0)
+    index = Index(memory, kind="ivf-pq", lists=4, effort=4)
+    best = (memory.scaled(cue) @ memory.keys().T).argmax(1)
+    few, many = ((index.retrieve(cue, k=k, max_steps=1).nearest == best).double().mean() for k in (1, 40))
+    assert few < 0.9, "codes alone do not tell patterns of a cluster apart"
+    assert many > 0.97
+
+
+def test_tuning_keeps_less_than_twice_the_least_effort() -> None:
+    x, cue = problem(noise=1.5)
+    memory = Memory(x, beta=300.0)
+    index = Index(memory, kind="ivf", lists=200)
+    found = index.tune(cue, agreement=0.95)
+    assert found.agreement >= 0.95
+    assert found.effort == index.effort > 8
+    index.set_effort(found.effort // 2)
+    exact = memory.retrieve(cue).confidence.nearest
+    assert (index.retrieve(cue).nearest == exact).double().mean() < 0.95
 
 
 def test_a_changed_memory_needs_a_new_index() -> None:
@@ -113,8 +148,15 @@ def test_wrong_arguments_are_told() -> None:
     memory = Memory(x, beta=1.0)
     index = Index(memory, kind="ivf", lists=4)
     wrong = [
-        (lambda: Index(memory, kind="ivff"), "kind is 'ivff'; expected one of flat, ivf, hnsw. Did you mean 'ivf'?"),  # type: ignore[arg-type]
+        (
+            lambda: Index(memory, kind="ivff"),  # type: ignore[arg-type]
+            "kind is 'ivff'; expected one of flat, ivf, ivf-pq, hnsw. Did you mean 'ivf'?",
+        ),
         (lambda: Index(memory, lists=101), "lists is 101; expected an integer from 1 to 100, the patterns stored."),
+        (
+            lambda: Index(Memory(x[:15], beta=1.0), kind="ivf-pq"),
+            "the memory has 15 patterns; expected at least 16 for 'ivf-pq', which learns as many codes. Use 'flat'.",
+        ),
         (lambda: index.set_effort(5), "effort is 5; expected an integer from 1 to 4."),
         (lambda: index.retrieve(cue, k=0), "k is 0; expected an integer >= 1."),
         (lambda: index.tune(cue, agreement=1.5), "agreement is 1.5; expected a number above 0 and at most 1."),

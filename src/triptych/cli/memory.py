@@ -113,7 +113,7 @@ def query(
     width: Width = 28,
     rgb: Rgb = False,
     index: Annotated[
-        str | None, typer.Option("--index", help="Look at the best candidates of a faiss index: flat, ivf or hnsw.")
+        str | None, typer.Option("--index", help="Look at a faiss index's best: flat, ivf, ivf-pq or hnsw.")
     ] = None,
     candidates: Annotated[int, typer.Option(help="With --index: patterns that are averaged.")] = 32,
     json: AsJson = False,

@@ -7,10 +7,15 @@ the softmax mass left out is R / (R + T). R is never computed; it is bounded, li
 * A pattern of a list that was not searched, with centroid m and radius r = max |x - m|, has
   x·q <= min(m·q + |q| r, |q| M), by Cauchy and Schwarz.
 
+"ivf-pq" knows the patterns of a searched list only by codes, so there the second bound is taken for those too.
+
 So `left_out` holds whatever the index missed. It is tight where beta is large or lists are compact, and near 1 where
 they are neither. `left_out_if_exact` says every pattern that is no candidate scores at most s_k: proven for "flat",
-which searches everything; for "ivf" and "hnsw" it assumes that the index found the true best k. `verify=True` looks at
-all patterns and gives the mass itself.
+which searches everything; for the others it assumes that the index found the true best k. `verify=True` looks at all
+patterns and gives the mass itself.
+
+Source of the codes: Jegou, Douze and Schmid 2011, Product Quantization for Nearest Neighbor Search; of their scan in
+registers: Andre, Kermarrec and Le Scouarnec 2015, Cache locality is not enough.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from triptych.errors import DataError, MissingExtraError, TriptychError, did_you_mean
@@ -30,8 +36,11 @@ from triptych.recall.passes import blocks
 from triptych.recall.retrieval import Moved, come_to_rest
 from triptych.recall.shards import NUMBERS_AT_ONCE
 
-Kind = Literal["flat", "ivf", "hnsw"]
+Kind = Literal["flat", "ivf", "ivf-pq", "hnsw"]
 _LINKS = 32  # of a pattern in HNSW
+_PART = 2  # coordinates that share one code in "ivf-pq"
+_CODE_BITS = 4  # the largest that is scanned in registers
+_MORE = 4  # candidates per wanted one, where codes choose them and patterns rank them
 _TRAINING_ROWS = 64  # per list
 _ROOM = 1e-6  # relative, for float32 rounding
 
@@ -130,9 +139,11 @@ class Index:
 
     Args:
         memory: whose patterns are indexed. They are copied, as float32.
-        kind: "flat" searches everything, "ivf" some of the lists that k-means sorted the patterns into, "hnsw" a graph.
-        lists: of "ivf"; by default 4 sqrt(N), at most N / 40.
-        effort: lists searched ("ivf", default 8) or candidates kept on the way ("hnsw", default 64).
+        kind: "flat" searches everything, "ivf" some of the lists that k-means sorted the patterns into, "ivf-pq" lists
+            of codes a sixteenth of the patterns' size, whose best are ranked by the memory's own patterns, "hnsw" a
+            graph. For a million patterns and more "ivf-pq" is the quickest to search and the smallest.
+        lists: of "ivf" (by default 4 sqrt(N)) and "ivf-pq" (sqrt(N)), at most N / 40.
+        effort: lists searched ("ivf" and "ivf-pq", default 8) or candidates kept on the way ("hnsw", default 64).
         seed: of k-means.
     Raises:
         MissingExtraError: faiss is not installed.
@@ -147,16 +158,20 @@ class Index:
         self.memory, self.kind = memory, kind
         self._places = memory.contents.places()
         self._version = memory.contents.version
-        wanted = lists if lists is not None else max(1, min(round(4 * math.sqrt(len(memory))), len(memory) // 40))
+        many = (4 if kind == "ivf" else 1) * math.sqrt(len(memory))
+        wanted = lists if lists is not None else max(1, min(round(many), len(memory) // 40))
         if not 1 <= wanted <= len(memory):
             raise TriptychError(f"lists is {wanted}; expected an integer from 1 to {len(memory)}, the patterns stored.")
+        if kind == "ivf-pq" and len(memory) < 2**_CODE_BITS:
+            raise TriptychError(f"the memory has {len(memory)} patterns; expected at least {2**_CODE_BITS} for "
+                                "'ivf-pq', which learns as many codes. Use 'flat'.")  # fmt: skip
         self._faiss_index, self._lists = _built(memory, self._places, kind, wanted, seed)
         self.effort = 0
-        self.set_effort(effort if effort is not None else {"flat": 1, "ivf": min(8, wanted), "hnsw": 64}[kind])
+        self.set_effort(effort if effort is not None else {"flat": 1, "hnsw": 64}.get(kind, min(8, wanted)))
 
     @property
     def lists(self) -> int:
-        """Lists of "ivf"; 0 for others."""
+        """Lists of "ivf" and "ivf-pq"; 0 for others."""
         return 0 if self._lists is None else self._lists.sizes.shape[0]
 
     def set_effort(self, effort: int) -> None:
@@ -165,13 +180,13 @@ class Index:
         Raises:
             TriptychError: it is not an integer >= 1, or more than there are lists.
         """
-        most = self.lists if self.kind == "ivf" else math.inf
+        most = self.lists or math.inf
         if not 1 <= effort <= most:
             raise TriptychError(f"effort is {effort}; expected an integer from 1 to {most}.")
         self.effort = effort
         if self.kind == "hnsw":
             self._faiss_index.hnsw.efSearch = effort
-        elif self.kind == "ivf":
+        elif self.lists:
             self._faiss_index.nprobe = effort
 
     @torch.no_grad()
@@ -221,7 +236,7 @@ class Index:
         )
 
     def tune(self, cue: Tensor, *, agreement: float = 0.99, k: int = 32, max_steps: int = 20) -> Agreement:
-        """Double the effort until the index recalls what exact retrieval does, and keep it.
+        """Double the effort until the index recalls what exact retrieval does, then try less again, and keep the least.
 
         Args:
             cue: a few hundred cues of the kind to come. Shape (B, D), B >= 1.
@@ -234,26 +249,39 @@ class Index:
         if not 0 < agreement <= 1:
             raise TriptychError(f"agreement is {agreement}; expected a number above 0 and at most 1.")
         exact = self.memory.retrieve(cue, max_steps=max_steps).confidence.nearest
-        most = {"flat": 1, "ivf": self.lists, "hnsw": 4096}[self.kind]
-        effort = 1 if self.kind != "hnsw" else 16
-        while True:
-            self.set_effort(min(effort, most))
+        most = {"flat": 1, "hnsw": 4096}.get(self.kind, self.lists)
+
+        def reached(effort: int) -> float:
+            self.set_effort(effort)
             found = self.retrieve(cue, k=k, max_steps=max_steps).nearest
-            share = (found == exact).double().mean().item()
-            if share >= agreement or effort >= most:
-                return Agreement(self.effort, share)
-            effort *= 2
+            return (found == exact).double().mean().item()
+
+        effort = 1 if self.kind != "hnsw" else 16
+        while (share := reached(effort)) < agreement and effort < most:
+            effort = min(2 * effort, most)
+        if share >= agreement:  # the least lies above half of it, if above the first
+            for tried in sorted({round(effort * part / 8) for part in range(5, 8)} - {effort // 2, effort}):
+                if (less := reached(tried)) >= agreement:
+                    return Agreement(tried, less)
+        self.set_effort(effort)
+        return Agreement(effort, share)
 
     def _search(self, queries: Tensor, k: int) -> _Candidates:
-        asked = queries.contiguous().numpy()
+        asked = _padded(queries, self.kind)
         k = min(k, self._places.shape[0])
-        if self._lists is None:
-            scores, numbers = self._faiss_index.search(asked, k)
-            searched = torch.empty(queries.shape[0], 0, dtype=torch.int64)
-        else:
-            closeness, lists = self._faiss_index.quantizer.search(asked, self.effort)
-            scores, numbers = self._faiss_index.search_preassigned(asked, k, lists, closeness)
-            searched = torch.from_numpy(lists)
+        if self.kind == "ivf-pq":
+            return self._ranked(queries, self._among_lists(asked, min(_MORE * k, self._places.shape[0])), k)
+        if self._lists is not None:
+            return self._among_lists(asked, k)
+        scores, numbers = self._faiss_index.search(asked, k)
+        return self._candidates(scores, numbers, torch.empty(queries.shape[0], 0, dtype=torch.int64))
+
+    def _among_lists(self, asked: Any, k: int) -> _Candidates:
+        closeness, lists = self._faiss_index.quantizer.search(asked, self.effort)
+        scores, numbers = self._faiss_index.search_preassigned(asked, k, lists, closeness)
+        return self._candidates(scores, numbers, torch.from_numpy(lists))
+
+    def _candidates(self, scores: Any, numbers: Any, searched: Tensor) -> _Candidates:
         found = torch.from_numpy(numbers)
         if bool((found[:, 0] < 0).any()):
             row = int((found[:, 0] < 0).nonzero()[0])
@@ -262,6 +290,12 @@ class Index:
         missing = found < 0
         places = self._places[found.clamp_min(0)].masked_fill(missing, -1)
         return _Candidates(places, torch.from_numpy(scores).masked_fill(missing, -math.inf), searched)
+
+    def _ranked(self, queries: Tensor, found: _Candidates, k: int) -> _Candidates:
+        """The best k of candidates that codes chose, by the patterns themselves."""
+        scores = torch.einsum("bkd,bd->bk", self._rows(found), queries)
+        best = scores.masked_fill(found.places < 0, -math.inf).topk(k, dim=1)
+        return _Candidates(found.places.gather(1, best.indices), best.values, found.searched)
 
     def _weights(self, found: _Candidates) -> Tensor:
         return torch.softmax(self.memory.beta * found.scores, dim=1).float()
@@ -311,12 +345,15 @@ class Index:
         if self._lists is None:
             return self._share((self._places.shape[0] - n_found).double().log() + beta * ceiling, found)
         sizes = self._lists.sizes.expand(state.shape[0], -1)
-        n_searched = sizes.gather(1, found.searched).sum(1)
-        searched = (n_searched - n_found).clamp_min(0).log() + beta * self._last(state, found)
         scores = (state.double() @ self._lists.centroids.double().T) + torch.outer(
             torch.linalg.vector_norm(state.double(), dim=1), self._lists.radii
         )
-        unsearched = sizes.log().scatter(1, found.searched, -math.inf) + beta * scores.minimum(ceiling.unsqueeze(1))
+        highest = beta * scores.minimum(ceiling.unsqueeze(1))
+        if self.kind == "ivf-pq":
+            return self._share(torch.logsumexp(sizes.log() + highest, dim=1), found)
+        n_searched = sizes.gather(1, found.searched).sum(1)
+        searched = (n_searched - n_found).clamp_min(0).log() + beta * self._last(state, found)
+        unsearched = sizes.log().scatter(1, found.searched, -math.inf) + highest
         return self._share(torch.logaddexp(searched, torch.logsumexp(unsearched, dim=1)), found)
 
     def _share(self, log_others: Tensor, found: _Candidates) -> Tensor:
@@ -352,22 +389,40 @@ def _faiss() -> ModuleType:
     return faiss
 
 
+def _padded(rows: Tensor, kind: Kind) -> Any:
+    """Rows as the index takes them: where coordinates share codes, with zeros to a whole number of parts."""
+    width = -rows.shape[1] % _PART if kind == "ivf-pq" else 0
+    return F.pad(rows, (0, width)).contiguous().numpy()
+
+
 def _built(memory: Memory, places: Tensor, kind: Kind, lists: int, seed: int) -> tuple[Any, Lists | None]:
-    faiss = _faiss()
-    product = faiss.METRIC_INNER_PRODUCT
-    if kind == "flat":
-        index = faiss.IndexFlatIP(memory.width)
-    elif kind == "hnsw":
-        index = faiss.IndexHNSWFlat(memory.width, _LINKS, product)
-    else:
-        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(memory.width), memory.width, lists, product)
+    index = _empty(_faiss(), kind, memory.width, lists)
+    if kind in ("ivf", "ivf-pq"):
         index.cp.seed, index.cp.min_points_per_centroid = seed, 1
         index.cp.max_points_per_centroid = _TRAINING_ROWS
-        index.train(memory.contents.sample(_TRAINING_ROWS * lists, seed=seed).numpy())
+        rows = max(_TRAINING_ROWS * lists, _TRAINING_ROWS * 2**_CODE_BITS)
+        index.train(_padded(memory.contents.sample(rows, seed=seed), kind))
     sizes = max(1, NUMBERS_AT_ONCE // memory.width)
     for some in blocks(places.shape[0], sizes):
-        index.add(rows_at(memory.shards, places[some]).numpy())
-    return index, _measured(faiss, index, memory, places) if kind == "ivf" else None
+        index.add(_padded(rows_at(memory.shards, places[some]), kind))
+    return index, _measured(_faiss(), index, memory, places) if kind in ("ivf", "ivf-pq") else None
+
+
+def _empty(faiss: ModuleType, kind: Kind, width: int, lists: int) -> Any:
+    product = faiss.METRIC_INNER_PRODUCT
+    match kind:
+        case "flat":
+            return faiss.IndexFlatIP(width)
+        case "hnsw":
+            return faiss.IndexHNSWFlat(width, _LINKS, product)
+        case "ivf":
+            return faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, product)
+        case "ivf-pq":
+            parts = -(-width // _PART)
+            whole = parts * _PART
+            index = faiss.IndexIVFPQFastScan(faiss.IndexFlatIP(whole), whole, lists, parts, _CODE_BITS, product)
+            index.pq.cp.min_points_per_centroid = 1
+            return index
 
 
 def _measured(faiss: ModuleType, index: Any, memory: Memory, places: Tensor) -> Lists:
@@ -378,7 +433,7 @@ def _measured(faiss: ModuleType, index: Any, memory: Memory, places: Tensor) -> 
         if size:
             members = faiss.rev_swig_ptr(index.invlists.get_ids(number), size)
             numbers[torch.from_numpy(members.copy())] = number
-    centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).clone()
+    centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist))[:, : memory.width].clone()
     radii = torch.zeros(index.nlist, dtype=torch.float64)
     for some in blocks(places.shape[0], max(1, NUMBERS_AT_ONCE // memory.width)):
         rows = rows_at(memory.shards, places[some]).double()
