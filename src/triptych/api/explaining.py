@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from triptych.errors import RecipeError, did_you_mean
 from triptych.report.canvas import save
 from triptych.report.figures import attention_map
@@ -17,7 +19,7 @@ from triptych.see import panel as see
 from triptych.see.classifier import Classified
 from triptych.see.maps import activation_maps, saliency
 from triptych.spell import panel as spell
-from triptych.spell.speller import Prediction
+from triptych.spell.predictions import Prediction
 from triptych.training.run import Run
 
 
@@ -31,7 +33,7 @@ class Explanation:
         picture: the same as a picture; None without attention.
     """
 
-    prediction: Prediction
+    prediction: Prediction[Tensor]
     weights: list[list[float]] | None
     picture: Path | None
 

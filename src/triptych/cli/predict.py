@@ -34,7 +34,8 @@ from triptych.cli.options import (
 
 if TYPE_CHECKING:
     from triptych.spell.pairs import BadRow
-    from triptych.spell.speller import Prediction, Speller
+    from triptych.spell.predictions import Prediction
+    from triptych.spell.speller import Speller
 
 
 def register(app: typer.Typer) -> None:
@@ -148,7 +149,7 @@ def _predict_lines(speller: Speller, file: str, decoding: Any, *, max_symbols: i
         say(f"warning: {label}:{first.line}: {first.reason}. Bad lines skipped, from this one on: {len(skipped)}.")
 
 
-def _write(predictions: Iterator[tuple[int, Prediction]], speller: Speller, label: str) -> None:
+def _write(predictions: Iterator[tuple[int, Prediction[Any]]], speller: Speller, label: str) -> None:
     from triptych.cli.output import say
 
     warned: set[str] = set()

@@ -2,92 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError
 from triptych.runtime.decoding import Batch, Decoding, Hypothesis, decode
 from triptych.runtime.folder import Exported
 from triptych.runtime.lexicon import Constrained, Lexicon
 from triptych.runtime.network import Array, Ensemble, Network, StepModel
-from triptych.spell.symbols import Tokenizer, Vocabulary
+from triptych.spell.predictions import Candidate, Language, Prediction
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """One predicted target.
-
-    Attributes:
-        symbols: the target's symbols.
-        text: the symbols joined.
-        log_probability: natural logarithm of the model's probability; 0.0 for an entry of a dictionary.
-        score: what the decoder ranked by.
-        attention: weights over source symbols for each target symbol and the end. Shape (T + 1, S), or None.
-        origin: `model`, or `lexicon` for an entry of a dictionary.
-    """
-
-    symbols: tuple[str, ...]
-    text: str
-    log_probability: float
-    score: float
-    attention: Array | None = None
-    origin: str = "model"
-
-    @property
-    def probability(self) -> float:
-        """The model's probability, in [0, 1]."""
-        return math.exp(self.log_probability)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The candidates for one source, best first; the properties are the best one's.
-
-    Attributes:
-        source: source symbols.
-        candidates: at least one.
-        unknown: source symbols that training never showed.
-    """
-
-    source: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def best(self) -> Candidate:
-        """The first candidate."""
-        return self.candidates[0]
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Symbols of the best candidate."""
-        return self.best.symbols
-
-    @property
-    def text(self) -> str:
-        """Text of the best candidate."""
-        return self.best.text
-
-    @property
-    def log_probability(self) -> float:
-        """Log-probability of the best candidate."""
-        return self.best.log_probability
-
-    @property
-    def attention(self) -> Array | None:
-        """Attention of the best candidate. Shape (T + 1, S)."""
-        return self.best.attention
-
-
-@dataclass(frozen=True)
-class Language:
-    """How texts become indices and back, on both sides of a model."""
-
-    source_tokenizer: Tokenizer
-    target_tokenizer: Tokenizer
-    sources: Vocabulary
-    targets: Vocabulary
+__all__ = ["Candidate", "Language", "Prediction", "Speller", "load"]
 
 
 class Speller:
@@ -120,7 +45,7 @@ class Speller:
         n_best: int | None = None,
         decoding: Decoding | None = None,
         with_attention: bool = False,
-    ) -> list[Prediction]:
+    ) -> list[Prediction[Array]]:
         """Predict a target for every source.
 
         Args:
@@ -164,8 +89,8 @@ class Speller:
 
     def _predict(
         self, sources: Sequence[tuple[str, ...]], settings: Decoding, *, with_attention: bool
-    ) -> list[Prediction]:
-        results: dict[int, Prediction] = {}
+    ) -> list[Prediction[Array]]:
+        results: dict[int, Prediction[Array]] = {}
         for position, source in enumerate(sources):
             if not source:
                 raise DataError(f"source {position} has 0 symbols; expected at least one. Numbers begin at 0.")
@@ -186,12 +111,12 @@ class Speller:
                 results[position] = Prediction(source, candidates, vocabulary.unknown_in(source))
         return [results[position] for position in range(len(sources))]
 
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
+    def _candidate(self, hypothesis: Hypothesis) -> Candidate[Array]:
         symbols = self.language.targets.decode(hypothesis.symbols)
         text = self.language.target_tokenizer.join(symbols)
         return Candidate(symbols, text, hypothesis.log_probability, hypothesis.score, hypothesis.attention)
 
-    def _entry(self, target: tuple[str, ...]) -> Candidate:
+    def _entry(self, target: tuple[str, ...]) -> Candidate[Array]:
         return Candidate(target, self.language.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
 
 
@@ -204,12 +129,7 @@ def load(exported: Exported, *, threads: int = 1) -> Speller:
     """
     model = exported.model
     try:
-        language = Language(
-            Tokenizer.from_dict(model["source_tokenizer"]),
-            Tokenizer.from_dict(model["target_tokenizer"]),
-            Vocabulary.from_list(model["source_symbols"]),
-            Vocabulary.from_list(model["target_symbols"]),
-        )
+        language = Language.read(model)
         decoding = Decoding.from_dict(model["decoding"])
         members = [
             Network(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from pydantic import ValidationError
+from torch import Tensor
 
 from triptych.config import SpellDecoding
 from triptych.errors import DataError, RecipeError
@@ -25,7 +26,8 @@ from triptych.serve.schemas import (
     SpellSettings,
 )
 from triptych.serve.studio import REFUSALS, Here, PngResponse, Studio
-from triptych.spell.speller import Prediction, Speller
+from triptych.spell.predictions import Prediction
+from triptych.spell.speller import Speller
 
 Symbols = tuple[str, ...]
 RunName = Annotated[str, Path(description="a run of spell")]
@@ -121,10 +123,10 @@ def symbols_of(speller: Speller, text: str, limits: Limits) -> Symbols:
 
 async def _predicted(
     studio: Studio, run: str, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool
-) -> list[Prediction]:
+) -> list[Prediction[Tensor]]:
     speller = studio.catalogue.speller(run)
 
-    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction]]:
+    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Tensor]]]:
         together = [symbols for payload in payloads for symbols in payload]
         found = iter(speller.predict(together, decoding=settings, with_attention=with_attention))
         return [[next(found) for _ in payload] for payload in payloads]
@@ -134,14 +136,14 @@ async def _predicted(
     return await studio.compute(sources, work, key=together, size=len(sources))
 
 
-async def _explained(studio: Studio, run: str, asked: SpellExplainRequest) -> tuple[Prediction, SpellDecoding]:
+async def _explained(studio: Studio, run: str, asked: SpellExplainRequest) -> tuple[Prediction[Tensor], SpellDecoding]:
     speller = studio.catalogue.speller(run)
     settings = settings_of(speller, asked, studio.limits)
     source = symbols_of(speller, asked.source, studio.limits)
     return (await _predicted(studio, run, [source], settings, with_attention=True))[0], settings
 
 
-def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[PredictionAnswer]:
+def _answers(texts: Sequence[str], found: Sequence[Prediction[Tensor]]) -> list[PredictionAnswer]:
     return [
         PredictionAnswer(
             source=text,

@@ -26,7 +26,8 @@ from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.pairs import Pair
-from triptych.spell.speller import Language, Speller, build_from_description
+from triptych.spell.predictions import Language
+from triptych.spell.speller import Speller, build_from_description
 from triptych.spell.symbols import Vocabulary
 from triptych.training.devices import check_device
 from triptych.training.prepared import Loaders, Prepared

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,126 +11,26 @@ import torch
 from torch import Tensor
 
 from triptych.config import SpellDecoding
-from triptych.errors import DataError, RecipeError, RunError
+from triptych.errors import DataError, RunError
 from triptych.spell.batches import encode_sources
 from triptych.spell.build import Architecture, Network, build_transducer
 from triptych.spell.decoding import Decoding, decode
 from triptych.spell.decoding.constrained import Constrained
 from triptych.spell.decoding.contract import Hypothesis, StepModel
 from triptych.spell.lexicon import ExactLexicon, Lexicon
-from triptych.spell.symbols import Tokenizer, Vocabulary
+from triptych.spell.predictions import Candidate, Language, Prediction
+
+__all__ = [
+    "Candidate",
+    "Language",
+    "Prediction",
+    "Speller",
+    "as_decoding",
+    "build_from_description",
+    "with_n_best",
+]
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One predicted target.
-
-    Attributes:
-        symbols: the target's symbols.
-        text: the symbols joined.
-        log_probability: natural logarithm of the model's probability; 0.0 for an entry of an exact lexicon.
-        score: what the decoder ranked by.
-        attention: weights over source symbols for each target symbol and the end. Shape (T + 1, S); None without
-            attention or where it was not asked for.
-        origin: `model`, or `lexicon` for an exact match.
-    """
-
-    symbols: tuple[str, ...]
-    text: str
-    log_probability: float
-    score: float
-    attention: Tensor | None = None
-    origin: str = "model"
-
-    @property
-    def probability(self) -> float:
-        """The model's probability, in [0, 1]."""
-        return math.exp(self.log_probability)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The candidates for one source, best first; the properties are the best one's.
-
-    Attributes:
-        source: source symbols.
-        candidates: at least one.
-        unknown: source symbols that training never showed.
-    """
-
-    source: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def best(self) -> Candidate:
-        """The first candidate."""
-        return self.candidates[0]
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Symbols of the best candidate."""
-        return self.best.symbols
-
-    @property
-    def text(self) -> str:
-        """Text of the best candidate."""
-        return self.best.text
-
-    @property
-    def log_probability(self) -> float:
-        """Log-probability of the best candidate."""
-        return self.best.log_probability
-
-    @property
-    def attention(self) -> Tensor | None:
-        """Attention of the best candidate. Shape (T + 1, S)."""
-        return self.best.attention
-
-
-@dataclass(frozen=True)
-class Language:
-    """How texts become indices and back, on both sides of a model.
-
-    Attributes:
-        source_tokenizer, target_tokenizer: from text to symbols.
-        sources, targets: from symbols to indices.
-    """
-
-    source_tokenizer: Tokenizer
-    target_tokenizer: Tokenizer
-    sources: Vocabulary
-    targets: Vocabulary
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "source_tokenizer": self.source_tokenizer.to_dict(),
-            "target_tokenizer": self.target_tokenizer.to_dict(),
-            "source_symbols": self.sources.to_list(),
-            "target_symbols": self.targets.to_list(),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], path: Path) -> Language:
-        """What `to_dict` wrote into the file at `path`.
-
-        Raises:
-            RunError: an entry is missing or damaged.
-        """
-        try:
-            return cls(
-                Tokenizer.from_dict(values["source_tokenizer"]),
-                Tokenizer.from_dict(values["target_tokenizer"]),
-                Vocabulary.from_list(values["source_symbols"]),
-                Vocabulary.from_list(values["target_symbols"]),
-            )
-        except KeyError as error:
-            raise RunError(f"{path} lacks {error}; expected a complete description of a spell model.") from None
-        except (TypeError, DataError, RecipeError) as error:
-            raise RunError(f"{path} is damaged ({error}); expected a description of a spell model.") from None
 
 
 class Speller:
@@ -168,7 +66,7 @@ class Speller:
         n_best: int | None = None,
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
-    ) -> list[Prediction]:
+    ) -> list[Prediction[Tensor]]:
         """Predict a target for every source.
 
         Args:
@@ -190,7 +88,7 @@ class Speller:
 
     def stream(
         self, sources: Iterable[tuple[str, ...]], *, decoding: SpellDecoding | None = None
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[Prediction[Tensor]]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
         Raises:
@@ -232,9 +130,9 @@ class Speller:
         *,
         with_attention: bool = False,
         first: int = 0,
-    ) -> list[Prediction]:
+    ) -> list[Prediction[Tensor]]:
         """Predictions in the order of the sources; `first` is the number of the first one, which samples depend on."""
-        results: list[Prediction | None] = [None] * len(sources)
+        results: list[Prediction[Tensor] | None] = [None] * len(sources)
         open_sources = []
         wanted = {"greedy": 1, "beam": settings.n_best, "sample": settings.samples}[settings.method]
         for position, source in enumerate(sources):
@@ -262,12 +160,12 @@ class Speller:
                 results[position] = Prediction(source, candidates, self.language.sources.unknown_in(source))
         return [result for result in results if result is not None]
 
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
+    def _candidate(self, hypothesis: Hypothesis) -> Candidate[Tensor]:
         symbols = self.language.targets.decode(hypothesis.symbols)
         text = self.language.target_tokenizer.join(symbols)
         return Candidate(symbols, text, hypothesis.log_probability, hypothesis.score, hypothesis.attention)
 
-    def _entry(self, target: tuple[str, ...]) -> Candidate:
+    def _entry(self, target: tuple[str, ...]) -> Candidate[Tensor]:
         return Candidate(target, self.language.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
 
 

@@ -25,7 +25,7 @@ from triptych.spell.metrics import (
     nearest_reference,
     worst,
 )
-from triptych.spell.speller import Language
+from triptych.spell.predictions import Language
 from triptych.statistics import Estimate
 
 EXAMPLES = 12
