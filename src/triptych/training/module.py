@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from triptych.config import OptimizerTable
 from triptych.training.objective import Objective, Share
@@ -35,6 +35,17 @@ class Trainable(lightning.LightningModule):
         self.plateau = 1.0
         self._schedule: Callable[[int], float] | None = None
         self._sums: dict[str, tuple[Tensor | float, Tensor | float]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As any module, but at once where the attribute is a plain one already.
+
+        Lightning notes the name of every hook it calls in an attribute, forty times per update, and PyTorch looks each
+        time whether it is a parameter, a module or a buffer: for small networks a noticeable part of an update.
+        """
+        if name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of the coming update."""
