@@ -101,6 +101,25 @@ def test_calibrated_novelty(triptych: Triptych, place: Path) -> None:
     assert [row["novel"] for row in rows] == [True] * 3
 
 
+def test_a_kept_index_is_used_until_the_memory_changes(triptych: Triptych, place: Path) -> None:
+    built(triptych)
+    query = ("memory", "query", "store", "cues.npy", "--index", "kept", "--json")
+    assert "store: the memory has no index; expected one." in one_error(triptych(*query))
+    result = triptych("memory", "index", "store", "--kind", "ivf-pq", "--lists", "3", "--tune", "cues.npy", "--json")
+    assert (result.status, result.err) == (0, "")
+    found = json.loads(result.out)
+    assert found["agreement"] >= 0.99
+    assert {"kind": "ivf-pq", "lists": 3, "patterns": 60}.items() <= found.items()
+    rows = json.loads(triptych(*query).out)["cues"]
+    assert [row["id"] for row in rows] == [0, 1, 2, 3]
+    assert "novelty" not in rows[0], "it looks at all patterns"
+    info = json.loads(triptych("memory", "info", "store", "--json").out)
+    assert info["index"] == {"kind": "ivf-pq", "effort": found["effort"], "fresh": True}
+    assert triptych("memory", "remove", "store", "7").status == 0
+    assert "other patterns than the memory has now" in one_error(triptych(*query))
+    assert json.loads(triptych("memory", "info", "store", "--json").out)["index"]["fresh"] is False
+
+
 def test_an_index_gives_its_bound(triptych: Triptych, place: Path) -> None:
     built(triptych)
     arguments = ("memory", "query", "store", "cues.npy", "--index", "flat", "--candidates", "10", "--json")

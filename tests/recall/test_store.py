@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from triptych import files
 from triptych.errors import DataError
 from triptych.recall.memory import Memory
 from triptych.recall.normalisation import Normalisation
@@ -334,3 +337,32 @@ def test_verify_finds_a_flipped_bit(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=rf"{name}: has SHA-256 [0-9a-f]+…; expected [0-9a-f]+…"):
             verify(folder, memory.place.manifest)
         flip(folder / "shards" / name)
+
+
+def test_of_writers_at_the_same_moment_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Memory(rows(5), beta=1.0).save(tmp_path / "store")
+    write = files.write_text_atomically
+
+    def slowly(path: Path, text: str) -> None:
+        time.sleep(0.05)  # long enough for the others to have looked, if they could
+        write(path, text)
+
+    monkeypatch.setattr("triptych.recall.store.write_text_atomically", slowly)
+    writers = [Memory.load(tmp_path / "store") for _ in range(4)]
+    start = threading.Barrier(len(writers))
+
+    def save(number: int) -> bool:
+        writers[number].add(rows(2, seed=number))
+        start.wait()
+        try:
+            writers[number].save(tmp_path / "store")
+        except DataError as error:
+            return "another process changed it meanwhile" not in str(error)
+        return True
+
+    with ThreadPoolExecutor(len(writers)) as pool:
+        saved = list(pool.map(save, range(len(writers))))
+    assert sum(saved) == 1
+    winner = Memory.load(tmp_path / "store")
+    assert len(winner) == 7
+    torch.testing.assert_close(winner.keys(), writers[saved.index(True)].keys())

@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode="markdown",
     )
-    for command in (build, query, info, add, remove, calibrate):
-        group.command(command.__name__)(command)
+    for command in (build, query, info, add, remove, calibrate, build_index):
+        group.command(command.__name__.removeprefix("build_"))(command)
     app.add_typer(group, name="memory")
 
 
@@ -113,7 +113,10 @@ def query(
     width: Width = 28,
     rgb: Rgb = False,
     index: Annotated[
-        str | None, typer.Option("--index", help="Look at a faiss index's best: flat, ivf, ivf-pq or hnsw.")
+        str | None,
+        typer.Option(
+            "--index", help="Look at the best of a faiss index: `kept`, or built now: flat, ivf, ivf-pq, hnsw."
+        ),
     ] = None,
     candidates: Annotated[int, typer.Option(help="With --index: patterns that are averaged.")] = 32,
     json: AsJson = False,
@@ -121,8 +124,9 @@ def query(
     """Recall the stored pattern that each cue belongs to, and say how sure that is.
 
     Energy and entropy (in nats) are those of the recalled state; distance is that to the nearest stored pattern.
-    Novelty is the energy of the cue itself, unless calibrated otherwise. With an index, `left out` is the most
-    softmax mass that patterns outside the candidates can have.
+    Novelty is the energy of the cue itself, unless calibrated otherwise; with an index it is told only where it was
+    calibrated, since it looks at all patterns. With an index, `left out` is the most softmax mass that patterns outside
+    the candidates can have.
     """
     from triptych.cli.output import print_json, print_table
     from triptych.errors import DataError
@@ -176,6 +180,47 @@ def calibrate(
     _tell(memory, store, as_json=json)
 
 
+def build_index(
+    store: Store,
+    kind: Annotated[str, typer.Option(help="flat, ivf, ivf-pq (for a million and more) or hnsw.")] = "ivf-pq",
+    lists: Annotated[
+        int | None, typer.Option(help="Lists that patterns are sorted into. Default: by their number.")
+    ] = None,
+    tune: Annotated[
+        Path | None, typer.Option("--tune", metavar="CUES", help="Cues of the kind to come, to choose the effort by.")
+    ] = None,
+    agreement: Annotated[float, typer.Option(help="With --tune: share of cues that must recall as without it.")] = 0.99,
+    height: Height = 28,
+    width: Width = 28,
+    rgb: Rgb = False,
+    json: AsJson = False,
+) -> None:
+    """Build an index for `query --index kept` and keep it in the store. Needs the extra `index`.
+
+    Example:
+
+        triptych memory index store --tune cues.npy
+    """
+    from triptych.cli.output import print_json, print_table
+    from triptych.recall.index import Index
+    from triptych.recall.index_store import save_index
+
+    memory = _load(store)
+    chosen: Any = kind
+    found: dict[str, Any] = {"store": str(store), "patterns": len(memory), "kind": kind}
+    index = Index(memory, kind=chosen, lists=lists)
+    if tune is not None:
+        cues = _read(tune, None, None, height, width, rgb).patterns
+        with _about(tune):
+            found["agreement"] = index.tune(cues, agreement=agreement).agreement
+    manifest = save_index(index)
+    found |= {"lists": index.lists, "effort": index.effort, "bytes": manifest.searcher.bytes}
+    if json:
+        print_json(found)
+        return
+    print_table(["", ""], [[name, _cell(value)] for name, value in found.items()])
+
+
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
     """Errors of rows name the file that the rows came from."""
@@ -221,9 +266,7 @@ def _answers(
     memory: Memory, cues: Any, *, max_steps: int, index: str | None, candidates: int
 ) -> tuple[list[dict[str, Any]], Any]:
     """A row for each cue, and what is recalled."""
-    novelty = memory.novelty(cues).tolist()
-    novel = memory.is_novel(cues).tolist() if memory.threshold is not None else None
-    columns: dict[str, Any] = {"cue": list(range(len(novelty)))}
+    columns: dict[str, Any] = {"cue": list(range(cues.shape[0]))}
     if index is None:
         recall = memory.retrieve(cues, max_steps=max_steps)
         sure = recall.confidence
@@ -232,15 +275,19 @@ def _answers(
         value, steps = recall.value, recall.steps
     else:
         from triptych.recall.index import Index
+        from triptych.recall.index_store import load_index
 
         kind: Any = index
-        quick = Index(memory, kind=kind).retrieve(cues, k=candidates, max_steps=max_steps)
+        searcher = load_index(memory) if index == "kept" else Index(memory, kind=kind)
+        quick = searcher.retrieve(cues, k=candidates, max_steps=max_steps)
         columns |= {"id": quick.nearest.tolist(), "label": list(quick.label), "distance": quick.distance.tolist()}
         columns |= {"left_out": quick.left_out.tolist(), "left_out_if_exact": quick.left_out_if_exact.tolist()}
         value, steps = quick.value, quick.steps
-    columns |= {"steps": steps.tolist(), "novelty": novelty}
-    if novel is not None:
-        columns["novel"] = novel
+    columns["steps"] = steps.tolist()
+    if index is None or memory.threshold is not None:
+        columns["novelty"] = memory.novelty(cues).tolist()
+    if memory.threshold is not None:
+        columns["novel"] = memory.is_novel(cues).tolist()
     if all(label is None for label in columns["label"]):
         del columns["label"]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)], value
@@ -248,12 +295,14 @@ def _answers(
 
 def _tell(memory: Memory, store: Path, *, as_json: bool) -> None:
     from triptych.cli.output import print_json, print_table
+    from triptych.recall.index_store import is_fresh, read_manifest
     from triptych.recall.store import unused_files
 
     assert memory.place is not None, "told of a memory that was saved or loaded"
     manifest = memory.place.manifest
     labels = {label for shard in memory.shards for label in shard.labels}
     threshold = memory.threshold
+    index = read_manifest(memory)
     facts: dict[str, Any] = {
         "store": str(store),
         "patterns": len(memory),
@@ -268,6 +317,9 @@ def _tell(memory: Memory, store: Path, *, as_json: bool) -> None:
         "removed_rows": sum(len(shard.removed) for shard in manifest.shards),
         "unused_files": len(unused_files(store, manifest)),
         "novelty": None if threshold is None else vars(threshold),
+        "index": None
+        if index is None
+        else {"kind": index.kind, "effort": index.effort, "fresh": is_fresh(index, memory)},
     }
     if as_json:
         print_json(facts)

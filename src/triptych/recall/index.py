@@ -1,5 +1,7 @@
 """Recall from a large memory through a faiss index: softmax over the best candidates, and what it leaves out.
 
+`index_store` keeps an index on disk.
+
 With candidates C of scores s_i = beta x_i·q, T = sum over C of exp(s_i), and R the same sum over all other patterns,
 the softmax mass left out is R / (R + T). R is never computed; it is bounded, list by list:
 
@@ -109,6 +111,14 @@ class Lists:
     sizes: Tensor
 
 
+@dataclass(frozen=True)
+class Built:
+    """What searches: faiss's index over the patterns that count, in their order, and its lists if it has some."""
+
+    faiss_index: Any
+    lists: Lists | None
+
+
 class _LastSearch:
     """What each row asked in its last update, and what was found."""
 
@@ -155,9 +165,6 @@ class Index:
         self, memory: Memory, *, kind: Kind = "ivf", lists: int | None = None, effort: int | None = None, seed: int = 0
     ) -> None:
         check_kind(kind)
-        self.memory, self.kind = memory, kind
-        self._places = memory.contents.places()
-        self._version = memory.contents.version
         many = (4 if kind == "ivf" else 1) * math.sqrt(len(memory))
         wanted = lists if lists is not None else max(1, min(round(many), len(memory) // 40))
         if not 1 <= wanted <= len(memory):
@@ -165,9 +172,28 @@ class Index:
         if kind == "ivf-pq" and len(memory) < 2**_CODE_BITS:
             raise TriptychError(f"the memory has {len(memory)} patterns; expected at least {2**_CODE_BITS} for "
                                 "'ivf-pq', which learns as many codes. Use 'flat'.")  # fmt: skip
-        self._faiss_index, self._lists = _built(memory, self._places, kind, wanted, seed)
-        self.effort = 0
+        built = _built(memory, memory.contents.places(), kind, wanted, seed)
+        self._take(memory, kind, built)
         self.set_effort(effort if effort is not None else {"flat": 1, "hnsw": 64}.get(kind, min(8, wanted)))
+
+    @classmethod
+    def restored(cls, memory: Memory, kind: Kind, built: Built, *, effort: int) -> Index:
+        """An index that was built over the same patterns before.
+
+        Raises:
+            TriptychError: the effort breaks its rule.
+        """
+        index = cls.__new__(cls)
+        index._take(memory, kind, built)
+        index.set_effort(effort)
+        return index
+
+    def _take(self, memory: Memory, kind: Kind, built: Built) -> None:
+        self.memory, self.kind, self.built = memory, kind, built
+        self.effort = 0
+        self._faiss_index, self._lists = built.faiss_index, built.lists
+        self._places = memory.contents.places()
+        self._version = memory.contents.version
 
     @property
     def lists(self) -> int:
@@ -189,6 +215,16 @@ class Index:
         elif self.lists:
             self._faiss_index.nprobe = effort
 
+    def check_memory(self) -> None:
+        """The memory has the patterns that were indexed.
+
+        Raises:
+            DataError: it has others.
+        """
+        if self._version != self.memory.contents.version:
+            raise DataError("the memory has changed since its index was built; expected the same patterns. "
+                            "Build the index again.")  # fmt: skip
+
     @torch.no_grad()
     def retrieve(
         self, cue: Tensor, *, k: int = 32, max_steps: int = 20, tolerance: float = 1e-4, verify: bool = False
@@ -205,9 +241,7 @@ class Index:
             DataError: the memory has changed since the index was built.
             ShapeError, TriptychError: an argument breaks its rule, or lists that were searched were all empty.
         """
-        if self._version != self.memory.contents.version:
-            raise DataError("the memory has changed since its index was built; expected the same patterns. "
-                            "Build the index again.")  # fmt: skip
+        self.check_memory()
         if k < 1:
             raise TriptychError(f"k is {k}; expected an integer >= 1.")
 
@@ -381,7 +415,12 @@ def check_kind(kind: str) -> None:
         raise TriptychError(f"kind is {kind!r}; expected one of {', '.join(known)}. {did_you_mean(str(kind), known)}")
 
 
-def _faiss() -> ModuleType:
+def import_faiss() -> ModuleType:
+    """The library of the extra `index`.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import faiss
     except ImportError:
@@ -395,8 +434,9 @@ def _padded(rows: Tensor, kind: Kind) -> Any:
     return F.pad(rows, (0, width)).contiguous().numpy()
 
 
-def _built(memory: Memory, places: Tensor, kind: Kind, lists: int, seed: int) -> tuple[Any, Lists | None]:
-    index = _empty(_faiss(), kind, memory.width, lists)
+def _built(memory: Memory, places: Tensor, kind: Kind, lists: int, seed: int) -> Built:
+    faiss = import_faiss()
+    index = _empty(faiss, kind, memory.width, lists)
     if kind in ("ivf", "ivf-pq"):
         index.cp.seed, index.cp.min_points_per_centroid = seed, 1
         index.cp.max_points_per_centroid = _TRAINING_ROWS
@@ -405,7 +445,7 @@ def _built(memory: Memory, places: Tensor, kind: Kind, lists: int, seed: int) ->
     sizes = max(1, NUMBERS_AT_ONCE // memory.width)
     for some in blocks(places.shape[0], sizes):
         index.add(_padded(rows_at(memory.shards, places[some]), kind))
-    return index, _measured(_faiss(), index, memory, places) if kind in ("ivf", "ivf-pq") else None
+    return Built(index, _measured(faiss, index, memory, places) if kind in ("ivf", "ivf-pq") else None)
 
 
 def _empty(faiss: ModuleType, kind: Kind, width: int, lists: int) -> Any:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -73,14 +74,16 @@ def commit(folder: Path, manifest: Manifest, *, replaces: int) -> None:
     Raises:
         DataError: another process has changed the memory since.
     """
-    found = Manifest.read(folder).generation if (folder / MANIFEST).exists() else 0
-    if found != replaces:
-        raise DataError(
-            f"the memory is at generation {found}; expected {replaces}, since another process changed it meanwhile. "
-            "Load it again and repeat the change.",
-            path=folder,
-        )
-    write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{MANIFEST}.lock"):
+        found = Manifest.read(folder).generation if (folder / MANIFEST).exists() else 0
+        if found != replaces:
+            raise DataError(
+                f"the memory is at generation {found}; expected {replaces}, since another process changed it "
+                "meanwhile. Load it again and repeat the change.",
+                path=folder,
+            )
+        write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 
 
 def read_shard(folder: Path, stored: StoredShard, manifest: Manifest) -> Shard:
@@ -134,13 +137,21 @@ def verify(folder: Path, manifest: Manifest) -> None:
     for stored in [*files, manifest.centre]:
         if stored is None:
             continue
-        path = folder / SHARDS / stored.name
-        _check_size(path, stored)
-        found = fingerprint_file(path)["sha256"]
-        if found != stored.sha256:
-            raise DataError(
-                f"has SHA-256 {found[:12]}…; expected {stored.sha256[:12]}…. Restore it from a copy.", path=path
-            )
+        check_file(folder / SHARDS / stored.name, stored)
+
+
+def check_file(path: Path, stored: StoredFile) -> None:
+    """Read a file whole and compare its SHA-256.
+
+    Raises:
+        DataError: it is missing, or not what was written.
+    """
+    _check_size(path, stored)
+    found = fingerprint_file(path)["sha256"]
+    if found != stored.sha256:
+        raise DataError(
+            f"has SHA-256 {found[:12]}…; expected {stored.sha256[:12]}…. Restore it from a copy.", path=path
+        )
 
 
 def unused_files(folder: Path, manifest: Manifest) -> Sequence[str]:
