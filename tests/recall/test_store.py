@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from triptych import files
 from triptych.errors import DataError
+from triptych.files import write_text_atomically
 from triptych.recall.memory import Memory
 from triptych.recall.normalisation import Normalisation
 from triptych.recall.shards import Precision
@@ -124,7 +124,6 @@ def test_tensors_are_mapped_and_not_read(tmp_path: Path) -> None:
 DIES_AT = """
 import os, signal, sys
 import torch
-from triptych import files
 from triptych.recall.memory import Memory
 
 folder, calls = sys.argv[1], 0
@@ -341,7 +340,7 @@ def test_verify_finds_a_flipped_bit(tmp_path: Path) -> None:
 
 def test_of_writers_at_the_same_moment_one_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Memory(rows(5), beta=1.0).save(tmp_path / "store")
-    write = files.write_text_atomically
+    write = write_text_atomically
 
     def slowly(path: Path, text: str) -> None:
         time.sleep(0.05)  # long enough for the others to have looked, if they could
