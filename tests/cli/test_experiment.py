@@ -43,6 +43,9 @@ def test_an_experiment_leaves_numbers_pictures_and_a_report(kind: str, triptych:
     assert page.count("data:image/png;base64,") == 1
     assert facts["text"].split(":")[0] in page
     assert list(run.rglob(".*")) == []
+    listed = triptych("runs").out
+    assert all(name in listed for name in facts["findings"])
+    assert json.loads(triptych("runs", "--json").out)["runs"][0]["findings"] == facts["findings"]
 
 
 def test_a_report_is_written_anew_from_what_the_run_holds(triptych: Triptych, runs: Path) -> None:

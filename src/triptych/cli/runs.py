@@ -36,6 +36,7 @@ def runs(json: AsJson = False) -> None:
                 "epochs": facts.get("epochs", len(run.history())),
                 "best_epoch": facts.get("best_epoch"),
                 "evaluations": facts.get("evaluations", {}),
+                "findings": facts.get("findings", {}),
             }
         )
     if json:
@@ -47,8 +48,10 @@ def runs(json: AsJson = False) -> None:
     rows = []
     for document in documents:
         figures = [_figures(name, result) for name, result in document["evaluations"].items()]
+        figures += [f"{name}: {_shown(value)}" for name, value in document["findings"].items()]
         began = str(document["began"] or "")[:16].replace("T", " ")
-        rows.append([document["name"], _status(document["status"]), str(document["epochs"]), began, "\n".join(figures)])
+        epochs = str(document["epochs"] or "-")
+        rows.append([document["name"], _status(document["status"]), epochs, began, "\n".join(figures)])
     print_table(["run", "status", "epochs", "began (UTC)", "figures"], rows)
 
 
@@ -60,3 +63,7 @@ def _figures(name: str, result: dict[str, Any]) -> str:
     known = {"cer": "CER", "wer": "WER", "accuracy": "accuracy"}
     values = [f"{text} {result[key]['value']:.4f}" for key, text in known.items() if key in result]
     return f"{name}: {', '.join(values)}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
