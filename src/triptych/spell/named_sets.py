@@ -33,6 +33,7 @@ _WIKIPRON_LISTED = (
     "tur_latn_broad.tsv",
 )
 _CMUDICT_WORD = re.compile(r"[a-z][a-z'.-]*")
+_STRESS = str.maketrans("", "", "012")
 _PHONEMES = Tokenizer(unit="symbols")
 _LETTERS = Tokenizer(unit="characters")
 
@@ -130,14 +131,16 @@ def _read_cmudict(loading: Loading, *, keep_stress: bool) -> PairFile:
 
     path = Path(cmudict.__file__).parent / cmudict.CMUDICT_DICT
     pairs: dict[tuple[tuple[str, ...], tuple[str, ...]], Pair] = {}
-    for line, (word, phonemes) in enumerate(cmudict.entries(), start=1):
-        if not _CMUDICT_WORD.fullmatch(word):
-            continue
-        pronunciation = " ".join(phonemes if keep_stress else (phoneme.rstrip("012") for phoneme in phonemes))
-        source = loading.source_tokenizer.split(pronunciation)
-        target = loading.target_tokenizer.split(word)
-        if source and target:
-            pairs.setdefault((source, target), Pair(source, target, line))
+    with path.open(encoding="utf-8") as stream:
+        for line, row in enumerate(stream, start=1):
+            head, _, pronunciation = row.partition("#")[0].partition(" ")
+            word = head.partition("(")[0]
+            if not _CMUDICT_WORD.fullmatch(word):
+                continue
+            source = loading.source_tokenizer.split(pronunciation if keep_stress else pronunciation.translate(_STRESS))
+            target = loading.target_tokenizer.split(word)
+            if source and target:
+                pairs.setdefault((source, target), Pair(source, target, line))
     return PairFile(path, tuple(pairs.values()))
 
 
