@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import f1_score, log_loss, precision_score, recall_score
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from triptych.errors import DataError, ShapeError
 from triptych.see.metrics import Judged, log_losses, most_confident_mistakes, reliability, score
@@ -30,6 +32,7 @@ def test_figures_equal_scikit_learns() -> None:
     assert scores.macro_f1 == pytest.approx(f1_score(truths, said, average="macro"))
     assert [c.precision for c in scores.per_class] == pytest.approx(list(precision_score(truths, said, average=None)))
     assert [c.recall for c in scores.per_class] == pytest.approx(list(recall_score(truths, said, average=None)))
+    assert [c.f1 for c in scores.per_class] == pytest.approx(list(f1_score(truths, said, average=None)))
     assert [c.images for c in scores.per_class] == np.bincount(truths).tolist()
     matrix = np.zeros((5, 5), dtype=int)
     for truth, prediction in zip(truths, said, strict=True):
@@ -37,14 +40,15 @@ def test_figures_equal_scikit_learns() -> None:
     assert scores.confusion.tolist() == matrix.tolist()
 
 
-def test_the_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
+def test_the_calibration_error_equals_torchmetrics_own() -> None:
     given = judged()
-    scores = score(given)
     bins = reliability(given)
     assert sum(b.images for b in bins) == 400
     assert all(b.low <= b.confidence <= b.high for b in bins)
-    gap = sum(b.images * abs(b.confidence - b.accuracy) for b in bins) / 400
-    assert scores.calibration_error == pytest.approx(gap, abs=1e-6)
+    theirs = multiclass_calibration_error(
+        torch.from_numpy(given.probabilities), torch.from_numpy(given.truths), 5, n_bins=15, norm="l1"
+    )
+    assert score(given).calibration_error == pytest.approx(theirs.item(), abs=1e-6)
 
 
 def test_within_three_counts_the_three_most_probable() -> None:

@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import (
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_precision,
-    multiclass_recall,
-)
 
 from triptych.errors import DataError, ShapeError
 from triptych.statistics import Estimate, bootstrap_ratio
@@ -151,23 +143,20 @@ def score(judged: Judged) -> Scores:
     count = len(judged.names)
     if count == 0:
         raise DataError("the split has 0 images; expected at least one.")
-    n_classes = len(judged.classes)
-    probabilities, truths = torch.from_numpy(judged.probabilities), torch.from_numpy(judged.truths)
     ones = np.ones(count)
-    per_class = _per_class(judged)
+    confusion, bins = _confusion(judged), reliability(judged)
+    per_class = _per_class(judged.classes, confusion)
     fared = [figures.f1 for figures in per_class if figures.precision is not None or figures.recall is not None]
-    error = multiclass_calibration_error(probabilities, truths, n_classes, n_bins=CALIBRATION_BINS, norm="l1")
-    confusion = multiclass_confusion_matrix(torch.from_numpy(judged.predictions), truths, n_classes)
     return Scores(
         n_items=count,
         accuracy=bootstrap_ratio((judged.predictions == judged.truths).astype(float), ones),
-        top3=bootstrap_ratio(_among_first(judged, 3), ones) if n_classes > 3 else None,
+        top3=bootstrap_ratio(_among_first(judged, 3), ones) if len(judged.classes) > 3 else None,
         log_loss=bootstrap_ratio(log_losses(judged), ones),
         macro_f1=float(np.mean(fared)),
-        calibration_error=float(error),
+        calibration_error=sum(b.images * abs(b.confidence - b.accuracy) for b in bins) / count,
         per_class=per_class,
-        confusion=np.asarray(confusion.numpy(), dtype=np.int64),
-        bins=reliability(judged),
+        confusion=confusion,
+        bins=bins,
     )
 
 
@@ -196,23 +185,26 @@ def most_confident_mistakes(judged: Judged, most: int) -> list[int]:
     return [int(position) for position in wrong[order][:most]]
 
 
-def _per_class(judged: Judged) -> list[ClassFigures]:
-    predictions, truths = torch.from_numpy(judged.predictions), torch.from_numpy(judged.truths)
-    n_classes = len(judged.classes)
-    precision = multiclass_precision(predictions, truths, n_classes, average="none").tolist()
-    recall = multiclass_recall(predictions, truths, n_classes, average="none").tolist()
-    f1 = multiclass_f1_score(predictions, truths, n_classes, average="none").tolist()
-    there = np.bincount(judged.truths, minlength=n_classes)
-    predicted = np.bincount(judged.predictions, minlength=n_classes)
+def _confusion(judged: Judged) -> NDArray[np.int64]:
+    """Images by true class (rows) and predicted class. Shape (classes, classes)."""
+    counts = np.zeros((len(judged.classes),) * 2, dtype=np.int64)
+    np.add.at(counts, (judged.truths, judged.predictions), 1)
+    return counts
+
+
+def _per_class(classes: Sequence[str], confusion: NDArray[np.int64]) -> list[ClassFigures]:
+    """Precision tp / said, recall tp / there, and F1 2 tp / (said + there), 0 where none is said nor there."""
+    counts = (confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0))
+    figures = zip(classes, *(count.tolist() for count in counts), strict=True)
     return [
         ClassFigures(
             name,
-            int(there[k]),
-            precision[k] if predicted[k] else None,
-            recall[k] if there[k] else None,
-            f1[k],
+            there,
+            hits / said if said else None,
+            hits / there if there else None,
+            2 * hits / max(said + there, 1),
         )
-        for k, name in enumerate(judged.classes)
+        for name, hits, there, said in figures
     ]
 
 
