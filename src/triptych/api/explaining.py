@@ -16,7 +16,7 @@ from triptych.report.figures import attention_map
 from triptych.report.image_figures import activation_maps as draw_activation_maps
 from triptych.report.image_figures import saliency as draw_saliency
 from triptych.see import panel as see
-from triptych.see.classifier import Classified
+from triptych.see.classified import Classified
 from triptych.see.maps import activation_maps, saliency
 from triptych.spell import panel as spell
 from triptych.spell.predictions import Prediction

@@ -15,10 +15,12 @@ import numpy as np
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, ShapeError, did_you_mean
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Array
+from triptych.see.classified import SHIFT, Classified, check_array, views
+
+__all__ = ["SHIFT", "Classified", "Classifier", "Form", "Picture", "Reading", "Views", "load"]
 
 Views = Literal["one", "flips", "shifts", "shifts-and-flips"]
 Picture = str | Path | bytes | Array
-SHIFT = 2  # pixels, of the view "shifts"
 
 
 @dataclass(frozen=True)
@@ -89,31 +91,6 @@ class Form:
         return np.asarray((values - mean) / deviation)
 
 
-@dataclass(frozen=True)
-class Classified:
-    """What a model says of one picture.
-
-    Attributes:
-        name: of the picture, its path where it came from a file.
-        classes: the most probable ones, best first.
-        probabilities: theirs, in [0, 1].
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return self.classes[0]
-
-    @property
-    def probability(self) -> float:
-        """Its probability."""
-        return self.probabilities[0]
-
-
 class Classifier:
     """Names pictures, as the run's own classifier does.
 
@@ -170,13 +147,8 @@ class Classifier:
         except ImportError:
             raise MissingExtraError("pillow", "onnx") from None
         form = self.form
-        if isinstance(picture, np.ndarray) and (
-            picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,))
-        ):
-            raise DataError(
-                f"picture is an array of {picture.dtype} with shape {picture.shape}; "
-                "expected uint8 of shape (height, width), (height, width, 3) or (height, width, 4)."
-            )
+        if isinstance(picture, np.ndarray):
+            check_array(picture)
         source = Path(picture) if isinstance(picture, str) else picture
         try:
             return decode(source, PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels))
@@ -205,27 +177,20 @@ class Classifier:
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
 
     def _part(self, pixels: Array, settings: Reading) -> Array:
-        views = _views(self.form.scaled(pixels), settings.views)
+        around = ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT))
+        several = views(
+            self.form.scaled(pixels),
+            settings.views,
+            pad=lambda images: np.pad(images, around, mode="edge"),
+            mirror=lambda images: images[..., ::-1],
+        )
         total = np.zeros((len(pixels), len(self.classes)))
-        for view in views:
+        for view in several:
             scores = self._session.run(["scores"], {"images": np.ascontiguousarray(view)})[0].astype(np.float64)
             scores = scores / settings.temperature
             shares = np.exp(scores - scores.max(axis=1, keepdims=True))
             total += shares / shares.sum(axis=1, keepdims=True)
-        return np.asarray(total / len(views))
-
-
-def _views(values: Array, kind: str) -> list[Array]:
-    """The images (B, C, height, width), and what else is averaged over: mirror images, and shifts by a few pixels."""
-    views = [values]
-    if kind.startswith("shifts"):
-        height, width = values.shape[2:]
-        padded = np.pad(values, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="edge")
-        for top, left in ((0, SHIFT), (2 * SHIFT, SHIFT), (SHIFT, 0), (SHIFT, 2 * SHIFT)):
-            views.append(padded[:, :, top : top + height, left : left + width])
-    if kind.endswith("flips"):
-        views += [view[..., ::-1] for view in views]
-    return views
+        return np.asarray(total / len(several))
 
 
 def load(exported: Exported, *, threads: int = 1) -> Classifier:

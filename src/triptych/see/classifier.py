@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -12,39 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from triptych.config import SeeDecoding
-from triptych.errors import DataError, ShapeError
+from triptych.errors import ShapeError
+from triptych.see.classified import SHIFT, Classified, check_array, views
 from triptych.see.inputs import InputForm
 from triptych.see.pictures import BadPicture, PictureForm, decode, iterate_pictures, read_picture, shown
 
+__all__ = ["SHIFT", "Classified", "Classifier", "Picture"]
+
 Picture = str | Path | bytes | NDArray[np.uint8]
-SHIFT = 2  # pixels, of the view "shifts"
-
-
-@dataclass(frozen=True)
-class Classified:
-    """What a model says of one picture.
-
-    Attributes:
-        name: of the picture, its path where it came from a file.
-        classes: the most probable ones, best first.
-        probabilities: theirs, in [0, 1].
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return self.classes[0]
-
-    @property
-    def probability(self) -> float:
-        """Its probability."""
-        return self.probabilities[0]
 
 
 class Classifier:
@@ -83,11 +60,7 @@ class Classifier:
         """
         form = self.form
         if isinstance(picture, np.ndarray):
-            if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
-                raise DataError(
-                    f"picture is an array of {picture.dtype} with shape {picture.shape}; "
-                    "expected uint8 of shape (height, width), (height, width, 3) or (height, width, 4)."
-                )
+            check_array(picture)
             of_pictures = PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels)
             return torch.from_numpy(decode(picture, of_pictures))
         return read_picture(
@@ -174,13 +147,18 @@ class Classifier:
     def _part(self, pixels: Tensor, settings: SeeDecoding) -> Tensor:
         values = self.form.scaled(pixels.to(self.device))
         total: Tensor | None = None
-        views = _views(values, settings.views)
-        for view in views:
+        several = views(
+            values,
+            settings.views,
+            pad=lambda images: F.pad(images, (SHIFT,) * 4, mode="replicate"),
+            mirror=lambda images: images.flip(3),
+        )
+        for view in several:
             scores = self.network(view.contiguous(memory_format=torch.channels_last)).double()
             probabilities = torch.softmax(scores / settings.temperature, dim=1)
             total = probabilities if total is None else total + probabilities
         assert total is not None
-        return (total / len(views)).cpu()
+        return (total / len(several)).cpu()
 
     def _named(self, names: Sequence[str], probabilities: Tensor, top_k: int) -> list[Classified]:
         k = min(top_k, len(self.classes))
@@ -189,16 +167,3 @@ class Classifier:
             Classified(name, tuple(self.classes[place] for place in places), tuple(values))
             for name, places, values in zip(names, best.indices.tolist(), best.values.tolist(), strict=True)
         ]
-
-
-def _views(values: Tensor, kind: str) -> list[Tensor]:
-    """The images (B, C, H, W), and what else is averaged over: mirror images, and shifts by a few pixels."""
-    views = [values]
-    if kind.startswith("shifts"):
-        height, width = values.shape[2:]
-        padded = torch.nn.functional.pad(values, (SHIFT,) * 4, mode="replicate")
-        for top, left in ((0, SHIFT), (2 * SHIFT, SHIFT), (SHIFT, 0), (SHIFT, 2 * SHIFT)):
-            views.append(padded[:, :, top : top + height, left : left + width])
-    if kind.endswith("flips"):
-        views += [view.flip(3) for view in views]
-    return views
