@@ -74,7 +74,7 @@ def test_nothing_but_numpy_and_onnx_runtime_is_imported(folders: list[str]) -> N
         "triptych.errors",
         "triptych.runtime",
         *(f"triptych.runtime.{name}" for name in ("beam", "decoding", "folder", "lexicon", "memory", "network")),
-        *(f"triptych.runtime.{name}" for name in ("paths", "speller", "trace")),
+        *(f"triptych.runtime.{name}" for name in ("paths", "settings", "speller", "trace")),
         "triptych.spell",
         "triptych.spell.predictions",
         "triptych.spell.symbols",

@@ -6,7 +6,7 @@ Letters in shapes: B images, C channels, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ import numpy as np
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, ShapeError, did_you_mean
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Array
+from triptych.runtime.settings import settings_of
 from triptych.see.classified import SHIFT, Classified, check_array, views
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Form", "Picture", "Reading", "Views", "load"]
@@ -60,11 +61,7 @@ class Reading:
         Raises:
             RecipeError: an unknown name, or a value that breaks its rule.
         """
-        known = [entry.name for entry in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise RecipeError(f"decoding.{name} is not a setting. {did_you_mean(str(name), known)}")
-        return cls(**values)
+        return settings_of(cls, values)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from triptych.errors import RecipeError, did_you_mean
 from triptych.runtime.network import Array, StepModel
+from triptych.runtime.settings import settings_of
 
 Method = Literal["greedy", "beam", "sample"]
 
@@ -82,11 +83,7 @@ class Decoding:
         Raises:
             RecipeError: an unknown name, or a value that breaks its rule.
         """
-        known = [entry.name for entry in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise RecipeError(f"decoding.{name} is not a setting. {did_you_mean(str(name), known)}")
-        return cls(**values)
+        return settings_of(cls, values)
 
     @property
     def candidates(self) -> int:
