@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from triptych.errors import DataError
 from triptych.see.collection import Images
+from triptych.training.processes import check_shares
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ class Shuffled(Sampler[list[int]]):
     def __init__(
         self, count: int, batch_size: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world_size: int = 1
     ) -> None:
-        for what, size in (("training.batch_size", batch_size), ("the number of images", count)):
-            if shuffle and size < world_size:
-                raise DataError(f"{what} is {size}; expected at least one for each of {world_size} processes.")
+        if shuffle:
+            check_shares(batch_size, count, what="images", world_size=world_size)
         self.count = count
         self.batch_size = batch_size
         self.seed = seed

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from triptych.errors import DataError
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.pairs import Pair
 from triptych.spell.symbols import Vocabulary
+from triptych.training.processes import check_shares
 
 BLUR = 2.0  # symbols by which target lengths may differ from their order
 
@@ -106,9 +106,8 @@ class LengthBuckets(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        for what, count in (("training.batch_size", batch_size), ("the number of items", len(lengths))):
-            if shuffle and count < world_size:
-                raise DataError(f"{what} is {count}; expected at least one for each of {world_size} processes.")
+        if shuffle:
+            check_shares(batch_size, len(lengths), what="items", world_size=world_size)
         self.lengths = lengths
         self.target_lengths = target_lengths
         self.batch_size = batch_size
