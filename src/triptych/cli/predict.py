@@ -90,31 +90,26 @@ def predict(
 
     opened = Run.open(run)
     recipe = opened.recipe()
+    read_by: dict[str, Any] = {
+        "decode": decode,
+        "beam_size": beam_size,
+        "n_best": n_best,
+        "length_penalty": length_penalty,
+        "samples": samples,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    equipment: dict[str, Any] = {"lexicon": lexicon, "lexicon_weight": lexicon_weight, "dictionary": dictionary}
     if isinstance(recipe, SeeRecipe):
-        reject(
-            "see",
-            {
-                "decode": decode,
-                "beam_size": beam_size,
-                "length_penalty": length_penalty,
-                "samples": samples,
-                "temperature": temperature,
-                "top_k": top_k,
-                "top_p": top_p,
-                "seed": seed,
-                "lexicon": lexicon,
-                "lexicon_weight": lexicon_weight,
-                "dictionary": dictionary,
-                "skip_bad_rows": skip_bad_rows,
-            },
-        )
+        of_spell = {**read_by, **equipment, "skip_bad_rows": skip_bad_rows}
+        del of_spell["n_best"]  # of images it says how many classes to print
+        reject("see", of_spell)
         predict_images(opened, file, top_k=n_best, views=views, skip_bad_files=skip_bad_files, device=device)
         return
     reject("spell", {"views": views, "skip_bad_files": skip_bad_files})
-    decoding = decoding_of(
-        recipe, decode=decode, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
-        samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
-    )  # fmt: skip
+    decoding = decoding_of(recipe, **read_by)
     speller = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
     _predict_lines(speller, file, decoding, max_symbols=recipe.data.max_symbols, skip_bad_rows=skip_bad_rows)
 

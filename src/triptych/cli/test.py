@@ -73,33 +73,26 @@ def measure(
 
     opened = Run.open(run)
     recipe = opened.recipe()
+    read_by: dict[str, Any] = {
+        "decode": decode,
+        "beam_size": beam_size,
+        "n_best": n_best,
+        "length_penalty": length_penalty,
+        "samples": samples,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    equipment: dict[str, Any] = {"lexicon": lexicon, "lexicon_weight": lexicon_weight, "dictionary": dictionary}
     decoding: Any
     if isinstance(recipe, SeeRecipe):
-        reject(
-            "see",
-            {
-                "decode": decode,
-                "beam_size": beam_size,
-                "n_best": n_best,
-                "length_penalty": length_penalty,
-                "samples": samples,
-                "temperature": temperature,
-                "top_k": top_k,
-                "top_p": top_p,
-                "seed": seed,
-                "lexicon": lexicon,
-                "lexicon_weight": lexicon_weight,
-                "dictionary": dictionary,
-            },
-        )
+        reject("see", {**read_by, **equipment})
         decoding = with_changes(recipe, {} if views is None else {"decoding.views": views}).decoding
         model, label = api.load(run, device=device), panel_of(recipe.panel).label(decoding)
     else:
         reject("spell", {"views": views})
-        decoding = decoding_of(
-            recipe, decode=decode, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty,
-            samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
-        )  # fmt: skip
+        decoding = decoding_of(recipe, **read_by)
         model = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
         label = panel_of(recipe.panel).label(decoding) + api.equipment_label(lexicon, lexicon_weight, dictionary)
     evaluation = api.evaluate(opened, model, split=split, data=data, decoding=decoding, label=label)
