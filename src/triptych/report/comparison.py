@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,21 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a predictions file, by column."""
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def read_errors(path: Path, measure: Callable[[Sequence[Mapping[str, str]]], Errors]) -> Errors:
+    """Errors per item from a predictions file.
+
+    Args:
+        path: the file.
+        measure: the errors that its rows show; a KeyError or a ValueError where they do not.
+    Raises:
+        DataError: the file lacks a column, or a number is none.
+    """
+    try:
+        return measure(read_rows(path))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{error}; expected a predictions file as `triptych test` writes it.", path=path) from None
 
 
 def shared_items(errors: Mapping[str, Errors]) -> dict[str, Errors]:

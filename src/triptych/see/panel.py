@@ -15,8 +15,9 @@ from torch import nn
 from triptych.config import SeeDecoding, SeeModel, SeeRecipe
 from triptych.data.progress import reading_bar
 from triptych.errors import DataError, RecipeError, RunError, ShapeError
+from triptych.report import comparison
 from triptych.report.card import Use
-from triptych.report.comparison import Errors, read_rows
+from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.see import story
 from triptych.see.augmentation import Augmentation
@@ -200,13 +201,13 @@ def read_errors(path: Path) -> Errors:
     Raises:
         DataError: the file lacks a column.
     """
-    rows = read_rows(path)
-    try:
-        items = [(row["image"], row["truth"]) for row in rows]
-        wrong = np.array([row["prediction"] != row["truth"] for row in rows], dtype=float)
-        losses = np.array([float(row["log_loss"]) for row in rows])
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{error}; expected a predictions file as `triptych test` writes it.", path=path) from None
+    return comparison.read_errors(path, _errors)
+
+
+def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
+    items = [(row["image"], row["truth"]) for row in rows]
+    wrong = np.array([row["prediction"] != row["truth"] for row in rows], dtype=float)
+    losses = np.array([float(row["log_loss"]) for row in rows])
     ones = np.ones(len(rows))
     return Errors(items, {"error rate": (wrong, ones), "log loss": (losses, ones)})
 

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from triptych.config import SpellDecoding, SpellRecipe
-from triptych.errors import DataError, RunError
+from triptych.errors import RunError
+from triptych.report import comparison
 from triptych.report.card import Use
-from triptych.report.comparison import Errors, read_rows
+from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.spell import story
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
@@ -243,13 +244,13 @@ def read_errors(path: Path) -> Errors:
     Raises:
         DataError: the file lacks a column.
     """
-    rows = read_rows(path)
-    try:
-        items = [(row["source"], row["references"]) for row in rows]
-        edits = np.array([int(row["edits"]) for row in rows], dtype=float)
-        lengths = np.array([int(row["reference_length"]) for row in rows], dtype=float)
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{error}; expected a predictions file as `triptych test` writes it.", path=path) from None
+    return comparison.read_errors(path, _errors)
+
+
+def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
+    items = [(row["source"], row["references"]) for row in rows]
+    edits = np.array([int(row["edits"]) for row in rows], dtype=float)
+    lengths = np.array([int(row["reference_length"]) for row in rows], dtype=float)
     ones = np.ones(len(rows))
     wrong = (edits > 0).astype(float)
     return Errors(items, {"CER": (edits, lengths), "WER": (wrong, ones), "mean error": (edits / lengths, ones)})
