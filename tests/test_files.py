@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych.files import atomic_write, write_bytes_atomically, write_text_atomically
+from triptych.files import atomic_write, write_bytes_atomically, write_text_atomically, write_tsv
 
 
 def test_writes_text_and_bytes_exactly_and_makes_folders(tmp_path: Path) -> None:
@@ -82,3 +82,8 @@ def test_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "replace", watched_replace)
     write_text_atomically(tmp_path / "a", "text")
     assert calls[:2] == ["fsync", "replace"]
+
+
+def test_cells_of_a_table_stay_in_their_row_and_column(tmp_path: Path) -> None:
+    write_tsv(tmp_path / "new" / "a.tsv", ["x", "y"], [["a\tb", "c\r\nd\n"], ["", "\udcff"]])
+    assert (tmp_path / "new" / "a.tsv").read_bytes() == b"x\ty\na b\tc d\n\t?\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,17 @@ def write_bytes_atomically(path: Path | str, content: bytes) -> None:
     """Write bytes; the file is complete or absent."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_tsv(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a header and rows, tab-separated; the file is complete or absent. What UTF-8 cannot hold becomes `?`."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="", errors="replace") as stream:
+        stream.writelines(tsv_row(cells) + "\n" for cells in (columns, *rows))
+
+
+def tsv_row(cells: Iterable[str]) -> str:
+    """Cells with tabs between them, their own tabs and line ends made spaces."""
+    return "\t".join(" ".join(cell.splitlines()).replace("\t", " ") for cell in cells)
 
 
 def _force_to_disk(path: Path) -> None:

@@ -16,7 +16,7 @@ import triptych
 from triptych.api.experiment_results import Drawn, Outcome, capacity, landscape, metastable, noise
 from triptych.config.recall import CapacityRecipe, LandscapeRecipe, MetastableRecipe, NoiseRecipe, RecallRecipe
 from triptych.errors import RunError
-from triptych.files import write_text_atomically
+from triptych.files import write_tsv
 from triptych.report import html
 from triptych.report.canvas import save
 from triptych.report.run_report import facts_section, recipe_section
@@ -148,9 +148,8 @@ def _told(name: str, picture: Drawn) -> dict[str, Any]:
 
 def _write_table(run: Run, table: Table) -> Path:
     """All rows, tab-separated, numbers in full."""
-    lines = [table.columns, *([str(cell) for cell in row] for row in table.rows)]
     path = run.path / "results" / f"{table.title}.tsv"
-    write_text_atomically(path, "".join("\t".join(line) + "\n" for line in lines))
+    write_tsv(path, table.columns, [[str(cell) for cell in row] for row in table.rows])
     return path
 
 

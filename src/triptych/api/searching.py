@@ -10,7 +10,7 @@ from pathlib import Path
 from triptych.api.panels import panel_of
 from triptych.config import Recipe, dump_recipe, with_changes
 from triptych.errors import TrainingError
-from triptych.files import write_text_atomically
+from triptych.files import write_text_atomically, write_tsv
 from triptych.report.canvas import save
 from triptych.report.figures import compare_curves
 from triptych.report.image_figures import learning_curves
@@ -121,12 +121,12 @@ def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
         best_path = folder / "best.toml"
         write_text_atomically(best_path, dump_recipe(with_changes(recipe, found.best.params)))
     keys = sorted({key for trial in found.trials for key in trial.params})
-    lines = ["\t".join(["trial", "state", training.monitor, *keys, "failure"])]
+    rows = []
     for trial in found.trials:
         value = "" if trial.value is None else f"{trial.value:.6g}"
         settings = (str(trial.params.get(key, "")) for key in keys)
-        lines.append("\t".join([str(trial.number), trial.state, value, *settings, trial.failure]))
-    write_text_atomically(folder / "trials.tsv", "\n".join(lines) + "\n")
+        rows.append([str(trial.number), trial.state, value, *settings, trial.failure])
+    write_tsv(folder / "trials.tsv", ["trial", "state", training.monitor, *keys, "failure"], rows)
     return Tuned(found, folder, best_path, saved.png, curves)
 
 

@@ -21,6 +21,7 @@ def predict_images(
     from triptych import api
     from triptych.cli.output import say
     from triptych.config import with_changes
+    from triptych.files import tsv_row
 
     decoding = with_changes(run.recipe(), {} if views is None else {"decoding.views": views}).decoding
     classifier = api.load(run.path, device=device)
@@ -31,7 +32,7 @@ def predict_images(
         cells = [classified.name]
         for name, probability in zip(classified.classes, classified.probabilities, strict=True):
             cells += [name, f"{probability:.4f}"]
-        print("\t".join(" ".join(cell.splitlines()).replace("\t", " ") for cell in cells))
+        print(tsv_row(cells))
     sys.stdout.flush()
     if skipped:
         say(f"warning: {skipped[0]} Bad files skipped, from this one on: {len(skipped)}.")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from triptych.files import atomic_write
+from triptych.files import write_tsv
 from triptych.report.canvas import save
 from triptych.report.html import Picture, Section
 from triptych.report.image_figures import confusion_matrix, reliability_curve, thumbnails
@@ -68,8 +68,8 @@ def write_predictions(folder: Path, name: str, judged: Judged) -> None:
         ]
         for n in range(len(judged.names))
     ]
-    _write_tsv(folder / f"{name}.tsv", rows)
-    _write_tsv(folder / f"{name}.errors.tsv", [rows[n] for n in most_confident_mistakes(judged, len(rows))])
+    write_tsv(folder / f"{name}.tsv", COLUMNS, rows)
+    write_tsv(folder / f"{name}.errors.tsv", COLUMNS, [rows[n] for n in most_confident_mistakes(judged, len(rows))])
 
 
 def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
@@ -165,9 +165,3 @@ def _encoded(array: NDArray[np.uint8]) -> str:
 
 def _decoded(text: str) -> NDArray[np.uint8]:
     return np.array(Image.open(BytesIO(base64.b64decode(text))))
-
-
-def _write_tsv(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="", errors="replace") as stream:
-        for row in [COLUMNS, *rows]:
-            stream.write("\t".join(" ".join(cell.splitlines()).replace("\t", " ") for cell in row) + "\n")

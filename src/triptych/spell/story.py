@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.files import atomic_write
+from triptych.files import write_tsv
 from triptych.report.canvas import save, symbol_label
 from triptych.report.figures import confusion_bars, error_by_length
 from triptych.report.html import Picture, Section
@@ -70,7 +70,7 @@ def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], lang
         for prediction, log_probability in zip(item.predictions[1:], item.log_probabilities[1:], strict=True):
             row += [write.target(prediction), f"{log_probability:.4f}"]
         rows.append(row)
-    _write_tsv(folder / f"{name}.tsv", [*PREDICTION_COLUMNS, *further], rows)
+    write_tsv(folder / f"{name}.tsv", [*PREDICTION_COLUMNS, *further], rows)
     wrong = [
         [
             write.source(error.source),
@@ -82,7 +82,7 @@ def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], lang
         ]
         for error in error_rows(items)
     ]
-    _write_tsv(folder / f"{name}.errors.tsv", PREDICTION_COLUMNS, wrong)
+    write_tsv(folder / f"{name}.errors.tsv", PREDICTION_COLUMNS, wrong)
 
 
 def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
@@ -177,9 +177,3 @@ def _edges(items: Sequence[ItemResult]) -> list[int]:
     parts = max(1, min(6, len(lengths) // 20))
     edges = {lengths[len(lengths) * part // parts] for part in range(1, parts)}
     return sorted(edge for edge in edges if edge > lengths[0])
-
-
-def _write_tsv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        for row in [columns, *rows]:
-            stream.write("\t".join(" ".join(cell.splitlines()).replace("\t", " ") for cell in row) + "\n")
