@@ -23,6 +23,7 @@ from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, compare, score
 from triptych.spell.monotonic import MonotonicTransducer
+from triptych.spell.panel import results_of
 from triptych.spell.speller import Speller
 from triptych.training.run import Run
 
@@ -137,16 +138,7 @@ def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, 
 
 def judged(speller: ExportedSpeller, items: Sequence[Item]) -> list[ItemResult]:
     """What an exported speller predicts for some items."""
-    predictions = speller.predict([item.source for item in items])
-    return [
-        ItemResult(
-            source=item.source,
-            references=item.references,
-            predictions=tuple(candidate.symbols for candidate in prediction.candidates),
-            log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
-        )
-        for item, prediction in zip(items, predictions, strict=True)
-    ]
+    return results_of(items, speller.predict([item.source for item in items]))
 
 
 def _distance(wanted: Any, found: Any) -> float:

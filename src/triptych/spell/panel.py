@@ -27,7 +27,7 @@ from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.pairs import Pair
-from triptych.spell.predictions import Language
+from triptych.spell.predictions import Language, Prediction
 from triptych.spell.speller import Speller, build_from_description
 from triptych.spell.symbols import Vocabulary
 from triptych.training.devices import check_device
@@ -165,7 +165,13 @@ def evaluate(
 def judge(speller: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
     """Predict and score some items."""
     predictions = speller.predict([item.source for item in items], decoding=decoding)
-    results = [
+    results = results_of(items, predictions)
+    return Evaluation(split, decoding, results, score(results))
+
+
+def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) -> list[ItemResult]:
+    """Items with what was predicted for them, to be scored."""
+    return [
         ItemResult(
             source=item.source,
             references=item.references,
@@ -174,7 +180,6 @@ def judge(speller: Speller, items: Sequence[Item], *, split: str, decoding: Spel
         )
         for item, prediction in zip(items, predictions, strict=True)
     ]
-    return Evaluation(split, decoding, results, score(results))
 
 
 def label(decoding: SpellDecoding) -> str:
