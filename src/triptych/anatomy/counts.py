@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from triptych.anatomy.modes import evaluating
 from triptych.anatomy.windows import ReceptiveField, Window, output_size
 from triptych.errors import ShapeError, TriptychError
 
@@ -123,7 +124,7 @@ def count_parameters(module: nn.Module, input_shape: tuple[int, ...]) -> Network
         device=None if parameter is None else parameter.device,
     )
     counter = _Counter(module, zeros)
-    with _evaluating(module), counter.listening(), torch.no_grad():
+    with evaluating(module), counter.listening(), torch.no_grad():
         try:
             module(zeros)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -276,15 +277,3 @@ def _window(layer: Any, axis: int, axes: int) -> Window:
 def _same_storage(first: Tensor, second: Tensor) -> bool:
     """Whether one tensor is a view of the other's numbers, as after flattening in `forward`."""
     return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Every part in evaluation mode, and back in its own at the end."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training

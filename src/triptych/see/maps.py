@@ -5,14 +5,13 @@ Checked by tests/see/test_maps.py against the layers themselves and the axioms o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from triptych.anatomy.modes import evaluating
 from triptych.errors import RecipeError, ShapeError, did_you_mean
 
 _INTEGRATION_STEPS = 32
@@ -100,7 +99,7 @@ def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) 
 
     handle = convolution.register_forward_hook(keep)
     try:
-        with _evaluating(network), torch.no_grad():
+        with evaluating(network), torch.no_grad():
             network(image[None])
     finally:
         handle.remove()
@@ -130,7 +129,7 @@ def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, la
 
     _check_image(image)
     name, convolution = find_convolution(network, layer)
-    with _evaluating(network), torch.inference_mode(False), torch.enable_grad():
+    with evaluating(network), torch.inference_mode(False), torch.enable_grad():
         batch = image[None].detach().clone()  # made anew: inference tensors cannot be differentiated
         scores = network(batch)
         classes = scores.shape[1]
@@ -154,15 +153,3 @@ def _check_image(image: Tensor) -> None:
         raise ShapeError(
             f"image has shape {tuple(image.shape)}; expected (channels, height, width), without a batch axis."
         )
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Every part in evaluation mode, and back in its own at the end."""
-    modes = {part: part.training for part in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
