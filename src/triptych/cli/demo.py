@@ -11,7 +11,7 @@ from triptych.cli.options import AsJson, Settings
 if TYPE_CHECKING:
     from triptych.training.run import Run
 
-DEMOS = {"spell": "demo-spell", "see": "demo-see", "recall": ""}  # recall stores; it has nothing to train
+TRAINED = {"spell": "demo-spell", "see": "demo-see"}  # their recipes; recall stores and has nothing to train
 EXPLAINED = "R IH M EY N D ER"
 
 
@@ -37,15 +37,16 @@ def demo(
     from triptych.config import load_recipe
     from triptych.errors import RecipeError, did_you_mean
 
-    if panel not in DEMOS:
-        raise RecipeError(f"panel is {panel!r}; expected one that has a demo. {did_you_mean(panel, DEMOS)}")
     if panel == "recall":
         if settings:
             raise RecipeError(f"--set is {settings[0]!r} and has no effect on the demo of recall. Leave it out.")
         recall_demo.show(name=name, as_json=json)
         return
-    recipe = load_recipe(DEMOS[panel], settings or ())
-    run = api.start_run(recipe, recipe_name=DEMOS[panel], name=name or DEMOS[panel], force=True)
+    if panel not in TRAINED:
+        hint = did_you_mean(panel, (*TRAINED, "recall"))
+        raise RecipeError(f"panel is {panel!r}; expected one that has a demo. {hint}")
+    recipe = load_recipe(TRAINED[panel], settings or ())
+    run = api.start_run(recipe, recipe_name=TRAINED[panel], name=name or TRAINED[panel], force=True)
     say(f"Training {recipe.title} ({recipe.training.epochs} epochs). Ctrl-C stops and keeps the best so far.")
     trained = api.train(recipe, run, output=show_progress(recipe))
     if not trained.fitted.rows:
