@@ -162,3 +162,10 @@ def test_importing_writes_nothing_and_prints_nothing(tmp_path: Path) -> None:
     )
     assert (done.stdout, done.stderr) == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_loads_an_image_model_imports_nothing_of_spelling() -> None:
+    code = (
+        "import sys, triptych.api.models, triptych.see.panel\nprint([n for n in sys.modules if 'triptych.spell' in n])"
+    )
+    assert python(code).stdout.strip() == "[]"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triptych.api.panels import panel_of
 from triptych.data.files import open_binary
 from triptych.errors import RecipeError, RunError
-from triptych.spell import panel as spell
-from triptych.spell.pairs import read_pairs, read_sources
-from triptych.spell.speller import Speller
 from triptych.training.run import Run, now
+
+if TYPE_CHECKING:
+    from triptych.spell.speller import Speller
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
@@ -34,6 +34,8 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     Raises:
         RunError: fewer than two runs, runs whose vocabularies differ, or a name that is taken.
     """
+    from triptych.spell import panel as spell
+
     for run in runs:
         if run.recipe().panel != "spell":
             raise RunError(
@@ -72,6 +74,8 @@ def equip(
         DataError: a file cannot be read.
         RecipeError: a weight without a word list, or out of range.
     """
+    from triptych.spell.pairs import read_pairs, read_sources
+
     if weight is not None and lexicon is None:
         raise RecipeError(f"--lexicon-weight is {weight} without --lexicon; expected a word list. Add --lexicon FILE")
     language = speller.language
