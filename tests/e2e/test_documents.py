@@ -29,11 +29,9 @@ from tests.e2e.documents import (
     links,
     pages,
 )
-from tests.e2e.test_readme import write_own_data
 from triptych.cli.main import app
 from triptych.config import RECALL_EXPERIMENTS, SeeRecipe, SpellRecipe
 
-PREPARED = {"README.md": write_own_data}  # pages about the reader's own files
 FILES = ("json", "onnx", "safetensors", "toml")  # model.json is no setting
 COMMANDS_SHOWN = {"reproduction.md", "decisions.md", "speed.md", "p2g-best-search.md"}  # protocols of days gone by
 
@@ -41,7 +39,8 @@ every_page = pytest.mark.parametrize("page", pages(), ids=[str(page.relative_to(
 
 
 def runnable_pages() -> list[Path]:
-    return [page for page in pages() if any(block.runs for block in blocks(page))]
+    """Pages with blocks that run, without the README, whose blocks `test_readme.py` runs on data of its own."""
+    return [page for page in pages() if page.name != "README.md" and any(block.runs for block in blocks(page))]
 
 
 def first_words(text: str) -> list[str]:
@@ -53,9 +52,6 @@ def first_words(text: str) -> list[str]:
 @pytest.mark.parametrize("page", runnable_pages(), ids=[str(page.relative_to(ROOT)) for page in runnable_pages()])
 def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     """In order and in one fresh folder; of output that a page shows, each line's first word must have come out."""
-    prepare = PREPARED.get(page.name)
-    if prepare is not None:
-        prepare(tmp_path)
     session, output = Session(tmp_path), ""
     try:
         for block in blocks(page):

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.documents import ROOT, blocks
+
+SECTIONS = ("Your own data", "Your own images", "Your own patterns")
 BLOCKS = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 
 
@@ -56,18 +58,16 @@ def write_patterns(folder: Path) -> None:
     np.save(folder / "cues.npy", patterns[:5] + 0.1 * random.standard_normal((5, 16)).astype(np.float32))
 
 
-def write_own_data(folder: Path) -> None:
-    """All that the README's commands are given."""
-    write_pairs(folder)
-    write_pictures(folder)
-    write_patterns(folder)
+def test_every_block_of_the_readme_is_run_here() -> None:
+    run_here = [(kind, code.rstrip("\n")) for section in SECTIONS for kind, code in blocks_of(section)]
+    assert [(block.language, block.code) for block in blocks(ROOT / "README.md") if block.runs] == run_here
 
 
 @pytest.mark.slow
 def test_your_own_images_and_patterns(tmp_path: Path) -> None:
     write_pictures(tmp_path)
     write_patterns(tmp_path)
-    for section in ("Your own images", "Your own patterns"):
+    for section in SECTIONS[1:]:
         for _, code in blocks_of(section):
             result = run(tmp_path, "bash", "-e", "-c", code)
             assert result.returncode == 0, result.stderr
@@ -79,9 +79,9 @@ def test_your_own_images_and_patterns(tmp_path: Path) -> None:
 
 def test_your_own_data_in_three_commands_and_python(tmp_path: Path) -> None:
     write_pairs(tmp_path)
-    blocks = blocks_of("Your own data")
-    assert [kind for kind, _ in blocks] == ["sh", "python"]
-    commands = blocks[0][1].strip().splitlines()
+    shell, python = blocks_of(SECTIONS[0])
+    assert (shell[0], python[0]) == ("sh", "python")
+    commands = shell[1].strip().splitlines()
     assert len(commands) == 3
     for command in commands:
         result = run(tmp_path, "bash", "-c", command)
@@ -90,7 +90,7 @@ def test_your_own_data_in_three_commands_and_python(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == ["B A T I", "K O M E"]
     assert all(len(row) == 1 + 2 * 3 for row in rows)
     assert (tmp_path / "runs" / "mine" / "report.html").stat().st_size > 10_000
-    result = run(tmp_path, sys.executable, "-c", blocks[1][1])
+    result = run(tmp_path, sys.executable, "-c", python[1])
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 3
 
