@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,7 +15,8 @@ class Site:
     """What to serve, how, and what was asked.
 
     Attributes:
-        body: the bytes of every path.
+        body: the bytes of every path, where `files` is empty.
+        files: bytes by path, `/a/b`; other paths are not found.
         tag: the ETag, or None for none.
         ranges: whether Range is honoured.
         faults: one per request, in order, then none: a status to answer, "cut" after half the announced bytes,
@@ -27,6 +29,7 @@ class Site:
     ranges: bool = True
     faults: list[int | str] = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     address: str = ""
     stall_s: float = 1.0
     closing: threading.Event = field(default_factory=threading.Event)
@@ -54,16 +57,20 @@ class Site:
         if isinstance(fault, int):
             request.send_error(fault)
             return
+        if self.files and request.path not in self.files:
+            request.send_error(404)
+            return
+        whole = self.files.get(request.path, self.body)
         start = self._start(request)
-        if start > 0 and start >= len(self.body):
+        if start > 0 and start >= len(whole):
             request.send_error(416)
             return
-        body = self.body[start:]
+        body = whole[start:]
         request.send_response(206 if start else 200)
         request.send_header("Content-Length", str(len(body)))
         if start:
             place = start + 1 if fault == "misplaced" else start
-            request.send_header("Content-Range", f"bytes {place}-{len(self.body) - 1}/{len(self.body)}")
+            request.send_header("Content-Range", f"bytes {place}-{len(whole) - 1}/{len(whole)}")
         if self.tag:
             request.send_header("ETag", self.tag)
         request.end_headers()

@@ -1,9 +1,10 @@
-"""Named sets: the digits as installed, and Kuzushiji-MNIST from a cache and from no network."""
+"""Named sets: the digits as installed, and Kuzushiji-MNIST from a cache and from a server on this machine."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from tests.data.server import Site
+from triptych.data import downloads
 from triptych.errors import DataError, DownloadError
 from triptych.see import named_sets
 from triptych.see.named_sets import list_named_sets, resolve
@@ -35,25 +38,74 @@ def idx(values: np.ndarray[Any, Any]) -> bytes:
     return bytes((0, 0, 8, values.ndim)) + b"".join(n.to_bytes(4, "big") for n in values.shape) + values.tobytes()
 
 
-def test_kmnist_is_read_from_the_cache_when_its_bytes_are_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digests = {}
+@pytest.fixture
+def kmnist() -> dict[str, bytes]:
+    """The set's four files in miniature: 20 training and 10 test images of 4 x 4 pixels."""
+    files = {}
     for name in named_sets._KMNIST_MD5:
-        count = 20 if name.startswith("train") else 10
-        values = np.arange(count, dtype=np.uint8) % 10
-        data = gzip.compress(idx(values if "labels" in name else np.tile(values[:, None, None], (1, 4, 4))))
-        (tmp_path / "kmnist").mkdir(exist_ok=True)
+        values = np.arange(20 if name.startswith("train") else 10, dtype=np.uint8) % 10
+        files[name] = gzip.compress(idx(values if "labels" in name else np.tile(values[:, None, None], (1, 4, 4))))
+    return files
+
+
+def md5s(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.md5(data).hexdigest() for name, data in files.items()}
+
+
+def test_kmnist_is_read_from_the_cache_when_its_bytes_are_right(
+    kmnist: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kmnist").mkdir()
+    for name, data in kmnist.items():
         (tmp_path / "kmnist" / name).write_bytes(data)
-        digests[name] = hashlib.md5(data).hexdigest()
     with pytest.raises(
         DownloadError, match=r"train-images-idx3-ubyte\.gz: the cached file has md5 .*, expected bdb82020"
     ):
         resolve("kmnist").load(cache_dir=tmp_path, offline=True)
-    monkeypatch.setattr(named_sets, "_KMNIST_MD5", digests)
+    monkeypatch.setattr(named_sets, "_KMNIST_MD5", md5s(kmnist))
     source = resolve("kmnist").load(cache_dir=tmp_path, offline=True)
     assert {split: len(part) for split, part in source.parts.items()} == {"train": 20, "test": 10}
     assert source.classes == tuple("0123456789")
+
+
+@pytest.fixture
+def site(kmnist: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
+    """Stands for the set's servers: nothing under `/gone/`, the files under `/kmnist/`."""
+    site = Site(b"", files={f"/kmnist/{name}": data for name, data in kmnist.items()})
+    server = site.start()
+    monkeypatch.setattr(named_sets, "_KMNIST_ADDRESSES", (f"{site.address}gone/", f"{site.address}kmnist/"))
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path))
+    monkeypatch.delenv("TRIPTYCH_MIRROR", raising=False)
+    monkeypatch.delenv("TRIPTYCH_OFFLINE", raising=False)
+    yield site
+    server.shutdown()
+    server.server_close()
+
+
+def test_kmnist_is_fetched_once_from_the_first_server_that_has_it(
+    site: Site, kmnist: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(named_sets, "_KMNIST_MD5", md5s(kmnist))
+    monkeypatch.setattr(downloads, "BACKOFF_S", 0.0)
+    site.faults = [404, "cut"]  # the first download breaks off half-way, and is tried again
+    source = resolve("kmnist").load()
+    assert {split: len(part) for split, part in source.parts.items()} == {"train": 20, "test": 10}
+    assert np.asarray(source.parts["test"].pictures)[7].tolist() == [[7] * 4] * 4
+    assert source.parts["test"].labels == list(range(10))
+    for name, data in kmnist.items():
+        assert (tmp_path / "kmnist" / name).read_bytes() == data
+    first, *others = kmnist
+    asked = [f"/gone/{first}", f"/kmnist/{first}", f"/kmnist/{first}"]
+    asked += [f"/{place}/{name}" for name in others for place in ("gone", "kmnist")]
+    assert [request[":path"] for request in site.requests] == asked
+    resolve("kmnist").load()
+    assert len(site.requests) == len(asked)
+
+
+def test_kmnist_with_other_bytes_than_the_published_is_not_kept(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"kmnist/train-images-idx3-ubyte\.gz gave md5 .*, expected bdb82020"):
+        resolve("kmnist").load()
+    assert not (tmp_path / "kmnist" / "train-images-idx3-ubyte.gz").exists()
 
 
 def test_kmnist_has_the_published_checksums_and_mirrors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
