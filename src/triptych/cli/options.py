@@ -11,6 +11,16 @@ import typer
 if TYPE_CHECKING:
     from triptych.config import SpellDecoding, SpellRecipe
 
+
+def _existing(location: Path | None) -> Path | None:
+    """Told before anything is imported that takes its time."""
+    if location is not None:
+        from triptych.data.locations import check_location
+
+        check_location(location)
+    return location
+
+
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Shipped recipe (see `triptych recipes`) or a .toml file.")
 ]
@@ -21,6 +31,7 @@ DataPath = Annotated[
         "--data",
         metavar="PATH",
         help="Where the data is: a folder with splits or without, or one file. Default: the recipe's named set.",
+        callback=_existing,
     ),
 ]
 Settings = Annotated[

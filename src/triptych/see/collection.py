@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from triptych.config import SeeData
+from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
-from triptych.errors import DataError, nearest
+from triptych.errors import DataError
 from triptych.see.arrays import idx_files, is_idx, read_idx, read_npz
 from triptych.see.cache import Decoded, decode_part
 from triptych.see.folders import read_folder
@@ -104,8 +105,7 @@ def _read(settings: SeeData, location: Path | None, whole: str | None) -> Source
                 "Use --data with a folder of pictures, an .npz or IDX files, or --set data.set=digits"
             )
         return resolve(settings.set).load()
-    if not location.exists():
-        raise DataError(f"no such file or folder. {_neighbour(location)}", path=shown(location))
+    check_location(location)
     if location.is_dir():
         if idx_files(location):
             return read_idx(location)
@@ -120,13 +120,6 @@ def _read(settings: SeeData, location: Path | None, whole: str | None) -> Source
         "train-images-idx3-ubyte.gz. Give one of these with --data",
         path=shown(location),
     )
-
-
-def _neighbour(location: Path) -> str:
-    """What may have been meant by a path that is not there."""
-    folder = location.absolute().parent
-    close = nearest(location.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else None
-    return f"Did you mean {str(location.with_name(close))!r}?" if close else "Check the path given with --data"
 
 
 def _whole(source: Source, whole: str) -> dict[str, Part]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from triptych.config import SpellData
 from triptych.data.fingerprints import fingerprint_file, fingerprint_items
+from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
-from triptych.errors import DataError, nearest
+from triptych.errors import DataError
 from triptych.spell.named_sets import resolve
 from triptych.spell.pairs import Columns, Pair, PairFile, group_references, read_pairs, split_keys
 from triptych.spell.symbols import Tokenizer
@@ -89,8 +90,8 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
             "data.set is '' and no data is given; expected one of them. "
             "Use --data with a folder or a file of pairs, or --set data.set=cmudict"
         )
-    if location is not None and not location.exists():
-        raise DataError(f"no such file or folder. {_neighbour(location)}", path=location)
+    if location is not None:
+        check_location(location)
     if location is None:
         corpus = _named(settings)
     elif location.is_dir():
@@ -100,13 +101,6 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
         splits = {whole: file.pairs} if whole else _split(settings, file.pairs)
         corpus = Corpus(splits, [fingerprint_file(location)], _remarks(file))
     return _limited(settings, _reversed(corpus) if settings.reverse else corpus)
-
-
-def _neighbour(location: Path) -> str:
-    """What may have been meant by a path that is not there."""
-    folder = location.absolute().parent
-    close = nearest(location.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else None
-    return f"Did you mean {str(location.with_name(close))!r}?" if close else "Check the path given with --data"
 
 
 def _reversed(corpus: Corpus) -> Corpus:
