@@ -1,6 +1,6 @@
 """Recall from a large memory through a faiss index: softmax over the best candidates, and what it leaves out.
 
-`index_store` keeps an index on disk.
+`searchers` builds what searches, `index_store` keeps an index on disk.
 
 With candidates C of scores s_i = beta x_i·q, T = sum over C of exp(s_i), and R the same sum over all other patterns,
 the softmax mass left out is R / (R + T). R is never computed; it is bounded, list by list:
@@ -15,36 +15,28 @@ So `left_out` holds whatever the index missed. It is tight where beta is large o
 they are neither. `left_out_if_exact` says every pattern that is no candidate scores at most s_k: proven for "flat",
 which searches everything; for the others it assumes that the index found the true best k. `verify=True` looks at all
 patterns and gives the mass itself.
-
-Source of the codes: Jegou, Douze and Schmid 2011, Product Quantization for Nearest Neighbor Search; of their scan in
-registers: Andre, Kermarrec and Le Scouarnec 2015, Cache locality is not enough.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.errors import DataError, MissingExtraError, TriptychError, did_you_mean
+from triptych.errors import DataError, TriptychError
 from triptych.recall.looks import Neighbours, rows_at
 from triptych.recall.memory import Memory
 from triptych.recall.passes import blocks
 from triptych.recall.retrieval import Moved, come_to_rest
+from triptych.recall.searchers import ROOM, Built, Kind, build, check_kind, padded
 from triptych.recall.shards import NUMBERS_AT_ONCE
 
-Kind = Literal["flat", "ivf", "ivf-pq", "hnsw"]
-_LINKS = 32  # of a pattern in HNSW
-_PART = 2  # coordinates that share one code in "ivf-pq"
-_CODE_BITS = 4  # the largest that is scanned in registers
+__all__ = ["Agreement", "Index", "IndexedRecall", "Kind"]
+
 _MORE = 4  # candidates per wanted one, where codes choose them and patterns rank them
-_TRAINING_ROWS = 64  # per list
-_ROOM = 1e-6  # relative, for float32 rounding
 
 
 @dataclass(frozen=True)
@@ -102,23 +94,6 @@ class _Candidates:
     searched: Tensor
 
 
-@dataclass(frozen=True)
-class Lists:
-    """What the bound knows of the lists: centroids (L, D), radii (L,) and sizes (L,), float64 except the centroids."""
-
-    centroids: Tensor
-    radii: Tensor
-    sizes: Tensor
-
-
-@dataclass(frozen=True)
-class Built:
-    """What searches: faiss's index over the patterns that count, in their order, and its lists if it has some."""
-
-    faiss_index: Any
-    lists: Lists | None
-
-
 class _LastSearch:
     """What each row asked in its last update, and what was found."""
 
@@ -167,13 +142,7 @@ class Index:
         check_kind(kind)
         many = (4 if kind == "ivf" else 1) * math.sqrt(len(memory))
         wanted = lists if lists is not None else max(1, min(round(many), len(memory) // 40))
-        if not 1 <= wanted <= len(memory):
-            raise TriptychError(f"lists is {wanted}; expected an integer from 1 to {len(memory)}, the patterns stored.")
-        if kind == "ivf-pq" and len(memory) < 2**_CODE_BITS:
-            raise TriptychError(f"the memory has {len(memory)} patterns; expected at least {2**_CODE_BITS} for "
-                                "'ivf-pq', which learns as many codes. Use 'flat'.")  # fmt: skip
-        built = _built(memory, memory.contents.places(), kind, wanted, seed)
-        self._take(memory, kind, built)
+        self._take(memory, kind, build(memory, kind, lists=wanted, seed=seed))
         self.set_effort(effort if effort is not None else {"flat": 1, "hnsw": 64}.get(kind, min(8, wanted)))
 
     @classmethod
@@ -301,7 +270,7 @@ class Index:
         return Agreement(effort, share)
 
     def _search(self, queries: Tensor, k: int) -> _Candidates:
-        asked = _padded(queries, self.kind)
+        asked = padded(queries, self.kind)
         k = min(k, self._places.shape[0])
         if self.kind == "ivf-pq":
             return self._ranked(queries, self._among_lists(asked, min(_MORE * k, self._places.shape[0])), k)
@@ -360,12 +329,12 @@ class Index:
     def _ceiling(self, state: Tensor) -> Tensor:
         """|q| M, which no score exceeds. Shape (B,), float64."""
         length: Tensor = torch.linalg.vector_norm(state.double(), dim=1)
-        return length * max(shard.largest_norm for shard in self.memory.shards) * (1 + _ROOM)
+        return length * max(shard.largest_norm for shard in self.memory.shards) * (1 + ROOM)
 
     def _last(self, state: Tensor, found: _Candidates) -> Tensor:
         """The last candidate's score, with room for the rounding of the search. Shape (B,), float64."""
         least = found.scores.masked_fill(found.places < 0, math.inf).amin(1)
-        return least + _ROOM * self._ceiling(state)
+        return least + ROOM * self._ceiling(state)
 
     def _left_out_if_exact(self, state: Tensor, found: _Candidates) -> Tensor:
         others = self._places.shape[0] - (found.places >= 0).sum(1)
@@ -402,81 +371,3 @@ class Index:
             scores = state.double() @ rows_at(self.memory.shards, self._places[some]).double().T
             everything = torch.logaddexp(everything, torch.logsumexp(self.memory.beta * scores, dim=1))
         return (1 - (self._log_mass(found) - everything).exp()).clamp(0, 1).float()
-
-
-def check_kind(kind: str) -> None:
-    """A kind of index is one of those here.
-
-    Raises:
-        TriptychError: it is not.
-    """
-    known = get_args(Kind)
-    if kind not in known:
-        raise TriptychError(f"kind is {kind!r}; expected one of {', '.join(known)}. {did_you_mean(str(kind), known)}")
-
-
-def import_faiss() -> ModuleType:
-    """The library of the extra `index`.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import faiss
-    except ImportError:
-        raise MissingExtraError("faiss-cpu", "index") from None
-    return faiss
-
-
-def _padded(rows: Tensor, kind: Kind) -> Any:
-    """Rows as the index takes them: where coordinates share codes, with zeros to a whole number of parts."""
-    width = -rows.shape[1] % _PART if kind == "ivf-pq" else 0
-    return F.pad(rows, (0, width)).contiguous().numpy()
-
-
-def _built(memory: Memory, places: Tensor, kind: Kind, lists: int, seed: int) -> Built:
-    faiss = import_faiss()
-    index = _empty(faiss, kind, memory.width, lists)
-    if kind in ("ivf", "ivf-pq"):
-        index.cp.seed, index.cp.min_points_per_centroid = seed, 1
-        index.cp.max_points_per_centroid = _TRAINING_ROWS
-        rows = max(_TRAINING_ROWS * lists, _TRAINING_ROWS * 2**_CODE_BITS)
-        index.train(_padded(memory.contents.sample(rows, seed=seed), kind))
-    sizes = max(1, NUMBERS_AT_ONCE // memory.width)
-    for some in blocks(places.shape[0], sizes):
-        index.add(_padded(rows_at(memory.shards, places[some]), kind))
-    return Built(index, _measured(faiss, index, memory, places) if kind in ("ivf", "ivf-pq") else None)
-
-
-def _empty(faiss: ModuleType, kind: Kind, width: int, lists: int) -> Any:
-    product = faiss.METRIC_INNER_PRODUCT
-    match kind:
-        case "flat":
-            return faiss.IndexFlatIP(width)
-        case "hnsw":
-            return faiss.IndexHNSWFlat(width, _LINKS, product)
-        case "ivf":
-            return faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, product)
-        case "ivf-pq":
-            parts = -(-width // _PART)
-            whole = parts * _PART
-            index = faiss.IndexIVFPQFastScan(faiss.IndexFlatIP(whole), whole, lists, parts, _CODE_BITS, product)
-            index.pq.cp.min_points_per_centroid = 1
-            return index
-
-
-def _measured(faiss: ModuleType, index: Any, memory: Memory, places: Tensor) -> Lists:
-    """Radii and sizes of the lists that patterns were sorted into; radii get room for rounding."""
-    numbers = torch.empty(places.shape[0], dtype=torch.int64)
-    for number in range(index.nlist):
-        size = index.invlists.list_size(number)
-        if size:
-            members = faiss.rev_swig_ptr(index.invlists.get_ids(number), size)
-            numbers[torch.from_numpy(members.copy())] = number
-    centroids = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist))[:, : memory.width].clone()
-    radii = torch.zeros(index.nlist, dtype=torch.float64)
-    for some in blocks(places.shape[0], max(1, NUMBERS_AT_ONCE // memory.width)):
-        rows = rows_at(memory.shards, places[some]).double()
-        gaps = torch.linalg.vector_norm(rows - centroids[numbers[some]].double(), dim=1)
-        radii.scatter_reduce_(0, numbers[some], gaps, "amax")
-    return Lists(centroids, radii * (1 + _ROOM), torch.bincount(numbers, minlength=index.nlist).double())

@@ -21,9 +21,10 @@ from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError
 from triptych.files import atomic_write, write_text_atomically
 from triptych.recall import store
-from triptych.recall.index import Built, Index, Kind, Lists, import_faiss
+from triptych.recall.index import Index
 from triptych.recall.manifest import StoredFile, Strict
 from triptych.recall.memory import Memory
+from triptych.recall.searchers import Built, Kind, Lists, import_faiss
 
 FOLDER, MANIFEST = "index", "index.json"
 
