@@ -38,8 +38,9 @@ from triptych.see.classifier import Classifier
 from triptych.see.collection import Collection, load_collection
 from triptych.see.inputs import InputForm
 from triptych.see.objective import SeeObjective
-from triptych.training.fit import Output, fit
+from triptych.training.fit import fit
 from triptych.training.optimizers import build_optimizer
+from triptych.training.output import Output
 from triptych.training.prepared import Prepared
 
 RECIPES = {"V1": "kmnist-cnn", "V2": "scenes-cnn", "V3": "scenes-cnn-norm"}

@@ -36,7 +36,8 @@ from triptych.spell.batches import EncodedPairs, PairBatch
 from triptych.spell.corpus import Corpus, load_corpus
 from triptych.spell.metrics import nearest_reference
 from triptych.spell.speller import Language, Speller
-from triptych.training.fit import Output, fit
+from triptych.training.fit import fit
+from triptych.training.output import Output
 from triptych.training.prepared import Prepared
 from triptych.training.run import Run
 

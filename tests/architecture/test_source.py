@@ -124,20 +124,30 @@ def test_starting_loads_nothing_heavy(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["recipes"], ["nonsense"]]
-)
-def test_answers_that_need_no_model_load_no_pytorch(arguments: list[str], tmp_path: Path) -> None:
+def loaded_by(arguments: list[str], folder: Path, names: tuple[str, ...]) -> str:
+    """Which of the modules a command has loaded when it ends."""
     code = (
         "import sys, os\n"
-        f"os.chdir({str(tmp_path)!r})\n"
+        f"os.chdir({str(folder)!r})\n"
         f"sys.argv = ['triptych', *{arguments}]\n"
         "from triptych.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'lightning', 'matplotlib') if name in sys.modules], file=sys.stderr)\n"
+        f"print([name for name in {names} if name in sys.modules], file=sys.stderr)\n"
     )
-    assert python(code).stderr.splitlines()[-1] == "[]"
+    return python(code).stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["recipes"], ["nonsense"]]
+)
+def test_answers_that_need_no_model_load_no_pytorch(arguments: list[str], tmp_path: Path) -> None:
+    assert loaded_by(arguments, tmp_path, ("torch", "lightning", "matplotlib")) == "[]"
+
+
+def test_a_mistake_in_the_data_is_told_before_the_trainer_is_loaded(tmp_path: Path) -> None:
+    arguments = ["train", "p2g-additive-tiny", "--data", "nonesuch.tsv"]
+    assert loaded_by(arguments, tmp_path, ("lightning", "torchmetrics", "matplotlib")) == "[]"
 
 
 def test_help_answers_in_half_a_second() -> None:

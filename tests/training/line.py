@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from triptych.config import OptimizerTable, TrainingTable
-from triptych.training.fit import Fitted, Output, fit
+from triptych.training.fit import Fitted, fit
 from triptych.training.objective import Share
+from triptych.training.output import Output
 from triptych.training.prepared import Loaders
 from triptych.training.run import Run
 

@@ -16,7 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.training.line import Line, loaders, train
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, RunError
-from triptych.training.fit import Fitted, Hardware, Output, fit
+from triptych.training.fit import Fitted, fit
+from triptych.training.hardware import Hardware
+from triptych.training.output import Output
 from triptych.training.run import Row, Run
 
 

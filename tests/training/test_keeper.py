@@ -107,7 +107,7 @@ def test_the_listener_hears_every_epoch_and_which_is_best() -> None:
     def listen(row: Row, is_best: bool) -> None:
         heard.append((int(row["epoch"]), is_best))
 
-    from triptych.training.fit import Output
+    from triptych.training.output import Output
 
     train(Line([2, 1, 3]), epochs=3, monitor="valid_told", output=Output(listener=listen))
     assert heard == [(1, True), (2, True), (3, False)]

@@ -16,7 +16,8 @@ from triptych.report.figures import compare_curves
 from triptych.report.image_figures import learning_curves
 from triptych.report.search import search_picture
 from triptych.training.dimensions import Choices, Dimension, Value
-from triptych.training.fit import Output, fit
+from triptych.training.fit import fit
+from triptych.training.output import Output
 from triptych.training.run import Row, hashes
 from triptych.training.tuning import Limits, Search, default_storage, search
 

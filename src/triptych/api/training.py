@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,11 +18,14 @@ from triptych.config import differences as recipe_differences
 from triptych.errors import RunError, TriptychError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
-from triptych.training.fit import Fitted, Hardware, Output, fit
-from triptych.training.learning_rate import try_learning_rates
+from triptych.training.hardware import Hardware
+from triptych.training.output import Output
 from triptych.training.prepared import Prepared
 from triptych.training.processes import is_helper_process
 from triptych.training.run import Run, hashes, now
+
+if TYPE_CHECKING:
+    from triptych.training.fit import Fitted
 
 NAME_FOR_HELPERS = "TRIPTYCH_RUN_OF_MAIN_PROCESS"
 
@@ -110,6 +113,8 @@ def train(
         run.remove_leftovers()
         if not finished:
             _write_beginning(run, recipe, prepared, data, hardware or Hardware())
+    from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
+
     fitted = fit(
         prepared.objective,
         prepared.loaders,
@@ -150,6 +155,8 @@ class LearningRates:
 def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Path) -> LearningRates:
     """Try ever higher learning rates for a few updates; nothing is kept, and later trainings are untouched."""
     prepared = panel_of(recipe.panel).prepare(recipe, data)
+    from triptych.training.learning_rate import try_learning_rates
+
     rates, losses, suggestion = try_learning_rates(
         prepared.objective, prepared.loaders, optimizer=recipe.optimizer, training=recipe.training, steps=steps
     )

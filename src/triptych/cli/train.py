@@ -46,7 +46,7 @@ def train(
     """
     from triptych import api
     from triptych.cli.output import print_json, say
-    from triptych.training.fit import Hardware
+    from triptych.training.hardware import Hardware
 
     overrides = list(settings or [])
     if skip_bad_rows:
@@ -98,8 +98,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     import sys
 
     from triptych.cli.output import warn
-    from triptych.training.fit import Output
-    from triptych.training.keeper import print_epoch
+    from triptych.training.output import Output, print_epoch
 
     return Output(
         progress=sys.stderr.isatty(),

@@ -4,68 +4,28 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from triptych.config import OptimizerTable, TrainingTable
-from triptych.errors import RecipeError, TriptychError, did_you_mean
+from triptych.errors import RecipeError, TriptychError
 from triptych.training.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
+from triptych.training.hardware import Hardware
 from triptych.training.interrupt import CtrlC, Interrupted, sigint_restored
-from triptych.training.keeper import Keeper, Listener
+from triptych.training.keeper import Keeper
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
+from triptych.training.output import Output
 from triptych.training.prepared import Loaders
 from triptych.training.processes import is_helper_process
 from triptych.training.run import Row, Run
-
-Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-ACCELERATORS = ("auto", "cpu", "gpu", "mps", "tpu")
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What to train on, in Lightning's terms.
-
-    Attributes:
-        accelerator: `auto`, `cpu`, `gpu`, `mps` or `tpu`.
-        devices: processes on this machine.
-        nodes: machines.
-        precision: `32-true`, `16-mixed`, `bf16-mixed` or `64-true`.
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    precision: Precision = "32-true"
-
-    @classmethod
-    def checked(cls, accelerator: str, *, devices: int, nodes: int, precision: str) -> Hardware:
-        """Hardware from names, as a command line gives them.
-
-        Raises:
-            RecipeError: a name is not known, or there is no such accelerator here.
-        """
-        for what, value, known in (("accelerator", accelerator, ACCELERATORS), ("precision", precision, PRECISIONS)):
-            if value not in known:
-                raise RecipeError(
-                    f"--{what} is {value!r}; expected one of {', '.join(known)}. {did_you_mean(value, known)}"
-                )
-        if accelerator == "gpu" and not torch.cuda.is_available():
-            raise RecipeError(
-                "--accelerator is 'gpu'; expected a CUDA device, and none is here. Use --accelerator auto"
-            )
-        if accelerator == "mps" and not torch.backends.mps.is_available():
-            raise RecipeError("--accelerator is 'mps'; expected an Apple GPU, and none is here. Use --accelerator auto")
-        return cls(accelerator, devices, nodes, cast(Precision, precision))
 
 
 @dataclass(frozen=True)
@@ -101,25 +61,6 @@ class _Data(lightning.LightningDataModule):
     def val_dataloader(self) -> Any:
         assert self.trainer is not None
         return self.loaders.valid(self.trainer.global_rank, self.trainer.world_size)
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a training shows while it runs.
-
-    Attributes:
-        progress: show a progress bar on standard error.
-        tensorboard: write logs for TensorBoard into the run.
-        listener: called with every epoch's row.
-        callbacks: further Lightning callbacks.
-        warn: called with warnings about the data, complete sentences, before training begins.
-    """
-
-    progress: bool = False
-    tensorboard: bool = False
-    listener: Listener | None = None
-    callbacks: tuple[Callback, ...] = ()
-    warn: Callable[[Sequence[str]], None] = lambda _: None
 
 
 def fit(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -16,9 +14,8 @@ from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, TrainingError, did_you_mean
 from triptych.training.module import Trainable
 from triptych.training.optimizers import is_better, plateau_factor
+from triptych.training.output import Listener
 from triptych.training.run import Row, Run
-
-Listener = Callable[[Row, bool], None]
 
 
 class Keeper(Callback):
@@ -154,18 +151,3 @@ def _mix(seed: int, epoch: int, rank: int) -> int:
         mixed = ((mixed ^ (part + 1)) * 0xBF58476D1CE4E5B9) % 2**64
         mixed ^= mixed >> 31
     return mixed >> 1
-
-
-def print_epoch(epochs: int, monitor: str) -> Listener:
-    """A listener that prints one line per epoch on standard error."""
-
-    def listen(row: Row, is_best: bool) -> None:
-        values = "  ".join(
-            f"{name.removeprefix('valid_')} {value:.4f}"
-            for name, value in row.items()
-            if name.startswith(("train_loss", "valid_")) and isinstance(value, float)
-        )
-        mark = f"  best {monitor.removeprefix('valid_')} so far" if is_best else ""
-        print(f"epoch {row['epoch']:>3}/{epochs}  {values}  {row['seconds']} s{mark}", file=sys.stderr)  # noqa: T201
-
-    return listen

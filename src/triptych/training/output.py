@@ -1,0 +1,49 @@
+"""What a training shows while it runs. Lightning, whose import takes seconds, is not needed to say so."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from triptych.training.run import Row
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+
+Listener = Callable[[Row, bool], None]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a training shows while it runs.
+
+    Attributes:
+        progress: show a progress bar on standard error.
+        tensorboard: write logs for TensorBoard into the run.
+        listener: called with every epoch's row.
+        callbacks: further Lightning callbacks.
+        warn: called with warnings about the data, complete sentences, before training begins.
+    """
+
+    progress: bool = False
+    tensorboard: bool = False
+    listener: Listener | None = None
+    callbacks: tuple[Callback, ...] = ()
+    warn: Callable[[Sequence[str]], None] = lambda _: None
+
+
+def print_epoch(epochs: int, monitor: str) -> Listener:
+    """A listener that prints one line per epoch on standard error."""
+
+    def listen(row: Row, is_best: bool) -> None:
+        values = "  ".join(
+            f"{name.removeprefix('valid_')} {value:.4f}"
+            for name, value in row.items()
+            if name.startswith(("train_loss", "valid_")) and isinstance(value, float)
+        )
+        mark = f"  best {monitor.removeprefix('valid_')} so far" if is_best else ""
+        print(f"epoch {row['epoch']:>3}/{epochs}  {values}  {row['seconds']} s{mark}", file=sys.stderr)  # noqa: T201
+
+    return listen
