@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,3 +124,14 @@ def test_every_evaluation_is_kept_beside_the_others(workspace: Path) -> None:
     told = json.loads((workspace / "runs/first/evaluations/valid.beam5.json").read_text())
     assert told["decoding"]["n_best"] == 2
     assert len(told["examples"]) == 12
+
+
+def test_what_training_has_read_is_not_read_again(
+    workspace: Path, toy_runs: ToyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open("first")
+    recipe: Any = run.recipe()
+    scores = api.evaluate(run, split="valid").scores
+    read = panel.prepare(recipe, toy_runs.data).data
+    monkeypatch.setattr(panel, "load_corpus", None)
+    assert api.evaluate(run, split="valid", read=read).scores == scores

@@ -42,6 +42,7 @@ def evaluate(
     data: Path | None = None,
     decoding: Any = None,
     label: str | None = None,
+    read: Any = None,
 ) -> Any:
     """Judge a run's model on a split of its data, and record the result and every prediction in the run.
 
@@ -52,6 +53,7 @@ def evaluate(
         data: other data than the run's own: where it has splits that split is judged, otherwise all of it.
         decoding: how predictions are read off the model, as the recipe's `[decoding]` says it; by default that.
         label: name of the evaluation; by default it says how it was decoded, and on which other data.
+        read: the run's own data as its training read it, `Trained.data`; by default it is read again.
     Returns:
         The panel's evaluation: `split`, `decoding`, `items` and `scores`.
     """
@@ -61,7 +63,9 @@ def evaluate(
     settings = decoding or recipe.decoding
     others = data is not None and str(data.absolute()) != run.facts().get("data_location")
     location = data if others else recorded_data(run)
-    evaluation = panel.evaluate(model, recipe, location, split=split, decoding=settings, elsewhere=others)
+    evaluation = panel.evaluate(
+        model, recipe, location, split=split, decoding=settings, elsewhere=others, read=None if others else read
+    )
     label = label or panel.label(settings)
     label += f"-on-{data.stem}" if others and data is not None else ""
     told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)

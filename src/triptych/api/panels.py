@@ -42,7 +42,7 @@ class Evaluation(Protocol):
 
 
 class Panel(Protocol):
-    """What a panel offers. `recipe`, `decoding`, `model` and `evaluation` are the panel's own."""
+    """What a panel offers. `recipe`, `decoding`, `model`, `read` and `evaluation` are the panel's own."""
 
     def prepare(self, recipe: Any, location: Path | None) -> Prepared:
         """Read the data and build the network, initialised from `training.seed`."""
@@ -51,9 +51,20 @@ class Panel(Protocol):
         """The run's kept model, ready to predict."""
 
     def evaluate(
-        self, model: Any, recipe: Any, location: Path | None, *, split: str, decoding: Any, elsewhere: bool = False
+        self,
+        model: Any,
+        recipe: Any,
+        location: Path | None,
+        *,
+        split: str,
+        decoding: Any,
+        elsewhere: bool = False,
+        read: Any = None,
     ) -> Any:
-        """Predict a split of the recipe's data and judge it; of data from `elsewhere` without splits, all of it."""
+        """Predict a split of the recipe's data and judge it; of data from `elsewhere` without splits, all of it.
+
+        `read` is the data as `Prepared.data` has it, in place of what lies at the location.
+        """
 
     def label(self, decoding: Any) -> str:
         """A short name for how predictions are read off the model."""

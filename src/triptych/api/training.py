@@ -39,12 +39,14 @@ class Trained:
         fitted: the epochs and how it ended.
         seconds: training time, all sittings of a resumed run together.
         warnings: about the data, complete sentences.
+        data: what was read, for `evaluate`.
     """
 
     run: Run
     fitted: Fitted
     seconds: float
     warnings: Sequence[str] = ()
+    data: Any = None
 
     @property
     def best(self) -> Mapping[str, Any]:
@@ -134,7 +136,7 @@ def train(
             best_epoch=fitted.best_epoch,
             best=fitted.rows[fitted.best_epoch - 1] if fitted.rows else {},
         )
-    return Trained(run, fitted, seconds, prepared.warnings)
+    return Trained(run, fitted, seconds, prepared.warnings, prepared.data)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def demo(
     if not trained.fitted.rows:
         say(f"Stopped before the first epoch ended. Start again with: triptych demo {panel}")
         raise typer.Exit(130)
-    evaluation = api.evaluate(run, split="test")
+    evaluation = api.evaluate(run, split="test", read=trained.data)
     finish = _finish_spell if panel == "spell" else _finish_see
     finish(run, evaluation, trained.seconds, json)
 

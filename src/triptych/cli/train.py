@@ -137,7 +137,7 @@ def finish(trained: Trained) -> dict[str, Any]:
             f"Go on with: triptych train --resume --name {run.name}"
         )
         return document
-    evaluation = api.evaluate(run, split="valid")
+    evaluation = api.evaluate(run, split="valid", read=trained.data)
     report = api.write_report(run)
     scores = evaluation.scores
     kept = run.recipe().training.keep

@@ -86,9 +86,8 @@ def prepare(recipe: SeeRecipe, location: Path | None) -> Prepared:
         "decoding": recipe.decoding.model_dump(),
     }
     counts = {split: len(images.labels) for split, images in collection.splits.items()}
-    return Prepared(
-        objective, _loaders(recipe, collection), description, collection.fingerprints, counts, collection.warnings
-    )
+    loaders = _loaders(recipe, collection)
+    return Prepared(objective, loaders, description, collection.fingerprints, counts, collection.warnings, collection)
 
 
 def load(run: Run, *, device: str = "cpu") -> Classifier:
@@ -132,15 +131,21 @@ def evaluate(
     split: str,
     decoding: SeeDecoding,
     elsewhere: bool = False,
+    read: Collection | None = None,
 ) -> Evaluation:
-    """Predict a split of the recipe's data and judge it; of data from `elsewhere` without splits, all of it."""
-    with reading_bar("images") as progress:
-        collection = load_collection(
-            recipe.data, location, whole=split if elsewhere else None, classes=classifier.classes, progress=progress
-        )
+    """Predict a split of the recipe's data and judge it; of data from `elsewhere` without splits, all of it.
+
+    What training has `read` need not be read again.
+    """
+    collection = read or _read_again(classifier, recipe, location, whole=split if elsewhere else None)
     if split not in collection.splits:
         raise DataError(f"split is {split!r}; expected one that the data has: {', '.join(collection.splits)}.")
     return judge(classifier, collection.splits[split], split=split, decoding=decoding)
+
+
+def _read_again(classifier: Classifier, recipe: SeeRecipe, location: Path | None, *, whole: str | None) -> Collection:
+    with reading_bar("images") as progress:
+        return load_collection(recipe.data, location, whole=whole, classes=classifier.classes, progress=progress)
 
 
 def judge(classifier: Classifier, images: Images, *, split: str, decoding: SeeDecoding) -> Evaluation:

@@ -73,7 +73,7 @@ def prepare(recipe: SpellRecipe, location: Path | None) -> Prepared:
     description = {"architecture": architecture, **language.to_dict(), "decoding": decoding.model_dump()}
     counts = {split: len(pairs) for split, pairs in corpus.splits.items()}
     loaders = _loaders(recipe, corpus, language, valid_items)
-    return Prepared(objective, loaders, description, corpus.fingerprints, counts, corpus.warnings)
+    return Prepared(objective, loaders, description, corpus.fingerprints, counts, corpus.warnings, corpus)
 
 
 def load(run: Run, *, device: str = "cpu") -> Speller:
@@ -154,10 +154,14 @@ def evaluate(
     split: str,
     decoding: SpellDecoding,
     elsewhere: bool = False,
+    read: Corpus | None = None,
 ) -> Evaluation:
-    """Predict a split of the recipe's data and judge it; of one file from `elsewhere`, all of it."""
+    """Predict a split of the recipe's data and judge it; of one file from `elsewhere`, all of it.
+
+    What training has `read` need not be read again.
+    """
     whole = elsewhere and location is not None and location.is_file()
-    corpus = load_corpus(recipe.data, location, whole=split if whole else None)
+    corpus = read or load_corpus(recipe.data, location, whole=split if whole else None)
     items = corpus.items(split, references=recipe.data.references)
     return judge(speller, items, split=split, decoding=decoding)
 

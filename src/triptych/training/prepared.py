@@ -30,6 +30,7 @@ class Prepared:
         fingerprints: of every file and set of data.
         counts: items per split.
         warnings: complete sentences for the user.
+        data: all splits, as the panel read them.
     """
 
     objective: Objective
@@ -38,3 +39,4 @@ class Prepared:
     fingerprints: Sequence[Mapping[str, Any]]
     counts: Mapping[str, int]
     warnings: Sequence[str] = ()
+    data: Any = None
