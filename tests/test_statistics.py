@@ -179,3 +179,15 @@ def test_p_values_are_fair_when_there_is_no_difference() -> None:
         a, b = generator.random((2, 150)) < 0.3
         small += paired_bootstrap(a, b, np.ones(150), samples=400, seed=repeat).p_value < 0.1
     assert small / 400 == pytest.approx(0.1, abs=0.045)
+
+
+def test_level_samples_and_seed_of_a_comparison_change_its_interval_alone() -> None:
+    items = ([1, 0, 1], [1, 1, 1], [6, 2, 2])
+    compared = paired_bootstrap(*items, b_denominators=[2, 2, 2])
+    for changed in (
+        paired_bootstrap(*items, b_denominators=[2, 2, 2], level=0.5),
+        paired_bootstrap(*items, b_denominators=[2, 2, 2], samples=11),
+        paired_bootstrap(*items, b_denominators=[2, 2, 2], seed=5),
+    ):
+        assert changed != compared
+        assert changed.difference == compared.difference

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from tests.oracles.edit_distance import edit_distance
 from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.report.comparison import differences
 from triptych.spell.metrics import (
     ItemResult,
     Nearest,
     by_length,
-    compare,
     confusions,
     error_rows,
+    errors_of,
     examples,
     nearest_reference,
     score,
@@ -248,20 +249,19 @@ def test_examples_are_distinct_in_order_and_seeded() -> None:
     assert chosen[0].to_dict()["source"] == ("x",)
 
 
-def test_compare_uses_each_systems_nearest_reference() -> None:
+def test_differences_use_each_systems_nearest_reference() -> None:
     a = [item("abcdef", "abcdex", also=("xy",)), item("ab", "ab"), item("ab", "ax")]
     b = [item("abcdef", "xz", also=("xy",)), item("ab", "ax"), item("ab", "ax")]
-    compared = compare(a, b)
-    assert compared.n_items == 3
-    assert compared.cer.difference == pytest.approx((1 + 0 + 1) / 10 - (1 + 1 + 1) / 6)
-    assert compared.wer.difference == pytest.approx(2 / 3 - 3 / 3)
-    assert compared.mean_error.difference == pytest.approx((1 / 6 + 0 + 1 / 2 - 3 / 2) / 3)
-    assert (compared.cer.wins, compared.cer.losses, compared.cer.ties) == (2, 0, 1)
-    assert (compared.wer.wins, compared.wer.losses, compared.wer.ties) == (1, 0, 2)
-    assert compared.to_dict()["wer"]["wins"] == 1
-    for changed in (compare(a, b, level=0.5), compare(a, b, samples=11), compare(a, b, seed=5)):
-        assert changed.cer != compared.cer
-        assert changed.wer.difference == compared.wer.difference
+    compared = differences(errors_of(b), errors_of(a))
+    assert list(compared) == ["CER", "WER", "mean error"]
+    assert len(errors_of(a).items) == 3
+    cer, wer, mean_error = compared.values()
+    assert cer.difference == pytest.approx((1 + 0 + 1) / 10 - (1 + 1 + 1) / 6)
+    assert wer.difference == pytest.approx(2 / 3 - 3 / 3)
+    assert mean_error.difference == pytest.approx((1 / 6 + 0 + 1 / 2 - 3 / 2) / 3)
+    assert (cer.wins, cer.losses, cer.ties) == (2, 0, 1)
+    assert (wer.wins, wer.losses, wer.ties) == (1, 0, 2)
+    assert wer.to_dict()["wins"] == 1
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_compare_uses_each_systems_nearest_reference() -> None:
     [
         (lambda: score([]), DataError, "items is empty; expected at least one."),
         (lambda: by_length([], (5,)), DataError, "items is empty; expected at least one."),
-        (lambda: compare([], []), DataError, "items is empty; expected at least one."),
+        (lambda: errors_of([]), DataError, "items is empty; expected at least one."),
         (lambda: item("", "a"), DataError, "references of 'x' is ((),); expected at least one, none empty."),
         (lambda: ItemResult(("a", "b"), (), (("a",),), (0.0,)), DataError, "references of 'a b' is ();"),
         (lambda: item("a"), DataError, "predictions of 'x' is (); expected at least one."),
@@ -282,16 +282,20 @@ def test_compare_uses_each_systems_nearest_reference() -> None:
         (lambda: by_length(THREE, (0, 5)), TriptychError, "edges is (0, 5); expected rising integers >= 1"),
         (lambda: worst(THREE, -1), TriptychError, "n is -1; expected an integer >= 0."),
         (lambda: examples(THREE, -2), TriptychError, "n is -2; expected an integer >= 0."),
-        (lambda: compare(THREE, THREE[:2]), DataError, "b has 2 items; expected 3, as a has."),
         (
-            lambda: compare([item("a", "a", source="pq")], [item("a", "a", source="rs")]),
+            lambda: differences(errors_of(THREE), errors_of(THREE[:2])),
             DataError,
-            "item 0 of b is 'r s'; expected 'p q' and the same references, as in a.",
+            "the other run has 2 items; expected 3, as the first has.",
         ),
         (
-            lambda: compare([item("a", "a")], [item("b", "a")]),
+            lambda: differences(errors_of([item("a", "a", source="pq")]), errors_of([item("a", "a", source="rs")])),
             DataError,
-            "item 0 of b is 'x'; expected 'x' and the same",
+            "item 0 of the other run is ('r s', 'a'); expected ('p q', 'a'), as in the first.",
+        ),
+        (
+            lambda: differences(errors_of([item("a", "a")]), errors_of([item("b", "a")])),
+            DataError,
+            "item 0 of the other run is ('x', 'b'); expected ('x', 'a'), as in the first.",
         ),
     ],
 )

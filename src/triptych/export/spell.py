@@ -13,6 +13,7 @@ from triptych.config import SpellRecipe
 from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
 from triptych.export.quantize import Change, Cost
+from triptych.report.comparison import differences
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Network
 from triptych.runtime.speller import Speller as ExportedSpeller
@@ -21,7 +22,7 @@ from triptych.spell.build import Network as TorchNetwork
 from triptych.spell.corpus import Item, load_corpus
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.ensemble import Ensemble
-from triptych.spell.metrics import ItemResult, compare, score
+from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
 from triptych.spell.panel import results_of
 from triptych.spell.speller import Speller
@@ -124,14 +125,15 @@ def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, 
     assert isinstance(recipe, SpellRecipe)
     items = load_corpus(recipe.data, location).items(split, references=recipe.data.references)
     first, second = (judged(load_exported(exported), items) for exported in (before, after))
-    scores, other_scores, paired = score(first), score(second), compare(second, first)
+    scores, other_scores = score(first), score(second)
+    paired = differences(errors_of(first), errors_of(second))
     return Cost(
         split,
         len(items),
         sum(a.predictions[0] != b.predictions[0] for a, b in zip(first, second, strict=True)),
         {
-            "CER": Change(scores.cer, other_scores.cer, paired.cer),
-            "WER": Change(scores.wer, other_scores.wer, paired.wer),
+            "CER": Change(scores.cer, other_scores.cer, paired["CER"]),
+            "WER": Change(scores.wer, other_scores.wer, paired["WER"]),
         },
     )
 

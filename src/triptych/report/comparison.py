@@ -124,12 +124,31 @@ def standing(name: str, errors: Errors) -> Standing:
 
 
 def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
-    """The other run's figures minus the first one's, over the same items."""
+    """The other run's figures minus the first one's, over the same items in the same order.
+
+    Raises:
+        DataError: the two are not about the same items.
+    """
+    _check_same_items(first, other)
     compared = {}
     for measure, (over, under) in other.measures.items():
         first_over, first_under = first.measures[measure]
         compared[measure] = paired_bootstrap(over, first_over, under, b_denominators=first_under)
     return compared
+
+
+def _check_same_items(first: Errors, other: Errors) -> None:
+    ours, theirs = len(first.items), len(other.items)
+    if ours != theirs:
+        raise DataError(
+            f"the other run has {theirs} items; expected {ours}, as the first has. Judge both on one split."
+        )
+    for number, (expected, item) in enumerate(zip(first.items, other.items, strict=True)):
+        if expected != item:
+            raise DataError(
+                f"item {number} of the other run is {item}; expected {expected}, as in the first. "
+                "Judge both on the same split, in the same order."
+            )
 
 
 def _taken(errors: Errors, places: Sequence[int]) -> Errors:

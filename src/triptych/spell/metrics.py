@@ -19,13 +19,12 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.report.comparison import Errors
 from triptych.statistics import (
     DEFAULT_LEVEL,
     DEFAULT_SAMPLES,
     Estimate,
-    PairedComparison,
     bootstrap_ratio,
-    paired_bootstrap,
 )
 
 Symbols = tuple[str, ...]
@@ -172,21 +171,6 @@ class Example:
         return dataclasses.asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two systems on the same items, by the first predictions: each measure of a minus that of b."""
-
-    n_items: int
-    cer: PairedComparison
-    wer: PairedComparison
-    mean_error: PairedComparison
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        measures = {name: getattr(self, name).to_dict() for name in ("cer", "wer", "mean_error")}
-        return {"n_items": self.n_items, **measures}
-
-
 def nearest_reference(prediction: Symbols, references: Sequence[Symbols]) -> Nearest:
     """The reference with the fewest edits (substitutions, insertions, deletions of one symbol) to a prediction.
 
@@ -248,39 +232,29 @@ def score(
     )
 
 
-def compare(
-    a: Sequence[ItemResult],
-    b: Sequence[ItemResult],
-    *,
-    level: float = DEFAULT_LEVEL,
-    samples: int = DEFAULT_SAMPLES,
-    seed: int = 0,
-) -> Comparison:
-    """Whether system a makes fewer errors than system b on the same items, by their first predictions.
+def errors_of(items: Sequence[ItemResult]) -> Errors:
+    """Errors per item, by the first predictions, to be compared with another system's on the same items.
+
+    Raises:
+        DataError: there are no items.
+    """
+    _check_any(items)
+    edits, lengths = _edits_and_lengths(_first_nearest(item) for item in items)
+    names = [tuple(" ".join(symbols) for symbols in (item.source, *item.references)) for item in items]
+    return measured(names, edits, lengths)
+
+
+def measured(names: Sequence[tuple[str, ...]], edits: Sequence[int], lengths: Sequence[int]) -> Errors:
+    """Errors of items with so many edits against references of such lengths.
 
     Args:
-        a: at least one item.
-        b: the same sources and references in the same order, with the predictions of the other system.
-        level: of the intervals, in (0, 1).
-        samples: bootstrap resamples, >= 1.
-        seed: of the resampling.
-    Raises:
-        DataError: there are no items, or the two are not about the same items.
+        names: what tells an item from others.
+        edits: against the nearest reference. Shape (N,).
+        lengths: of that reference, >= 1. Shape (N,).
     """
-    _check_any(a)
-    _check_same_items(a, b)
-    a_edits, a_lengths = _edits_and_lengths(_first_nearest(item) for item in a)
-    b_edits, b_lengths = _edits_and_lengths(_first_nearest(item) for item in b)
-    ones = np.ones(len(a))
-    a_error, b_error = np.divide(a_edits, a_lengths), np.divide(b_edits, b_lengths)
-    return Comparison(
-        n_items=len(a),
-        cer=paired_bootstrap(
-            a_edits, b_edits, a_lengths, b_denominators=b_lengths, samples=samples, level=level, seed=seed
-        ),
-        wer=paired_bootstrap(a_error > 0, b_error > 0, ones, samples=samples, level=level, seed=seed),
-        mean_error=paired_bootstrap(a_error, b_error, ones, samples=samples, level=level, seed=seed),
-    )
+    over, under, ones = np.array(edits, dtype=float), np.array(lengths, dtype=float), np.ones(len(names))
+    wrong = (over > 0).astype(float)
+    return Errors(names, {"CER": (over, under), "WER": (wrong, ones), "mean error": (over / under, ones)})
 
 
 def by_length(
@@ -387,14 +361,3 @@ def _count(n: int) -> int:
 def _check_any(items: Sequence[ItemResult]) -> None:
     if not items:
         raise DataError("items is empty; expected at least one. Check that the evaluated split has rows.")
-
-
-def _check_same_items(a: Sequence[ItemResult], b: Sequence[ItemResult]) -> None:
-    if len(a) != len(b):
-        raise DataError(f"b has {len(b)} items; expected {len(a)}, as a has. Evaluate both systems on the same split.")
-    for number, (left, right) in enumerate(zip(a, b, strict=True)):
-        if (left.source, left.references) != (right.source, right.references):
-            raise DataError(
-                f"item {number} of b is {' '.join(right.source)!r}; expected {' '.join(left.source)!r} and the same "
-                "references, as in a. Evaluate both systems on the same split, in the same order."
-            )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -24,7 +23,7 @@ from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
 from triptych.spell.decoding.contract import LengthLimit
 from triptych.spell.ensemble import Ensemble
-from triptych.spell.metrics import ItemResult, Scores, score
+from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.pairs import Pair
 from triptych.spell.predictions import Language, Prediction
@@ -257,12 +256,8 @@ def read_errors(path: Path) -> Errors:
 
 
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
-    items = [(row["source"], row["references"]) for row in rows]
-    edits = np.array([int(row["edits"]) for row in rows], dtype=float)
-    lengths = np.array([int(row["reference_length"]) for row in rows], dtype=float)
-    ones = np.ones(len(rows))
-    wrong = (edits > 0).astype(float)
-    return Errors(items, {"CER": (edits, lengths), "WER": (wrong, ones), "mean error": (edits / lengths, ones)})
+    names = [(row["source"], row["references"]) for row in rows]
+    return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
 
 
 def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:
