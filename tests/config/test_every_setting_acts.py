@@ -168,7 +168,10 @@ OPTIMIZER: dict[str, tuple[str, tuple[str, ...]]] = {
     "schedule": ("optimizer.schedule=cosine", ()),
     "warmup_steps": ("optimizer.warmup_steps=3", ()),
     "final_fraction": ("optimizer.final_fraction=0.5", ("optimizer.schedule=linear",)),
-    "plateau_patience": ("optimizer.plateau_patience=0", ("optimizer.schedule=plateau", "training.mode=max")),
+    "plateau_patience": (
+        "optimizer.plateau_patience=0",
+        ("optimizer.schedule=plateau", "training.mode=max", "training.monitor=valid_loss"),  # it falls
+    ),
 }
 TRAINING: dict[str, tuple[str, tuple[str, ...]]] = {
     "epochs": ("training.epochs=1", ()),
