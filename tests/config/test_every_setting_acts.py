@@ -158,6 +158,7 @@ def test_model(key: str) -> None:
 # optimizer and training: what a short training leaves behind
 
 
+FALLS = ("training.mode=max", "training.monitor=valid_loss")  # the first epoch is best
 OPTIMIZER: dict[str, tuple[str, tuple[str, ...]]] = {
     "name": ("optimizer.name=sgd", ()),
     "learning_rate": ("optimizer.learning_rate=0.1", ()),
@@ -170,7 +171,7 @@ OPTIMIZER: dict[str, tuple[str, tuple[str, ...]]] = {
     "final_fraction": ("optimizer.final_fraction=0.5", ("optimizer.schedule=linear",)),
     "plateau_patience": (
         "optimizer.plateau_patience=0",
-        ("optimizer.schedule=plateau", "training.mode=max", "training.monitor=valid_loss"),  # it falls
+        ("optimizer.schedule=plateau", *FALLS),
     ),
 }
 TRAINING: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -178,9 +179,9 @@ TRAINING: dict[str, tuple[str, tuple[str, ...]]] = {
     "batch_size": ("training.batch_size=5", ()),
     "seed": ("training.seed=1", ()),
     "monitor": ("training.monitor=valid_loss", ("optimizer.learning_rate=0.3",)),
-    "mode": ("training.mode=max", ()),
-    "keep": ("training.keep=last", ("training.mode=max",)),
-    "patience": ("training.patience=1", ("training.mode=max",)),
+    "mode": ("training.mode=max", ("training.monitor=valid_loss",)),
+    "keep": ("training.keep=last", FALLS),
+    "patience": ("training.patience=1", FALLS),
     "gradient_clip": ("training.gradient_clip=0.001", ()),
     "average_decay": ("training.average_decay=0.5", ()),
     "label_smoothing": ("training.label_smoothing=0.5", ()),
