@@ -11,7 +11,7 @@ import pytest
 
 from triptych.errors import TriptychError
 from triptych.report import html
-from triptych.report.canvas import figure_bytes, house_style, new_figure
+from triptych.report.canvas import figure_bytes, house_style, new_figure, save
 from triptych.report.figures import attention_map, confusion_bars, curves, intervals
 from triptych.report.html import Picture, Report, Section, render, write_report
 from triptych.report.tables import Table
@@ -154,6 +154,18 @@ def test_a_picture_is_svg_until_it_is_large(monkeypatch: pytest.MonkeyPatch) -> 
     rows = [{"epoch": epoch, "cer": 1 / epoch, "loss": 2 / epoch} for epoch in range(1, 20)]
     smaller = Picture.from_figure(curves(rows, metric="cer", loss="loss"), alt="curves whose PNG is the larger")
     assert (smaller.media_type, len(smaller.content) > 20_000) == ("image/svg+xml", True)
+
+
+@pytest.mark.parametrize("largest", [100, html.LARGEST_SVG])
+def test_a_saved_figure_is_shown_as_its_files_are_without_drawing_it_again(
+    largest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = attention_map([[0.5, 0.5]], ["a", "b"], ["c"])
+    saved = save(figure, tmp_path, "map")
+    monkeypatch.setattr(html, "LARGEST_SVG", largest)
+    drawn = Picture.from_figure(figure, alt="a map")
+    monkeypatch.setattr(html, "figure_bytes", None)
+    assert Picture.from_figure(figure, alt="a map", saved=saved) == drawn
 
 
 def test_wide_pictures_scroll_on_a_phone_and_small_ones_keep_their_width() -> None:

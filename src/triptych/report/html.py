@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from triptych.errors import TriptychError
 from triptych.files import write_text_atomically
-from triptych.report.canvas import figure_bytes
+from triptych.report.canvas import SavedFigure, figure_bytes
 from triptych.report.tables import Table
 
 if TYPE_CHECKING:
@@ -68,12 +68,16 @@ class Picture:
         return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode('ascii')}"
 
     @classmethod
-    def from_figure(cls, figure: Figure, *, alt: str, caption: str = "") -> Picture:
-        """A figure as SVG, or as PNG where the SVG is large (> 250 kB) and the PNG is smaller."""
+    def from_figure(cls, figure: Figure, *, alt: str, caption: str = "", saved: SavedFigure | None = None) -> Picture:
+        """A figure as SVG, or as PNG where the SVG is large (> 250 kB) and the PNG is smaller.
+
+        Where `saved` says that it has just been written, the files' bytes are taken instead of drawing it again.
+        """
         width = round(figure.get_figwidth() * _PIXELS_PER_INCH)
-        content, media_type = figure_bytes(figure, "svg"), "image/svg+xml"
+        content = saved.svg.read_bytes() if saved else figure_bytes(figure, "svg")
+        media_type = "image/svg+xml"
         if len(content) > LARGEST_SVG:
-            png = figure_bytes(figure, "png")
+            png = saved.png.read_bytes() if saved else figure_bytes(figure, "png")
             if len(png) < len(content):
                 content, media_type = png, "image/png"
         return cls(content, media_type, alt, caption, width)

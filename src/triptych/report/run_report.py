@@ -15,13 +15,13 @@ from triptych.report.tables import Cell, Table
 def training_section(history: Sequence[Mapping[str, float]], *, monitor: str, goal: Goal, figures: Path) -> Section:
     """Curves of the monitored metric and the training loss, and the table of epochs; the picture is also saved."""
     picture = curves(history, metric=monitor, loss="train_loss", goal=goal, metric_label=_label(monitor))
-    save(picture, figures, "curves")
+    saved = save(picture, figures, "curves")
     columns = list(dict.fromkeys(key for row in history for key in row))
     rows: list[list[Cell]] = [[int(row[key]) if key == "epoch" else row.get(key) for key in columns] for row in history]
     return Section(
         "Training",
         tables=[Table("Epochs", [_label(column) for column in columns], rows, digits=4)],
-        figures=[Picture.from_figure(picture, alt=f"{_label(monitor)} and training loss per epoch")],
+        figures=[Picture.from_figure(picture, alt=f"{_label(monitor)} and training loss per epoch", saved=saved)],
     )
 
 

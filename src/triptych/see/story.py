@@ -97,8 +97,8 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
         )
     pictures = []
     for what, (figure, caption) in drawn.items():
-        save(figure, figures, f"{stem}-{what}")
-        pictures.append(Picture.from_figure(figure, alt=f"{what}, {name}", caption=caption))
+        saved = save(figure, figures, f"{stem}-{what}")
+        pictures.append(Picture.from_figure(figure, alt=f"{what}, {name}", caption=caption, saved=saved))
     return Section(
         title=f"Evaluation {name}",
         tables=[

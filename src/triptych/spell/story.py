@@ -91,20 +91,24 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
         [(part["label"], Estimate.from_dict(part["cer"]), part["items"]) for part in told["by_length"]], measure="CER"
     )
     stem = name.replace("/", "-")
-    save(lengths, figures, f"{stem}-error-by-length")
+    saved = save(lengths, figures, f"{stem}-error-by-length")
     pictures = [
         Picture.from_figure(
             lengths,
             alt=f"Character error rate by source length, {name}",
             caption="Character error rate by source length.",
+            saved=saved,
         )
     ]
     if told["confusions"]:
         bars = confusion_bars([(a, b, n) for a, b, n in told["confusions"]])
-        save(bars, figures, f"{stem}-confusions")
+        saved = save(bars, figures, f"{stem}-confusions")
         pictures.append(
             Picture.from_figure(
-                bars, alt=f"Most frequent edits, {name}", caption="Most frequent edits, reference to prediction."
+                bars,
+                alt=f"Most frequent edits, {name}",
+                caption="Most frequent edits, reference to prediction.",
+                saved=saved,
             )
         )
     return Section(
