@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ def triptych(
 
 def begin(*arguments: str | Path, runs: Path, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start a command in a process group of its own, to be signalled while it runs."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of tests that a script started with &; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [TRIPTYCH, *map(str, arguments)],
         env=surroundings(runs),
