@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 
 from triptych import runtime
+from triptych.cli.main import main
 from triptych.errors import DataError, RunError, ShapeError, TriptychError
 from triptych.export import memory as export_memory_module
 from triptych.export.graph import INLINE_LIMIT
-from triptych.export.memory import export_memory
+from triptych.export.memory import export_memory, export_store
+from triptych.recall.memory import Memory as Stored
+from triptych.recall.normalisation import Normalisation
 from triptych.recall.retrieval import retrieve
+from triptych.recall.shards import Precision
 from triptych.recall.update import update
 from triptych.runtime import memory as runtime_memory
 from triptych.runtime.memory import Memory
@@ -130,3 +135,45 @@ def test_what_cannot_be_stored_is_refused_and_leaves_nothing(tmp_path: Path, mon
         with pytest.raises(TriptychError, match=r"^the exported update differs from PyTorch by [0-9.e-]+; expected at"):
             export_memory(patterns(), tmp_path / "memory", beta=1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("normalisation", ["none", "unit", "centred-unit"])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_stored_memory_recalls_as_it_did(tmp_path: Path, normalisation: Normalisation, precision: Precision) -> None:
+    stored = Stored(3 * patterns() + 1, beta=6.0, normalisation=normalisation, precision=precision)
+    stored.remove([3, 4])
+    stored.save(tmp_path / "store")
+    export_store(tmp_path / "store", tmp_path / "exported")
+    memory = runtime.load(tmp_path / "exported")
+    assert isinstance(memory, Memory)
+    cue = 3 * cues(30) + 1
+    wanted = stored.retrieve(cue, max_steps=3, tolerance=0.0)
+    found = memory.retrieve(cue.numpy(), max_steps=3, tolerance=0.0)
+    np.testing.assert_allclose(found.state, wanted.state.numpy(), atol=1e-4)
+    np.testing.assert_allclose(memory.scaled(cue.numpy()), stored.scaled(cue).numpy(), atol=1e-6)
+    assert (memory.count, memory.normalisation) == (38, normalisation)
+    if normalisation == "unit":
+        with pytest.raises(DataError, match=r"cue is zeros only in row 1; expected a row with a direction"):
+            memory.retrieve(np.eye(2, 16, dtype=np.float32) * [[1], [0]])
+
+
+def test_a_store_is_exported_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Stored(patterns(), beta=1.0).save(tmp_path / "store")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["triptych", "export", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        told = capsys.readouterr()
+        return int(str(stop.value.code)), told.out, told.err
+
+    status, out, err = run("store", "--out", "exported", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out) == {"path": "exported", "bytes": Path("exported/update.onnx").stat().st_size}
+    assert run("store", "--out", "exported")[0] == 2
+    assert run("store", "--out", "exported", "--force")[1].startswith("exported    exported, ")
+    assert "--int8 is given and has no effect on a run of the panel recall" in run("store", "--out", "x", "--int8")[2]
+    assert "--to is 'onxx'; expected onnx." in run("store", "--out", "x", "--to", "onxx")[2]

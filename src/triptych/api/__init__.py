@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from triptych.api.evaluation import compare, evaluate, recorded_data, write_report
     from triptych.api.explaining import Explanation, ImageExplanation, explain, explain_image
-    from triptych.api.exporting import export
+    from triptych.api.exporting import export, export_store
     from triptych.api.models import equip, equipment_label, load, make_ensemble
     from triptych.api.searching import Tuned, tune
     from triptych.api.training import NAME_FOR_HELPERS, LearningRates, Trained, find_learning_rate, start_run, train
@@ -30,6 +30,7 @@ __all__ = [
     "explain",
     "explain_image",
     "export",
+    "export_store",
     "find_learning_rate",
     "load",
     "make_ensemble",
@@ -43,7 +44,7 @@ __all__ = [
 _HOMES = {
     "evaluation": ("compare", "evaluate", "recorded_data", "write_report"),
     "explaining": ("Explanation", "ImageExplanation", "explain", "explain_image"),
-    "exporting": ("export",),
+    "exporting": ("export", "export_store"),
     "models": ("equip", "equipment_label", "load", "make_ensemble"),
     "searching": ("Tuned", "tune"),
     "training": ("NAME_FOR_HELPERS", "LearningRates", "Trained", "find_learning_rate", "start_run", "train"),

@@ -41,11 +41,38 @@ def export(
         RunError: there is something at `out`, or the run's model cannot be exported.
         MissingExtraError: the extra `onnx` is not installed.
     """
-    for name, value, known in (("--to", to, FORMATS), ("--split", split, SPLITS)):
-        if value not in known:
-            raise RecipeError(f"{name} is {value!r}; expected {' or '.join(known)}. {did_you_mean(value, known)}")
+    _check("--to", to, FORMATS)
+    _check("--split", split, SPLITS)
     check_export(run, out, force=force)
     model = load(run.path)
     if not int8:
         return write_plain(run, model, out, force=force)
     return write_int8(run, model, out, location=data or recorded_data(run), split=split, force=force)
+
+
+def export_store(store: Path, out: Path, *, to: str = "onnx", force: bool = False) -> int:
+    """Write a stored memory's update as a folder that `triptych.runtime.load` reads without PyTorch.
+
+    Args:
+        store: folder of the memory.
+        out: the folder to write.
+        to: the format, `onnx`.
+        force: replace an exported folder that is there.
+    Returns:
+        The bytes of its graph.
+    Raises:
+        RecipeError: an unknown format.
+        DataError: the store is damaged.
+        RunError: there is something at `out`.
+        MissingExtraError: the extra `onnx` is not installed.
+    """
+    from triptych.export.memory import export_store as write
+
+    _check("--to", to, FORMATS)
+    exported = write(store, out, force=force)
+    return sum(path.stat().st_size for path in exported.path.glob("*.onnx*"))
+
+
+def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise RecipeError(f"{name} is {value!r}; expected {' or '.join(known)}. {did_you_mean(value, known)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RunName
+from triptych.cli.options import AsJson, DataPath, reject
 
 if TYPE_CHECKING:
     from triptych.export.quantize import Cost
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: RunName,
+    run: Annotated[str, typer.Argument(metavar="RUN|STORE", help="Name or path of a run, or folder of a memory.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder to write.")],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format: onnx.")] = "onnx",
     int8: Annotated[bool, typer.Option("--int8", help="Weights in eight bits; prints what that costs.")] = False,
@@ -28,7 +28,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an exported folder that is there.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Write a run's model as a folder that works without PyTorch: NumPy and ONNX Runtime read it.
+    """Write a run's model, or a memory, as a folder that works without PyTorch: NumPy and ONNX Runtime read it.
 
     Outputs are compared with PyTorch's before the folder is put in its place.
 
@@ -37,11 +37,21 @@ def export(
         triptych export first --to onnx --out exported
 
         triptych export first --out exported-int8 --int8 --split test
+
+        triptych export store/ --out exported-memory
     """
     from triptych import api
     from triptych.cli.output import print_json, print_table
     from triptych.training.run import Run
 
+    if (Path(run) / "memory.json").is_file():
+        reject("recall", {"int8": int8, "data": data})
+        size = api.export_store(Path(run), out, to=to, force=force)
+        if json:
+            print_json({"path": str(out), "bytes": size})
+        else:
+            print(f"exported    {out}, {size / 1e6:.2f} MB")
+        return
     shipped = api.export(Run.open(run), out, to=to, int8=int8, split=split, data=data, force=force)
     if json:
         cost = None if shipped.cost is None else shipped.cost.to_dict()

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.export.folder import staged, write_manifest
+from triptych.export.folder import check_free, staged, write_manifest
 from triptych.export.graph import INLINE_LIMIT, Graph, need_onnx
 from triptych.recall.checks import check_beta, check_finite, check_patterns
+from triptych.recall.memory import Memory
+from triptych.recall.normalisation import Scaling
 from triptych.recall.update import update
 from triptych.runtime.folder import Exported
 from triptych.runtime.memory import load
@@ -50,16 +53,18 @@ def export_memory(
     *,
     beta: float,
     name: str = "memory",
+    scaling: Scaling | None = None,
     force: bool = False,
     inline_limit: int = INLINE_LIMIT,
 ) -> Exported:
     """Write stored patterns and the update towards them as a folder that `triptych.runtime.load` reads.
 
     Args:
-        patterns: X, one per row. Shape (N, D), finite.
+        patterns: X, one per row, normalised already where `scaling` is given. Shape (N, D), finite.
         out: the folder to write.
         beta: inverse temperature, > 0.
         name: what to call it.
+        scaling: what cues are to be normalised by.
         force: replace an exported folder that is there.
         inline_limit: patterns of more bytes go into a file of their own.
     Raises:
@@ -76,10 +81,29 @@ def export_memory(
     with staged(path, force=force) as folder:
         update_graph(patterns, beta=beta).save(folder / "update.onnx", inline_limit=inline_limit)
         count, width = patterns.shape
-        model = {"update": "update.onnx", "patterns": count, "width": width, "beta": beta}
+        model: dict[str, Any] = {"update": "update.onnx", "patterns": count, "width": width, "beta": beta}
+        if scaling is not None:
+            model["normalisation"] = scaling.kind
+            model["centre"] = None if scaling.centre is None else scaling.centre.tolist()
         write_manifest(folder, panel="recall", name=name, model=model, more={})
         _verify(patterns, Exported.open(folder), beta=beta)
     return Exported.open(path)
+
+
+def export_store(store: Path, out: Path, *, force: bool = False) -> Exported:
+    """Write what a stored memory recalls by, as `export_memory`: its patterns, beta and normalisation.
+
+    Labels, ids, values and a threshold of novelty stay behind.
+
+    Raises:
+        DataError: the folder holds no memory, or not all of one.
+        RunError, MissingExtraError, TriptychError: as `export_memory`.
+    """
+    need_onnx()
+    check_free(out, force=force)
+    memory = Memory.load(store)
+    scaling = memory.contents.scaling
+    return export_memory(memory.keys(), out, beta=memory.beta, name=store.name, scaling=scaling, force=force)
 
 
 def _verify(patterns: Tensor, exported: Exported, *, beta: float) -> None:

@@ -23,7 +23,7 @@ class Retrieval:
     """What was recalled from each cue.
 
     Attributes:
-        state: where each row ended. Shape (B, D).
+        state: where each row ended, on the scale of the stored patterns. Shape (B, D).
         steps: updates each row took, >= 1. Shape (B,).
         converged: True where the last update moved the row by no more than the tolerance. Shape (B,).
     """
@@ -41,19 +41,51 @@ class Memory:
         count: N.
         width: D.
         beta: inverse temperature of the update, for the reader.
+        normalisation: what patterns were brought to before they were stored: "none", "unit" or "centred-unit".
+        centre: what "centred-unit" subtracts. Shape (D,).
     """
 
-    def __init__(self, session: Any, *, count: int, width: int, beta: float) -> None:
+    def __init__(
+        self,
+        session: Any,
+        *,
+        count: int,
+        width: int,
+        beta: float,
+        normalisation: str = "none",
+        centre: Array | None = None,
+    ) -> None:
         self._session = session
         self.count = count
         self.width = width
         self.beta = beta
+        self.normalisation = normalisation
+        self._centre = centre
+
+    def scaled(self, cue: ArrayLike) -> Array:
+        """Cues on the scale of the stored patterns. Shapes: (B, D) to (B, D).
+
+        Raises:
+            ShapeError: the width is another.
+            DataError: a value is not finite, or a row has no direction.
+        """
+        rows = self._checked(cue)
+        if self.normalisation == "none":
+            return rows
+        moved = rows if self._centre is None else rows - self._centre
+        length = np.linalg.norm(moved, axis=1, keepdims=True)
+        if not (length > 0).all():
+            what = "zeros only" if self._centre is None else "equal to the patterns' mean"
+            row = int(np.nonzero(length[:, 0] == 0)[0][0])
+            raise DataError(f"cue is {what} in row {row}; expected a row with a direction. Leave the row out.")
+        scaled: Array = moved / length
+        return scaled
 
     def update(self, state: ArrayLike, *, steps: int = 1) -> Array:
         """The state after so many updates q <- X' softmax(beta X q).
 
         Args:
-            state: q. Shape (B, D), finite.
+            state: q, on the scale of the stored patterns, as `scaled` gives it. Shape (B, D), finite.
             steps: >= 1.
         Returns:
             Shape (B, D), float32, within the patterns' convex hull.
@@ -68,14 +100,14 @@ class Memory:
         """Follow the update from each cue to a fixed point, as `triptych.recall.retrieval.retrieve` does.
 
         Args:
-            cue: where to start. Shape (B, D), finite.
+            cue: where to start, as patterns were given. Shape (B, D), finite.
             max_steps: updates at most, >= 1.
             tolerance: a row rests when an update moves it by at most this times the largest norm it has had since its
                 first update, >= 0.
         Raises:
             ShapeError, DataError, TriptychError: an argument breaks its rule.
         """
-        state = self._checked(cue).copy()
+        state = self.scaled(cue).copy()
         _check_steps("max_steps", max_steps)
         if not tolerance >= 0:
             raise TriptychError(f"tolerance is {tolerance}; expected a number >= 0. Use 0 to stop only at exact rest.")
@@ -125,7 +157,15 @@ def load(exported: Exported, *, threads: int = 1) -> Memory:
     model = exported.model
     try:
         session = exported.session(model["update"], threads=threads)
-        return Memory(session, count=int(model["patterns"]), width=int(model["width"]), beta=float(model["beta"]))
+        centre = model.get("centre")
+        return Memory(
+            session,
+            count=int(model["patterns"]),
+            width=int(model["width"]),
+            beta=float(model["beta"]),
+            normalisation=str(model.get("normalisation", "none")),
+            centre=None if centre is None else np.array(centre, dtype=np.float32).reshape(int(model["width"])),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{exported.manifest} describes no memory ({error}); expected what `export_memory` wrote. Export it again."
