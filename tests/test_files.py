@@ -64,6 +64,10 @@ def test_permissions_are_those_of_any_new_file_or_of_the_replaced_one(tmp_path: 
     written.chmod(0o640)
     write_text_atomically(written, "again")
     assert stat.S_IMODE(written.stat().st_mode) == 0o640
+    with atomic_write(tmp_path / "swapped.txt") as temporary:
+        temporary.unlink()
+        temporary.touch(mode=0o600)
+    assert stat.S_IMODE((tmp_path / "swapped.txt").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
 def test_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

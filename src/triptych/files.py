@@ -34,7 +34,9 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     try:
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
+        mode = temporary.stat().st_mode & 0o7777
         yield temporary
+        temporary.chmod(mode)  # some libraries put a private file of their own in its place
         _force_to_disk(temporary)
         os.replace(temporary, target)  # noqa: PTH105 - the documented atomic rename on every system
     except BaseException:  # KeyboardInterrupt and SystemExit must not leave the temporary file behind either

@@ -147,7 +147,10 @@ MISTAKES = {
     "no cues": (("query", "store", "cuse.npy"), "cuse.npy: no such file. Did you mean 'cues.npy'?"),
     "id": (("remove", "store", "99"), "store: id is 99; expected one that is stored."),
     "all": (("remove", "store", *map(str, range(60))), "store: the ids are all 60 that are stored; expected some"),
-    "index": (("query", "store", "cues.npy", "--index", "ivff"), "kind is 'ivff'; expected one of flat, ivf, ivf-pq, "),
+    "index": (
+        ("query", "store", "cues.npy", "--index", "ivff"),
+        "--index is 'ivff'; expected one of kept, flat, ivf, ",
+    ),
     "out": (("query", "store", "cues.npy", "--out", "x.csv"), "x.csv: --out has suffix '.csv'; expected .npy."),
     "few": (("calibrate", "store", "cues.npy"), "cues.npy: the held-out cues are 4; expected at least 19"),
 }

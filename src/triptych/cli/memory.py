@@ -274,10 +274,17 @@ def _answers(
                     "energy": sure.energy.tolist(), "entropy": sure.entropy.tolist()}  # fmt: skip
         value, steps = recall.value, recall.steps
     else:
+        from triptych.errors import TriptychError, did_you_mean
         from triptych.recall.index import Index
         from triptych.recall.index_store import load_index
+        from triptych.recall.searchers import KINDS
 
         kind: Any = index
+        if index not in KINDS and index != "kept":
+            known = ("kept", *KINDS)
+            raise TriptychError(
+                f"--index is {index!r}; expected one of {', '.join(known)}. {did_you_mean(index, known)}"
+            )
         searcher = load_index(memory) if index == "kept" else Index(memory, kind=kind)
         quick = searcher.retrieve(cues, k=candidates, max_steps=max_steps)
         columns |= {"id": quick.nearest.tolist(), "label": list(quick.label), "distance": quick.distance.tolist()}

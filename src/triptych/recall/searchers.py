@@ -21,6 +21,7 @@ from triptych.recall.passes import blocks
 from triptych.recall.shards import NUMBERS_AT_ONCE
 
 Kind = Literal["flat", "ivf", "ivf-pq", "hnsw"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 ROOM = 1e-6  # relative, for float32 rounding
 _LINKS = 32  # of a pattern in HNSW
 _PART = 2  # coordinates that share one code in "ivf-pq"
@@ -51,9 +52,8 @@ def check_kind(kind: str) -> None:
     Raises:
         TriptychError: it is not.
     """
-    known = get_args(Kind)
-    if kind not in known:
-        raise TriptychError(f"kind is {kind!r}; expected one of {', '.join(known)}. {did_you_mean(str(kind), known)}")
+    if kind not in KINDS:
+        raise TriptychError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}. {did_you_mean(str(kind), KINDS)}")
 
 
 def import_faiss() -> ModuleType:
