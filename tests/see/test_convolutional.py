@@ -15,6 +15,7 @@ from tests.see.architectures import V1, V2, V3
 from triptych.errors import ShapeError
 from triptych.see.build import Architecture, build_network
 from triptych.see.convolutional import build_blocks, build_hidden, size_after_blocks
+from triptych.training.dropout import Dropout
 
 PROTOCOLS = {"v1": V1, "v2": V2, "v3": V3}
 
@@ -34,6 +35,13 @@ def images(architecture: Architecture, count: int = 3) -> torch.Tensor:
     )
 
 
+@pytest.fixture
+def pytorchs_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout draws as PyTorch's own does; what it draws otherwise is tested in test_dropout.py."""
+    monkeypatch.setattr(Dropout, "forward", nn.Dropout.forward)
+
+
+@pytest.mark.usefixtures("pytorchs_masks")
 @pytest.mark.parametrize("name", ["v1", "v2", "v3"])
 @pytest.mark.parametrize("training", [False, True])
 def test_network_equals_the_plain_one(name: str, training: bool) -> None:
@@ -46,6 +54,7 @@ def test_network_equals_the_plain_one(name: str, training: bool) -> None:
     torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=1e-6)
 
 
+@pytest.mark.usefixtures("pytorchs_masks")
 @pytest.mark.parametrize("name", ["v1", "v2", "v3"])
 def test_gradients_equal_the_plain_ones(name: str) -> None:
     network, plain = twins(name)
