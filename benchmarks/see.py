@@ -16,14 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from epoch_timer import EpochTimer
 from PIL import Image
 from plain_see import Images, ImageSet, build, train_epoch
 from timing import Result, Task, interleaved, show, speedup, spread
@@ -142,23 +141,6 @@ def prepare(name: str, batch_size: int, data: Path, size: Size) -> Subject:
     paths = [Path(path) for path in collection.splits["train"].names]
     files = paths if all(path.is_file() for path in paths) else []
     return Subject(name, recipe, collection, panel.prepare(recipe, data), files)
-
-
-@dataclass
-class EpochTimer(Callback):
-    """Notes the seconds of the training part of every epoch."""
-
-    clock: Clock
-    seconds: list[float] = field(default_factory=list)
-    began: float = 0.0
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """An epoch begins with training."""
-        self.began = self.clock()
-
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Training is followed by validation."""
-        self.seconds.append(self.clock() - self.began)
 
 
 def counted(work: Callable[[], object], clock: Clock) -> Task:

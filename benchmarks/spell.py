@@ -15,16 +15,14 @@ import random
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from epoch_timer import EpochTimer
 from plain_spell import PlainTransducer, plain_loader, train_plain_epoch
 from timing import Result, Task, in_fresh_process, interleaved, peak_memory_mib, show, speedup, spread, timed
 from yoyodyne_spell import Yoyodyne, find_program
@@ -105,22 +103,6 @@ def prepare(data: Path | None, size: Size, folder: Path) -> Subject:
     language = Language.from_dict(prepared.description, folder / "model.json")
     unseen = [pair.source for split in ("test", "valid") for pair in corpus.splits.get(split, ())]
     return Subject(recipe, corpus, prepared, language, list(dict.fromkeys(unseen))[: size.words], folder)
-
-
-@dataclass
-class EpochTimer(Callback):
-    """Notes the seconds of the training part of every epoch."""
-
-    seconds: list[float] = field(default_factory=list)
-    began: float = 0.0
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """An epoch begins with training."""
-        self.began = time.perf_counter()
-
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Training is followed by validation."""
-        self.seconds.append(time.perf_counter() - self.began)
 
 
 def fit_task(subject: Subject) -> Task:

@@ -120,6 +120,18 @@ def test_a_kept_index_is_used_until_the_memory_changes(triptych: Triptych, place
     assert json.loads(triptych("memory", "info", "store", "--json").out)["index"]["fresh"] is False
 
 
+def test_a_damaged_index_does_not_hide_what_was_saved(triptych: Triptych, place: Path) -> None:
+    built(triptych)
+    assert triptych("memory", "index", "store", "--kind", "flat").status == 0
+    Path("store/index/index.json").write_text("{}")
+    result = triptych("memory", "add", "store", "far.npy", "--json")
+    assert result.status == 0
+    found = json.loads(result.out)
+    assert found["patterns"] == 63
+    assert found["index"].startswith("damaged: ")
+    assert "index.json" in found["index"]
+
+
 def test_an_index_gives_its_bound(triptych: Triptych, place: Path) -> None:
     built(triptych)
     arguments = ("memory", "query", "store", "cues.npy", "--index", "flat", "--candidates", "10", "--json")

@@ -7,7 +7,8 @@ from pathlib import Path
 from triptych.api.evaluation import recorded_data
 from triptych.api.models import load
 from triptych.errors import RecipeError, did_you_mean
-from triptych.export.run import Shipped, check_export
+from triptych.export.memory import export_store as write_memory
+from triptych.export.run import Shipped, check_export, graph_bytes
 from triptych.export.run import export as write_plain
 from triptych.export.run import export_int8 as write_int8
 from triptych.training.run import Run
@@ -66,11 +67,8 @@ def export_store(store: Path, out: Path, *, to: str = "onnx", force: bool = Fals
         RunError: there is something at `out`.
         MissingExtraError: the extra `onnx` is not installed.
     """
-    from triptych.export.memory import export_store as write
-
     _check("--to", to, FORMATS)
-    exported = write(store, out, force=force)
-    return sum(path.stat().st_size for path in exported.path.glob("*.onnx*"))
+    return graph_bytes(write_memory(store, out, force=force).path)
 
 
 def _check(name: str, value: str, known: tuple[str, ...]) -> None:

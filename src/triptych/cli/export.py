@@ -42,9 +42,10 @@ def export(
     """
     from triptych import api
     from triptych.cli.output import print_json, print_table
+    from triptych.recall.manifest import MANIFEST
     from triptych.training.run import Run
 
-    if (Path(run) / "memory.json").is_file():
+    if (Path(run) / MANIFEST).is_file():
         reject("recall", {"int8": int8, "data": data})
         size = api.export_store(Path(run), out, to=to, force=force)
         if json:

@@ -128,7 +128,7 @@ def query(
     calibrated, since it looks at all patterns. With an index, `left out` is the most softmax mass that patterns outside
     the candidates can have.
     """
-    from triptych.cli.output import print_json, print_table
+    from triptych.cli.output import cell, print_json, print_table
     from triptych.errors import DataError
 
     memory = _load(store)
@@ -143,7 +143,7 @@ def query(
         print_json({"store": str(store), "beta": memory.beta, "cues": rows})
         return
     columns = list(rows[0])
-    print_table(columns, [[_cell(row[name]) for name in columns] for row in rows])
+    print_table(columns, [[cell(row[name]) for name in columns] for row in rows])
 
 
 def info(
@@ -201,7 +201,7 @@ def build_index(
 
         triptych memory index store --tune cues.npy
     """
-    from triptych.cli.output import print_json, print_table
+    from triptych.cli.output import cell, print_json, print_table
     from triptych.recall.index import Index
     from triptych.recall.index_store import save_index
 
@@ -218,7 +218,7 @@ def build_index(
     if json:
         print_json(found)
         return
-    print_table(["", ""], [[name, _cell(value)] for name, value in found.items()])
+    print_table(["", ""], [[name, cell(value)] for name, value in found.items()])
 
 
 @contextmanager
@@ -292,24 +292,23 @@ def _answers(
         value, steps = quick.value, quick.steps
     columns["steps"] = steps.tolist()
     if index is None or memory.threshold is not None:
-        columns["novelty"] = memory.novelty(cues).tolist()
-    if memory.threshold is not None:
-        columns["novel"] = memory.is_novel(cues).tolist()
+        novelty = memory.novelty(cues)
+        columns["novelty"] = novelty.tolist()
+        if memory.threshold is not None:
+            columns["novel"] = memory.threshold.is_novel(novelty).tolist()
     if all(label is None for label in columns["label"]):
         del columns["label"]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)], value
 
 
 def _tell(memory: Memory, store: Path, *, as_json: bool) -> None:
-    from triptych.cli.output import print_json, print_table
-    from triptych.recall.index_store import is_fresh, read_manifest
+    from triptych.cli.output import cell, print_json, print_table
     from triptych.recall.store import unused_files
 
     assert memory.place is not None, "told of a memory that was saved or loaded"
     manifest = memory.place.manifest
     labels = {label for shard in memory.shards for label in shard.labels}
     threshold = memory.threshold
-    index = read_manifest(memory)
     facts: dict[str, Any] = {
         "store": str(store),
         "patterns": len(memory),
@@ -324,22 +323,24 @@ def _tell(memory: Memory, store: Path, *, as_json: bool) -> None:
         "removed_rows": sum(len(shard.removed) for shard in manifest.shards),
         "unused_files": len(unused_files(store, manifest)),
         "novelty": None if threshold is None else vars(threshold),
-        "index": None
-        if index is None
-        else {"kind": index.kind, "effort": index.effort, "fresh": is_fresh(index, memory)},
+        "index": _index_facts(memory),
     }
     if as_json:
         print_json(facts)
         return
-    print_table(["", "value"], [[name, _cell(value)] for name, value in facts.items()])
+    print_table(["", "value"], [[name, cell(value)] for name, value in facts.items()])
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_cell(inner)}" for name, inner in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _index_facts(memory: Memory) -> dict[str, Any] | str | None:
+    """What is told of a kept index. A damaged one is no reason to fail: the memory itself may just have been saved."""
+    from triptych.errors import DataError
+    from triptych.recall.index_store import is_fresh, read_manifest
+
+    try:
+        index = read_manifest(memory)
+    except DataError as error:
+        return f"damaged: {error}"
+    return None if index is None else {"kind": index.kind, "effort": index.effort, "fresh": is_fresh(index, memory)}
 
 
 def _write_array(path: Path, rows: Any) -> None:

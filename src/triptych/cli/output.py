@@ -60,6 +60,15 @@ def interval(estimate: Estimate) -> str:
     return f"{estimate.value:.4f} [{estimate.interval.low:.4f}, {estimate.interval.high:.4f}]"
 
 
+def cell(value: Any) -> str:
+    """A value as a table shows it: four digits of a number, a dash for nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {cell(inner)}" for name, inner in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _plain(cell: str) -> str:
     from rich.markup import escape
 

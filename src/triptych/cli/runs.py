@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def runs(json: AsJson = False) -> None:
     """List the runs of this folder (or of `TRIPTYCH_RUNS`) with their main figures."""
-    from triptych.cli.output import print_json, print_table, say
+    from triptych.cli.output import cell, print_json, print_table, say
     from triptych.errors import RunError
     from triptych.training.run import list_runs, runs_folder
 
@@ -48,7 +48,7 @@ def runs(json: AsJson = False) -> None:
     rows = []
     for document in documents:
         figures = [_figures(name, result) for name, result in document["evaluations"].items()]
-        figures += [f"{name}: {_shown(value)}" for name, value in document["findings"].items()]
+        figures += [f"{name}: {cell(value)}" for name, value in document["findings"].items()]
         began = str(document["began"] or "")[:16].replace("T", " ")
         epochs = str(document["epochs"] or "-")
         rows.append([document["name"], _status(document["status"]), epochs, began, "\n".join(figures)])
@@ -63,7 +63,3 @@ def _figures(name: str, result: dict[str, Any]) -> str:
     known = {"cer": "CER", "wer": "WER", "accuracy": "accuracy"}
     values = [f"{text} {result[key]['value']:.4f}" for key, text in known.items() if key in result]
     return f"{name}: {', '.join(values)}"
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

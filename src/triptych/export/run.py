@@ -84,7 +84,7 @@ def export(run: Run, model: Any, out: Path, *, force: bool = False) -> Shipped:
     check_export(run, out, force=force)
     with staged(out, force=force) as folder:
         difference = _write(run, model, folder)
-    return Shipped(out, _size(out), difference)
+    return Shipped(out, graph_bytes(out), difference)
 
 
 def export_int8(run: Run, model: Any, out: Path, *, location: Path | None, split: str, force: bool = False) -> Shipped:
@@ -114,10 +114,10 @@ def export_int8(run: Run, model: Any, out: Path, *, location: Path | None, split
         more = {"quantization": "int8", "difference_before_quantization": difference}
         _describe(folder, before.panel, run, before.model, more)
         cost = writer.cost(before, Exported.open(folder), run, location=location, split=split)
-        cost = replace(cost, bytes_before=_size(plain), bytes_after=_size(folder))
+        cost = replace(cost, bytes_before=graph_bytes(plain), bytes_after=graph_bytes(folder))
         shutil.rmtree(plain)
         _describe(folder, before.panel, run, before.model, {**more, "cost": cost.to_dict()})
-    return Shipped(out, _size(out), difference, cost)
+    return Shipped(out, graph_bytes(out), difference, cost)
 
 
 def _write(run: Run, model: Any, folder: Path) -> float:
@@ -135,5 +135,6 @@ def _describe(folder: Path, panel: str, run: Run, model: Mapping[str, Any], more
     write_manifest(folder, panel=panel, name=run.name, model=model, more=more)
 
 
-def _size(folder: Path) -> int:
+def graph_bytes(folder: Path) -> int:
+    """Size of the graphs in an exported folder, weights in files beside them included."""
     return sum(path.stat().st_size for path in folder.glob("*.onnx*"))

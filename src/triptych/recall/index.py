@@ -160,14 +160,13 @@ class Index:
     def _take(self, memory: Memory, kind: Kind, built: Built) -> None:
         self.memory, self.kind, self.built = memory, kind, built
         self.effort = 0
-        self._faiss_index, self._lists = built.faiss_index, built.lists
         self._places = memory.contents.places()
         self._version = memory.contents.version
 
     @property
     def lists(self) -> int:
         """Lists of "ivf" and "ivf-pq"; 0 for others."""
-        return 0 if self._lists is None else self._lists.sizes.shape[0]
+        return 0 if self.built.lists is None else self.built.lists.sizes.shape[0]
 
     def set_effort(self, effort: int) -> None:
         """Lists searched per query, or candidates kept on the way; more is slower and finds more.
@@ -180,9 +179,9 @@ class Index:
             raise TriptychError(f"effort is {effort}; expected an integer from 1 to {most}.")
         self.effort = effort
         if self.kind == "hnsw":
-            self._faiss_index.hnsw.efSearch = effort
+            self.built.faiss_index.hnsw.efSearch = effort
         elif self.lists:
-            self._faiss_index.nprobe = effort
+            self.built.faiss_index.nprobe = effort
 
     def check_memory(self) -> None:
         """The memory has the patterns that were indexed.
@@ -274,14 +273,14 @@ class Index:
         k = min(k, self._places.shape[0])
         if self.kind == "ivf-pq":
             return self._ranked(queries, self._among_lists(asked, min(_MORE * k, self._places.shape[0])), k)
-        if self._lists is not None:
+        if self.built.lists is not None:
             return self._among_lists(asked, k)
-        scores, numbers = self._faiss_index.search(asked, k)
+        scores, numbers = self.built.faiss_index.search(asked, k)
         return self._candidates(scores, numbers, torch.empty(queries.shape[0], 0, dtype=torch.int64))
 
     def _among_lists(self, asked: Any, k: int) -> _Candidates:
-        closeness, lists = self._faiss_index.quantizer.search(asked, self.effort)
-        scores, numbers = self._faiss_index.search_preassigned(asked, k, lists, closeness)
+        closeness, lists = self.built.faiss_index.quantizer.search(asked, self.effort)
+        scores, numbers = self.built.faiss_index.search_preassigned(asked, k, lists, closeness)
         return self._candidates(scores, numbers, torch.from_numpy(lists))
 
     def _candidates(self, scores: Any, numbers: Any, searched: Tensor) -> _Candidates:
@@ -345,11 +344,11 @@ class Index:
         if self.kind == "flat":
             return self._left_out_if_exact(state, found)
         beta, ceiling = self.memory.beta, self._ceiling(state)
-        if self._lists is None:
+        if self.built.lists is None:
             return self._share((self._places.shape[0] - n_found).double().log() + beta * ceiling, found)
-        sizes = self._lists.sizes.expand(state.shape[0], -1)
-        scores = (state.double() @ self._lists.centroids.double().T) + torch.outer(
-            torch.linalg.vector_norm(state.double(), dim=1), self._lists.radii
+        sizes = self.built.lists.sizes.expand(state.shape[0], -1)
+        scores = (state.double() @ self.built.lists.centroids.double().T) + torch.outer(
+            torch.linalg.vector_norm(state.double(), dim=1), self.built.lists.radii
         )
         highest = beta * scores.minimum(ceiling.unsqueeze(1))
         if self.kind == "ivf-pq":
