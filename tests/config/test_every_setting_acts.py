@@ -130,6 +130,7 @@ MODEL = {
     "input_feeding": ("input_feeding=true", ("attention=dot",)),
     "tie_output": ("tie_output=false", ()),
     "dropout": ("dropout=0.9", ()),
+    "encoder_dropout": ("encoder_dropout=final", ("attention=dot",)),
     "layer_dropout": ("layer_dropout=0.9", ("encoder_layers=2",)),
     "source_symbol_dropout": ("source_symbol_dropout=0.9", ()),
     "target_symbol_dropout": ("target_symbol_dropout=0.9", ()),

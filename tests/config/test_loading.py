@@ -104,6 +104,11 @@ def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> 
             "Raise encoder_layers or decoder_layers.",
         ),
         (
+            ["model.attention=monotonic", "model.encoder_dropout=final"],
+            "model: encoder_dropout is 'final' with attention 'monotonic'; expected 'states', since that decoder does "
+            "not start from the encoder's final state.",
+        ),
+        (
             ["model.encoder_residual=true"],
             "model: encoder_residual is true with one encoder layer; expected two or more. Raise encoder_layers.",
         ),

@@ -233,6 +233,22 @@ def test_dropout_falls_on_embeddings_and_final_outputs_only(settings: dict[str, 
     assert seen["decoder.dropout"] == [(rows, steps, embedding), (rows, steps, hidden)] * per_call
 
 
+@pytest.mark.parametrize(("cell", "parts"), [("lstm", 2), ("gru", 1)])
+def test_dropout_falls_on_the_final_state_instead(cell: str, parts: int) -> None:
+    network = build({"cell": cell, "attention": "general", "encoder_dropout": "final"}, dropout=0.5).train()
+    dropped: list[tuple[torch.Tensor, torch.Tensor]] = []
+    network.encoder.dropout.register_forward_hook(lambda _module, inputs, output: dropped.append((inputs[0], output)))
+    states, final = network.encoder(batch_of(SOURCES))
+    (embedded, _), *ends = dropped
+    assert embedded.shape == (len(SOURCES), 5, network.encoder.embedding.embedding_dim)
+    assert len(ends) == len(final) == parts
+    last, first = states[torch.arange(len(SOURCES)), batch_of(SOURCES).lengths - 1, :4], states[:, 0, 4:]
+    assert torch.equal(ends[0][0], torch.cat((last, first), dim=-1)), "states are as they were"
+    for part, (_, output) in zip(final, ends, strict=True):
+        assert torch.equal(part[0], output)
+        assert 0 < torch.count_nonzero(part) < part.numel()
+
+
 def test_layer_dropout_falls_between_layers_where_there_are_several() -> None:
     deep = build({"encoder_layers": 2, "decoder_layers": 3, "attention": "dot"}, layer_dropout=0.25)
     assert (deep.encoder.layer_dropout.p, deep.decoder.recurrent.dropout) == (0.25, 0.25)

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from triptych.spell.attention import build_attention
-from triptych.spell.encoder import Cell, Encoder, Sizes
+from triptych.spell.encoder import Cell, Dropped, Encoder, Sizes
 from triptych.spell.model import Decoder, Transducer
 from triptych.spell.monotonic import MonotonicDecoder, MonotonicTransducer
 
@@ -38,6 +38,7 @@ class Architecture:
     input_feeding: bool = False
     tie_output: bool = True
     dropout: float = 0.3
+    encoder_dropout: Dropped = "states"
     layer_dropout: float = 0.0
     source_symbol_dropout: float = 0.0
     target_symbol_dropout: float = 0.0
@@ -72,7 +73,13 @@ def build_transducer(architecture: Architecture) -> Network:
     a = architecture
     sizes = Sizes(a.cell, a.embedding, a.hidden, a.dropout, a.layer_dropout)
     encoder_sizes = replace(sizes, hidden=a.encoder_hidden or a.hidden)
-    encoder = Encoder(a.source_size, encoder_sizes, layers=a.encoder_layers, residual=a.encoder_residual)
+    encoder = Encoder(
+        a.source_size,
+        encoder_sizes,
+        layers=a.encoder_layers,
+        residual=a.encoder_residual,
+        dropped=a.encoder_dropout,
+    )
     network: Network
     if a.attention == "monotonic":
         decoder = MonotonicDecoder(

@@ -17,6 +17,7 @@ from triptych.spell.symbols import Vocabulary
 from triptych.training.dropout import Dropout
 
 Cell = Literal["lstm", "gru"]
+Dropped = Literal["states", "final"]
 CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -76,9 +77,19 @@ class Encoder(nn.Module):
         sizes: widths, cell and dropout.
         layers: recurrent layers, >= 1.
         residual: add each layer's input to its output, from the second layer on.
+        dropped: which final outputs have dropout: the `states` that attention reads, or every part of the `final` state
+            that the decoder starts from.
     """
 
-    def __init__(self, vocabulary_size: int, sizes: Sizes, *, layers: int = 1, residual: bool = False) -> None:
+    def __init__(
+        self,
+        vocabulary_size: int,
+        sizes: Sizes,
+        *,
+        layers: int = 1,
+        residual: bool = False,
+        dropped: Dropped = "states",
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, sizes.embedding, padding_idx=Vocabulary.pad)
         self.dropout = Dropout(sizes.dropout)
@@ -88,6 +99,7 @@ class Encoder(nn.Module):
             CELLS[sizes.cell](width, sizes.hidden // 2, batch_first=True, bidirectional=True) for width in widths
         )
         self.residual = residual
+        self.dropped = dropped
 
     def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """States (B, S, H), and each part of the final recurrent state, both directions joined: (layers, B, H)."""
@@ -96,7 +108,12 @@ class Encoder(nn.Module):
         for number, layer in enumerate(self.recurrent):
             outputs, final = _run(layer, states, batch.lengths)
             last = number == len(self.recurrent) - 1
-            outputs = self.dropout(outputs) if last else self.layer_dropout(outputs)
+            if last and self.dropped == "states":
+                outputs = self.dropout(outputs)
+            elif not last:
+                outputs = self.layer_dropout(outputs)
+            if self.dropped == "final":
+                final = tuple(self.dropout(part) for part in final)
             states = outputs + states if self.residual and number > 0 else outputs
             finals.append(final)
         return states, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
