@@ -105,8 +105,8 @@ def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> 
         ),
         (
             ["model.attention=monotonic", "model.encoder_dropout=final"],
-            "model: encoder_dropout is 'final' with attention 'monotonic'; expected 'states', since that decoder does "
-            "not start from the encoder's final state.",
+            "model: encoder_dropout is 'final' with attention 'monotonic'; expected 'states' or 'none', since that "
+            "decoder does not start from the encoder's final state.",
         ),
         (
             ["model.encoder_residual=true"],

@@ -249,6 +249,16 @@ def test_dropout_falls_on_the_final_state_instead(cell: str, parts: int) -> None
         assert 0 < torch.count_nonzero(part) < part.numel()
 
 
+def test_without_dropout_on_the_encoders_outputs_only_embeddings_have_it() -> None:
+    network = build({"attention": "general", "encoder_dropout": "none"}, dropout=0.5).train()
+    seen: list[torch.Size] = []
+    network.encoder.dropout.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape))
+    states, final = network.encoder(batch_of(SOURCES))
+    assert seen == [(len(SOURCES), 5, network.encoder.embedding.embedding_dim)]
+    assert torch.count_nonzero(states[0]) == states[0].numel()
+    assert all(torch.count_nonzero(part) == part.numel() for part in final)
+
+
 def test_layer_dropout_falls_between_layers_where_there_are_several() -> None:
     deep = build({"encoder_layers": 2, "decoder_layers": 3, "attention": "dot"}, layer_dropout=0.25)
     assert (deep.encoder.layer_dropout.p, deep.decoder.recurrent.dropout) == (0.25, 0.25)

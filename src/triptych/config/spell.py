@@ -109,10 +109,10 @@ class SpellModel(Table):
     )
     tie_output: bool = Field(default=True, description="output weights are the target embedding's")
     dropout: Probability = Field(default=0.3, description="on embeddings and on final outputs, encoder and decoder")
-    encoder_dropout: Literal["states", "final"] = Field(
+    encoder_dropout: Literal["states", "final", "none"] = Field(
         default="states",
         description="which final outputs of the encoder have dropout: the states that attention reads, "
-        "or the final state that the decoder starts from",
+        "the final state that the decoder starts from, or none",
     )
     layer_dropout: Probability = Field(default=0.0, description="between recurrent layers")
     source_symbol_dropout: Probability = Field(default=0.0, description="share of source symbols hidden in training")
@@ -134,10 +134,10 @@ class SpellModel(Table):
         if self.attention == "monotonic":
             if not self.tie_output or self.input_feeding:
                 raise ValueError("tie_output must be true and input_feeding false with attention 'monotonic'")
-            if self.encoder_dropout != "states":
+            if self.encoder_dropout == "final":
                 raise ValueError(
-                    f"encoder_dropout is {self.encoder_dropout!r} with attention 'monotonic'; expected 'states', "
-                    "since that decoder does not start from the encoder's final state"
+                    "encoder_dropout is 'final' with attention 'monotonic'; expected 'states' or 'none', since that "
+                    "decoder does not start from the encoder's final state"
                 )
             return self
         if self.encoder_hidden or self.attention_width:

@@ -17,7 +17,7 @@ from triptych.spell.symbols import Vocabulary
 from triptych.training.dropout import Dropout
 
 Cell = Literal["lstm", "gru"]
-Dropped = Literal["states", "final"]
+Dropped = Literal["states", "final", "none"]
 CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -77,8 +77,8 @@ class Encoder(nn.Module):
         sizes: widths, cell and dropout.
         layers: recurrent layers, >= 1.
         residual: add each layer's input to its output, from the second layer on.
-        dropped: which final outputs have dropout: the `states` that attention reads, or every part of the `final` state
-            that the decoder starts from.
+        dropped: which final outputs have dropout: the `states` that attention reads, every part of the `final` state
+            that the decoder starts from, or `none`.
     """
 
     def __init__(
