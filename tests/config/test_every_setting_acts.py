@@ -129,6 +129,7 @@ MODEL = {
     "attention_steps": ("attention_steps=3", ("attention=hopfield",)),
     "input_feeding": ("input_feeding=true", ("attention=dot",)),
     "tie_output": ("tie_output=false", ()),
+    "initial_weights": ("initial_weights=pytorch", ()),
     "dropout": ("dropout=0.9", ()),
     "encoder_dropout": ("encoder_dropout=final", ("attention=dot",)),
     "layer_dropout": ("layer_dropout=0.9", ("encoder_layers=2",)),

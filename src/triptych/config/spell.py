@@ -108,6 +108,11 @@ class SpellModel(Table):
         default=False, description="feed the attended output back into the decoder; steps through time"
     )
     tie_output: bool = Field(default=True, description="output weights are the target embedding's")
+    initial_weights: Literal["scaled", "pytorch"] = Field(
+        default="scaled",
+        description="scaled: embeddings at deviation width^-1/2, orthogonal recurrence, open forget gates; "
+        "pytorch: what its layers begin with",
+    )
     dropout: Probability = Field(default=0.3, description="on embeddings and on final outputs, encoder and decoder")
     encoder_dropout: Literal["states", "final", "none"] = Field(
         default="states",

@@ -37,6 +37,7 @@ class Architecture:
     attention_steps: int = 1
     input_feeding: bool = False
     tie_output: bool = True
+    initial_weights: Literal["scaled", "pytorch"] = "scaled"
     dropout: float = 0.3
     encoder_dropout: Dropped = "states"
     layer_dropout: float = 0.0
@@ -110,5 +111,6 @@ def build_transducer(architecture: Architecture) -> Network:
             source_symbol_dropout=a.source_symbol_dropout,
             target_symbol_dropout=a.target_symbol_dropout,
         )
-    initialise(network)
+    if a.initial_weights == "scaled":
+        initialise(network)
     return network

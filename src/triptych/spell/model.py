@@ -91,7 +91,7 @@ class Decoder(nn.Module):
         )
         self.attention = attention
         self.combine = None if attention is None else nn.Linear(2 * hidden, hidden, bias=False)
-        self.output_weight = None if tie_output else nn.Parameter(torch.empty(vocabulary_size, hidden))
+        self.output_weight = None if tie_output else nn.Linear(hidden, vocabulary_size, bias=False).weight
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.input_feeding = input_feeding
         self.layers = layers
