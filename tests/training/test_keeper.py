@@ -59,15 +59,16 @@ def test_evaluating_the_kept_model_again_gives_its_row(tmp_path: Path) -> None:
     assert float(share.total / share.count) == pytest.approx(fitted.rows[fitted.best_epoch - 1]["valid_loss"], rel=1e-6)
 
 
-def test_the_average_is_what_is_measured_and_kept(tmp_path: Path) -> None:
-    """Against the definition: a_1 = w_1, a_t = d a_(t-1) + (1 - d) w_t."""
-    decay, steps, rate = 0.7, 6, 0.1
+@pytest.mark.parametrize("decay", [0.25, 0.7])
+def test_the_average_is_what_is_measured_and_kept(decay: float, tmp_path: Path) -> None:
+    """Against the definition: a_1 = w_1, a_t = d a_(t-1) + (1 - d) w_t, d = min(decay, t / (9 + t))."""
+    steps, rate = 6, 0.1
     line, run = Line(), Run(tmp_path)
     train(line, run, epochs=2, monitor="valid_loss", average_decay=decay, keep="last")
     by_hand = Line()
     average: Weights = {}
     batches = [*Batches(8), *Batches(8)]
-    for batch in batches[:steps]:
+    for step, batch in enumerate(batches[:steps], start=1):
         by_hand.network.zero_grad()
         share = by_hand.loss(batch)
         assert isinstance(share.total, Tensor)
@@ -77,7 +78,8 @@ def test_the_average_is_what_is_measured_and_kept(tmp_path: Path) -> None:
                 assert weight.grad is not None
                 weight.sub_(rate * weight.grad)
         now = {name: tensor.detach().clone() for name, tensor in by_hand.network.state_dict().items()}
-        average = {name: decay * average[name] + (1 - decay) * now[name] for name in now} if average else now
+        d = min(decay, step / (9 + step))
+        average = {name: d * average[name] + (1 - d) * now[name] for name in now} if average else now
     for name, expected in average.items():
         torch.testing.assert_close(kept(run)[name], expected)
         torch.testing.assert_close(line.weights_measured[1][name], expected)

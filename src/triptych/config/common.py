@@ -90,5 +90,7 @@ class TrainingTable(Table):
     )
     gradient_clip: NonNegativeFloat = Field(default=0.0, description="largest gradient norm; 0 does not clip")
     average_decay: Probability = Field(
-        default=0.0, description="exponential moving average of the weights, used wherever the model is used; 0 is off"
+        default=0.0,
+        description="exponential moving average of the weights, used wherever the model is used; "
+        "it begins smaller; 0 is off",
     )

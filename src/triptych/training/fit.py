@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, TriptychError
+from triptych.training.averaging import weight_averaging
 from triptych.training.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
 from triptych.training.hardware import Hardware
 from triptych.training.interrupt import CtrlC, Interrupted, sigint_restored
@@ -120,7 +121,7 @@ def _trainer(
 ) -> lightning.Trainer:
     more: list[Callback] = list(output.callbacks)
     if training.average_decay > 0:
-        more.append(EMAWeightAveraging(decay=training.average_decay))
+        more.append(weight_averaging(training.average_decay))
     if output.progress:
         more.append(RichProgressBar(refresh_rate=10, leave=False, console_kwargs={"stderr": True}))
     return lightning.Trainer(
