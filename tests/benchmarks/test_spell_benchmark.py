@@ -91,7 +91,7 @@ def test_plain_twin_has_our_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) 
 
     encoded = EncodedPairs(pairs, sources, targets)
     share = SpellObjective(ours, targets=targets, valid_items=[], limit=LengthLimit()).loss(
-        encoded.__getitems__(range(4))
+        encoded[range(4)]
     )
     our_loss = torch.as_tensor(share.total / share.count)
     their_loss = plain_loss(plain, collate(list(zip(encoded.sources, encoded.targets, strict=True))))

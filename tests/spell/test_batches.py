@@ -107,7 +107,7 @@ TARGETS = Vocabulary(("x", "y"))
 
 def test_a_batch_has_the_target_shifted_and_padded() -> None:
     data = EncodedPairs(PAIRS, SOURCES, TARGETS)
-    batch = data.__getitems__([1, 0, 2])
+    batch = data[[1, 0, 2]]
     assert batch.items == (1, 0, 2)
     assert batch.source.symbols.tolist() == [[4, 0, 0], [4, 5, 6], [3, 5, 0]]
     assert batch.source.lengths.tolist() == [1, 3, 2]
@@ -118,7 +118,7 @@ def test_a_batch_has_the_target_shifted_and_padded() -> None:
 
 
 def test_a_batch_moves_whole_and_keeps_lengths_on_the_cpu() -> None:
-    moved = EncodedPairs(PAIRS, SOURCES, TARGETS).__getitems__([0, 1]).to("meta")
+    moved = EncodedPairs(PAIRS, SOURCES, TARGETS)[[0, 1]].to("meta")
     assert {moved.source.symbols.device.type, moved.fed.device.type, moved.expected.device.type} == {"meta"}
     assert moved.source.lengths.device.type == "cpu"
 

@@ -44,10 +44,7 @@ class _Gathered(Dataset[ImageBatch]):
     def __len__(self) -> int:
         return len(self.images.labels)
 
-    def __getitem__(self, index: int) -> ImageBatch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
+    def __getitem__(self, indices: Sequence[int]) -> ImageBatch:
         chosen = torch.as_tensor(indices)
         return ImageBatch(self.images.pixels[chosen], self.images.labels[chosen])
 
@@ -111,8 +108,11 @@ class Shuffled(Sampler[list[int]]):
 
 
 def loader(images: Images, order: Shuffled) -> DataLoader[ImageBatch]:
-    """A loader that hands out one `ImageBatch` per batch of `order`."""
-    return DataLoader(_Gathered(images), batch_sampler=order, collate_fn=_as_is)
+    """A loader that hands out one `ImageBatch` per batch of `order`.
+
+    `order` is its sampler, not its batch sampler: Lightning tells only the former which epoch it is.
+    """
+    return DataLoader(_Gathered(images), sampler=order, batch_size=None, collate_fn=_as_is)
 
 
 def _as_is(batch: Any) -> Any:

@@ -57,10 +57,7 @@ class EncodedPairs(Dataset[PairBatch]):
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __getitem__(self, index: int) -> PairBatch:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> PairBatch:
+    def __getitem__(self, indices: Sequence[int]) -> PairBatch:
         """The batch of these items, in this order."""
         targets = _pad([self.targets[i] for i in indices])
         expected = targets[:, 1:]
@@ -153,8 +150,11 @@ class LengthBuckets(Sampler[list[int]]):
 
 
 def loader(items: EncodedPairs, buckets: LengthBuckets) -> DataLoader[PairBatch]:
-    """A loader that hands out one `PairBatch` per bucket."""
-    return DataLoader(items, batch_sampler=buckets, collate_fn=_as_is)
+    """A loader that hands out one `PairBatch` per bucket.
+
+    The buckets are its sampler, not its batch sampler: Lightning tells only the former which epoch it is.
+    """
+    return DataLoader(items, sampler=buckets, batch_size=None, collate_fn=_as_is)
 
 
 def _as_is(batch: Any) -> Any:
