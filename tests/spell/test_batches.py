@@ -114,7 +114,7 @@ def test_a_batch_has_the_target_shifted_and_padded() -> None:
     assert batch.fed.tolist() == [[1, 4, 5, 5], [1, 4, 0, 0], [1, 3, 0, 0]]
     assert batch.expected.tolist() == [[4, 5, 5, 2], [4, 2, 0, 0], [3, 2, 0, 0]]
     assert (len(data), data.source_lengths.tolist()) == (3, [3, 1, 2])
-    assert data[2].items == (2,)
+    assert data[[2]].items == (2,)
 
 
 def test_a_batch_moves_whole_and_keeps_lengths_on_the_cpu() -> None:
