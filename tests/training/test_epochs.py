@@ -49,7 +49,7 @@ def images(folder: Path) -> Path:
     """The first pixel of an image is its number."""
     pixels = np.random.default_rng(0).integers(0, 256, (ITEMS, 28, 28), dtype=np.uint8)
     pixels[:, 0, 0] = np.arange(ITEMS)
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "val", "test"):
         arrays |= {f"{split}_images": pixels, f"{split}_labels": np.arange(ITEMS) % 10}
     np.savez(folder / "images.npz", **arrays)
