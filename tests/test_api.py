@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import triptych
 from tests.conftest import SETTINGS, ToyRuns
@@ -66,6 +67,23 @@ def test_a_run_is_not_continued_with_another_recipe(workspace: Path, toy_runs: T
         "runs/first was begun with another recipe: model.dropout was 0.1, is 0.2. "
         "Resume without changes, or use a new name."
     )
+
+
+def test_a_training_goes_on_in_the_precision_it_was_begun_with(
+    workspace: Path, toy_runs: ToyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)  # a processor that emulates bfloat16
+    recipe = load_recipe("p2g-plain-tiny", ["training.epochs=1", "data.max_train_pairs=30", "training.precision=auto"])
+    losses = {}
+    for name, begun_with in (("here", None), ("elsewhere", "bf16-mixed")):
+        run = api.start_run(recipe, recipe_name="p2g-plain-tiny", name=name)
+        if begun_with is not None:
+            run.update_facts(hardware={"precision": begun_with})
+        trained = api.train(recipe, run, data=toy_runs.data)
+        assert run.facts()["hardware"]["precision"] == (begun_with or "32-true")
+        losses[name] = trained.best["train_loss"]
+    assert losses["here"] == pytest.approx(losses["elsewhere"], rel=0.01)
+    assert losses["here"] != losses["elsewhere"]
 
 
 def test_an_explanation_without_attention_has_no_picture(workspace: Path, toy_runs: ToyRuns) -> None:

@@ -17,7 +17,7 @@ from tests.training.line import Line, loaders, train
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, RunError
 from triptych.training.fit import Fitted, fit
-from triptych.training.hardware import Hardware
+from triptych.training.hardware import PRECISIONS, Hardware, check_option, precision_here
 from triptych.training.output import Output
 from triptych.training.run import Row, Run
 
@@ -254,10 +254,22 @@ def test_ctrl_c_twice_or_early_interrupts_at_once() -> None:
 
 def test_hardware_names_are_checked() -> None:
     with pytest.raises(RecipeError, match=r"--accelerator is 'cpuu'; expected one of .* Did you mean 'cpu'\?"):
-        Hardware.checked("cpuu", devices=1, nodes=1, precision="32-true")
+        Hardware.checked("cpuu", devices=1, nodes=1)
     with pytest.raises(RecipeError, match=r"--precision is '16-mixd'; .* Did you mean '16-mixed'\?"):
-        Hardware.checked("cpu", devices=1, nodes=1, precision="16-mixd")
-    assert Hardware.checked("cpu", devices=3, nodes=2, precision="64-true") == Hardware("cpu", 3, 2, "64-true")
+        check_option("precision", "16-mixd", PRECISIONS)
+    assert Hardware.checked("cpu", devices=3, nodes=2) == Hardware("cpu", 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "chosen"),
+    [({"avx512_bf16": True}, "bf16-mixed"), ({"amx_bf16": True}, "bf16-mixed"), ({"avx512_f": True}, "32-true")],
+)
+def test_auto_is_bfloat16_on_processors_with_instructions_for_it(
+    capabilities: dict[str, bool], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert precision_here("auto", "cpu") == chosen
+    assert precision_here("64-true", "cpu") == "64-true"
 
 
 def test_a_batch_must_have_an_item_for_every_process() -> None:
@@ -279,9 +291,9 @@ def test_precision_reaches_the_weights() -> None:
         line,
         loaders(),
         optimizer=OptimizerTable(),
-        training=TrainingTable(epochs=1),
+        training=TrainingTable(epochs=1, precision="bf16-mixed"),
         run=None,
-        hardware=Hardware("cpu", 1, 1, "bf16-mixed"),
+        hardware=Hardware("cpu"),
     )
     exact = Line()
     train(exact, epochs=1, optimizer={"learning_rate": 0.001, "name": "adam"})

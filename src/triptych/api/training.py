@@ -18,7 +18,7 @@ from triptych.config import differences as recipe_differences
 from triptych.errors import RunError, TriptychError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
-from triptych.training.hardware import Hardware
+from triptych.training.hardware import Hardware, precision_here
 from triptych.training.output import Output
 from triptych.training.prepared import Prepared
 from triptych.training.processes import is_helper_process
@@ -85,7 +85,7 @@ def train(
         recipe: what to train; its own when the run is resumed.
         run: from `start_run`, or `Run.open` to resume.
         data: folder or file of the data; None for the recipe's named set.
-        hardware: devices and precision.
+        hardware: processes and what they run on.
         output: progress, logs and listeners.
     Raises:
         DataError: the data cannot be read.
@@ -111,17 +111,22 @@ def train(
             f"{run.path} was begun with other data; expected the same files. Restore them or use a new name."
         )
     finished = before.get("status") == "finished"
+    hardware = hardware or Hardware()
+    # One training has one precision, also where `auto` would be another on the machine that goes on with it.
+    precision = before.get("hardware", {}).get("precision") or precision_here(
+        recipe.training.precision, hardware.accelerator
+    )
     if not is_helper_process():
         run.remove_leftovers()
         if not finished:
-            _write_beginning(run, recipe, prepared, data, hardware or Hardware())
+            _write_beginning(run, recipe, prepared, data, hardware, precision)
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
 
     fitted = fit(
         prepared.objective,
         prepared.loaders,
         optimizer=recipe.optimizer,
-        training=recipe.training,
+        training=recipe.training.model_copy(update={"precision": precision}),
         run=run,
         hardware=hardware,
         output=output,
@@ -167,7 +172,9 @@ def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Pa
     return LearningRates(suggestion, list(zip(rates, losses, strict=True)), saved.png)
 
 
-def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware) -> None:
+def _write_beginning(
+    run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware, precision: str
+) -> None:
     run.remove_report()
     run.write_model(recipe.panel, prepared.description)
     before = run.facts()
@@ -181,7 +188,7 @@ def _write_beginning(run: Run, recipe: Recipe, prepared: Prepared, data: Path | 
         data=[dict(entry) for entry in prepared.fingerprints],
         counts=dict(prepared.counts),
         parameters=sum(p.numel() for p in prepared.objective.network.parameters() if p.requires_grad),
-        hardware={"accelerator": hardware.accelerator, "devices": hardware.devices, "precision": hardware.precision},
+        hardware={"accelerator": hardware.accelerator, "devices": hardware.devices, "precision": precision},
         versions={
             "triptych": triptych.__version__,
             "python": platform.python_version(),

@@ -32,7 +32,9 @@ def train(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps or tpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
-    precision: Annotated[str, typer.Option(help="32-true, 16-mixed, bf16-mixed or 64-true.")] = "32-true",
+    precision: Annotated[
+        str | None, typer.Option(help="32-true, 16-mixed, bf16-mixed, 64-true or auto. Default: the recipe's.")
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -46,14 +48,17 @@ def train(
     """
     from triptych import api
     from triptych.cli.output import print_json, say
-    from triptych.training.hardware import Hardware
+    from triptych.training.hardware import PRECISIONS, Hardware, check_option
 
     overrides = list(settings or [])
     if skip_bad_rows:
         overrides.append("data.skip_bad_rows=true")
     if skip_bad_files:
         overrides.append("data.skip_bad_files=true")
-    hardware = Hardware.checked(accelerator, devices=devices, nodes=nodes, precision=precision)
+    if precision is not None:
+        check_option("precision", precision, PRECISIONS)
+        overrides.append(f"training.precision={precision}")
+    hardware = Hardware.checked(accelerator, devices=devices, nodes=nodes)
     run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
     output = show_progress(chosen, tensorboard=tensorboard)

@@ -1,6 +1,6 @@
 """Strict recipes: TOML in, checked tables, TOML out."""
 
-from triptych.config.common import OptimizerTable, Table, TrainingTable
+from triptych.config.common import OptimizerTable, Precision, Table, TrainingTable
 from triptych.config.loading import (
     PANELS,
     AnyRecipe,
@@ -26,6 +26,7 @@ __all__ = [
     "RECALL_EXPERIMENTS",
     "AnyRecipe",
     "OptimizerTable",
+    "Precision",
     "RecallRecipe",
     "Recipe",
     "SeeAugmentation",

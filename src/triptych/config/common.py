@@ -14,6 +14,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = dict[Literal["train", "valid", "test"], Fraction]
+Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "auto"]
 
 
 class Table(BaseModel):
@@ -93,4 +94,8 @@ class TrainingTable(Table):
         default=0.0,
         description="exponential moving average of the weights, used wherever the model is used; "
         "it begins smaller; 0 is off",
+    )
+    precision: Precision = Field(
+        default="32-true",
+        description="of the arithmetic; auto is bf16-mixed on hardware with instructions for it and 32-true elsewhere",
     )

@@ -18,7 +18,7 @@ from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, TriptychError
 from triptych.training.averaging import weight_averaging
 from triptych.training.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
-from triptych.training.hardware import Hardware
+from triptych.training.hardware import Hardware, precision_here
 from triptych.training.interrupt import CtrlC, Interrupted, sigint_restored
 from triptych.training.keeper import Keeper
 from triptych.training.module import Trainable
@@ -82,7 +82,7 @@ def fit(
         optimizer: the recipe's `[optimizer]`.
         training: the recipe's `[training]`.
         run: where results go; None writes nothing.
-        hardware: devices and precision.
+        hardware: processes and what they run on.
         output: progress, TensorBoard and listeners.
     Returns:
         How it ended, best epoch included. After Ctrl-C the best model so far is in the run.
@@ -128,7 +128,7 @@ def _trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
-        precision=hardware.precision,
+        precision=precision_here(training.precision, hardware.accelerator),
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip or None,
         callbacks=[*callbacks, *more],

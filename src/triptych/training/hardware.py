@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
+from triptych.config import Precision
 from triptych.errors import RecipeError, did_you_mean
 
-Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
+Arithmetic = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 ACCELERATORS = ("auto", "cpu", "gpu", "mps", "tpu")
 
@@ -22,30 +24,52 @@ class Hardware:
         accelerator: `auto`, `cpu`, `gpu`, `mps` or `tpu`.
         devices: processes on this machine.
         nodes: machines.
-        precision: `32-true`, `16-mixed`, `bf16-mixed` or `64-true`.
     """
 
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
-    precision: Precision = "32-true"
 
     @classmethod
-    def checked(cls, accelerator: str, *, devices: int, nodes: int, precision: str) -> Hardware:
+    def checked(cls, accelerator: str, *, devices: int, nodes: int) -> Hardware:
         """Hardware from names, as a command line gives them.
 
         Raises:
-            RecipeError: a name is not known, or there is no such accelerator here.
+            RecipeError: the name is not known, or there is no such accelerator here.
         """
-        for what, value, known in (("accelerator", accelerator, ACCELERATORS), ("precision", precision, PRECISIONS)):
-            if value not in known:
-                raise RecipeError(
-                    f"--{what} is {value!r}; expected one of {', '.join(known)}. {did_you_mean(value, known)}"
-                )
+        check_option("accelerator", accelerator, ACCELERATORS)
         if accelerator == "gpu" and not torch.cuda.is_available():
             raise RecipeError(
                 "--accelerator is 'gpu'; expected a CUDA device, and none is here. Use --accelerator auto"
             )
         if accelerator == "mps" and not torch.backends.mps.is_available():
             raise RecipeError("--accelerator is 'mps'; expected an Apple GPU, and none is here. Use --accelerator auto")
-        return cls(accelerator, devices, nodes, cast(Precision, precision))
+        return cls(accelerator, devices, nodes)
+
+
+def check_option(option: str, value: str, known: Sequence[str]) -> None:
+    """An option's value is a known one.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if value not in known:
+        raise RecipeError(f"--{option} is {value!r}; expected one of {', '.join(known)}. {did_you_mean(value, known)}")
+
+
+def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
+    """The precision that a recipe asks for, in Lightning's terms: `auto` becomes what this hardware is good at.
+
+    A processor or GPU without bfloat16 instructions emulates them, ten times slower than it computes in float32.
+    """
+    if precision != "auto":
+        return precision
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available()):
+        # Told from PyTorch 2.11 on.
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        has_bfloat16 = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    else:
+        has_bfloat16 = False
+    return "bf16-mixed" if has_bfloat16 else "32-true"

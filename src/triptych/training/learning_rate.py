@@ -10,6 +10,7 @@ from lightning.pytorch.tuner.tuning import Tuner
 
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.training.fit import quiet
+from triptych.training.hardware import precision_here
 from triptych.training.interrupt import sigint_restored
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
@@ -39,6 +40,7 @@ def try_learning_rates(
         trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,
+            precision=precision_here(training.precision, "auto"),
             max_epochs=-1,
             gradient_clip_val=training.gradient_clip or None,
             logger=False,
