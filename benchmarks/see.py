@@ -48,7 +48,6 @@ LOADER_TARGETS = {8: 1.0, 64: 1.5}
 FLOOR_TARGET = 0.85
 PREDICTION_TARGET = 1.5
 WARM_UP_BATCHES = 3
-PREDICTION_BATCH = 256
 
 Clock = Callable[[], float]
 Seconds = Mapping[str, Sequence[float]]
@@ -266,12 +265,12 @@ def prediction_results(subject: Subject, count: int, repeats: int, clock: Clock)
     files, form = subject.files[:count], subject.objective.form
     plain = build(subject.name.lower()).eval()
     network = subject.objective.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decoding = subject.recipe.decoding.model_copy(update={"batch_size": PREDICTION_BATCH})
+    decoding = subject.recipe.decoding
     classifier = Classifier(network, form=form, classes=subject.collection.classes, decoding=decoding)
     tasks = {
         "stream": counted(lambda: list(classifier.stream(files)), clock),
         "plain loop, image by image": counted(lambda: plain_prediction(plain, files, form, 1), clock),
-        "plain loop, batch by batch": counted(lambda: plain_prediction(plain, files, form, PREDICTION_BATCH), clock),
+        "plain loop, batch by batch": counted(lambda: plain_prediction(plain, files, form, decoding.batch_size), clock),
     }
     label = f"{subject.name} prediction"
     named = {f"{label} {name}": task for name, task in tasks.items()}

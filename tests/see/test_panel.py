@@ -19,7 +19,7 @@ from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RunError
-from triptych.see.panel import evaluate, label, load, measures, prepare, read_errors, record
+from triptych.see.panel import evaluate, label, load, measures, prepare, read, read_errors, record
 from triptych.training.run import Run
 
 
@@ -81,7 +81,7 @@ def test_one_class_cannot_be_learnt(tmp_path: Path) -> None:
 def test_measures_of_training_are_those_of_the_kept_model(trained: Trained) -> None:
     """The objective on validation batches, against the classifier's probabilities."""
     model = load(trained.run)
-    evaluation = evaluate(model, recipe(), trained.data, split="valid", decoding=model.decoding)
+    evaluation = evaluate(model, recipe(), read(recipe(), trained.data, model), split="valid", decoding=model.decoding)
     best = trained.run.facts()["best"]
     assert evaluation.scores.accuracy.value == pytest.approx(best["valid_accuracy"])
     assert evaluation.scores.log_loss.value == pytest.approx(best["valid_loss"], rel=1e-4)
@@ -90,7 +90,7 @@ def test_measures_of_training_are_those_of_the_kept_model(trained: Trained) -> N
 
 def test_an_evaluation_is_recorded_and_read_again(trained: Trained, tmp_path: Path) -> None:
     model = load(trained.run)
-    evaluation = evaluate(model, recipe(), trained.data, split="train", decoding=model.decoding)
+    evaluation = evaluate(model, recipe(), read(recipe(), trained.data, model), split="train", decoding=model.decoding)
     told = record(tmp_path, "train.one", evaluation, model)
     assert json.loads(json.dumps(told)) == told
     assert told["classes"] == list(KINDS)
@@ -113,7 +113,9 @@ def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trai
     for kind in ("striped", "light"):
         draw_shape(tmp_path / kind / "a.png", kind, 77)
     model = load(trained.run)
-    evaluation = evaluate(model, recipe(), tmp_path, split="test", decoding=model.decoding, elsewhere=True)
+    evaluation = evaluate(
+        model, recipe(), read(recipe(), tmp_path, model, whole="test"), split="test", decoding=model.decoding
+    )
     assert evaluation.items.truths.tolist() == [KINDS.index("light"), KINDS.index("striped")]
     assert evaluation.scores.n_items == 2
 
@@ -121,7 +123,7 @@ def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trai
 def test_an_unknown_split_is_told(trained: Trained) -> None:
     model = load(trained.run)
     with pytest.raises(DataError, match=r"^split is 'dev'; expected one that the data has: train, valid, test\.$"):
-        evaluate(model, recipe(), trained.data, split="dev", decoding=model.decoding)
+        evaluate(model, recipe(), read(recipe(), trained.data, model), split="dev", decoding=model.decoding)
 
 
 @pytest.mark.parametrize("row", ["image\ttruth\na\tb\n", "image\ttruth\tprediction\tlog_loss\na\tb\tc\tmuch\n"])
@@ -217,7 +219,9 @@ def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None
         for row in range(2):
             draw_shape(tmp_path / "data" / wrong / f"{row}.png", kind, 900 + row, side=12)
     model = load(trained.run)
-    evaluation = evaluate(model, recipe(), tmp_path / "data", split="test", decoding=model.decoding, elsewhere=True)
+    evaluation = evaluate(
+        model, recipe(), read(recipe(), tmp_path / "data", model, whole="test"), split="test", decoding=model.decoding
+    )
     told = record(tmp_path, "test.one", evaluation, model)
     assert evaluation.scores.accuracy.value < 0.5
     surest = told["mistakes"][0]

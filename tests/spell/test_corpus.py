@@ -183,7 +183,7 @@ class NamedSet:
     def __init__(self, rows: list[tuple[str, str]]) -> None:
         self.rows = rows
 
-    def load(self, *, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> PairFile:
+    def load(self, *, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer, **_: Any) -> PairFile:
         pairs = [
             Pair(source_tokenizer.split(source), target_tokenizer.split(target), line)
             for line, (source, target) in enumerate(self.rows, start=1)

@@ -15,7 +15,8 @@ from triptych import api
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import DataError, RunError
 from triptych.spell.corpus import Item
-from triptych.spell.panel import evaluate, join, judge, load, prepare
+from triptych.spell.panel import evaluate, join, judge, load, prepare, read
+from triptych.training.run import Run
 
 
 @pytest.fixture
@@ -28,6 +29,10 @@ def data(tmp_path: Path) -> Path:
 
 def recipe(*settings: str) -> SpellRecipe:
     return spell_recipe("p2g-additive-tiny", settings)
+
+
+def recipe_of(run: Run) -> SpellRecipe:
+    return spell_recipe(run.path / "recipe.toml")
 
 
 def test_vocabularies_come_from_the_training_split_alone(data: Path) -> None:
@@ -74,7 +79,7 @@ def test_measures_are_those_of_greedy_decoding(toy_runs: ToyRuns) -> None:
                 sums[name] = [total + float(share.total), count + float(share.count)]
     measured = {name: total / count for name, (total, count) in sums.items()}
     scores = evaluate(
-        load(run), spell_recipe(run.path / "recipe.toml"), toy_runs.data, split="valid", decoding=SpellDecoding()
+        load(run), recipe_of(run), read(recipe_of(run), toy_runs.data), split="valid", decoding=SpellDecoding()
     ).scores
     assert measured["cer"] == pytest.approx(scores.cer.value)
     assert measured["wer"] == pytest.approx(scores.wer.value)
@@ -108,7 +113,7 @@ def test_the_training_loss_is_the_mean_negative_log_probability_of_the_targets(t
 def test_an_evaluation_keeps_the_order_of_the_data(toy_runs: ToyRuns) -> None:
     run = toy_runs.run("first")
     evaluation = evaluate(
-        load(run), spell_recipe(run.path / "recipe.toml"), toy_runs.data, split="test", decoding=SpellDecoding()
+        load(run), recipe_of(run), read(recipe_of(run), toy_runs.data), split="test", decoding=SpellDecoding()
     )
     sources = [line.split("\t")[0] for line in (toy_runs.data / "test.tsv").read_text().splitlines()]
     assert [" ".join(item.source) for item in evaluation.items] == sources
@@ -125,9 +130,7 @@ def test_an_item_is_right_when_any_reference_matches(toy_runs: ToyRuns) -> None:
 def test_an_unknown_split_is_told(toy_runs: ToyRuns) -> None:
     run = toy_runs.run("first")
     with pytest.raises(DataError, match=r"^split is 'dev'; expected one of train, valid, test\."):
-        evaluate(
-            load(run), spell_recipe(run.path / "recipe.toml"), toy_runs.data, split="dev", decoding=SpellDecoding()
-        )
+        evaluate(load(run), recipe_of(run), read(recipe_of(run), toy_runs.data), split="dev", decoding=SpellDecoding())
 
 
 def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from triptych.api.evaluation import compare, evaluate, recorded_data, write_report
+    from triptych.api.evaluation import ToJudge, compare, evaluate, read_to_judge, recorded_data, write_report
     from triptych.api.explaining import Explanation, ImageExplanation, explain, explain_image
     from triptych.api.exporting import export, export_store
     from triptych.api.models import equip, equipment_label, load, make_ensemble
@@ -21,6 +21,7 @@ __all__ = [
     "Explanation",
     "ImageExplanation",
     "LearningRates",
+    "ToJudge",
     "Trained",
     "Tuned",
     "compare",
@@ -34,6 +35,7 @@ __all__ = [
     "find_learning_rate",
     "load",
     "make_ensemble",
+    "read_to_judge",
     "recorded_data",
     "start_run",
     "train",
@@ -42,7 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "evaluation": ("compare", "evaluate", "recorded_data", "write_report"),
+    "evaluation": ("ToJudge", "compare", "evaluate", "read_to_judge", "recorded_data", "write_report"),
     "explaining": ("Explanation", "ImageExplanation", "explain", "explain_image"),
     "exporting": ("export", "export_store"),
     "models": ("equip", "equipment_label", "load", "make_ensemble"),

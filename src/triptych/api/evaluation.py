@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from triptych.report.comparison import Comparison, differences, shared_items, st
 from triptych.report.figures import compare_curves
 from triptych.report.run_report import facts_section, recipe_section, training_section
 from triptych.statistics import Estimate
-from triptych.training.run import Run, now
+from triptych.training.run import Run, hashes, now
 
 
 def recorded_data(run: Run) -> Path | None:
@@ -34,12 +35,53 @@ def recorded_data(run: Run) -> Path | None:
     return location
 
 
+@dataclass(frozen=True)
+class ToJudge:
+    """Data for `evaluate`.
+
+    Attributes:
+        data: as the panel read it.
+        label_end: what the name of an evaluation on it ends with; empty for the run's own.
+    """
+
+    data: Any
+    label_end: str = ""
+
+
+def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None) -> ToJudge:
+    """Read a run's own data, split as in training, or other data: that split of it, or all where it has no splits.
+
+    What data it is its content decides, not its path: the run's own is split as in training wherever it lies now, since
+    judged whole it would put training items into the test.
+
+    Raises:
+        DataError: the run's own data has changed since training, or is not where it was.
+    """
+    recipe = run.recipe()
+    panel = panel_of(recipe.panel)
+    known = set(hashes(run.facts().get("data", [])))
+    if data is None:
+        location = recorded_data(run)
+        own = panel.read(recipe, location, model)
+        if not known <= set(hashes(own.fingerprints)):
+            place = recipe.data.set if location is None else location
+            again = f"--data {location}" if location is not None else "--data FILE"
+            raise DataError(
+                f"data of {run.name}, {place}, has changed since training; expected the same, since a new split would "
+                f"take items from training into {split}. Restore it, or judge the model on all of it with {again}"
+            )
+        return ToJudge(own)
+    other = panel.read(recipe, data, model, whole=split)
+    if known and set(hashes(other.fingerprints)) <= known:
+        return ToJudge(panel.read(recipe, data, model))
+    return ToJudge(other, f"-on-{data.stem}")
+
+
 def evaluate(
     run: Run,
     model: Any = None,
     *,
     split: str = "test",
-    data: Path | None = None,
     decoding: Any = None,
     label: str | None = None,
     read: Any = None,
@@ -50,24 +92,22 @@ def evaluate(
         run: the run, whose recipe says how to read the data.
         model: where it is not simply the run's own; by default that is loaded.
         split: `train`, `valid` or `test`.
-        data: other data than the run's own: where it has splits that split is judged, otherwise all of it.
         decoding: how predictions are read off the model, as the recipe's `[decoding]` says it; by default that.
-        label: name of the evaluation; by default it says how it was decoded, and on which other data.
-        read: the run's own data as its training read it, `Trained.data`; by default it is read again.
+        label: name of the evaluation; by default it says how it was decoded.
+        read: data, from `read_to_judge` or as its training read it (`Trained.data`); by default the run's own.
     Returns:
         The panel's evaluation: `split`, `decoding`, `items` and `scores`.
+    Raises:
+        DataError: there is no such split, or the run's own data is not what it was in training.
     """
     recipe = run.recipe()
     panel = panel_of(recipe.panel)
     model = model or panel.load(run)
     settings = decoding or recipe.decoding
-    others = data is not None and str(data.absolute()) != run.facts().get("data_location")
-    location = data if others else recorded_data(run)
     evaluation = panel.evaluate(
-        model, recipe, location, split=split, decoding=settings, elsewhere=others, read=None if others else read
+        model, recipe, read or read_to_judge(run, model, split=split).data, split=split, decoding=settings
     )
     label = label or panel.label(settings)
-    label += f"-on-{data.stem}" if others and data is not None else ""
     told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
     run.write_evaluation(split, label, {**told, "evaluated": now()})
     run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.api.panels import panel_of
 from triptych.data.files import open_binary
-from triptych.errors import RecipeError, RunError
+from triptych.errors import DataError, RecipeError, RunError
 from triptych.training.run import Run, now
 
 if TYPE_CHECKING:
+    from triptych.spell.predictions import Language
     from triptych.spell.speller import Speller
 
 
@@ -61,7 +62,12 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
 
 
 def equip(
-    speller: Speller, *, lexicon: Path | None = None, weight: float | None = None, dictionary: Path | None = None
+    speller: Speller,
+    *,
+    lexicon: Path | None = None,
+    weight: float | None = None,
+    dictionary: Path | None = None,
+    warn: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Speller:
     """A speller with a word list to keep to, or a dictionary to look up first.
 
@@ -70,25 +76,52 @@ def equip(
         lexicon: file of targets, one per line.
         weight: nats that a target outside the word list costs; None allows no other.
         dictionary: file of pairs, source and target, that are looked up before the model is asked.
+        warn: called with sentences on words that cannot be used.
     Raises:
         DataError: a file cannot be read.
         RecipeError: a weight without a word list, or out of range.
     """
-    from triptych.spell.pairs import read_pairs, read_sources
+    from triptych.spell.pairs import read_pairs
 
     if weight is not None and lexicon is None:
         raise RecipeError(f"--lexicon-weight is {weight} without --lexicon; expected a word list. Add --lexicon FILE")
     language = speller.language
     if lexicon is not None:
-        with open_binary(lexicon) as stream:
-            lines = read_sources(stream, language.target_tokenizer, path_label=lexicon, on_bad_row=lambda _: None)
-            speller = speller.with_lexicon((line.text for line in lines), weight=weight)
+        speller = speller.with_lexicon(_words(lexicon, language, warn), weight=weight)
     if dictionary is not None:
         pairs = read_pairs(
             dictionary, source_tokenizer=language.source_tokenizer, target_tokenizer=language.target_tokenizer
         ).pairs
         speller = speller.with_dictionary((pair.source, pair.target) for pair in pairs)
     return speller
+
+
+def _words(path: Path, language: Language, warn: Callable[[Sequence[str]], None]) -> list[str]:
+    """The words of a list, one per line, that the model can write; told is how many others there are.
+
+    Blank lines are no words. Raises DataError where a line is not text, or no word is left.
+    """
+    from triptych.spell.pairs import BadRow, read_sources
+
+    def refuse(row: BadRow) -> None:
+        if "is empty" not in row.reason:
+            raise DataError(f"{row.reason}. Mend the line.", path=path, line=row.line)
+
+    split, targets = language.target_tokenizer.split, language.targets
+    usable: list[str] = []
+    others: list[str] = []
+    with open_binary(path) as stream:
+        for line in read_sources(stream, language.target_tokenizer, path_label=path, on_bad_row=refuse):
+            (others if targets.unknown in targets.encode(split(line.text)) else usable).append(line.text)
+    if others:
+        told = (
+            f"{len(others)} of {len(usable) + len(others)} words have symbols that training never showed "
+            f"(the first is {others[0]!r})"
+        )
+        if not usable:
+            raise DataError(f"{told}; expected one word per line, and nothing else.", path=path)
+        warn([f"{path}: {told}; they are left out."])
+    return usable
 
 
 def equipment_label(lexicon: Path | None, weight: float | None, dictionary: Path | None) -> str:

@@ -42,7 +42,7 @@ class Evaluation(Protocol):
 
 
 class Panel(Protocol):
-    """What a panel offers. `recipe`, `decoding`, `model`, `read` and `evaluation` are the panel's own."""
+    """What a panel offers. `recipe`, `decoding`, `model`, `data` and `evaluation` are the panel's own."""
 
     def prepare(self, recipe: Any, location: Path | None) -> Prepared:
         """Read the data and build the network, initialised from `training.seed`."""
@@ -50,21 +50,14 @@ class Panel(Protocol):
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """The run's kept model, ready to predict."""
 
-    def evaluate(
-        self,
-        model: Any,
-        recipe: Any,
-        location: Path | None,
-        *,
-        split: str,
-        decoding: Any,
-        elsewhere: bool = False,
-        read: Any = None,
-    ) -> Any:
-        """Predict a split of the recipe's data and judge it; of data from `elsewhere` without splits, all of it.
+    def read(self, recipe: Any, location: Path | None, model: Any, *, whole: str | None = None) -> Any:
+        """The recipe's data, split as for training; with `whole`, that split, or all of what has no splits.
 
-        `read` is the data as `Prepared.data` has it, in place of what lies at the location.
+        It has `fingerprints`; `Prepared.data` is of the same kind.
         """
+
+    def evaluate(self, model: Any, recipe: Any, data: Any, *, split: str, decoding: Any) -> Any:
+        """Predict a split of the data and judge it."""
 
     def label(self, decoding: Any) -> str:
         """A short name for how predictions are read off the model."""

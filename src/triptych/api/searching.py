@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import Path
 
 from triptych.api.panels import panel_of
 from triptych.config import Recipe, dump_recipe, with_changes
-from triptych.errors import TrainingError
+from triptych.errors import RecipeError, TrainingError
 from triptych.files import write_text_atomically, write_tsv
 from triptych.report.canvas import save
 from triptych.report.figures import compare_curves
 from triptych.report.image_figures import learning_curves
 from triptych.report.search import search_picture
-from triptych.training.dimensions import Choices, Dimension, Value
+from triptych.training.dimensions import Choices, Dimension, Value, settings_of
 from triptych.training.fit import fit
 from triptych.training.output import Output
 from triptych.training.run import Row, hashes
 from triptych.training.tuning import Limits, Search, default_storage, search
 
 ACCURACY = "valid_accuracy"
+COMBINATIONS_CHECKED = 1000
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,14 @@ def tune(
         prune: stop hopeless trials early.
         listener: called with a line per trial.
     """
-    for dimension in dimensions:  # a wrong key or value fails before the first training
-        for value in dimension.values if isinstance(dimension, Choices) else (dimension.low, dimension.high):
-            with_changes(recipe, {dimension.key: value})
+    _check_values(recipe, dimensions)
     folder = Path("searches") / name
     training, panel = recipe.training, panel_of(recipe.panel)
     data_hashes = hashes(panel.prepare(recipe, data).fingerprints)
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
-        varied = with_changes(recipe, params)
+        varied = with_changes(recipe, settings_of(params))
         prepared = panel.prepare(varied, data)
         output = Output(listener=lambda row, _: report(row))
         try:
@@ -92,7 +92,7 @@ def tune(
             raise
         if fitted.interrupted:
             raise KeyboardInterrupt
-        return fitted.rows
+        return fitted.rows if training.keep == "best" else fitted.rows[-1:]
 
     found = search(
         run,
@@ -105,6 +105,31 @@ def tune(
         limits=Limits(trials, prune, training.seed),
     )
     return _write_search(found, recipe, folder)
+
+
+def _check_values(recipe: Recipe, dimensions: Sequence[Dimension]) -> None:
+    """A wrong key or value fails before the first training: every value must be right in some combination.
+
+    Combinations that are not, such as two widths that must be equal, are trials that fail.
+
+    Raises:
+        RecipeError: what is wrong with the first value that is right in none.
+    """
+    ends = [d.values if isinstance(d, Choices) else (d.low, d.high) for d in dimensions]
+    errors: dict[tuple[int, int], RecipeError] = {}
+    right: set[tuple[int, int]] = set()
+    for point in islice(product(*(range(len(values)) for values in ends)), COMBINATIONS_CHECKED):
+        places = list(enumerate(point))
+        try:
+            with_changes(recipe, settings_of({dimensions[d].key: ends[d][value] for d, value in places}))
+        except RecipeError as wrong:
+            for place in places:
+                errors.setdefault(place, wrong)
+        else:
+            right.update(places)
+    for place, error in errors.items():
+        if place not in right:
+            raise error
 
 
 def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
@@ -120,7 +145,7 @@ def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
     best_path = None
     if found.best is not None:
         best_path = folder / "best.toml"
-        write_text_atomically(best_path, dump_recipe(with_changes(recipe, found.best.params)))
+        write_text_atomically(best_path, dump_recipe(with_changes(recipe, settings_of(found.best.params))))
     keys = sorted({key for trial in found.trials for key in trial.params})
     rows = []
     for trial in found.trials:

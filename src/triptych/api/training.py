@@ -175,7 +175,7 @@ def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Pa
 def _write_beginning(
     run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware, precision: str
 ) -> None:
-    run.remove_report()
+    run.forget_judgements()
     run.write_model(recipe.panel, prepared.description)
     before = run.facts()
     run.update_facts(

@@ -98,7 +98,9 @@ def reject(panel: str, options: Mapping[str, Any]) -> None:
 
 
 def decoding_of(recipe: SpellRecipe, **options: Any) -> SpellDecoding:
-    """The recipe's decoding with the options that were given on top; a beam is at least as wide as its n-best.
+    """The recipe's decoding with the options that were given on top.
+
+    Of beam size and n-best, one that was given moves the recipe's other, so that the beam is at least as wide.
 
     Raises:
         RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
@@ -110,6 +112,8 @@ def decoding_of(recipe: SpellRecipe, **options: Any) -> SpellDecoding:
     _check_options(method, given)
     if "n_best" in given and "beam_size" not in given:
         given["beam_size"] = max(recipe.decoding.beam_size, given["n_best"])
+    if "beam_size" in given and "n_best" not in given:
+        given["n_best"] = min(recipe.decoding.n_best, given["beam_size"])
     changes = {f"decoding.{name}": value for name, value in given.items()}
     decoding = with_changes(recipe, {**changes, "decoding.method": method}).decoding
     assert isinstance(decoding, SpellDecoding)

@@ -66,6 +66,9 @@ def predict(
     lexicon_weight: LexiconWeight = None,
     dictionary: DictionaryFile = None,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad lines out, with a count.")] = False,
+    line_buffered: Annotated[
+        bool, typer.Option("--line-buffered", help="Of spell: answer each line before reading the next; slower.")
+    ] = False,
     views: Views = None,
     skip_bad_files: SkipBadFiles = False,
     device: Device = "cpu",
@@ -85,6 +88,7 @@ def predict(
     """
     from triptych import api
     from triptych.cli.images import predict_images
+    from triptych.cli.output import warn
     from triptych.config import SeeRecipe
     from triptych.training.run import Run
 
@@ -103,24 +107,47 @@ def predict(
     }
     equipment: dict[str, Any] = {"lexicon": lexicon, "lexicon_weight": lexicon_weight, "dictionary": dictionary}
     if isinstance(recipe, SeeRecipe):
-        of_spell = {**read_by, **equipment, "skip_bad_rows": skip_bad_rows}
+        of_spell = {**read_by, **equipment, "skip_bad_rows": skip_bad_rows, "line_buffered": line_buffered}
         del of_spell["n_best"]  # of images it says how many classes to print
         reject("see", of_spell)
         predict_images(opened, file, top_k=n_best, views=views, skip_bad_files=skip_bad_files, device=device)
         return
     reject("spell", {"views": views, "skip_bad_files": skip_bad_files})
     decoding = decoding_of(recipe, **read_by)
-    speller = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
-    _predict_lines(speller, file, decoding, max_symbols=recipe.data.max_symbols, skip_bad_rows=skip_bad_rows)
+    speller = api.equip(
+        api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary, warn=warn
+    )
+    _predict_lines(
+        speller,
+        file,
+        decoding,
+        max_symbols=recipe.data.max_symbols,
+        skip_bad_rows=skip_bad_rows,
+        line_buffered=line_buffered,
+    )
 
 
-def _predict_lines(speller: Speller, file: str, decoding: Any, *, max_symbols: int, skip_bad_rows: bool) -> None:
+def _predict_lines(
+    speller: Speller,
+    file: str,
+    decoding: Any,
+    *,
+    max_symbols: int,
+    skip_bad_rows: bool,
+    line_buffered: bool,
+) -> None:
     """Predict line by line what a file or standard input holds."""
     from triptych.cli.output import say
     from triptych.data.files import open_binary
     from triptych.spell.pairs import read_sources
 
-    skipped: list[BadRow] = []
+    skipped = 0
+    first: BadRow | None = None
+
+    def count(row: BadRow) -> None:
+        nonlocal skipped, first
+        skipped, first = skipped + 1, first or row
+
     with ExitStack() as stack:
         stream: Any = sys.stdin.buffer if file == "-" else stack.enter_context(open_binary(Path(file)))
         label = "standard input" if file == "-" else file
@@ -129,7 +156,7 @@ def _predict_lines(speller: Speller, file: str, decoding: Any, *, max_symbols: i
             speller.language.source_tokenizer,
             path_label=label,
             max_symbols=max_symbols,
-            on_bad_row=skipped.append if skip_bad_rows else None,
+            on_bad_row=count if skip_bad_rows else None,
         )
         ahead: deque[int] = deque()  # numbers of the lines read and not yet predicted, as many as a stream reads ahead
 
@@ -138,13 +165,13 @@ def _predict_lines(speller: Speller, file: str, decoding: Any, *, max_symbols: i
                 ahead.append(line.line)
                 yield line.symbols
 
-        _write(((ahead.popleft(), result) for result in speller.stream(symbols(), decoding=decoding)), speller, label)
-    if skipped:
-        first = skipped[0]
-        say(f"warning: {label}:{first.line}: {first.reason}. Bad lines skipped, from this one on: {len(skipped)}.")
+        results = speller.stream(symbols(), decoding=decoding, chunk=1 if line_buffered else None)
+        _write(((ahead.popleft(), result) for result in results), speller, label, flush=line_buffered)
+    if first is not None:
+        say(f"warning: {label}:{first.line}: {first.reason}. Bad lines skipped, from this one on: {skipped}.")
 
 
-def _write(predictions: Iterator[tuple[int, Prediction[Any]]], speller: Speller, label: str) -> None:
+def _write(predictions: Iterator[tuple[int, Prediction[Any]]], speller: Speller, label: str, *, flush: bool) -> None:
     from triptych.cli.output import say
 
     warned: set[str] = set()
@@ -158,5 +185,5 @@ def _write(predictions: Iterator[tuple[int, Prediction[Any]]], speller: Speller,
         cells = [join(prediction.source)]
         for candidate in prediction.candidates:
             cells += [candidate.text, f"{candidate.log_probability:.4f}"]
-        print("\t".join(cell.replace("\t", " ") for cell in cells))
+        print("\t".join(cell.replace("\t", " ") for cell in cells), flush=flush)
     sys.stdout.flush()

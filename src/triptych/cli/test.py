@@ -68,6 +68,7 @@ def measure(
     """
     from triptych import api
     from triptych.api.panels import panel_of
+    from triptych.cli.output import warn
     from triptych.config import SeeRecipe, with_changes
     from triptych.training.run import Run
 
@@ -93,9 +94,13 @@ def measure(
     else:
         reject("spell", {"views": views})
         decoding = decoding_of(recipe, **read_by)
-        model = api.equip(api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary)
+        model = api.equip(
+            api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary, warn=warn
+        )
         label = panel_of(recipe.panel).label(decoding) + api.equipment_label(lexicon, lexicon_weight, dictionary)
-    evaluation = api.evaluate(opened, model, split=split, data=data, decoding=decoding, label=label)
+    found = api.read_to_judge(opened, model, split=split, data=data)
+    label += found.label_end
+    evaluation = api.evaluate(opened, model, split=split, decoding=decoding, label=label, read=found.data)
     api.write_report(opened)
     show(evaluation, opened.name, label, panel=recipe.panel, as_json=json)
 

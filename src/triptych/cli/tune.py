@@ -24,7 +24,8 @@ def tune(
         list[str],
         typer.Option(
             metavar="KEY=VALUES",
-            help="A grid, key=v1,v2,v3, or a range, key=low..high or low..high:log; may be repeated.",
+            help="A grid, key=v1,v2,v3, or a range, key=low..high or low..high:log; may be repeated. "
+            "Keys that are to be equal have a comma between them.",
         ),
     ],
     data: DataPath = None,

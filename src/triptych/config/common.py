@@ -49,13 +49,13 @@ class OptimizerTable(Table):
     schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] = Field(
         default="constant",
         description="cosine and linear fall to final_fraction at the last step; one-cycle also rises; "
-        "plateau halves when the monitored metric stalls for plateau_patience epochs",
+        "plateau halves when the monitored metric has stalled for more than plateau_patience epochs",
     )
     warmup_steps: NonNegativeInt = Field(default=0, description="steps of linear rise before the schedule")
     final_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="learning rate at the end, as a fraction of learning_rate"
     )
-    plateau_patience: NonNegativeInt = Field(default=3, description="epochs of stalling before plateau halves")
+    plateau_patience: NonNegativeInt = Field(default=3, description="epochs of stalling that plateau bears")
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:

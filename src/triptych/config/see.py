@@ -201,7 +201,9 @@ class SeeDecoding(Table):
     )
     top_k: PositiveInt = Field(default=3, description="classes listed by predict")
     temperature: PositiveFloat = Field(default=1.0, description="divides logits before probabilities are taken")
-    batch_size: PositiveInt = 256
+    batch_size: PositiveInt = Field(
+        default=32, description="images at a time; so many stay in a processor's cache, GPUs are faster with more"
+    )
 
 
 class SeeRecipe(Table):

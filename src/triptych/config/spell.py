@@ -116,8 +116,8 @@ class SpellModel(Table):
     dropout: Probability = Field(default=0.3, description="on embeddings and on final outputs, encoder and decoder")
     encoder_dropout: Literal["states", "final", "none"] = Field(
         default="states",
-        description="which final outputs of the encoder have dropout: the states that attention reads, "
-        "the final state that the decoder starts from, or none",
+        description="which final outputs of the encoder have dropout: the states that attention reads (without "
+        "attention there are none), the final state that the decoder starts from, or none",
     )
     layer_dropout: Probability = Field(default=0.0, description="between recurrent layers")
     source_symbol_dropout: Probability = Field(default=0.0, description="share of source symbols hidden in training")
@@ -177,6 +177,7 @@ class SpellTraining(TrainingTable):
     """`[training]` of spell."""
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
+    mode: Literal["min"] = Field(default="min", description="every metric of spell should fall")
     label_smoothing: Probability = 0.0
 
 
@@ -196,7 +197,16 @@ class SpellDecoding(Table):
     seed: NonNegativeInt = 0
     max_length_factor: PositiveFloat = Field(default=3.0, description="longest target per source symbol, plus extra")
     max_length_extra: NonNegativeInt = 10
-    batch_size: PositiveInt = 256
+    batch_size: PositiveInt = Field(default=256, description="sources at a time; fewer where they are long")
+
+    @model_validator(mode="after")
+    def _beam_holds_n_best(self) -> Self:
+        if self.method == "beam" and self.n_best > self.beam_size:
+            raise ValueError(
+                f"n_best is {self.n_best}; expected an integer from 1 to beam_size = {self.beam_size}. "
+                "Raise beam_size to see more hypotheses"
+            )
+        return self
 
 
 class SpellRecipe(Table):

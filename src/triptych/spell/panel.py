@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from triptych.config import SpellDecoding, SpellRecipe
+from triptych.config import SpellData, SpellDecoding, SpellRecipe
 from triptych.errors import RunError
 from triptych.report import comparison
 from triptych.report.card import Use
@@ -31,7 +31,7 @@ from triptych.spell.speller import Speller, build_from_description
 from triptych.spell.symbols import Vocabulary
 from triptych.training.devices import check_device
 from triptych.training.prepared import Loaders, Prepared
-from triptych.training.run import Run
+from triptych.training.run import Run, hashes
 
 PANEL = "spell"
 
@@ -125,7 +125,8 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Description and tensors of one model made of several runs' models.
 
     Raises:
-        RunError: fewer than two runs, an ensemble among them, or vocabularies that differ.
+        RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one member
+            was trained on might be another's test.
     """
     if len(runs) < 2:
         raise RunError(f"an ensemble of {len(runs)} run; expected at least two. Give more runs.")
@@ -140,28 +141,33 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 f"{run.name} has other symbols than {runs[0].name}; expected runs over the same vocabularies. "
                 "Train the members on the same data with different seeds."
             )
+        if _data_of(run) != _data_of(runs[0]):
+            raise RunError(
+                f"{run.name} was trained on other data or other splits than {runs[0].name}; expected the same, since "
+                "what one was trained on might be in the other's test. Train the members on the same data with "
+                "different seeds."
+            )
         tensors |= {f"{number}.{name}": tensor for name, tensor in run.tensors().items()}
     whole = {key: value for key, value in descriptions[0].items() if key not in ("format", "panel", "architecture")}
     return {"members": [description["architecture"] for description in descriptions], **whole}, tensors
 
 
-def evaluate(
-    speller: Speller,
-    recipe: SpellRecipe,
-    location: Path | None,
-    *,
-    split: str,
-    decoding: SpellDecoding,
-    elsewhere: bool = False,
-    read: Corpus | None = None,
-) -> Evaluation:
-    """Predict a split of the recipe's data and judge it; of one file from `elsewhere`, all of it.
+def _data_of(run: Run) -> tuple[list[Any], SpellData]:
+    """What decides which pairs a run was trained on; members may take different parts of the same training split."""
+    recipe = run.recipe()
+    assert isinstance(recipe, SpellRecipe)
+    return hashes(run.facts().get("data", [])), recipe.data.model_copy(update={"max_train_pairs": 0})
 
-    What training has `read` need not be read again.
-    """
-    whole = elsewhere and location is not None and location.is_file()
-    corpus = read or load_corpus(recipe.data, location, whole=split if whole else None)
-    items = corpus.items(split, references=recipe.data.references)
+
+def read(recipe: SpellRecipe, location: Path | None, _model: Any = None, *, whole: str | None = None) -> Corpus:
+    """The recipe's data, split as for training; with `whole`, all of one file as that split."""
+    is_file = location is not None and location.is_file()
+    return load_corpus(recipe.data, location, whole=whole if is_file else None)
+
+
+def evaluate(speller: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding) -> Evaluation:
+    """Predict a split and judge it."""
+    items = data.items(split, references=recipe.data.references)
     return judge(speller, items, split=split, decoding=decoding)
 
 

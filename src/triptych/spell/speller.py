@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
+USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
 
 class Speller:
@@ -87,18 +88,31 @@ class Speller:
         return self._predict(symbols, settings, with_attention=with_attention)
 
     def stream(
-        self, sources: Iterable[tuple[str, ...]], *, decoding: SpellDecoding | None = None
+        self, sources: Iterable[tuple[str, ...]], *, decoding: SpellDecoding | None = None, chunk: int | None = None
     ) -> Iterator[Prediction[Tensor]]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
+        Args:
+            sources: what to predict from. Where reading them fails, those before are still predicted.
+            decoding: how to decode; None takes the model's own.
+            chunk: sources read before the first of them is answered, >= 1; by default 4,096.
         Raises:
             DataError: a source without symbols.
         """
         rest = iter(sources)
         done = 0
-        while chunk := list(islice(rest, CHUNK)):
-            yield from self._predict(chunk, decoding or self.decoding, first=done)
-            done += len(chunk)
+        failure: Exception | None = None
+        while failure is None:
+            held: list[tuple[str, ...]] = []
+            try:
+                held.extend(islice(rest, chunk or CHUNK))
+            except DataError as error:
+                failure = error
+            if not held and failure is None:
+                return
+            yield from self._predict(held, decoding or self.decoding, first=done)
+            done += len(held)
+        raise failure
 
     def with_lexicon(self, words: Iterable[str], *, weight: float | None = None) -> Speller:
         """A speller that keeps to the words of a list, or, with a weight, prefers them.
@@ -144,8 +158,7 @@ class Speller:
             else:
                 open_sources.append(position)
         order = sorted(open_sources, key=lambda position: len(sources[position]))
-        for begin in range(0, len(order), settings.batch_size):
-            positions = order[begin : begin + settings.batch_size]
+        for positions in _batches(order, [len(sources[position]) for position in order], settings.batch_size):
             encoded = [torch.tensor(self.language.sources.encode(sources[position])) for position in positions]
             decoded = decode(
                 self.model,
@@ -167,6 +180,18 @@ class Speller:
 
     def _entry(self, target: tuple[str, ...]) -> Candidate[Tensor]:
         return Candidate(target, self.language.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
+
+
+def _batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[Sequence[int]]:
+    """Cut positions, whose lengths ascend, into batches of at most `most` rows and `most` x 32 symbols, or of one."""
+    begin = 0
+    for end, length in enumerate(lengths):
+        rows = end - begin
+        if rows == most or (rows and (rows + 1) * length > most * USUAL_LENGTH):
+            yield positions[begin:end]
+            begin = end
+    if begin < len(positions):
+        yield positions[begin:]
 
 
 def with_n_best(settings: SpellDecoding, n_best: int | None) -> SpellDecoding:

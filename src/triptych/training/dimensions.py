@@ -55,15 +55,23 @@ class Span:
 Dimension = Choices | Span
 
 
+def settings_of(params: Mapping[str, Value]) -> dict[str, Value]:
+    """Recipe keys and values of a trial: `a.x,b.y` stands for two keys that have one value."""
+    return {key: value for keys, value in params.items() for key in keys.split(",")}
+
+
 def parse_search(text: str) -> Dimension:
     """Read `key=v1,v2,v3` as choices and `key=low..high`, with `:log` behind it, as a span.
+
+    Several keys that are to have the same value stand before the sign, with a comma between two.
 
     Raises:
         RecipeError: neither, or a span whose ends do not make sense.
     """
     key, equals, values = text.partition("=")
-    key, values = key.strip(), values.strip()
-    if not equals or not key or not values:
+    parts = [part.strip() for part in key.split(",")]
+    key, values = ",".join(parts), values.strip()
+    if not equals or not all(parts) or not values:
         raise RecipeError(
             f"--search is {text!r}; expected key=v1,v2 or key=low..high. "
             "For example: --search optimizer.learning_rate=1e-4..1e-1:log"

@@ -122,9 +122,16 @@ class Run:
         for path in self.path.rglob(f".*.{'[0-9a-f]' * 12}.*"):
             path.unlink()
 
-    def remove_report(self) -> None:
-        """Remove a report of earlier epochs, since training goes on: without one, a finished run is not yet judged."""
+    def forget_judgements(self) -> None:
+        """Remove report and evaluations of earlier epochs' model, since training goes on and it will be another one.
+
+        Without a report, a finished run is not yet judged.
+        """
         (self.path / "report.html").unlink(missing_ok=True)
+        for folder in ("evaluations", "predictions"):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+        if "evaluations" in self.facts():
+            self.update_facts(evaluations={})
 
     def write_recipe(self, recipe: AnyRecipe) -> None:
         """Put the resolved recipe into the run."""

@@ -102,7 +102,8 @@ def search(
     """Try configurations until so many have been tried, those of earlier and parallel calls counted.
 
     Args:
-        run: trains a configuration, reports every epoch's row, and returns all rows. Its TrainingError or RecipeError
+        run: trains a configuration, reports every epoch's row, and returns those of the epochs whose model may be kept,
+            the best of which is the trial's value. Its TrainingError or RecipeError
             is recorded as that trial's failure.
         dimensions: what to vary. All choices: every combination once. Otherwise: tree-structured Parzen estimator
             (Bergstra et al. 2011) over choices and spans.
@@ -117,7 +118,7 @@ def search(
     Raises:
         RecipeError: the storage cannot be used, or the search was begun with other settings.
     """
-    keys = [dimension.key for dimension in dimensions]
+    keys = [key for dimension in dimensions for key in dimension.key.split(",")]
     if len(set(keys)) < len(keys):
         raise RecipeError(f"--search varies {', '.join(keys)}; expected each key once.")
     limits = limits or Limits()
