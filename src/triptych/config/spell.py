@@ -204,7 +204,7 @@ class SpellDecoding(Table):
         if self.method == "beam" and self.n_best > self.beam_size:
             raise ValueError(
                 f"n_best is {self.n_best}; expected an integer from 1 to beam_size = {self.beam_size}. "
-                "Raise beam_size to see more hypotheses"
+                "Raise beam_size"
             )
         return self
 
