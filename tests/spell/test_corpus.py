@@ -164,6 +164,7 @@ def test_suspicious_files_are_warned_of(tmp_path: Path) -> None:
     assert [warning.removeprefix(f"{tmp_path}/") for warning in warnings] == [
         "train.tsv: all 3 pairs are the same; nothing can be learnt from them.",
         "valid.tsv: there is 1 pair; training and splitting need more.",
+        "valid.tsv:1: this pair is in train too; such pairs: 1.",
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import pytest
@@ -283,6 +283,28 @@ def test_a_batch_must_have_an_item_for_every_process() -> None:
             run=None,
             hardware=Hardware("cpu", devices=2, nodes=2),
         )
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_mixed_precision_clips_gradients(name: Literal["adam", "adamw", "sgd"]) -> None:
+    def trained(clip: float) -> list[float]:
+        line = Line()
+        fit(
+            line,
+            loaders(),
+            optimizer=OptimizerTable(name=name),
+            training=TrainingTable(epochs=1, precision="bf16-mixed", gradient_clip=clip),
+            run=None,
+            hardware=Hardware("cpu"),
+        )
+        return weights(line)
+
+    assert trained(1e-6) != trained(0)
+
+
+def test_half_precision_on_a_processor_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"training\.precision is '16-mixed' on a processor.* --precision bf16-mixed"):
+        precision_here("16-mixed", "cpu")
 
 
 def test_precision_reaches_the_weights() -> None:

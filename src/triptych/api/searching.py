@@ -102,7 +102,7 @@ def tune(
         monitor=training.monitor,
         goal=training.mode,
         base=json.dumps([dump_recipe(recipe), *data_hashes]),
-        limits=Limits(trials, prune, training.seed),
+        limits=Limits(trials, prune, training.seed, spared=max(2, training.epochs // 4)),
     )
     return _write_search(found, recipe, folder)
 

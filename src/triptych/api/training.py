@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +188,7 @@ def _write_beginning(
         data=[dict(entry) for entry in prepared.fingerprints],
         counts=dict(prepared.counts),
         parameters=sum(p.numel() for p in prepared.objective.network.parameters() if p.requires_grad),
-        hardware={"accelerator": hardware.accelerator, "devices": hardware.devices, "precision": precision},
+        hardware={**asdict(hardware), "precision": precision},
         versions={
             "triptych": triptych.__version__,
             "python": platform.python_version(),

@@ -11,6 +11,7 @@ from triptych.cli.options import AsJson, DataPath, Settings, SkipBadFiles
 
 if TYPE_CHECKING:
     from triptych.api import Trained
+    from triptych.training.hardware import Hardware
 
 
 def register(app: typer.Typer) -> None:
@@ -29,9 +30,9 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, with a count.")] = False,
     skip_bad_files: SkipBadFiles = False,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, mps or tpu.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    accelerator: Annotated[str | None, typer.Option(help="auto (the default), cpu, gpu, mps or tpu.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="Processes on this machine. Default: 1.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines. Default: 1.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="32-true, 16-mixed, bf16-mixed, 64-true or auto. Default: the recipe's.")
     ] = None,
@@ -48,7 +49,7 @@ def train(
     """
     from triptych import api
     from triptych.cli.output import print_json, say
-    from triptych.training.hardware import PRECISIONS, Hardware, check_option
+    from triptych.training.hardware import PRECISIONS, check_option
 
     overrides = list(settings or [])
     if skip_bad_rows:
@@ -58,8 +59,10 @@ def train(
     if precision is not None:
         check_option("precision", precision, PRECISIONS)
         overrides.append(f"training.precision={precision}")
-    hardware = Hardware.checked(accelerator, devices=devices, nodes=nodes)
+    hardware = _hardware(accelerator, devices, nodes, begun_on={})  # a mistake is told before a run is begun
     run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
+    if resume:
+        hardware = _hardware(accelerator, devices, nodes, begun_on=run.facts().get("hardware", {}))
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
     output = show_progress(chosen, tensorboard=tensorboard)
     try:
@@ -74,6 +77,17 @@ def train(
         print_json(document)
     if trained.fitted.interrupted:
         raise typer.Exit(130)
+
+
+def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *, begun_on: dict[str, Any]) -> Hardware:
+    """What was asked for, and otherwise what the run was begun on."""
+    from triptych.training.hardware import Hardware
+
+    return Hardware.checked(
+        accelerator or begun_on.get("accelerator", "auto"),
+        devices=devices or begun_on.get("devices", 1),
+        nodes=nodes or begun_on.get("nodes", 1),
+    )
 
 
 def _begin(

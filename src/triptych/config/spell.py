@@ -110,8 +110,8 @@ class SpellModel(Table):
     tie_output: bool = Field(default=True, description="output weights are the target embedding's")
     initial_weights: Literal["scaled", "pytorch"] = Field(
         default="scaled",
-        description="scaled: embeddings at deviation width^-1/2, orthogonal recurrence, open forget gates; "
-        "pytorch: what its layers begin with",
+        description="scaled: embeddings at deviation width^-1/2, recurrence with orthogonal columns, "
+        "open forget gates; pytorch: what its layers begin with",
     )
     dropout: Probability = Field(default=0.3, description="on embeddings and on final outputs, encoder and decoder")
     encoder_dropout: Literal["states", "final", "none"] = Field(
@@ -203,8 +203,7 @@ class SpellDecoding(Table):
     def _beam_holds_n_best(self) -> Self:
         if self.method == "beam" and self.n_best > self.beam_size:
             raise ValueError(
-                f"n_best is {self.n_best}; expected an integer from 1 to beam_size = {self.beam_size}. "
-                "Raise beam_size"
+                f"n_best is {self.n_best}; expected an integer from 1 to beam_size = {self.beam_size}. Raise beam_size"
             )
         return self
 

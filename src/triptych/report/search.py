@@ -174,10 +174,13 @@ def learning_rate_picture(rates: Sequence[float], losses: Sequence[float], sugge
         losses: smoothed training loss after each.
         suggestion: the rate to mark; None marks nothing.
     """
+    from matplotlib.ticker import FuncFormatter
+
     figure = new_figure(6.5, 3.6)
     axes = figure.subplots()
     axes.plot(rates, losses, color=COLOURS[0], linewidth=1.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set(xlabel="learning rate", ylabel="smoothed training loss")
     if suggestion is not None:
         axes.axvline(suggestion, color=MARKED, linestyle="--", linewidth=1)

@@ -15,9 +15,9 @@ from triptych.see.collection import Images
 from triptych.training.processes import check_shares
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImageBatch:
-    """Some images.
+    """Some images. It is not frozen, since Lightning writes into batches to change their precision.
 
     Attributes:
         pixels: bytes. Shape (B, C, height, width).
@@ -89,10 +89,10 @@ class Shuffled(Sampler[list[int]]):
     def _bounds(self) -> list[tuple[int, int]]:
         """First and last item of every batch. In training the last is joined to the one before where it is too small.
 
-        Too small is fewer than one item per process, or a single one, which batch normalisation cannot train on.
+        Too small is fewer than two items per process, since batch normalisation cannot train on one.
         """
         bounds = [(first, min(first + self.batch_size, self.count)) for first in range(0, self.count, self.batch_size)]
-        least = max(2 if self.batch_size > 1 else 1, self.world_size)
+        least = min(2 * self.world_size, self.batch_size)
         if self.shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < least:
             bounds[-2:] = [(bounds[-2][0], bounds[-1][1])]
         return bounds

@@ -46,7 +46,7 @@ class InputForm:
 
     def scaled(self, pixels: Tensor) -> Tensor:
         """Numbers as the network takes them, from bytes or from numbers between 0 and 1, of shape (B, C, H, W)."""
-        values = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+        values = pixels.to(torch.get_default_dtype()) / 255 if pixels.dtype == torch.uint8 else pixels
         if any(self.mean) or any(deviation != 1 for deviation in self.deviation):
             mean = torch.tensor(self.mean, device=values.device).view(1, -1, 1, 1)
             deviation = torch.tensor(self.deviation, device=values.device).view(1, -1, 1, 1)

@@ -50,7 +50,7 @@ class SeeObjective:
         pixels = batch.pixels
         if self.augmentation is not None:
             shares = F.one_hot(batch.labels, self.classes).float()
-            pixels, targets = self.augmentation(pixels.float() / 255, shares)
+            pixels, targets = self.augmentation(pixels.to(torch.get_default_dtype()) / 255, shares)
         scores = self._scores(pixels)
         total = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=self.label_smoothing)
         return Share(total, len(batch))

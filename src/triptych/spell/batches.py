@@ -22,9 +22,9 @@ from triptych.training.processes import check_shares
 BLUR = 2.0  # symbols by which target lengths may differ from their order
 
 
-@dataclass(frozen=True)
+@dataclass
 class PairBatch:
-    """A batch for teacher forcing.
+    """A batch for teacher forcing. It is not frozen, since Lightning writes into batches to change their precision.
 
     Attributes:
         source: the encoded sources.

@@ -49,7 +49,8 @@ def initialise(network: nn.Module) -> None:
     """Starting weights under which small recurrent networks train well from few pairs.
 
     Embeddings and output weights are normal with standard deviation width^-1/2, so that tied logits begin near unit
-    scale; recurrent weights are orthogonal; an LSTM's forget gates begin open (bias 1).
+    scale; recurrent weights, all gates of a cell in one matrix, have orthogonal columns; an LSTM's forget gates begin
+    open (bias 1).
 
     Source: Saxe et al. 2014, arXiv:1312.6120; Jozefowicz et al. 2015, Proc. ICML, section 5.
     """

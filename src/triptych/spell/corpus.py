@@ -99,7 +99,10 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
         corpus = _folder(settings, location)
     else:
         file = _read(settings, location)
-        splits = {whole: file.pairs} if whole else _split(settings, file.pairs)
+        try:
+            splits = {whole: file.pairs} if whole else _split(settings, file.pairs)
+        except DataError as error:  # too few to split
+            raise DataError(str(error), path=location) from None
         corpus = Corpus(splits, [fingerprint_file(location)], _remarks(file))
     return _limited(settings, _reversed(corpus) if settings.reverse else corpus)
 
@@ -137,11 +140,25 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
     if not paths["test"].exists():  # a test split is only asked for by an evaluation
         del paths["test"]
     files = {split: _read(settings, path) for split, path in paths.items()}
+    remarks = [remark for file in files.values() for remark in _remarks(file)]
     return Corpus(
         {split: file.pairs for split, file in files.items()},
         [fingerprint_file(path) for path in paths.values()],
-        [remark for file in files.values() for remark in _remarks(file)],
+        [*remarks, *_shared_pairs(files)],
     )
+
+
+def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
+    """What is told of pairs of other splits that are in training too."""
+    trained = {(pair.source, pair.target) for pair in files["train"]}
+    remarks = []
+    for split in files.keys() - {"train"}:
+        shared = [pair for pair in files[split] if (pair.source, pair.target) in trained]
+        if shared:
+            remarks.append(
+                f"{files[split].path}:{shared[0].line}: this pair is in train too; such pairs: {len(shared)}."
+            )
+    return sorted(remarks)
 
 
 def _read(settings: SpellData, path: Path) -> PairFile:

@@ -193,6 +193,12 @@ class MonotonicTransducer(nn.Module):
         states, _ = self.decoder.states(fed, None)
         transitions = self.decoder.transitions(states, viewed)
         written = self.decoder.written(states, viewed)
+        with torch.autocast(symbols.device.type, enabled=False):  # in half precision small probabilities would be zero
+            exact = torch.promote_types(written.dtype, torch.float32)
+            return self._walk(symbols, transitions.to(exact), written.to(exact))
+
+    def _walk(self, symbols: Tensor, transitions: Tensor, written: Tensor) -> Tensor:
+        """The forward algorithm: log-probabilities (B, T, V) from steps (B, T, S, S) and symbols (B, T, S, V)."""
         seen = symbols[:, 1:, None, None].expand(-1, -1, written.shape[2], 1)
         likelihood = written[:, :-1].gather(-1, seen).squeeze(-1)  # (B, T - 1, S), of the symbol that did come
         position, positions = transitions[:, 0, 0], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,6 +14,7 @@ from triptych.errors import DataError, RecipeError, did_you_mean
 from triptych.spell.symbols import Tokenizer
 
 MAX_SYMBOLS = 1000
+ENOUGH_TO_KNOW_A_HEADER = 10  # pairs
 _DELIMITERS = {".tsv": "\t", ".txt": "\t", ".csv": ","}
 
 
@@ -122,20 +123,31 @@ def read_pairs(
     pairs: list[Pair] = []
     skipped: list[BadRow] = []
     rows_seen = 0
+    blank: list[_Row] = []  # bad rows, unless nothing but blank rows comes after them
+
+    def read(row: _Row) -> None:
+        try:
+            pairs.append(split_row(row))
+        except _BadRowError as error:
+            if not skip_bad_rows:
+                raise DataError(f"{error}. Mend the row, or skip bad rows.", path=path, line=row.line) from None
+            skipped.append(BadRow(row.line, str(error)))
+
     with open_binary(path) as stream:
         for rows_seen, row in enumerate(_rows(number_lines(stream, path=path), separator), start=1):
             if rows_seen == 1 and columns.named:
                 split_row.read_header(row, path)
-                continue
-            try:
-                pairs.append(split_row(row))
-            except _BadRowError as error:
-                if not skip_bad_rows:
-                    raise DataError(f"{error}. Mend the row, or skip bad rows.", path=path, line=row.line) from None
-                skipped.append(BadRow(row.line, str(error)))
+            elif row.is_blank:
+                blank.append(row)
+            else:
+                for waiting in [*blank, row]:
+                    read(waiting)
+                blank.clear()
+    for row in blank if not pairs else ():
+        read(row)
     if not pairs:
         raise _nothing_read(path, rows_seen, skipped)
-    return PairFile(path, tuple(pairs), tuple(skipped), _warnings(path, pairs))
+    return PairFile(path, tuple(pairs), tuple(skipped), _warnings(path, pairs, columns))
 
 
 def read_sources(
@@ -207,6 +219,11 @@ class _Row:
     fields: list[str]
     problem: str | None
 
+    @property
+    def is_blank(self) -> bool:
+        """Nothing is in any column, and nothing is wrong with it but that."""
+        return not self.problem and not any(text.strip() for text in self.fields)
+
 
 class _RowSplitter:
     """Turns rows into pairs."""
@@ -234,7 +251,7 @@ class _RowSplitter:
     def __call__(self, row: _Row) -> Pair:
         if row.problem:
             raise _BadRowError(row.problem)
-        if not any(text.strip() for text in row.fields):
+        if row.is_blank:
             raise _BadRowError("the row is blank; expected a source and a target")
         source, target = (self._symbols(side, row) for side in ("source", "target"))
         return Pair(source, target, row.line)
@@ -337,10 +354,27 @@ def _nothing_read(path: Path, rows_seen: int, skipped: list[BadRow]) -> DataErro
     return DataError(f"the file {held}; expected at least one pair.", path=path)
 
 
-def _warnings(path: Path, pairs: list[Pair]) -> tuple[str, ...]:
+def _warnings(path: Path, pairs: list[Pair], columns: Columns) -> tuple[str, ...]:
     warnings: list[str] = []
+    if not columns.named and pairs[0].line == 1 and len(pairs) >= ENOUGH_TO_KNOW_A_HEADER and _is_strange(pairs):
+        warnings.append(
+            f"{path}:1: the first row has symbols that no other row has, as a header would, and is taken for a pair. "
+            "If it is a header, name the columns: data.source_column and data.target_column."
+        )
     if len(pairs) == 1:
         warnings.append(f"{path}: there is 1 pair; training and splitting need more.")
     elif all((pair.source, pair.target) == (pairs[0].source, pairs[0].target) for pair in pairs):
         warnings.append(f"{path}: all {len(pairs)} pairs are the same; nothing can be learnt from them.")
     return tuple(warnings)
+
+
+def _is_strange(pairs: Sequence[Pair]) -> bool:
+    """Whether one side of the first pair is made of symbols that this side of no other pair has."""
+    first, others = pairs[0], pairs[1:]
+    return any(
+        set(of_first).isdisjoint(symbol for side in of_others for symbol in side)
+        for of_first, of_others in (
+            (first.source, (pair.source for pair in others)),
+            (first.target, (pair.target for pair in others)),
+        )
+    )

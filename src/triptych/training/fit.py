@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -130,6 +131,9 @@ def _trainer(
         num_nodes=hardware.nodes,
         precision=precision_here(training.precision, hardware.accelerator),
         max_epochs=training.epochs,
+        sync_batchnorm=hardware.devices * hardware.nodes > 1
+        and hardware.accelerator != "cpu"
+        and torch.cuda.is_available(),
         gradient_clip_val=training.gradient_clip or None,
         callbacks=[*callbacks, *more],
         plugins=[AtomicCheckpoints()],

@@ -38,13 +38,21 @@ class Hardware:
             RecipeError: the name is not known, or there is no such accelerator here.
         """
         check_option("accelerator", accelerator, ACCELERATORS)
-        if accelerator == "gpu" and not torch.cuda.is_available():
+        if accelerator == "gpu" and not _has_cuda():
             raise RecipeError(
                 "--accelerator is 'gpu'; expected a CUDA device, and none is here. Use --accelerator auto"
             )
-        if accelerator == "mps" and not torch.backends.mps.is_available():
+        if accelerator == "mps" and not _has_mps():
             raise RecipeError("--accelerator is 'mps'; expected an Apple GPU, and none is here. Use --accelerator auto")
         return cls(accelerator, devices, nodes)
+
+
+def _has_cuda() -> bool:
+    return torch.cuda.is_available()
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
 
 
 def check_option(option: str, value: str, known: Sequence[str]) -> None:
@@ -61,12 +69,21 @@ def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
     """The precision that a recipe asks for, in Lightning's terms: `auto` becomes what this hardware is good at.
 
     A processor or GPU without bfloat16 instructions emulates them, ten times slower than it computes in float32.
+
+    Raises:
+        RecipeError: it is half precision, and training is on a processor.
     """
+    on_processor = accelerator == "cpu" or (accelerator == "auto" and not (_has_cuda() or _has_mps()))
+    if precision == "16-mixed" and on_processor:
+        raise RecipeError(
+            "training.precision is '16-mixed' on a processor, which trains in no 16-bit format but bfloat16; expected "
+            "32-true, bf16-mixed or 64-true. Use --precision bf16-mixed"
+        )
     if precision != "auto":
         return precision
-    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
+    if accelerator in ("auto", "gpu") and _has_cuda():
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available()):
+    elif on_processor:
         # Told from PyTorch 2.11 on.
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         has_bfloat16 = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -28,13 +28,19 @@ def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerTable
     parameters = list(parameters)
     # One kernel for all of a CPU's update; elsewhere PyTorch's default, which works with scaled gradients too.
     fused = all(parameter.device.type == "cpu" for parameter in parameters) or None
+    optimizer: torch.optim.Optimizer
     match settings.name:
         case "adam":
-            return torch.optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay, fused=fused)
+            optimizer = torch.optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=fused)
+            optimizer = torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=fused)
         case "sgd":
-            return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused)
+            optimizer = torch.optim.SGD(
+                parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused
+            )
+    if fused:  # no gradient is scaled on a CPU; a fused kernel that could undo it keeps Lightning from clipping
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer
 
 
 def build_schedule(settings: OptimizerTable, total_steps: Callable[[], int]) -> Callable[[int], float] | None:

@@ -79,13 +79,15 @@ class Limits:
 
     Attributes:
         trials: how many in all; None tries a whole grid, or 20 of spans.
-        prune: stop trials that do worse than the median of the others at the same epoch, from the second on.
+        prune: stop trials that do worse than the median of the others at the same epoch.
         seed: of the choice of configurations.
+        spared: epochs of every trial before it may be stopped; schedules that rise first need time to show.
     """
 
     trials: int | None = None
     prune: bool = True
     seed: int = 0
+    spared: int = 2
 
 
 def search(
@@ -122,7 +124,7 @@ def search(
     if len(set(keys)) < len(keys):
         raise RecipeError(f"--search varies {', '.join(keys)}; expected each key once.")
     limits = limits or Limits()
-    place, study = _open(name, storage, goal, prune=limits.prune)
+    place, study = _open(name, storage, goal, limits)
     _check_same(study, " ".join(sorted(map(str, dimensions))), base)
     plan = _Plan(dimensions, limits)
     attempt = _Attempt(run, place, study, plan, monitor, min if goal == "min" else max)
@@ -255,12 +257,12 @@ def _give_up_silent(study: optuna.Study) -> None:
         optuna.storages.fail_stale_trials(study)
 
 
-def _open(name: str, storage: str, goal: str, *, prune: bool) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
+def _open(name: str, storage: str, goal: str, limits: Limits) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
     """The storage, and the search in it, new or old."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     waits = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=limits.spared)
     for attempts_left in reversed(range(5)):
         try:
             with warnings.catch_warnings():
@@ -273,7 +275,7 @@ def _open(name: str, storage: str, goal: str, *, prune: bool) -> tuple[optuna.st
                 storage=place,
                 load_if_exists=True,
                 direction="minimize" if goal == "min" else "maximize",
-                pruner=pruner if prune else optuna.pruners.NopPruner(),
+                pruner=pruner if limits.prune else optuna.pruners.NopPruner(),
             )
         except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
             if attempts_left and not isinstance(error, ImportError):  # two processes may be making its tables at once

@@ -11,9 +11,9 @@ from typing import Any, Protocol, Self, TypeVar
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class SourceBatch:
-    """Encoded source sequences, padded at the end.
+    """Encoded source sequences, padded at the end. It is not frozen, since Lightning writes into batches.
 
     Attributes:
         symbols: source vocabulary indices. Shape (B, S), int64.
