@@ -14,7 +14,7 @@ import triptych
 from tests.conftest import SETTINGS, ToyRuns
 from triptych import api
 from triptych.config import SpellDecoding, load_recipe
-from triptych.errors import RecipeError, RunError
+from triptych.errors import DataError, RecipeError, RunError
 from triptych.spell import panel
 from triptych.training.run import Run
 
@@ -126,6 +126,24 @@ def test_a_weight_without_a_word_list_is_refused(toy_runs: ToyRuns) -> None:
     with pytest.raises(RecipeError) as caught:
         api.equip(api.load(toy_runs.folder / "first"), weight=2.0)
     assert str(caught.value) == "--lexicon-weight is 2.0 without --lexicon; expected a word list. Add --lexicon FILE"
+
+
+def test_words_that_the_model_cannot_write_are_counted(toy_runs: ToyRuns, tmp_path: Path) -> None:
+    words = tmp_path / "list.txt"
+    words.write_text("moo\nqzx\nmoo2\n")
+    told: list[str] = []
+    speller = api.load(toy_runs.folder / "first")
+    held = api.equip(speller, lexicon=words, warn=told.extend)
+    assert held.predict("SH UW")[0].text == "moo"
+    assert told == [
+        f"{words}: 2 of 3 words have symbols that training never showed (the first is 'qzx'); they are left out."
+    ]
+    words.write_text("moo\t12\nsee\t9\n")
+    with pytest.raises(DataError, match=r"list\.txt: 2 of 2 words have symbols .*; expected one word per line"):
+        api.equip(speller, lexicon=words)
+    words.write_bytes("moo\nça\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"list\.txt:2: .*UTF-8"):
+        api.equip(speller, lexicon=words)
 
 
 def test_blank_lines_of_a_word_list_are_left_out(toy_runs: ToyRuns, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -54,3 +55,13 @@ def one_error(result: Result) -> str:
     assert len(lines) == 1, result.err
     assert lines[0].startswith("error: ")
     return lines[0].removeprefix("error: ")
+
+
+def json_of(triptych: Triptych, *arguments: str) -> dict[str, Any]:
+    """The one JSON object that a command prints, and nothing else on standard output."""
+    result = triptych(*arguments, "--json")
+    assert result.status == 0, result.err
+    document = json.loads(result.out)  # fails where anything comes before or after
+    assert isinstance(document, dict)
+    assert "Traceback" not in result.err
+    return document

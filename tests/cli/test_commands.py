@@ -6,26 +6,15 @@ import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Triptych, one_error
+from tests.cli.conftest import Triptych, json_of, one_error
 from tests.conftest import ToyRuns
 from tests.toy import write_toy
 from triptych.config import load_recipe, shipped_recipes
 
 QUICK = ("--set", "training.epochs=1", "--set", "data.max_train_pairs=40", "--set", "data.max_eval_pairs=10")
-
-
-def json_of(triptych: Triptych, *arguments: str) -> dict[str, Any]:
-    """The one JSON object that a command prints, and nothing else on standard output."""
-    result = triptych(*arguments, "--json")
-    assert result.status == 0, result.err
-    document = json.loads(result.out)  # fails where anything comes before or after
-    assert isinstance(document, dict)
-    assert "Traceback" not in result.err
-    return document
 
 
 # test

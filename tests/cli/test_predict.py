@@ -230,6 +230,33 @@ def test_output_begins_before_the_input_ends(
     assert max(ahead) <= 50
 
 
+def test_line_buffered_answers_each_line_before_the_next_is_read(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from triptych.cli.predict import predict
+
+    stream = Endless(5)
+    seen: list[tuple[int, int]] = []
+
+    class Out(io.StringIO):
+        def flush(self) -> None:
+            seen.append((stream.read_lines, self.getvalue().count("\n")))
+
+    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
+    monkeypatch.setattr(sys, "stdout", Out())
+    predict("first", line_buffered=True)
+    assert seen[:5] == [(number, number) for number in range(1, 6)]
+
+
+def test_a_beam_given_alone_lists_no_more_than_it_holds(triptych: Triptych, workspace: Path) -> None:
+    recipe = (workspace / "runs/first/recipe.toml").read_text()
+    changed = recipe.replace('method = "greedy"', 'method = "beam"').replace("n_best = 1", "n_best = 3")
+    (workspace / "runs/first/recipe.toml").write_text(changed)
+    line = triptych("predict", "first", "--beam-size", "2", stdin=piped("B IY")).out
+    assert len(line.rstrip("\n").split("\t")) == 1 + 2 * 2
+    assert len(triptych("predict", "first", stdin=piped("B IY")).out.rstrip("\n").split("\t")) == 1 + 3 * 2
+
+
 def shell(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("TRIPTYCH_RUNS", None)

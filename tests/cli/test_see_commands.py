@@ -9,11 +9,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Triptych, one_error
+from tests.cli.conftest import Triptych, json_of, one_error
 from tests.recipes import see_recipe
 from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api
@@ -55,15 +54,6 @@ def place(shape_runs: ShapeRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("TRIPTYCH_RUNS", raising=False)
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
-
-
-def json_of(triptych: Triptych, *arguments: str) -> dict[str, Any]:
-    result = triptych(*arguments, "--json")
-    assert result.status == 0, result.err
-    assert "Traceback" not in result.err
-    document = json.loads(result.out)
-    assert isinstance(document, dict)
-    return document
 
 
 def test_train_writes_a_whole_run(triptych: Triptych, place: Path) -> None:

@@ -127,6 +127,19 @@ def test_limits_draw_a_part_of_each_split_in_file_order(tmp_path: Path) -> None:
     assert load_corpus(settings(max_train_pairs=500), folder).splits == whole.splits
 
 
+def test_limits_of_evaluation_leave_every_source_all_its_references(tmp_path: Path) -> None:
+    rows = [(f"S{number}", f"{number} {reference}") for reference in range(3) for number in range(40)]
+    for split in ("train", "valid"):
+        one_file(tmp_path / f"{split}.tsv", rows)
+    few = load_corpus(settings(max_train_pairs=10, max_eval_pairs=10), tmp_path)
+    items = few.items("valid")
+    assert [len(item.references) for item in items] == [3, 3, 3]
+    assert len({pair.source for pair in few.splits["train"]}) > 4, "training may have a part of them"
+    each = load_corpus(settings(max_eval_pairs=10, references="each"), tmp_path)
+    assert len(each.splits["valid"]) == 10
+    assert len(load_corpus(settings(max_eval_pairs=2), tmp_path).items("valid")) == 1, "one source at least"
+
+
 def test_items_have_every_reference_once_or_every_row(tmp_path: Path) -> None:
     rows = [("S IY", "see"), ("B IY", "be"), ("S IY", "sea"), ("S IY", "see"), ("B IY", "bee")]
     for split in ("train", "valid"):
@@ -202,6 +215,17 @@ def test_a_named_set_is_split_and_fingerprinted_by_its_content(monkeypatch: pyte
     assert toy.fingerprints[0]["sha256"] != other.fingerprints[0]["sha256"]
     upper = load_corpus(settings(set="toy", lowercase=True), None)
     assert {letter for pair in upper.splits["train"] for letter in pair.source} <= {s.lower() for s in LETTERS}
+
+
+def test_columns_of_a_named_set_are_not_chosen() -> None:
+    with pytest.raises(RecipeError, match=r"^data\.source_column is 2 and has no effect with data\.set 'cmudict'"):
+        load_corpus(settings(set="cmudict", source_column=2, target_column=1), None)
+
+
+def test_a_file_too_small_to_split_is_named(tmp_path: Path) -> None:
+    path = one_file(tmp_path / "few.tsv", [("B IY", "be")] * 5)
+    with pytest.raises(DataError, match=rf"^{path}: the data has 5 items in 1 groups; expected at least 3 groups"):
+        load_corpus(settings(), path)
 
 
 def test_unknown_named_sets_suggest_the_nearest() -> None:

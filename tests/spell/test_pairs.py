@@ -244,6 +244,25 @@ def test_damaged_gzip_data_is_named_and_never_skipped(write: Write) -> None:
     assert "the compressed data is damaged" in message_of(write(bytes(flipped), "flip.tsv.gz"), skip_bad_rows=True)
 
 
+def test_blank_rows_at_the_end_are_no_rows_and_others_are_bad(write: Write) -> None:
+    assert [pair.line for pair in read(write("B\tb\nK\tk\n\n \t \n\n"))] == [1, 2]
+    with pytest.raises(DataError, match=r":2: the row is blank; expected a source and a target"):
+        read(write("B\tb\n\n\nK\tk\n"))
+    file = read(write("B\tb\n\n\nK\tk\n\n"), skip_bad_rows=True)
+    assert ([pair.line for pair in file], [row.line for row in file.skipped]) == ([1, 4], [2, 3])
+    with pytest.raises(DataError, match=r":1: the row is blank"):
+        read(write("\n\n"))
+
+
+def test_a_first_row_like_a_header_is_told(write: Write) -> None:
+    rows = "".join(f"{letter}\t{letter.lower()}\n" for letter in "BKSTMFBKSTMF")
+    assert read(write(rows)).warnings == ()
+    assert (
+        ":1: the first row has symbols that no other row has, as a header would"
+        in read(write("PRONUNCIATION\tword\n" + rows)).warnings[0]
+    )
+
+
 def test_one_pair_and_equal_pairs_are_read_with_a_warning(write: Write) -> None:
     path = write("a\tb\n")
     assert read(path).warnings == (f"{path}: there is 1 pair; training and splitting need more.",)

@@ -177,6 +177,25 @@ def test_a_stream_reads_no_further_ahead_than_a_chunk(speller: Speller, monkeypa
         assert read <= given + 7
 
 
+def test_what_was_read_before_a_failure_is_still_answered(speller: Speller) -> None:
+    def failing() -> Iterator[tuple[str, ...]]:
+        yield from (tuple(source.split()) for source in SOUNDS[:5])
+        raise DataError("the sixth is bad")
+
+    results = speller.stream(failing())
+    assert [next(results).text for _ in range(5)] == [text for text, _ in spelt(speller, SOUNDS[:5])]
+    with pytest.raises(DataError, match="the sixth is bad"):
+        next(results)
+
+
+def test_batches_of_long_sources_have_fewer_rows() -> None:
+    lengths = [5] * 300 + [200] * 50 + [1000] * 10
+    cut = [len(part) for part in speller_module._batches(range(len(lengths)), lengths, 256)]
+    assert cut == [256, 44, 40, 10, 8, 2]
+    assert [len(part) for part in speller_module._batches([0], [100_000], 1)] == [1]
+    assert sum(cut) == len(lengths)
+
+
 def test_streamed_samples_do_not_depend_on_the_chunks(speller: Speller, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = SpellDecoding(method="sample", samples=2, seed=1)
     sources = [tuple(source.split()) for source in SOUNDS[:20]]

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from triptych.errors import RecipeError
-from triptych.training.dimensions import Choices, Dimension, Span, parse_search
+from triptych.training.dimensions import Choices, Dimension, Span, parse_search, settings_of
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,14 @@ def test_refuses_what_makes_no_sense(text: str, rule: str) -> None:
         parse_search(text)
     assert repr(text) in str(refused.value)
     assert rule in str(refused.value)
+
+
+def test_keys_that_are_to_be_equal_take_one_value() -> None:
+    dimension = parse_search("model.hidden , model.embedding=64,128")
+    assert dimension == Choices("model.hidden,model.embedding", (64, 128))
+    assert settings_of({dimension.key: 64, "x": 1}) == {"model.hidden": 64, "model.embedding": 64, "x": 1}
+    with pytest.raises(RecipeError, match="expected key=v1,v2"):
+        parse_search("model.hidden,=64,128")
 
 
 @pytest.mark.parametrize("text", ["k=3..9", "k=3..9:log", "k=0.5..0.75", "k=1e-3..1e-1:log", "k=a,b"])

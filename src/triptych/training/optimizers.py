@@ -39,7 +39,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerTable
                 parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused
             )
     if fused:  # no gradient is scaled on a CPU; a fused kernel that could undo it keeps Lightning from clipping
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        optimizer._step_supports_amp_scaling = False
     return optimizer
 
 

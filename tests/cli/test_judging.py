@@ -1,0 +1,102 @@
+"""Which data a model is judged on: its own, split as in training wherever it lies, and never what it was trained on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Triptych, json_of, one_error
+from tests.conftest import SETTINGS
+from tests.toy import toy_pairs
+from triptych import api
+from triptych.config import load_recipe
+from triptych.errors import DataError, RunError
+from triptych.training.run import Run
+
+QUICK = [*SETTINGS, "training.epochs=1"]
+
+
+def write_pairs(path: Path, count: int, *, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{' '.join(sounds)}\t{spelling}\n" for sounds, spelling in toy_pairs(count, seed=seed)]
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with a run `one`, trained on 80 of the 100 pairs of `pairs.tsv`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(api.NAME_FOR_HELPERS, raising=False)
+    monkeypatch.setenv("TRIPTYCH_RUNS", str(tmp_path / "runs"))
+    trained("one", write_pairs(tmp_path / "pairs.tsv", 100))
+    return tmp_path
+
+
+def trained(name: str, data: Path, *settings: str) -> Run:
+    recipe = load_recipe("p2g-additive-tiny", [*QUICK, *settings])
+    run = api.start_run(recipe, recipe_name="tiny", name=name, data=data)
+    api.train(recipe, run, data=data)
+    return run
+
+
+@pytest.mark.parametrize("path", ["moved/pairs.tsv", "../pairs.tsv", "link.tsv"])
+def test_its_own_data_is_split_as_in_training_wherever_it_lies(triptych: Triptych, place: Path, path: str) -> None:
+    recorded = json_of(triptych, "test", "one")
+    (place / "moved").mkdir()
+    if path == "moved/pairs.tsv":
+        shutil.move("pairs.tsv", "moved/pairs.tsv")
+        assert "Say where with --data" in one_error(triptych("test", "one"))
+    (place / "link.tsv").symlink_to("pairs.tsv")
+    found = json_of(triptych, "test", "one", "--data", path if path != "../pairs.tsv" else f"moved/{path}")
+    assert found == recorded
+    assert (found["n_items"], found["decoding"]) == (10, "greedy")
+    assert list(Run.open("one").facts()["evaluations"]) == ["test/greedy"]
+
+
+def test_data_that_has_changed_is_not_split_anew(triptych: Triptych, place: Path) -> None:
+    write_pairs(place / "pairs.tsv", 110)
+    message = one_error(triptych("test", "one"))
+    assert message.startswith(f"data of one, {place}/pairs.tsv, has changed since training; expected the same")
+    assert message.endswith(f"Restore it, or judge the model on all of it with --data {place}/pairs.tsv")
+    found = json_of(triptych, "test", "one", "--data", "pairs.tsv")
+    assert (found["n_items"], found["decoding"]) == (110, "greedy-on-pairs")
+
+
+def test_a_test_file_may_come_later(triptych: Triptych, place: Path) -> None:
+    for split, count in (("train", 30), ("valid", 8)):
+        write_pairs(place / "folder" / f"{split}.tsv", count, seed=count)
+    trained("two", place / "folder")
+    write_pairs(place / "folder" / "test.tsv", 9, seed=9)
+    assert json_of(triptych, "test", "two")["n_items"] == 9
+
+
+def test_figures_of_an_earlier_model_do_not_outlive_it(place: Path) -> None:
+    """Interrupted, tested and gone on with: what was measured is of a model that is no more."""
+    recipe = load_recipe("p2g-additive-tiny", [*SETTINGS, "training.epochs=2"])
+    data = place / "pairs.tsv"
+    run = api.start_run(recipe, recipe_name="tiny", name="two", data=data)
+    api.train(recipe, run, data=data)
+    run.update_facts(status="interrupted")
+    api.evaluate(run, split="test")
+    assert list(run.facts()["evaluations"]) == ["test/greedy"]
+    api.train(recipe, run, data=data)
+    assert run.facts()["evaluations"] == {}
+    assert run.evaluations() == {}
+    assert not (run.path / "predictions").exists()
+
+
+def test_members_trained_on_other_splits_are_not_joined(place: Path) -> None:
+    data = place / "pairs.tsv"
+    other = trained("two", data, "data.split_seed=1", "training.seed=1")
+    alike = trained("three", data, "training.seed=1", "data.max_train_pairs=70")
+    one = Run.open("one")
+    with pytest.raises(RunError, match=r"^two was trained on other data or other splits than one; expected the same"):
+        api.make_ensemble([one, other], name="whole")
+    made = api.make_ensemble([one, alike], name="whole")
+    assert api.evaluate(made, split="test").scores.n_items == 10
+    write_pairs(data, 120)
+    with pytest.raises(DataError, match="has changed since training"):
+        api.evaluate(made, split="test")
