@@ -13,6 +13,7 @@ from tests.toy import toy_pairs
 from triptych import api
 from triptych.config import load_recipe
 from triptych.errors import DataError, RunError
+from triptych.training.hardware import Hardware
 from triptych.training.run import Run
 
 QUICK = [*SETTINGS, "training.epochs=1"]
@@ -100,3 +101,20 @@ def test_members_trained_on_other_splits_are_not_joined(place: Path) -> None:
     write_pairs(data, 120)
     with pytest.raises(DataError, match="has changed since training"):
         api.evaluate(made, split="test")
+
+
+def test_a_training_goes_on_on_what_it_was_begun_on(
+    triptych: Triptych, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Hardware] = []
+
+    def stop(*_: object, hardware: Hardware, **__: object) -> None:
+        asked.append(hardware)
+        raise RunError("seen enough")
+
+    run = Run.open("one")
+    run.update_facts(status="running", hardware={**run.facts()["hardware"], "accelerator": "cpu", "devices": 2})
+    monkeypatch.setattr(api, "train", stop, raising=False)
+    for options in ((), ("--devices", "1")):
+        assert one_error(triptych("train", "--resume", "--name", "one", *options)) == "seen enough"
+    assert asked == [Hardware("cpu", 2, 1), Hardware("cpu", 1, 1)]

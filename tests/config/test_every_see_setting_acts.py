@@ -253,7 +253,7 @@ TRAINING: dict[str, Case] = {
     "patience": ("training.patience=1", ("optimizer.learning_rate=1e-8",)),
     "gradient_clip": ("training.gradient_clip=0.001", ()),
     "average_decay": ("training.average_decay=0.5", ()),
-    "precision": ("training.precision=bf16-mixed", ()),
+    "precision": ("training.precision=64-true", ("training.average_decay=0.5",)),
     "label_smoothing": ("training.label_smoothing=0.5", ()),
 }
 

@@ -185,7 +185,7 @@ TRAINING: dict[str, tuple[str, tuple[str, ...]]] = {
     "patience": ("training.patience=1", STALLS),
     "gradient_clip": ("training.gradient_clip=0.001", ()),
     "average_decay": ("training.average_decay=0.5", ()),
-    "precision": ("training.precision=bf16-mixed", ()),
+    "precision": ("training.precision=64-true", ()),
     "label_smoothing": ("training.label_smoothing=0.5", ()),
 }
 

@@ -97,7 +97,11 @@ def train(
         raise RunError(
             f"{run.path} was begun with another recipe: {listing}. Resume without changes, or use a new name."
         )
+    before, hardware = run.facts(), hardware or Hardware()
     try:
+        # One training has one precision, also where `auto` would be another on the machine that goes on with it.
+        begun_with = before.get("hardware", {}).get("precision")
+        precision = precision_here(begun_with or recipe.training.precision, hardware.accelerator)
         prepared = panel_of(recipe.panel).prepare(recipe, data)
     except TriptychError:
         _free_name(run)
@@ -105,17 +109,11 @@ def train(
     run.forget_replaced()
     if output is not None:
         output.warn(prepared.warnings)
-    before = run.facts()
     if "data" in before and hashes(before.get("data", [])) != hashes(prepared.fingerprints):
         raise RunError(
             f"{run.path} was begun with other data; expected the same files. Restore them or use a new name."
         )
     finished = before.get("status") == "finished"
-    hardware = hardware or Hardware()
-    # One training has one precision, also where `auto` would be another on the machine that goes on with it.
-    precision = before.get("hardware", {}).get("precision") or precision_here(
-        recipe.training.precision, hardware.accelerator
-    )
     if not is_helper_process():
         run.remove_leftovers()
         if not finished:

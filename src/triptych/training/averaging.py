@@ -26,7 +26,7 @@ def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor]
         new = 1 - min(decay, (1 + seen) / (10 + seen))
         for average, value in zip(averages, now, strict=True):
             if average.is_floating_point():
-                average.lerp_(value, new)
+                average.lerp_(value.to(average.dtype), new)
             else:  # counters of batch normalisation
                 average.copy_(value)
 
