@@ -55,6 +55,7 @@ def test_its_own_data_is_split_as_in_training_wherever_it_lies(triptych: Triptyc
     assert found == recorded
     assert (found["n_items"], found["decoding"]) == (10, "greedy")
     assert list(Run.open("one").facts()["evaluations"]) == ["test/greedy"]
+    assert json_of(triptych, "test", "one") == recorded, "and where it lies now is remembered"
 
 
 def test_data_that_has_changed_is_not_split_anew(triptych: Triptych, place: Path) -> None:

@@ -73,6 +73,7 @@ def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None)
         return ToJudge(own)
     other = panel.read(recipe, data, model, whole=split)
     if known and set(hashes(other.fingerprints)) <= known:
+        run.update_facts(data_location=str(data.absolute()))  # it has moved: from now on it is found there
         return ToJudge(panel.read(recipe, data, model))
     return ToJudge(other, f"-on-{data.stem}")
 
