@@ -177,6 +177,18 @@ def test_arrays_of_the_right_size_need_no_cache(store: Path, decoded: list[objec
     assert len(decoded) == 4
 
 
+def test_arrays_of_the_same_bytes_in_another_shape_are_other_pictures(store: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (4, 6, 7, 3), dtype=np.uint8)
+    digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in values]
+    form = PictureForm(5, 5, "grey")
+    for shape in ((4, 6, 7, 3), (4, 7, 6, 3), (4, 18, 7)):
+        pictures = Part(values.reshape(shape), [0, 1, 0, 1], list("abcd"), digests)
+        for mapped in (False, True):
+            expected = np.stack([decode(picture, form) for picture in values.reshape(shape)])
+            assert np.array_equal(run(pictures, form, mapped=mapped).pixels.numpy(), expected)
+    assert len(list(store.glob("*.raw"))) == 3
+
+
 def test_progress_counts_every_picture(store: Path, tmp_path: Path) -> None:
     done: list[int] = []
     for _ in range(2):

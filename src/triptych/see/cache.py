@@ -27,7 +27,7 @@ from triptych.files import atomic_write, write_text_atomically
 from triptych.see.pictures import BAD_FILE_ADVICE, BadPictureError, PictureForm, Pixels, decode_or_reason, in_order
 from triptych.see.sources import Part
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class _Entry:
 
     @classmethod
     def of(cls, part: Part, form: PictureForm) -> _Entry:
-        decides = {"format": FORMAT, "pillow": PIL.__version__, **asdict(form)}
+        shape = list(part.pictures.shape[1:]) if isinstance(part.pictures, np.ndarray) else None  # files have their own
+        decides = {"format": FORMAT, "pillow": PIL.__version__, "array": shape, **asdict(form)}
         key = fingerprint_items([json.dumps(decides, sort_keys=True), *part.digests])
         folder = cache_directory() / "see"
         return cls(folder / f"{key}.raw", folder / f"{key}.json", len(part), form.shape)

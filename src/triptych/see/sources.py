@@ -25,7 +25,8 @@ class Part:
         pictures: paths of files, or an array uint8 (N, height, width) or (N, height, width, 3).
         labels: class numbers, into the classes of the source.
         names: what users know the picture by.
-        digests: SHA-256 of the file, or of the array's bytes; pictures with equal digests never lie in two splits.
+        digests: SHA-256 of the file, or of the array's bytes without its shape; pictures with equal digests never lie
+            in two splits.
     """
 
     pictures: Sequence[Path] | npt.NDArray[np.uint8]
