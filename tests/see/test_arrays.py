@@ -96,6 +96,27 @@ def test_values_of_every_type(tmp_path: Path, values: np.ndarray[Any, Any], expe
     assert str(caught.value).startswith(f"{path}: {expected}")
 
 
+def test_splits_are_read_on_one_scale(tmp_path: Path) -> None:
+    def values(train: Any, test: Any) -> list[list[int]]:
+        arrays = {name: np.reshape(given, (2, 1, 1)) for name, given in (("x_train", train), ("x_test", test))}
+        source = read_npz(save(tmp_path / "a.npz", **arrays, y_train=[0, 1], y_test=[0, 1]))
+        return [np.asarray(part.pictures).ravel().tolist() for part in source.parts.values()]
+
+    whole = np.array([0, 33000], np.uint16), np.array([200, 255], np.uint16)
+    assert values(*whole) == [[0, 128], [1, 1]]
+    assert values(*reversed(whole)) == [[1, 1], [0, 128]]
+    assert values(whole[0], np.array([0, 255], np.uint8)) == [[0, 128], [0, 255]]
+    assert values(np.array([0.0, 255.0]), np.array([0.0, 1.0], np.float32)) == [[0, 255], [0, 1]]
+    assert values(np.array([0, 33000], np.int64), np.array([True, False])) == [[0, 128], [255, 0]]
+    with pytest.raises(DataError) as caught:
+        values(np.array([0.5, 1.0]), np.array([0.0, 255.0], np.float32))
+    assert str(caught.value).startswith(
+        f"{tmp_path}/a.npz: x_train and x_test are of type float64 and float32 with values from 0.0 to 255.0; expected"
+    )
+    with pytest.raises(DataError, match="x_train and x_test are of type float64 with values from nan to nan"):
+        values(np.array([0.5, 1.0]), np.array([0.0, np.nan]))
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "classes", "numbers"),
     [

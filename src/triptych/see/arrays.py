@@ -57,8 +57,8 @@ def read_npz(path: Path) -> Source:
     """The images of an `.npz`: train_images and train_labels, val_..., test_..., or x and y; `classes` may name them.
 
     Images are (N, height, width), or have 1, 3 or 4 channels last or first; they are bytes, 16-bit integers, truth
-    values, or floating-point numbers that go from 0 to 1 or are whole and go to 255. Labels are (N,) or (N, 1): whole
-    numbers or text.
+    values, or floating-point numbers that go from 0 to 1 or are whole and go to 255. The scale is that of all arrays of
+    such a type together, so that splits are read alike. Labels are (N,) or (N, 1): whole numbers or text.
 
     Raises:
         DataError: an array is missing, has another shape, type or length, or the file is damaged.
@@ -131,6 +131,7 @@ def labelled_source(
         DataError: images or labels have a shape, type or values that cannot be used.
     """
     labels = {split: _checked_labels(part, place) for split, part in parts.items()}
+    pictures, warnings = _in_bytes({split: _checked_images(part, place) for split, part in parts.items()}, parts, place)
     values = np.unique(np.concatenate(list(labels.values())))
     if names is not None:
         classes = tuple(str(name) for name in np.asarray(names).ravel())
@@ -139,17 +140,17 @@ def labelled_source(
     else:
         classes = tuple(str(value) for value in values)
         numbers = {value: number for number, value in enumerate(values)}
-    made = {}
-    for split, part in parts.items():
-        pictures = _checked_images(part, place)
-        made[split] = Part(
-            pictures,
+    made = {
+        split: Part(
+            pictures[split],
             [numbers[value] for value in labels[split]],
-            [f"{part.name}:{row}" for row in range(len(pictures))],
-            [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures],
+            [f"{part.name}:{row}" for row in range(len(labels[split]))],
+            [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures[split]],
         )
+        for split, part in parts.items()
+    }
     ordered = {split: made[split] for split in (*SPLITS, WHOLE) if split in made}
-    return Source(ordered, classes, fingerprints)
+    return Source(ordered, classes, fingerprints, warnings)
 
 
 def _check_names(classes: Sequence[str], values: Array, place: str) -> None:
@@ -184,8 +185,8 @@ def _checked_labels(part: Labelled, place: str) -> Array:
     return labels.astype(np.int64) if labels.dtype.kind in "iub" else labels
 
 
-def _checked_images(part: Labelled, place: str) -> npt.NDArray[np.uint8]:
-    """The images as bytes (N, height, width) or (N, height, width, 3 or 4)."""
+def _checked_images(part: Labelled, place: str) -> Array:
+    """The images with their own values, (N, height, width) or (N, height, width, 3 or 4)."""
     images = part.images
     if images.ndim == 4:
         if images.shape[3] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
@@ -197,27 +198,56 @@ def _checked_images(part: Labelled, place: str) -> npt.NDArray[np.uint8]:
             "first if any.",
             path=place,
         )
-    return np.ascontiguousarray(_as_bytes(images, part.name, place))
+    if images.dtype.kind not in "biuf":
+        raise DataError(f"{part.name} is of type {images.dtype}; expected numbers.", path=place)
+    return images
 
 
-def _as_bytes(images: Array, name: str, place: str) -> npt.NDArray[np.uint8]:
-    kind = images.dtype.kind
-    if images.dtype == np.uint8:
-        return images
-    if kind not in "biuf":
-        raise DataError(f"{name} is of type {images.dtype}; expected numbers.", path=place)
-    low, high = images.min(), images.max()
+def _in_bytes(
+    images: Mapping[str, Array], parts: Mapping[str, Labelled], place: str
+) -> tuple[dict[str, npt.NDArray[np.uint8]], list[str]]:
+    """The images as bytes, and warnings; all arrays of a kind of number are read on one scale.
+
+    Bytes are a kind of their own, since their type alone says that they go to 255.
+    """
+    kinds: dict[str, list[str]] = {}
+    for split, array in images.items():
+        kind = "byte" if array.dtype == np.uint8 else array.dtype.kind.replace("u", "i")
+        kinds.setdefault(kind, []).append(split)
+    scaled: dict[str, npt.NDArray[np.uint8]] = {}
+    warnings = []
+    for splits in kinds.values():
+        together = [images[split] for split in splits]
+        names = " and ".join(parts[split].name for split in splits)
+        low, high = np.min([array.min() for array in together]), np.max([array.max() for array in together])
+        top = _top(together, low, high)
+        if top is None:
+            types = " and ".join(dict.fromkeys(str(array.dtype) for array in together))
+            raise DataError(
+                f"{names} {'is' if len(splits) == 1 else 'are'} of type {types} with values from {low} to {high}; "
+                "expected whole numbers from 0 to 255, 0 to 65535, or floating-point numbers from 0 to 1.",
+                path=place,
+            )
+        scaled |= {split: np.ascontiguousarray(_to_bytes(images[split], top)) for split in splits}
+    return scaled, warnings
+
+
+def _top(together: Sequence[Array], low: Any, high: Any) -> int | None:
+    """The value that becomes 255, by the type and the range of all arrays of a kind; None for what has no scale."""
+    kind = together[0].dtype.kind
     if kind == "b" or (kind == "f" and low >= 0 and high <= 1):
+        return 1
+    if low >= 0 and high <= 255 and (kind != "f" or all(np.array_equal(array, np.round(array)) for array in together)):
+        return 255
+    return 65535 if kind in "iu" and low >= 0 and high <= 65535 else None
+
+
+def _to_bytes(images: Array, top: int) -> npt.NDArray[np.uint8]:
+    if top == 1:
         return np.round(images * np.float64(255)).astype(np.uint8)
-    if kind in "iuf" and low >= 0 and high <= 255 and (kind != "f" or np.array_equal(images, np.round(images))):
-        return images.astype(np.uint8)
-    if kind in "iu" and low >= 0 and high <= 65535:
-        return ((images.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise DataError(
-        f"{name} is of type {images.dtype} with values from {low} to {high}; expected whole numbers from 0 to 255, "
-        "0 to 65535, or floating-point numbers from 0 to 1.",
-        path=place,
-    )
+    if top == 255:
+        return images.astype(np.uint8, copy=False)
+    return ((images.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _read_npz_arrays(path: Path) -> dict[str, Array]:
