@@ -77,6 +77,10 @@ def test_channels_first_or_last(tmp_path: Path, given: tuple[int, ...], expected
         (np.array([0, 0.5, 1], np.float64), [0, 128, 255]),
         (np.array([False, True, True]), [0, 255, 255]),
         (np.array([0, 257, 65535], np.uint16), [0, 1, 255]),
+        (np.array([0, 1, 1], np.uint8), [0, 255, 255]),
+        (np.array([0, 1, 1], np.int64), [0, 255, 255]),
+        (np.array([1, 1, 1], np.uint8), [1, 1, 1]),
+        (np.array([0, 1, 2], np.uint8), [0, 1, 2]),
         (
             np.array([-1, 0, 255], np.int64),
             "x is of type int64 with values from -1 to 255; expected whole numbers from 0",
@@ -115,6 +119,28 @@ def test_splits_are_read_on_one_scale(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="x_train and x_test are of type float64 with values from nan to nan"):
         values(np.array([0.5, 1.0]), np.array([0.0, np.nan]))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.array([0, 16], np.uint8), "from 0 to 16 and are read on the scale 0 to 255,"),
+        (np.array([0.0, 16.0]), "from 0.0 to 16.0 and are read on the scale 0 to 255,"),
+        (np.array([3, 4095], np.uint16), "from 3 to 4095 and are read on the scale 0 to 65535,"),
+        (np.array([0, 0.2]), "from 0.0 to 0.2 and are read on the scale 0 to 1,"),
+        (np.array([0, 64], np.uint8), None),
+        (np.array([0, 1], np.uint8), None),
+        (np.array([0, 16384], np.uint16), None),
+        (np.array([0, 0.25]), None),
+    ],
+)
+def test_values_far_below_their_scale_are_warned_of(tmp_path: Path, values: Any, told: str | None) -> None:
+    images = values.reshape(2, 1, 1)
+    path = save(tmp_path / "a.npz", x_train=images, y_train=[0, 1], x_test=images[:1], y_test=[1])
+    assert read_npz(path).warnings == [
+        f"{path}: the values of x_train and x_test go {told} so the pictures are nearly black. "
+        "Scale the values to 0..255, or as floating-point numbers to 0..1."
+    ] * (told is not None)
 
 
 @pytest.mark.parametrize(

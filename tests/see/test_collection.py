@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from plain_see import read_kmnist, read_scenes
 
 from tests.see.drawn import draw, draw_classes
@@ -189,6 +190,19 @@ def test_doubtful_collections_are_warned_of(tmp_path: Path) -> None:
         "class 'few' has no image in valid.",
         "class 'one' has 1 image; training and validation need more.",
     ]
+
+
+def test_pictures_of_12_bits_are_warned_of(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
+    for number in range(20):
+        path = tmp_path / "ab"[number % 2] / f"{number:02d}.tif"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(drawn.integers(0, 4096, (8, 8), dtype=np.uint16)).save(path)
+    (told,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
+    assert told.startswith(f"{tmp_path}/")
+    assert ".tif: no value of this picture or any other is above 16 of 255, so they are nearly black. Pictures" in told
+    draw(tmp_path / "a" / "bright.png", 1)
+    assert load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings == []
 
 
 def test_nothing_to_read_says_what_to_give(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ _NPZ_NAMES = {
 _IDX_IMAGES = re.compile(r"(?P<set>.+?)-images([-.]idx3)?(-ubyte)?(\.gz)?")
 _IDX_SPLITS = {"train": "train", "t10k": "test", "test": "test", "valid": "valid", "val": "valid"}
 _IDX_BYTES = 0x08
+_DARK = 1 / 4
 _DAMAGE = (
     EOFError,
     zlib.error,
@@ -57,8 +58,9 @@ def read_npz(path: Path) -> Source:
     """The images of an `.npz`: train_images and train_labels, val_..., test_..., or x and y; `classes` may name them.
 
     Images are (N, height, width), or have 1, 3 or 4 channels last or first; they are bytes, 16-bit integers, truth
-    values, or floating-point numbers that go from 0 to 1 or are whole and go to 255. The scale is that of all arrays of
-    such a type together, so that splits are read alike. Labels are (N,) or (N, 1): whole numbers or text.
+    values, whole numbers 0 and 1, or floating-point numbers that go from 0 to 1 or are whole and go to 255. The scale is
+    that of all arrays of such a type together, so that splits are read alike; a warning tells of values that stay far
+    below it. Labels are (N,) or (N, 1): whole numbers or text.
 
     Raises:
         DataError: an array is missing, has another shape, type or length, or the file is damaged.
@@ -228,6 +230,11 @@ def _in_bytes(
                 "expected whole numbers from 0 to 255, 0 to 65535, or floating-point numbers from 0 to 1.",
                 path=place,
             )
+        if high < top * _DARK:
+            warnings.append(
+                f"{place}: the values of {names} go from {low} to {high} and are read on the scale 0 to {top}, so the "
+                "pictures are nearly black. Scale the values to 0..255, or as floating-point numbers to 0..1."
+            )
         scaled |= {split: np.ascontiguousarray(_to_bytes(images[split], top)) for split in splits}
     return scaled, warnings
 
@@ -235,7 +242,7 @@ def _in_bytes(
 def _top(together: Sequence[Array], low: Any, high: Any) -> int | None:
     """The value that becomes 255, by the type and the range of all arrays of a kind; None for what has no scale."""
     kind = together[0].dtype.kind
-    if kind == "b" or (kind == "f" and low >= 0 and high <= 1):
+    if kind == "b" or (kind == "f" and low >= 0 and high <= 1) or (low == 0 and high == 1 and kind in "iu"):
         return 1
     if low >= 0 and high <= 255 and (kind != "f" or all(np.array_equal(array, np.round(array)) for array in together)):
         return 255

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from triptych.see.pictures import BadPicture, PictureForm, shown
 from triptych.see.sources import SPLITS, WHOLE, Part, Source, relabelled
 
 _MIB = 2**20
+_DARK = 64
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def load_collection(
     }
     splits = {split: _images(parts[split], found) for split, found in decoded.items()}
     warnings = [*source.warnings, *_warnings(source, parts, decoded), *_class_warnings(splits, source.classes)]
+    if not any(isinstance(part.pictures, np.ndarray) for part in parts.values()):
+        warnings += _darkness(splits)
     return Collection(splits, source.classes, source.fingerprints, warnings)
 
 
@@ -210,6 +214,24 @@ def _twofold(parts: Mapping[str, Part]) -> list[str]:
         return []
     first = next(iter(twofold.values()))
     return [f"{first}: this picture is in another class too; such pictures: {len(twofold)}."]
+
+
+def _darkness(splits: Mapping[str, Images]) -> list[str]:
+    """A warning where no value of any picture file is bright, as with 12 bits on a scale of 16.
+
+    In most data the first picture ends the search.
+    """
+    brightest = 0
+    for images in splits.values():
+        for pixels in images.pixels:
+            brightest = max(brightest, int(pixels.max()))
+            if brightest >= _DARK:
+                return []
+    name = next(iter(splits.values())).names[0]
+    return [
+        f"{name}: no value of this picture or any other is above {brightest} of 255, so they are nearly black. "
+        "Pictures of 16-bit numbers are read on the scale 0 to 65535; scale their values to it, or to 0..255 in 8 bits."
+    ]
 
 
 def _class_warnings(splits: Mapping[str, Images], classes: Sequence[str]) -> list[str]:
