@@ -226,6 +226,44 @@ def test_idx_pairs_by_their_names(tmp_path: Path, packed: bool) -> None:
     assert list(read_idx(idx_files(tmp_path)[0]).parts) == ["all"]
 
 
+def write_pair(folder: Path, name: str, count: int, *, labels: str = "labels-idx1-ubyte") -> None:
+    (folder / f"{name}-images-idx3-ubyte").write_bytes(idx(pixels(count, 4, 5)))
+    (folder / f"{name}-{labels}.gz").write_bytes(gzip.compress(idx(pixels(count) % 3)))
+
+
+@pytest.mark.parametrize("names", [("emnist-letters-train", "emnist-letters-test"), ("qmnist-train", "qmnist-test")])
+def test_idx_files_of_the_mnist_family_say_their_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    write_pair(tmp_path, names[0], 6)
+    write_pair(tmp_path, names[1], 3)
+    assert {split: len(part) for split, part in read_idx(tmp_path).parts.items()} == {"train": 6, "test": 3}
+    write_pair(tmp_path, "t10k", 3)
+    with pytest.raises(DataError, match="the folder has two files for test; expected one"):
+        read_idx(tmp_path)
+
+
+def test_idx_files_of_no_known_split_are_told(tmp_path: Path) -> None:
+    write_pair(tmp_path, "train", 6)
+    write_pair(tmp_path, "emnist-more", 3)
+    with pytest.raises(DataError) as caught:
+        read_idx(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/emnist-more-images-idx3-ubyte: the word before images is 'more'; expected train, t10k, test, valid, "
+        "val where a folder has several files of images. Rename the file, or give it alone with --data"
+    )
+    assert list(read_idx(tmp_path / "emnist-more-images-idx3-ubyte").parts) == ["all"]
+
+
+def test_labels_of_several_numbers_are_not_supported(tmp_path: Path) -> None:
+    write_pair(tmp_path, "qmnist-train", 6, labels="labels-idx2-int")
+    with pytest.raises(DataError) as caught:
+        read_idx(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/qmnist-train-images-idx3-ubyte: the labels beside it are 'qmnist-train-labels-idx2-int.gz', several "
+        "whole numbers for each image, which is not supported; expected 'qmnist-train-labels-idx1-ubyte', one byte for "
+        "each image. Write the first column of the labels in that form."
+    )
+
+
 def test_idx_files_that_cannot_be_used(tmp_path: Path) -> None:
     images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte.gz"
     images.write_bytes(idx(pixels(3, 4, 5)))

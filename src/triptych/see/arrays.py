@@ -87,7 +87,8 @@ def read_npz(path: Path) -> Source:
 def read_idx(location: Path) -> Source:
     """The images of a folder with IDX files such as train-images-idx3-ubyte.gz, or of one such file.
 
-    Each needs the file of its labels beside it, named with `labels` and `idx1`; .gz or not.
+    Each needs the file of its labels beside it, named with `labels` and `idx1`; .gz or not. Of several files, the last
+    word before `images` says the split: train, t10k or test, valid or val.
 
     Raises:
         DataError: a file is missing, damaged, or not of that format.
@@ -101,13 +102,25 @@ def read_idx(location: Path) -> Source:
     fingerprints: list[Mapping[str, Any]] = []
     for images in files:
         labels = _labels_beside(images)
-        match = _IDX_IMAGES.fullmatch(images.name)
-        split = _IDX_SPLITS.get(match["set"].lower(), WHOLE) if match and len(files) > 1 else WHOLE
+        split = _idx_split(images) if len(files) > 1 else WHOLE
         if split in parts:
             raise DataError(f"the folder has two files for {split}; expected one. Remove one.", path=shown(images))
         parts[split] = Labelled(_read_idx(images, 3), _read_idx(labels, 1), images.name)
         fingerprints += [fingerprint_file(images), fingerprint_file(labels)]
     return labelled_source(parts, place=shown(location), names=None, fingerprints=fingerprints)
+
+
+def _idx_split(images: Path) -> str:
+    """The split by the last word before `images`: emnist-letters-train-images-idx3-ubyte is of train."""
+    match = _IDX_IMAGES.fullmatch(images.name)
+    word = match["set"].lower().rsplit("-", 1)[-1] if match else ""
+    if word not in _IDX_SPLITS:
+        raise DataError(
+            f"the word before images is {word!r}; expected {', '.join(_IDX_SPLITS)} where a folder has several files of "
+            "images. Rename the file, or give it alone with --data",
+            path=shown(images),
+        )
+    return _IDX_SPLITS[word]
 
 
 def idx_files(folder: Path) -> list[Path]:
@@ -280,6 +293,14 @@ def _labels_beside(images: Path) -> Path:
     for candidate in (name, other):
         if images.with_name(candidate).is_file():
             return images.with_name(candidate)
+    wide = name.replace("idx1", "idx2").replace("ubyte", "int")
+    for candidate in (wide, f"{wide.removesuffix('.gz')}.gz", wide.removesuffix(".gz")):
+        if images.with_name(candidate).is_file():
+            raise DataError(
+                f"the labels beside it are {candidate!r}, several whole numbers for each image, which is not supported; "
+                f"expected {name!r}, one byte for each image. Write the first column of the labels in that form.",
+                path=shown(images),
+            )
     raise DataError(f"there is no file of labels {name!r} beside it; expected one.", path=shown(images))
 
 
