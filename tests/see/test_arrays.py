@@ -186,6 +186,19 @@ def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, Any], mess
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
+def test_labels_of_numbers_and_of_text_do_not_mix(tmp_path: Path) -> None:
+    images = {"x_train": pixels(2, 4, 4), "x_test": pixels(2, 4, 4)}
+    path = save(tmp_path / "a.npz", **images, y_train=np.array([0, 1], np.uint8), y_test=np.array(["0", "1"]))
+    with pytest.raises(DataError) as caught:
+        read_npz(path)
+    assert str(caught.value) == (
+        f"{path}: the labels differ in type, those of x_train of type uint8, those of x_test of type <U1; expected whole "
+        "numbers in all, or text in all. Save them alike."
+    )
+    save(path, **images, y_train=np.array([0, 1], np.uint8), y_test=np.array([[1.0], [0.0]]))
+    assert read_npz(path).parts["test"].labels == [1, 0]
+
+
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=np.array([{"a": 1}], dtype=object), y=[0], allow_pickle=True)

@@ -146,6 +146,7 @@ def labelled_source(
         DataError: images or labels have a shape, type or values that cannot be used.
     """
     labels = {split: _checked_labels(part, place) for split, part in parts.items()}
+    _check_labels_agree(labels, parts, place)
     pictures, warnings = _in_bytes({split: _checked_images(part, place) for split, part in parts.items()}, parts, place)
     values = np.unique(np.concatenate(list(labels.values())))
     if names is not None:
@@ -198,6 +199,15 @@ def _checked_labels(part: Labelled, place: str) -> Array:
             f"the labels of {part.name} are of type {labels.dtype}; expected whole numbers or text.", path=place
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iub" else labels
+
+
+def _check_labels_agree(labels: Mapping[str, Array], parts: Mapping[str, Labelled], place: str) -> None:
+    if len({values.dtype.kind for values in labels.values()}) > 1:
+        types = ", ".join(f"those of {part.name} of type {part.labels.dtype}" for part in parts.values())
+        raise DataError(
+            f"the labels differ in type, {types}; expected whole numbers in all, or text in all. Save them alike.",
+            path=place,
+        )
 
 
 def _checked_images(part: Labelled, place: str) -> Array:
