@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from triptych.config import SeeData
 from triptych.errors import DataError
 from triptych.see import collection
 from triptych.see.collection import Collection, load_collection
+from triptych.see.sources import Part, Source
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +85,50 @@ def test_the_splits_follow_the_settings(tmp_path: Path) -> None:
     shutil.move(tmp_path / "flat", tmp_path / "train")
     assert sizes(load(tmp_path)) == {"train": 72, "valid": 8}
     assert sizes(load(tmp_path, valid_fraction=0.25)) == {"train": 60, "valid": 20}
+
+
+def drawn_labels(labels: list[int]) -> Part:
+    """A part without pixels, in which some pictures are equal."""
+    names = [f"x:{row}" for row in range(len(labels))]
+    keys = [row // 2 if row < 40 else row for row in range(len(labels))]
+    digests = [hashlib.sha256(str(key).encode()).hexdigest() for key in keys]
+    return Part(np.zeros((len(labels), 1, 1), np.uint8), labels, names, digests)
+
+
+@pytest.mark.parametrize(
+    ("key", "seed", "digest"),
+    [
+        ("all", 0, "6ed442a50c5e730b4c0da42831d81ad7c2f178df26f8a1505cf83aa4be5ba6a8"),
+        ("all", 1, "101ef363f86422768f7db5f7ad9de0afdf1d36c7487fbc77230a9bc1d0596f2c"),
+        ("train", 0, "d6b832c7d17ddda6435fb80cb4299094a390582e31756d0747d050070232f3e7"),
+        ("train", 1, "4d41aa1da72efcfc33a0cc15ed355a1f8d1ff915c33cfdfae4dd3534cdc249e4"),
+    ],
+)
+def test_splits_stay_what_they_were(key: str, seed: int, digest: str) -> None:
+    """Published figures and kept runs rest on these splits."""
+    part = drawn_labels([row % 7 if row % 3 else 0 for row in range(600)])
+    splits = collection._split(SeeData(split_seed=seed), Source({key: part}, tuple("abcdefg"), []))
+    listing = json.dumps({split: list(found.names) for split, found in splits.items()})
+    assert hashlib.sha256(listing.encode()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("key", ["all", "train"])
+def test_the_only_image_of_a_class_is_in_training(key: str) -> None:
+    common = [row % 2 for row in range(100)]
+    one = drawn_labels([*common, *range(2, 32)])
+    equal = replace(one, digests=[*one.digests[:-1], one.digests[99]])  # the last class's image is in another too
+    for seed in range(5):
+        settings = SeeData(split_seed=seed)
+        for part in (one, equal):
+            splits = collection._split(settings, Source({key: part}, (), []))
+            assert set(splits["train"].labels) == set(range(32))
+            assert set(splits["valid"].labels) == {0, 1}
+            assert sorted(name for found in splits.values() for name in found.names) == sorted(part.names)
+            assert not set(splits["train"].digests) & set(splits["valid"].digests)
+            rows = [int(name.removeprefix("x:")) for name in splits["train"].names]
+            assert rows == sorted(rows)
+    singles = drawn_labels(list(range(60)))
+    assert all(collection._split(SeeData(), Source({key: singles}, (), [])).values()), "no split is empty"
 
 
 def test_limits_take_a_random_part(tmp_path: Path) -> None:
@@ -188,7 +236,7 @@ def test_doubtful_collections_are_warned_of(tmp_path: Path) -> None:
         f"{tmp_path}/test/a/copy.png: this picture of test is in train too; such pictures: 1.",
         f"{tmp_path}/train/b/x.png: this picture is in another class too; such pictures: 1.",
         "class 'few' has no image in valid.",
-        "class 'one' has 1 image; training and validation need more.",
+        "class 'one' has 1 image; training and validation need more. Its only image is in train.",
     ]
 
 

@@ -149,9 +149,26 @@ def _split(settings: SeeData, source: Source) -> dict[str, Part]:
 
 
 def _by_fraction(part: Part, fractions: Mapping[str, float], seed: int) -> dict[str, Part]:
-    """The same share of each class; equal pictures stay together."""
+    """The same share of each class; equal pictures stay together, and the only image of a class is in training."""
     rows = split_by_fraction(part.digests, fractions=fractions, seed=seed, stratify=part.labels)
-    return {split: part.select(chosen) for split, chosen in rows.items()}
+    return {split: part.select(chosen) for split, chosen in _with_single_images_in_train(part, rows).items()}
+
+
+def _with_single_images_in_train(part: Part, rows: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """The rows of each split, after the only images of classes, and their equals, went from the others to training.
+
+    A split that nothing would be left of stays as it is.
+    """
+    counts = Counter(part.labels)
+    single = {digest for digest, label in zip(part.digests, part.labels, strict=True) if counts[label] == 1}
+    moved = {split: list(chosen) for split, chosen in rows.items()}
+    for split in rows.keys() - {"train"}:
+        kept = [row for row in rows[split] if part.digests[row] not in single]
+        if kept:
+            moved["train"] += [row for row in rows[split] if part.digests[row] in single]
+            moved[split] = kept
+    moved["train"].sort()
+    return moved
 
 
 def _limited(settings: SeeData, parts: Mapping[str, Part]) -> dict[str, Part]:
@@ -240,7 +257,10 @@ def _class_warnings(splits: Mapping[str, Images], classes: Sequence[str]) -> lis
     warnings = []
     for number, name in enumerate(classes):
         if "train" in counts and total[number] == 1:
-            warnings.append(f"class {name!r} has 1 image; training and validation need more.")
+            where = next(split for split, count in counts.items() if count[number])
+            warnings.append(
+                f"class {name!r} has 1 image; training and validation need more. Its only image is in {where}."
+            )
             continue
         without = [split for split, count in counts.items() if not count[number]]
         if without and "train" in counts:
