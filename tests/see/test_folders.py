@@ -120,6 +120,54 @@ def test_mistakes_of_layout_are_named(tmp_path: Path) -> None:
     assert read(tmp_path / "one", whole="test").classes == ("a",)
 
 
+def test_a_class_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "train", {"a": 3, "empty": 0, "nowhere": 0, "z": 2})
+    draw_classes(tmp_path / "test", {"a": 1, "empty": 2, "more": 0, "z": 1}, seed=1)
+    source = read(tmp_path)
+    assert source.classes == ("a", "z")
+    assert source.parts["train"].labels == [0, 0, 0, 1, 1]
+    assert source.parts["test"].labels == [0, 1]
+    assert [Path(name).parent.name for name in source.parts["test"].names] == ["a", "z"]
+    assert source.warnings == [
+        f"{tmp_path}/test/more: this class folder has no pictures, so it is left out.",
+        f"{tmp_path}/train/empty: this class folder has no pictures that can be read, so it is no class. "
+        "Its pictures in test, left out too: 2.",
+        f"{tmp_path}/train/nowhere: this class folder has no pictures that can be read, so it is no class.",
+    ]
+    assert read(tmp_path / "train").classes == ("a", "z")
+    draw_classes(tmp_path / "one", {"a": 3, "b": 0, "c": 0})
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "one")
+    assert str(caught.value) == (
+        f"{tmp_path}/one: 1 of the 3 class folders has pictures that can be read; expected 2 or more. "
+        "Add pictures to 'b'."
+    )
+    assert read(tmp_path / "one", whole="test").classes == ("a",)
+    for row in range(3):
+        (tmp_path / "train" / "z" / f"{row:03d}.png").unlink(missing_ok=True)
+    (tmp_path / "train" / "z" / "gone.png").symlink_to("nowhere")
+    (tmp_path / "train" / "empty" / "a.png").write_bytes((tmp_path / "train" / "a" / "000.png").read_bytes())
+    source = read(tmp_path, skip=True)
+    assert source.classes == ("a", "empty")
+    assert source.parts["test"].labels == [0, 1, 1]
+
+
+def test_a_folder_of_pictures_without_classes_is_no_split(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "train", {"a": 3, "b": 2})
+    draw(tmp_path / "test" / "1.png", 90)
+    (tmp_path / "valid").mkdir()
+    source = read(tmp_path)
+    assert {split: len(part) for split, part in source.parts.items()} == {"train": 5}
+    assert source.warnings == [
+        f"{tmp_path}/valid: the folder has no class folders, so it is no valid split.",
+        f"{tmp_path}/test: the folder has no class folders, so it is no test split. "
+        f"`triptych predict RUN {tmp_path}/test` names its pictures.",
+    ]
+    assert source.fingerprints == read(tmp_path, whole="train").fingerprints
+    with pytest.raises(DataError, match="test: the folder has 0 class folders; expected 1 or more"):
+        read(tmp_path, whole="test")
+
+
 def test_files_that_cannot_be_read_stop_or_are_counted(tmp_path: Path) -> None:
     draw_classes(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "a" / "gone.png").symlink_to("nowhere")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,19 @@ class Remarks:
     Attributes:
         others: files that are no pictures by their name.
         bad: files that cannot be read.
+        folders: warnings about folders, complete sentences.
     """
 
     others: list[str] = field(default_factory=list)
     bad: list[BadPicture] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
 
     def sentences(self) -> list[str]:
-        """A warning for the user about files that are no pictures."""
+        """Warnings for the user about files that are no pictures, and about folders."""
         if not self.others:
-            return []
-        return [f"{self.others[0]}: this is no picture. Such files left out, from this one on: {len(self.others)}."]
+            return self.folders
+        files = f"{self.others[0]}: this is no picture. Such files left out, from this one on: {len(self.others)}."
+        return [files, *self.folders]
 
 
 def image_files(folder: Path, remarks: Remarks | None = None) -> Iterator[Path]:
@@ -66,7 +69,9 @@ def image_files(folder: Path, remarks: Remarks | None = None) -> Iterator[Path]:
 def read_folder(location: Path, split_names: Mapping[str, str], *, whole: str | None, skip_bad_files: bool) -> Source:
     """The classes and pictures of a folder, with or without split folders.
 
-    With a folder for training below it, the splits are those folders; otherwise each folder below it is a class.
+    With a folder for training below it, the splits are those folders; otherwise each folder below it is a class. A
+    warning tells of a class folder without pictures, which is no class, and of a folder for validation or testing
+    without class folders, which is no split.
 
     Args:
         location: the folder.
@@ -75,8 +80,9 @@ def read_folder(location: Path, split_names: Mapping[str, str], *, whole: str | 
         whole: take only this split: its folder where there is one, otherwise all classes.
         skip_bad_files: leave unreadable files out instead of stopping at the first.
     Raises:
-        DataError: there are no classes, a class has no pictures or is not in training, or a file cannot be read.
+        DataError: fewer than two classes have pictures, a class is not in training, or a file cannot be read.
     """
+    remarks = Remarks()
     folders = _split_folders(location, split_names)
     if whole is not None and folders:
         if whole not in folders:
@@ -88,12 +94,15 @@ def read_folder(location: Path, split_names: Mapping[str, str], *, whole: str | 
             f"{split_names['train']!r} beside it (data.train).",
             path=shown(location),
         )
+    else:
+        folders = _without_flat(folders, remarks)
     folders = folders or {WHOLE: location}
-    remarks = Remarks()
-    classes = _class_names(next(iter(folders.values())), least=1 if whole else 2)
+    least = 1 if whole else 2
+    classes = _class_names(next(iter(folders.values())), least=least)
     parts = {
         split: _read_part(folder, classes, remarks, skip_bad_files=skip_bad_files) for split, folder in folders.items()
     }
+    parts, classes = _without_empty(parts, folders, classes, remarks, least=least)
     fingerprints = [_fingerprint(folders[split], part, classes) for split, part in parts.items()]
     return Source(parts, classes, fingerprints, remarks.sentences(), remarks.bad)
 
@@ -112,6 +121,51 @@ def _split_folders(location: Path, split_names: Mapping[str, str]) -> dict[str, 
                 found[split] = location / name
                 break
     return found
+
+
+def _without_flat(folders: Mapping[str, Path], remarks: Remarks) -> dict[str, Path]:
+    """The folders of the splits less those without class folders, such as pictures to predict beside those to train."""
+    kept = {}
+    for split, folder in folders.items():
+        if split == "train" or _class_entries(folder):
+            kept[split] = folder
+            continue
+        place = shown(folder)
+        has_pictures = next(image_files(folder), None) is not None
+        advice = f" `triptych predict RUN {place}` names its pictures." if has_pictures else ""
+        remarks.folders.append(f"{place}: the folder has no class folders, so it is no {split} split.{advice}")
+    return kept
+
+
+def _without_empty(
+    parts: Mapping[str, Part], folders: Mapping[str, Path], classes: Sequence[str], remarks: Remarks, *, least: int
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Parts and classes less the classes that the first part, that of training, has no pictures of."""
+    first = next(iter(parts))
+    used = set(parts[first].labels)
+    kept = tuple(name for number, name in enumerate(classes) if number in used)
+    missing = [name for name in classes if name not in kept]
+    for name in missing:
+        _remark_on_empty(name, classes.index(name), parts, shown(folders[first]), remarks)
+    if len(kept) < least:
+        raise DataError(
+            f"{len(kept)} of the {len(classes)} class folders has pictures that can be read; expected {least} or more. "
+            f"Add pictures to {missing[0]!r}.",
+            path=shown(folders[first]),
+        )
+    if not missing:
+        return dict(parts), kept
+    made = {}
+    for split, part in parts.items():
+        some = part.select([row for row, label in enumerate(part.labels) if label in used])
+        made[split] = replace(some, labels=[kept.index(classes[label]) for label in some.labels])
+    return {split: part for split, part in made.items() if len(part)}, kept
+
+
+def _remark_on_empty(name: str, number: int, parts: Mapping[str, Part], place: str, remarks: Remarks) -> None:
+    counts = {split: part.labels.count(number) for split, part in parts.items()}
+    others = "".join(f" Its pictures in {split}, left out too: {count}." for split, count in counts.items() if count)
+    remarks.folders.append(f"{place}/{name}: this class folder has no pictures that can be read, so it is no class.{others}")
 
 
 def _class_entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -133,12 +187,15 @@ def _read_part(folder: Path, classes: Sequence[str], remarks: Remarks, *, skip_b
     labels: list[int] = []
     for entry in _class_entries(folder):
         name = shown(entry.name)
+        inside = list(image_files(Path(entry.path), remarks))
+        if not inside and name not in classes:
+            remarks.folders.append(f"{shown(folder)}/{name}: this class folder has no pictures, so it is left out.")
+            continue
         if name not in classes:
             raise DataError(
                 f"the class is {name!r}; expected one that training has too. {did_you_mean(name, classes)}",
                 path=shown(folder),
             )
-        inside = list(image_files(Path(entry.path), remarks))
         paths += inside
         labels += [classes.index(name)] * len(inside)
     return _hashed(folder, paths, labels, remarks, skip_bad_files=skip_bad_files)
