@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from triptych.errors import DataError
-from triptych.see.pictures import BadPicture, Colour, Fit, in_order, iterate_pictures, read_picture, shown
+from triptych.see.pictures import BadPicture, Colour, Fit, in_order, iterate_pictures, read_picture, shown, skipped
 
 
 def noise(height: int = 30, width: int = 40, channels: int = 3, seed: int = 0) -> Image.Image:
@@ -291,6 +291,16 @@ def test_a_stream_keeps_the_order_and_skips_with_reasons(tmp_path: Path, workers
         stream(paths, workers=workers)
     assert str(caught.value).startswith(f"{paths[0]}: the content is no picture")
     assert "skip bad files" in str(caught.value)
+
+
+def test_skipped_files_are_counted_and_ten_are_named() -> None:
+    bad = [BadPicture(f"{number}.png", "no such file") for number in range(12)]
+    assert skipped([]) == []
+    assert skipped(bad[:1]) == ["0.png: no such file. Bad files skipped, from this one on: 1."]
+    assert skipped(bad, read=7) == [
+        "0.png: no such file. Bad files skipped, from this one on: 12; pictures read: 7.",
+        *(f"{number}.png: no such file." for number in range(1, 10)),
+    ]
 
 
 def test_work_goes_a_bounded_way_ahead_and_stops_with_its_reader() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from triptych.see.pictures import BadPicture
     from triptych.training.run import Run
 
 
@@ -22,20 +23,21 @@ def predict_images(
     from triptych.cli.output import say
     from triptych.config import with_changes
     from triptych.files import tsv_row
+    from triptych.see.pictures import skipped
 
     decoding = with_changes(run.recipe(), {} if views is None else {"decoding.views": views}).decoding
     classifier = api.load(run.path, device=device)
-    skipped: list[Any] = []
+    bad: list[BadPicture] = []
     for classified in classifier.stream(
-        _paths(source), top_k=top_k, decoding=decoding, on_bad=skipped.append if skip_bad_files else None
+        _paths(source), top_k=top_k, decoding=decoding, on_bad=bad.append if skip_bad_files else None
     ):
         cells = [classified.name]
         for name, probability in zip(classified.classes, classified.probabilities, strict=True):
             cells += [name, f"{probability:.4f}"]
         print(tsv_row(cells))
     sys.stdout.flush()
-    if skipped:
-        say(f"warning: {skipped[0]} Bad files skipped, from this one on: {len(skipped)}.")
+    for warning in skipped(bad):
+        say(f"warning: {warning}")
 
 
 def explain_images(

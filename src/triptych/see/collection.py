@@ -21,7 +21,7 @@ from triptych.see.arrays import idx_files, is_idx, read_idx, read_npz
 from triptych.see.cache import Decoded, decode_part
 from triptych.see.folders import read_folder
 from triptych.see.named_sets import resolve
-from triptych.see.pictures import BadPicture, PictureForm, shown
+from triptych.see.pictures import BadPicture, PictureForm, shown, skipped
 from triptych.see.sources import SPLITS, WHOLE, Part, Source, relabelled
 
 _MIB = 2**20
@@ -206,9 +206,7 @@ def _warnings(source: Source, parts: Mapping[str, Part], decoded: Mapping[str, D
     bad = [*source.bad]
     for split, found in decoded.items():
         bad += [BadPicture(parts[split].names[row], reason) for row, reason in found.bad.items()]
-    if bad:
-        good = sum(len(found.rows) for found in decoded.values())
-        warnings.append(f"{bad[0]} Bad files skipped, from this one on: {len(bad)}; pictures read: {good}.")
+    warnings += skipped(bad, read=sum(len(found.rows) for found in decoded.values()))
     if "train" in parts:
         seen = set(parts["train"].digests)
         for split in parts.keys() - {"train"}:

@@ -50,6 +50,7 @@ _DAMAGE = (
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _CHUNK = 16
 _FINE_PIXELS = 4
+_MOST_NAMED = 10
 BAD_FILE_ADVICE = "Replace or remove the file, or skip bad files with --skip-bad-files."
 
 Item = TypeVar("Item")
@@ -95,6 +96,20 @@ class BadPicture:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}."
+
+
+def skipped(bad: Sequence[BadPicture], *, read: int | None = None) -> list[str]:
+    """Warnings that count the files left out and name the first ten, with the reasons.
+
+    Args:
+        bad: the files.
+        read: how many pictures were read; None leaves it unsaid.
+    """
+    if not bad:
+        return []
+    others = "" if read is None else f"; pictures read: {read}"
+    first = f"{bad[0]} Bad files skipped, from this one on: {len(bad)}{others}."
+    return [first, *map(str, bad[1:_MOST_NAMED])]
 
 
 class BadPictureError(Exception):
