@@ -140,14 +140,17 @@ def test_a_damaged_entry_is_decoded_again(store: Path, decoded: list[object], tm
     assert len(decoded) == 10
 
 
-def test_an_interrupt_leaves_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError])
+def test_an_interrupt_or_want_of_memory_leaves_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+) -> None:
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise end
 
-    monkeypatch.setattr(cache, "decode_or_reason", interrupt)
+    monkeypatch.setattr("PIL.Image.Image.resize", interrupt)
     for mapped in (False, True):
-        with pytest.raises(KeyboardInterrupt):
-            run(part(tmp_path), mapped=mapped)
+        with pytest.raises(end):
+            run(part(tmp_path), mapped=mapped, skip=True)
     assert not store.exists() or not list(store.iterdir())
 
 

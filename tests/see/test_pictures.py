@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -206,6 +207,34 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     huge += header[24:29] + zlib.crc32(huge[12:24] + header[24:29]).to_bytes(4, "big") + header[33:]
     with pytest.raises(DataError, match="3600000000"):
         read(huge, most=10**10)
+
+
+def test_pillow_does_not_warn_of_sizes_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    data = content(noise())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        warnings.simplefilter("always")
+        assert torch.equal(read(data), plainly(noise()))
+        assert told == []
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with pytest.raises(DataError, match="the header says it is too large"):
+            read(data)
+
+
+def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    path = tmp_path / "a.png"
+    path.write_bytes(content(noise()))
+    monkeypatch.setattr(Image.Image, "resize", fail)
+    with pytest.raises(MemoryError):
+        read(path)
+    bad: list[BadPicture] = []
+    with pytest.raises(MemoryError):
+        stream([path], on_bad=bad.append)
+    assert not bad
 
 
 def damaged(tmp_path: Path) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,10 +43,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
-# What decoders raise on damaged files.
+# What decoders raise on damaged files; want of memory is no damage.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, LookupError, EOFError, ArithmeticError, TypeError, AttributeError, RuntimeError,
-    MemoryError, struct.error, zlib.error,
+    struct.error, zlib.error,
 )  # fmt: skip
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _CHUNK = 16
@@ -204,6 +205,7 @@ def decode(source: Path | bytes | npt.NDArray[Any], form: PictureForm) -> Pixels
     content = source if isinstance(source, bytes) else read_content(source)
     if not content:
         raise BadPictureError("the file is empty; expected a picture")
+    _ignore_warnings_of_size()
     try:
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             return _decode_opened(image, form)
@@ -269,6 +271,16 @@ def _formats() -> tuple[str, ...]:
     """Those of `FORMATS` that this build of Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _ignore_warnings_of_size() -> None:
+    """Pillow warns of large pictures, whose size `max_pixels` limits here; a filter that the user set for it stays.
+
+    The filter is for the whole process: one around each opening would not be safe in threads, and would make warnings
+    that are shown once be shown again.
+    """
+    if not any(category is Image.DecompressionBombWarning for _, _, category, *_ in warnings.filters):
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def _decode_opened(image: Image.Image, form: PictureForm) -> Pixels:
