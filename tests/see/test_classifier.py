@@ -172,6 +172,17 @@ def test_bad_files_stop_a_stream_or_are_told_and_left_out(tmp_path: Path) -> Non
         classifier().predict(tmp_path / "gone.png")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("before", [0, 1, 3, 4])
+def test_a_stream_names_what_came_before_a_bad_file(tmp_path: Path, before: int, workers: int) -> None:
+    paths = [draw(tmp_path / f"{n}.png", n) for n in range(7)]
+    paths[before].write_bytes(b"bad")
+    named = classifier(batch_size=3).stream(paths, workers=workers)
+    assert [next(named).name for _ in range(before)] == [str(path) for path in paths[:before]]
+    with pytest.raises(DataError, match=rf"/{before}\.png: the content is no picture"):
+        next(named)
+
+
 def test_pixels_of_another_size_are_refused() -> None:
     with pytest.raises(ShapeError, match=re.escape("pixels have shape (1, 3, 10, 11); expected (N, 3, 10, 12).")):
         classifier().probabilities(torch.zeros(1, 3, 10, 11, dtype=torch.uint8))

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.config import SeeDecoding
-from triptych.errors import ShapeError
+from triptych.errors import DataError, ShapeError
 from triptych.see.classified import SHIFT, Classified, check_array, views
 from triptych.see.inputs import InputForm
 from triptych.see.pictures import BadPicture, PictureForm, decode, iterate_pictures, read_picture, shown
+from triptych.see.pictures import Picture as Decoded
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Picture"]
 
@@ -125,7 +126,8 @@ class Classifier:
             paths: of image files.
             top_k: classes to list.
             decoding: settings in place of the model's own.
-            on_bad: called with each file that cannot be read, which is then left out; None raises an error.
+            on_bad: called with each file that cannot be read, which is then left out; None raises an error, after the
+                pictures before it.
             workers: threads that decode; None is one for each processor.
         """
         form, settings = self.form, decoding or self.decoding
@@ -139,10 +141,21 @@ class Classifier:
             workers=workers,
             on_bad=on_bad,
         )
-        while batch := list(islice(read, settings.batch_size)):
+        problem: DataError | None = None
+        while problem is None:
+            batch: list[Decoded] = []
+            try:
+                for picture in islice(read, settings.batch_size):
+                    batch.append(picture)  # one by one, since what came before an error counts
+            except DataError as error:
+                problem = error
+            if not batch:
+                break
             pixels = torch.stack([picture.pixels for picture in batch])
             names = [shown(picture.path) for picture in batch]
             yield from self._named(names, self.probabilities(pixels, decoding=decoding), top_k or settings.top_k)
+        if problem:
+            raise problem
 
     def _part(self, pixels: Tensor, settings: SeeDecoding) -> Tensor:
         values = self.form.scaled(pixels.to(self.device))
