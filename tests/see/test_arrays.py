@@ -192,8 +192,8 @@ def test_labels_of_numbers_and_of_text_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_npz(path)
     assert str(caught.value) == (
-        f"{path}: the labels differ in type, those of x_train of type uint8, those of x_test of type <U1; expected whole "
-        "numbers in all, or text in all. Save them alike."
+        f"{path}: the labels differ in type, those of x_train of type uint8, those of x_test of type <U1; expected "
+        "whole numbers in all, or text in all. Save them alike."
     )
     save(path, **images, y_train=np.array([0, 1], np.uint8), y_test=np.array([[1.0], [0.0]]))
     assert read_npz(path).parts["test"].labels == [1, 0]
@@ -260,8 +260,8 @@ def test_idx_files_of_no_known_split_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_idx(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/emnist-more-images-idx3-ubyte: the word before images is 'more'; expected train, t10k, test, valid, "
-        "val where a folder has several files of images. Rename the file, or give it alone with --data"
+        f"{tmp_path}/emnist-more-images-idx3-ubyte: the word before images is 'more'; expected train, t10k, test, "
+        "valid, val where a folder has several files of images. Rename the file, or give it alone with --data"
     )
     assert list(read_idx(tmp_path / "emnist-more-images-idx3-ubyte").parts) == ["all"]
 
@@ -271,9 +271,9 @@ def test_labels_of_several_numbers_are_not_supported(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_idx(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/qmnist-train-images-idx3-ubyte: the labels beside it are 'qmnist-train-labels-idx2-int.gz', several "
-        "whole numbers for each image, which is not supported; expected 'qmnist-train-labels-idx1-ubyte', one byte for "
-        "each image. Write the first column of the labels in that form."
+        f"{tmp_path}/qmnist-train-images-idx3-ubyte: the labels beside it are 'qmnist-train-labels-idx2-int.gz', "
+        "several whole numbers for each image, which is not supported; expected 'qmnist-train-labels-idx1-ubyte', one "
+        "byte for each image. Write the first column of the labels in that form."
     )
 
 

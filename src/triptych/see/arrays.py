@@ -58,9 +58,9 @@ def read_npz(path: Path) -> Source:
     """The images of an `.npz`: train_images and train_labels, val_..., test_..., or x and y; `classes` may name them.
 
     Images are (N, height, width), or have 1, 3 or 4 channels last or first; they are bytes, 16-bit integers, truth
-    values, whole numbers 0 and 1, or floating-point numbers that go from 0 to 1 or are whole and go to 255. The scale is
-    that of all arrays of such a type together, so that splits are read alike; a warning tells of values that stay far
-    below it. Labels are (N,) or (N, 1): whole numbers or text.
+    values, whole numbers 0 and 1, or floating-point numbers that go from 0 to 1 or are whole and go to 255. The scale
+    is that of all arrays of such a type together, so that splits are read alike; a warning tells of values that stay
+    far below it. Labels are (N,) or (N, 1): whole numbers or text.
 
     Raises:
         DataError: an array is missing, has another shape, type or length, or the file is damaged.
@@ -116,8 +116,8 @@ def _idx_split(images: Path) -> str:
     word = match["set"].lower().rsplit("-", 1)[-1] if match else ""
     if word not in _IDX_SPLITS:
         raise DataError(
-            f"the word before images is {word!r}; expected {', '.join(_IDX_SPLITS)} where a folder has several files of "
-            "images. Rename the file, or give it alone with --data",
+            f"the word before images is {word!r}; expected {', '.join(_IDX_SPLITS)} where a folder has several files "
+            "of images. Rename the file, or give it alone with --data",
             path=shown(images),
         )
     return _IDX_SPLITS[word]
@@ -307,8 +307,9 @@ def _labels_beside(images: Path) -> Path:
     for candidate in (wide, f"{wide.removesuffix('.gz')}.gz", wide.removesuffix(".gz")):
         if images.with_name(candidate).is_file():
             raise DataError(
-                f"the labels beside it are {candidate!r}, several whole numbers for each image, which is not supported; "
-                f"expected {name!r}, one byte for each image. Write the first column of the labels in that form.",
+                f"the labels beside it are {candidate!r}, several whole numbers for each image, which is not "
+                f"supported; expected {name!r}, one byte for each image. Write the first column of the labels in that "
+                "form.",
                 path=shown(images),
             )
     raise DataError(f"there is no file of labels {name!r} beside it; expected one.", path=shown(images))

@@ -165,7 +165,9 @@ def _without_empty(
 def _remark_on_empty(name: str, number: int, parts: Mapping[str, Part], place: str, remarks: Remarks) -> None:
     counts = {split: part.labels.count(number) for split, part in parts.items()}
     others = "".join(f" Its pictures in {split}, left out too: {count}." for split, count in counts.items() if count)
-    remarks.folders.append(f"{place}/{name}: this class folder has no pictures that can be read, so it is no class.{others}")
+    remarks.folders.append(
+        f"{place}/{name}: this class folder has no pictures that can be read, so it is no class.{others}"
+    )
 
 
 def _class_entries(folder: Path) -> list[os.DirEntry[str]]:
