@@ -29,7 +29,7 @@ from timing import Result, Task, interleaved, show, speedup, spread
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from triptych.config import SeeRecipe, load_recipe
+from triptych.config import Precision, SeeRecipe, load_recipe
 from triptych.errors import TriptychError
 from triptych.see import panel
 from triptych.see.batches import ImageBatch
@@ -38,6 +38,7 @@ from triptych.see.collection import Collection, load_collection
 from triptych.see.inputs import InputForm
 from triptych.see.objective import SeeObjective
 from triptych.training.fit import fit
+from triptych.training.hardware import precision_here
 from triptych.training.optimizers import build_optimizer
 from triptych.training.output import Output
 from triptych.training.prepared import Prepared
@@ -153,8 +154,9 @@ def counted(work: Callable[[], object], clock: Clock) -> Task:
     return task
 
 
-def fit_task(subject: Subject, clock: Clock) -> Task:
+def fit_task(subject: Subject, clock: Clock, precision: Precision = "32-true") -> Task:
     """Training through the real path; the second epoch counts, without its validation."""
+    training = subject.recipe.training.model_copy(update={"precision": precision})
 
     def task() -> float:
         timer = EpochTimer(clock)
@@ -162,7 +164,7 @@ def fit_task(subject: Subject, clock: Clock) -> Task:
             subject.prepared.objective,
             subject.prepared.loaders,
             optimizer=subject.recipe.optimizer,
-            training=subject.recipe.training,
+            training=training,
             run=None,
             output=Output(callbacks=(timer,)),
         )
@@ -225,6 +227,7 @@ def training_results(subject: Subject, repeats: int, clock: Clock) -> list[Resul
         targets["loader of files"] = None
     if batch_size == BATCH_SIZES[-1]:
         tasks["bfloat16"] = floor_task(subject, clock, bfloat16=True)
+        tasks["fit auto"] = fit_task(subject, clock, "auto")
     seconds = interleaved({f"{subject.name} batch {batch_size} {name}": task for name, task in tasks.items()}, repeats)
     label = f"{subject.name} batch {batch_size}"
     results = [
@@ -233,6 +236,9 @@ def training_results(subject: Subject, repeats: int, clock: Clock) -> list[Resul
     ]
     results.append(_result(f"{label} channels last", "floor", "channels first", seconds, label, subject.images, None))
     if "bfloat16" in tasks:
+        chosen = precision_here("auto", "cpu")
+        name = f"{label} training in precision auto ({chosen})"
+        results.append(_result(name, "fit auto", "loader", seconds, label, subject.images, targets["loader"]))
         results.append(_result(f"{label} bfloat16", "bfloat16", "floor", seconds, label, subject.images, None))
     return results
 
