@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,14 +11,17 @@ from torch.nn import functional as F
 
 from tests.see.architectures import RESIDUAL, V1
 from triptych.errors import RecipeError, ShapeError
-from triptych.see.build import build_network
+from triptych.see.build import Architecture, build_network
+from triptych.see.convolutional import ConvolutionalNetwork
 from triptych.see.maps import activation_maps, convolutions, saliency
 
 
 @pytest.fixture(scope="module")
-def network() -> nn.Module:
+def network() -> ConvolutionalNetwork:
     torch.manual_seed(0)
-    return build_network(V1).eval()
+    network = build_network(V1).eval()
+    assert isinstance(network, ConvolutionalNetwork)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +74,38 @@ def test_what_is_no_image_or_has_no_convolution(network: nn.Module, image: torch
         activation_maps(nn.Linear(3, 3), image)
 
 
+@pytest.mark.parametrize("architecture", [replace(V1, in_channels=3), RESIDUAL])
+def test_what_becomes_of_the_logits_changes_no_explanation(architecture: Architecture, image: torch.Tensor) -> None:
+    """Also where the network is so sure that a log-probability has no gradient left."""
+    networks = [build_network(replace(architecture, output=output)) for output in ("log-probabilities", "logits")]
+    last = networks[0].last
+    assert isinstance(last, nn.Linear)
+    nn.init.constant_(last.bias, 0.0)
+    last.bias.data[3] = 200.0
+    networks[1].load_state_dict(networks[0].state_dict())
+    sure, plain = (saliency(network, image.expand(3, -1, -1)) for network in networks)
+    assert sure.target == plain.target == 3
+    torch.testing.assert_close(sure.grad_cam, plain.grad_cam)
+    torch.testing.assert_close(sure.integrated_gradients, plain.integrated_gradients)
+    assert sure.integrated_gradients.abs().max() > 0
+
+
 def test_integrated_gradients_are_complete(network: nn.Module, image: torch.Tensor) -> None:
     found = saliency(network, image, target=3)
+    logits = build_network(replace(V1, output="logits")).eval()
+    logits.load_state_dict(network.state_dict())
     with torch.no_grad():
-        gained = network(image[None])[0, 3] - network(torch.zeros(1, 1, 28, 28))[0, 3]
+        gained = logits(image[None])[0, 3] - logits(torch.zeros(1, 1, 28, 28))[0, 3]
     assert found.integrated_gradients.sum().item() == pytest.approx(gained.item(), rel=0.05, abs=1e-3)
     assert found.integrated_gradients.shape == (28, 28)
 
 
-def test_grad_cam_is_its_formula(network: nn.Module, image: torch.Tensor) -> None:
+def test_grad_cam_is_its_formula(network: ConvolutionalNetwork, image: torch.Tensor) -> None:
     found = saliency(network, image, target=3)
     maps: list[torch.Tensor] = []
     last = list(convolutions(network).values())[-1]
     handle = last.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
-    score = network(image[None])[0, 3]
+    score = network.logits(image[None])[0, 3]
     handle.remove()
     (gradient,) = torch.autograd.grad(score, maps[0])
     coarse = F.relu((gradient.mean((2, 3), keepdim=True) * maps[0]).sum(1, keepdim=True))

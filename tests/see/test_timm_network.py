@@ -11,6 +11,7 @@ from torch import nn
 
 from triptych.errors import MissingExtraError, RecipeError
 from triptych.see.build import Architecture, build_network
+from triptych.see.timm_network import TimmNetwork
 
 CALLS: list[dict[str, object]] = []
 
@@ -42,6 +43,8 @@ def test_timm_is_asked_for_the_network() -> None:
     logits = build_network(architecture("resnet18", "logits"))
     logits.load_state_dict(network.state_dict())
     torch.testing.assert_close(torch.log_softmax(logits(given), 1), network(given))
+    assert isinstance(network, TimmNetwork)
+    assert torch.equal(network.logits(given), logits(given))
 
 
 @pytest.mark.usefixtures("timm")

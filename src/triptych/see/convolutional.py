@@ -45,8 +45,13 @@ class ConvolutionalNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, height, width) to (B, K), log-probabilities or logits."""
-        scores: Tensor = self.output(self.last(self.hidden(self.head(self.blocks(images)))))
+        scores: Tensor = self.output(self.logits(images))
         return scores
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, C, height, width) to (B, K), whatever the output."""
+        logits: Tensor = self.last(self.hidden(self.head(self.blocks(images))))
+        return logits
 
 
 def build_output(output: Output) -> nn.Module:

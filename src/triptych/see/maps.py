@@ -5,6 +5,7 @@ Checked by tests/see/test_maps.py against the layers themselves and the axioms o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from triptych.anatomy.modes import evaluating
 from triptych.errors import RecipeError, ShapeError, did_you_mean
+from triptych.see.convolutional import ConvolutionalNetwork
+from triptych.see.residual import ResidualNetwork
+from triptych.see.timm_network import TimmNetwork
 
 _INTEGRATION_STEPS = 32
 
@@ -39,7 +43,7 @@ class Saliency:
         layer: dotted path of the convolution that Grad-CAM looked at.
         grad_cam: >= 0, over the image. Shape (height, width).
         integrated_gradients: sum over the channels; negative where a place speaks against the class. All of them
-            together come to the class's score for the image minus its score for an image of zeros. Shape
+            together come to the class's logit for the image minus its logit for an image of zeros. Shape
             (height, width).
     """
 
@@ -115,8 +119,10 @@ def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, la
     to the image: coarse and calm. Integrated gradients sum the gradient on the straight way from an image of zeros:
     fine and noisy.
 
+    Both explain the class's logit. Its log-probability would not do: the surer the network, the smaller the gradient.
+
     Args:
-        network: (B, C, height, width) to logits or log-probabilities (B, K).
+        network: one of the panel's, whatever its output, or any from (B, C, height, width) to logits (B, K).
         image: as the network takes it. Shape (C, height, width).
         target: number of the class; the predicted one when None.
         layer: the convolution for Grad-CAM, by its path or its place; the last by default.
@@ -129,23 +135,29 @@ def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, la
 
     _check_image(image)
     name, convolution = find_convolution(network, layer)
+    logits = _logits_of(network)
     with evaluating(network), torch.inference_mode(False), torch.enable_grad():
         batch = image[None].detach().clone()  # made anew: inference tensors cannot be differentiated
-        scores = network(batch)
+        scores = logits(batch)
         classes = scores.shape[1]
         if target is not None and not 0 <= target < classes:
             raise RecipeError(f"target is {target}; expected a class number from 0 to {classes - 1}.")
         chosen = int(scores[0].argmax()) if target is None else target
-        coarse = LayerGradCam(network, convolution).attribute(batch, target=chosen, relu_attributions=True)
+        coarse = LayerGradCam(logits, convolution).attribute(batch, target=chosen, relu_attributions=True)
         size = (image.shape[1], image.shape[2])
         grad_cam = LayerAttribution.interpolate(coarse, size, interpolate_mode="bilinear")
-        gradients = IntegratedGradients(network).attribute(batch, target=chosen, n_steps=_INTEGRATION_STEPS)
+        gradients = IntegratedGradients(logits).attribute(batch, target=chosen, n_steps=_INTEGRATION_STEPS)
     return Saliency(
         target=chosen,
         layer=name,
         grad_cam=grad_cam[0, 0].detach(),
         integrated_gradients=gradients[0].sum(dim=0).detach().float(),
     )
+
+
+def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What gives a network's logits (B, K) for images (B, C, height, width)."""
+    return network.logits if isinstance(network, ConvolutionalNetwork | ResidualNetwork | TimmNetwork) else network
 
 
 def _check_image(image: Tensor) -> None:

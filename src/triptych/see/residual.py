@@ -138,9 +138,14 @@ class ResidualNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, height, width) to (B, K), log-probabilities or logits."""
-        features = self.activation(self.norm(self.stages(self.stem(images))))
-        scores: Tensor = self.output(self.last(self.dropout(self.head(features))))
+        scores: Tensor = self.output(self.logits(images))
         return scores
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, C, height, width) to (B, K), whatever the output."""
+        features = self.activation(self.norm(self.stages(self.stem(images))))
+        logits: Tensor = self.last(self.dropout(self.head(features)))
+        return logits
 
 
 def build_stem(in_channels: int, channels: int) -> nn.Sequential:

@@ -8,17 +8,40 @@ Starting weights are random, and timm is imported only here, when such a network
 from __future__ import annotations
 
 import importlib
-from collections import OrderedDict
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.errors import MissingExtraError, RecipeError, nearest
 
 PREFIX = "timm/"
 
 
-def build_timm(name: str, *, in_channels: int, classes: int, output: nn.Module) -> nn.Sequential:
+class TimmNetwork(nn.Module):
+    """A network of timm and what becomes of its logits.
+
+    Args:
+        network: (B, C, height, width) to logits (B, K).
+        output: what becomes of the logits.
+    """
+
+    def __init__(self, network: nn.Module, output: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.output = output
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, height, width) to (B, K), log-probabilities or logits."""
+        scores: Tensor = self.output(self.logits(images))
+        return scores
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, C, height, width) to (B, K), whatever the output."""
+        logits: Tensor = self.network(images)
+        return logits
+
+
+def build_timm(name: str, *, in_channels: int, classes: int, output: nn.Module) -> TimmNetwork:
     """A network of timm by its name, with an own last layer for the classes.
 
     Args:
@@ -43,7 +66,7 @@ def build_timm(name: str, *, in_channels: int, classes: int, output: nn.Module) 
             f"model.name is {PREFIX + name!r}; expected one of the {len(known):,} networks of timm. {hint}"
         )
     network = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=in_channels)
-    return nn.Sequential(OrderedDict(network=network, output=output))
+    return TimmNetwork(network, output)
 
 
 def _import_timm() -> Any:
