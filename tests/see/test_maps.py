@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.see.architectures import RESIDUAL, V1
+from tests.see.architectures import RESIDUAL, V1, V3
 from triptych.errors import RecipeError, ShapeError
 from triptych.see.build import Architecture, build_network
 from triptych.see.convolutional import ConvolutionalNetwork
@@ -100,18 +101,47 @@ def test_integrated_gradients_are_complete(network: nn.Module, image: torch.Tens
     assert found.integrated_gradients.shape == (28, 28)
 
 
+def grad_cam(maps: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """relu(sum over channels of maps (1, C, H', W') times their mean gradients), enlarged to (28, 28)."""
+    (gradient,) = torch.autograd.grad(logit, maps)
+    coarse = F.relu((gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True))
+    return F.interpolate(coarse, (28, 28), mode="bilinear")[0, 0].detach()
+
+
 def test_grad_cam_is_its_formula(network: ConvolutionalNetwork, image: torch.Tensor) -> None:
-    found = saliency(network, image, target=3)
+    found = saliency(network, image, target=3, layer=-1)
     maps: list[torch.Tensor] = []
     last = list(convolutions(network).values())[-1]
     handle = last.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
-    score = network.logits(image[None])[0, 3]
+    logit = network.logits(image[None])[0, 3]
     handle.remove()
-    (gradient,) = torch.autograd.grad(score, maps[0])
-    coarse = F.relu((gradient.mean((2, 3), keepdim=True) * maps[0]).sum(1, keepdim=True))
-    expected = F.interpolate(coarse, (28, 28), mode="bilinear")[0, 0].detach()
     assert found.layer == "blocks.1.convolution"
-    torch.testing.assert_close(found.grad_cam, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.grad_cam, grad_cam(maps[0], logit), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", [replace(V1, in_channels=3), replace(V3, height=28, width=28), RESIDUAL])
+@pytest.mark.parametrize("head", [None, "average", "hopfield"])
+def test_grad_cam_looks_at_what_the_head_takes(
+    architecture: Architecture, head: Literal["average", "hopfield"] | None, image: torch.Tensor
+) -> None:
+    torch.manual_seed(4)
+    network: Any = build_network(replace(architecture, head=head)).eval()
+    image = image.expand(3, -1, -1)
+    if architecture is RESIDUAL:
+        maps = F.relu(network.norm(network.stages(network.stem(image[None]))))
+        logits = network.last(network.head(maps))
+    else:
+        maps = network.blocks(image[None])
+        logits = network.last(network.hidden(network.head(maps)))
+    target = int(logits.argmax())
+    found = saliency(network, image)
+    assert (found.layer, found.target) == ("head", target)
+    torch.testing.assert_close(found.grad_cam, grad_cam(maps, logits[0, target]), rtol=1e-4, atol=1e-6)
+
+
+def test_grad_cam_looks_at_the_last_convolution_of_another_network(image: torch.Tensor) -> None:
+    parts = (nn.Conv2d(1, 2, 3), nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert saliency(nn.Sequential(*parts), image).layer == "1"
 
 
 def test_the_predicted_class_is_the_target_by_default(network: nn.Module, image: torch.Tensor) -> None:

@@ -40,7 +40,7 @@ class Saliency:
 
     Attributes:
         target: number of the class.
-        layer: dotted path of the convolution that Grad-CAM looked at.
+        layer: dotted path of the layer that Grad-CAM looked at: a convolution's output, or the input of `head`.
         grad_cam: >= 0, over the image. Shape (height, width).
         integrated_gradients: sum over the channels; negative where a place speaks against the class. All of them
             together come to the class's logit for the image minus its logit for an image of zeros. Shape
@@ -112,11 +112,13 @@ def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) 
     return ActivationMaps(name, seen[0][0])
 
 
-def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, layer: str | int = -1) -> Saliency:
+def saliency(
+    network: nn.Module, image: Tensor, *, target: int | None = None, layer: str | int | None = None
+) -> Saliency:
     """The places that speak for a class, by two methods, both computed by captum.
 
-    Grad-CAM weighs the maps of a convolution by their mean gradients, keeps what speaks for the class, and is enlarged
-    to the image: coarse and calm. Integrated gradients sum the gradient on the straight way from an image of zeros:
+    Grad-CAM weighs the maps of a layer by their mean gradients, keeps what speaks for the class, and is enlarged to
+    the image: coarse and calm. Integrated gradients sum the gradient on the straight way from an image of zeros:
     fine and noisy.
 
     Both explain the class's logit. Its log-probability would not do: the surer the network, the smaller the gradient.
@@ -125,7 +127,8 @@ def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, la
         network: one of the panel's, whatever its output, or any from (B, C, height, width) to logits (B, K).
         image: as the network takes it. Shape (C, height, width).
         target: number of the class; the predicted one when None.
-        layer: the convolution for Grad-CAM, by its path or its place; the last by default.
+        layer: a convolution for Grad-CAM, by its path or its place. By default the maps that the head makes one vector
+            of; a network without a head of the panel's is looked at in its last convolution.
     Raises:
         RecipeError: there is no such convolution or class.
         ShapeError: the image is not one.
@@ -134,7 +137,7 @@ def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, la
     from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 
     _check_image(image)
-    name, convolution = find_convolution(network, layer)
+    looked_at = _looked_at(network, layer)
     logits = _logits_of(network)
     with evaluating(network), torch.inference_mode(False), torch.enable_grad():
         batch = image[None].detach().clone()  # made anew: inference tensors cannot be differentiated
@@ -143,16 +146,33 @@ def saliency(network: nn.Module, image: Tensor, *, target: int | None = None, la
         if target is not None and not 0 <= target < classes:
             raise RecipeError(f"target is {target}; expected a class number from 0 to {classes - 1}.")
         chosen = int(scores[0].argmax()) if target is None else target
-        coarse = LayerGradCam(logits, convolution).attribute(batch, target=chosen, relu_attributions=True)
+        coarse = LayerGradCam(logits, looked_at.module).attribute(
+            batch, target=chosen, relu_attributions=True, attribute_to_layer_input=looked_at.before
+        )
         size = (image.shape[1], image.shape[2])
         grad_cam = LayerAttribution.interpolate(coarse, size, interpolate_mode="bilinear")
         gradients = IntegratedGradients(logits).attribute(batch, target=chosen, n_steps=_INTEGRATION_STEPS)
     return Saliency(
         target=chosen,
-        layer=name,
+        layer=looked_at.name,
         grad_cam=grad_cam[0, 0].detach(),
         integrated_gradients=gradients[0].sum(dim=0).detach().float(),
     )
+
+
+@dataclass(frozen=True)
+class _LookedAt:
+    """What Grad-CAM looks at: what a module puts out, or what comes before it."""
+
+    name: str
+    module: nn.Module
+    before: bool = False
+
+
+def _looked_at(network: nn.Module, layer: str | int | None) -> _LookedAt:
+    if layer is None and isinstance(network, ConvolutionalNetwork | ResidualNetwork):
+        return _LookedAt("head", network.head, before=True)
+    return _LookedAt(*find_convolution(network, -1 if layer is None else layer))
 
 
 def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
