@@ -68,6 +68,7 @@ TRIALS = [trial(0.1 * k, lr=10.0**-k, hidden=64 * k, kind=f"kind{k % 3}") for k 
 ]
 PICTURES: dict[str, Callable[[], Figure]] = {
     "curves": lambda: curves(history(20), **KEYS),
+    "curves of three": lambda: curves(history(20), **KEYS, also={"validation_cer": "validation CER"}),
     "compare": lambda: compare_curves({f"a run with a long name, number {k}": history(9, k) for k in range(9)}, **KEYS),
     "attention": lambda: attention_map(spread(5, 6), ["t͡ʃ", "iː", "ɑ̃", " ", "AH0", "$"], list("abcd")),
     "attention long": lambda: attention_map(spread(61, 55), ["a"] * 55, ["b"] * 60),
@@ -198,6 +199,18 @@ def test_curves_show_the_rows_and_mark_the_best_epoch() -> None:
     assert curves(rows, **KEYS, goal="max").axes[0].get_title(loc="left") == "best: 0.27 at epoch 12"
     labels = [axes.get_ylabel() for axes in curves(rows, **KEYS, loss_label="nats").axes]
     assert labels == ["validation_cer", "nats"]
+
+
+def test_curves_show_further_metrics_at_the_best_epoch() -> None:
+    rows = [{**row, "accuracy": 0.9 + row["epoch"] / 1000} for row in history(12)]
+    _, middle, right = curves(rows, **KEYS, also={"accuracy": "validation accuracy"}).axes
+    assert (middle.get_ylabel(), right.get_ylabel()) == ("validation accuracy", "training loss")
+    assert xy(middle.lines[0])[1] == [row["accuracy"] for row in rows]
+    assert xy(middle.lines[2]) == ([5], [0.905])
+    assert middle.get_title(loc="left") == "0.905 at epoch 5"
+    compared = compare_curves({"a": rows, "b": rows[:4]}, **KEYS, also={"accuracy": "validation accuracy"}).axes
+    assert [axes.get_ylabel() for axes in compared] == ["validation_cer", "validation accuracy", "training loss"]
+    assert xy(compared[1].lines[1])[1] == [row["accuracy"] for row in rows[:4]]
 
 
 def test_curves_leave_gaps_and_take_text_from_a_file() -> None:

@@ -15,7 +15,7 @@ from triptych.report.canvas import save
 from triptych.report.card import Evaluated, write_card
 from triptych.report.comparison import Comparison, differences, shared_items, standing
 from triptych.report.figures import compare_curves
-from triptych.report.run_report import facts_section, recipe_section, training_section
+from triptych.report.run_report import column_label, facts_section, further_metrics, recipe_section, training_section
 from triptych.statistics import Estimate
 from triptych.training.run import Run, hashes, now
 
@@ -174,9 +174,11 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
     }
     errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
     histories = {name: run.history() for name, run in zip(names, runs, strict=True)}
-    monitor = runs[0].recipe().training.monitor
+    drawn = {name: history for name, history in histories.items() if history}
+    monitors = [run.recipe().training.monitor for run in runs]
+    also = further_metrics(list(drawn.values()), monitors)
     picture = compare_curves(
-        {name: history for name, history in histories.items() if history}, metric=monitor, loss="train_loss"
+        drawn, metric=monitors[0], loss="train_loss", also=also, metric_label=column_label(monitors[0])
     )
     return Comparison(
         chosen,

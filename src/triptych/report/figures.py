@@ -47,37 +47,36 @@ def curves(
     *,
     metric: str,
     loss: str,
+    also: Mapping[str, str] | None = None,
     goal: Goal = "min",
     metric_label: str = "",
     loss_label: str = "training loss",
 ) -> Figure:
-    """Validation metric and training loss per epoch, side by side, with the best epoch marked in both.
+    """Validation metrics and training loss per epoch, side by side, with the best epoch marked in all.
 
     Args:
-        history: one row per epoch, with `epoch`, `metric` and `loss`; a number may be missing, None, empty text or NaN.
-        metric: key of the validation metric.
+        history: one row per epoch, with `epoch` and all keys; a number may be missing, None, empty text or NaN.
+        metric: key of the validation metric that says which epoch is best.
         loss: key of the training loss.
+        also: keys of further validation metrics, and their names in the picture.
         goal: whether the best epoch has the smallest ("min") or the largest ("max") metric; of equal ones the first.
         metric_label: name of the metric in the picture; the key itself when empty.
         loss_label: name of the loss in the picture.
     Raises:
         DataError: there are rows, and none has the key.
     """
-    figure = new_figure(9, 3.4)
-    left, right = figure.subplots(1, 2)
-    epochs, metrics = _series(history, metric)
-    _, losses = _series(history, loss)
-    _draw_curve(left, epochs, metrics, colour=COLOURS[0])
-    _draw_curve(right, epochs, losses, colour=COLOURS[2])
-    best = best_position(metrics, goal)
-    if best is not None:
-        for axes, values in ((left, metrics), (right, losses)):
+    drawn = [(metric, metric_label or metric), *(also or {}).items(), (loss, loss_label)]
+    figure = new_figure(_width(len(drawn)), 3.4)
+    best = best_position(_series(history, metric)[1], goal)
+    for axes, (key, label) in zip(figure.subplots(1, len(drawn)), drawn, strict=True):
+        epochs, values = _series(history, key)
+        _draw_curve(axes, epochs, values, colour=COLOURS[2] if key == loss else COLOURS[0])
+        if best is not None:
             axes.axvline(epochs[best], color=MARKED, linewidth=1, linestyle="--", zorder=1)
             axes.plot(epochs[best], values[best], "o", color=MARKED, markersize=7, zorder=3)
-        left.set_title(f"best: {metrics[best]:.4g} at epoch {epochs[best]:g}", color=MARKED, fontsize=10)
-        right.set_title(f"{losses[best]:.4g} at epoch {epochs[best]:g}", color=MARKED, fontsize=10)
-    _finish_epoch_axes(left, epochs, metrics, metric_label or metric)
-    _finish_epoch_axes(right, epochs, losses, loss_label)
+            what = "best: " if key == metric else ""
+            axes.set_title(f"{what}{values[best]:.4g} at epoch {epochs[best]:g}", color=MARKED, fontsize=10)
+        _finish_epoch_axes(axes, epochs, values, label)
     return figure
 
 
@@ -87,15 +86,17 @@ def compare_curves(
     *,
     metric: str,
     loss: str,
+    also: Mapping[str, str] | None = None,
     metric_label: str = "",
     loss_label: str = "training loss",
 ) -> Figure:
-    """Validation metric and training loss per epoch of several runs in one picture.
+    """Validation metrics and training loss per epoch of several runs in one picture.
 
     Args:
         histories: rows as for `curves`, by the name of the run; the legend keeps the order.
         metric: key of the validation metric.
         loss: key of the training loss.
+        also: keys of further validation metrics, and their names in the picture.
         metric_label: name of the metric in the picture; the key itself when empty.
         loss_label: name of the loss in the picture.
     Raises:
@@ -104,9 +105,10 @@ def compare_curves(
     names = [shortened(name, _LONGEST_NAME) for name in histories]
     per_row = max(1, min(4, 96 // (6 + max(map(len, names), default=1))))
     legend_rows = math.ceil(len(histories) / per_row)
-    figure = new_figure(9, 3.4 + 0.22 * legend_rows)
-    panels = figure.subplots(1, 2)
-    for axes, key, label in zip(panels, (metric, loss), (metric_label or metric, loss_label), strict=True):
+    drawn = [(metric, metric_label or metric), *(also or {}).items(), (loss, loss_label)]
+    figure = new_figure(_width(len(drawn)), 3.4 + 0.22 * legend_rows)
+    panels = figure.subplots(1, len(drawn))
+    for axes, (key, label) in zip(panels, drawn, strict=True):
         series = [_series(history, key) for history in histories.values()]
         for run, (epochs, values) in enumerate(series):
             style = LINE_STYLES[run // len(COLOURS) % len(LINE_STYLES)]
@@ -294,6 +296,11 @@ def _letters(label: str) -> int:
 
 def _rotation(columns: Sequence[str]) -> int:
     return 90 if max(map(_letters, columns)) > 3 else 0
+
+
+def _width(panels: int) -> float:
+    """Inches of a figure with so many curves side by side."""
+    return panels * (4.5 if panels <= 2 else 4.0)
 
 
 def _series(history: History, key: str) -> tuple[_Numbers, _Numbers]:

@@ -11,18 +11,39 @@ from triptych.report.figures import curves
 from triptych.report.html import Picture, Section
 from triptych.report.tables import Cell, Table
 
+ACCURACY = "valid_accuracy"
 
-def training_section(history: Sequence[Mapping[str, float]], *, monitor: str, goal: Goal, figures: Path) -> Section:
-    """Curves of the monitored metric and the training loss, and the table of epochs; the picture is also saved."""
-    picture = curves(history, metric=monitor, loss="train_loss", goal=goal, metric_label=_label(monitor))
+History = Sequence[Mapping[str, float]]
+
+
+def training_section(history: History, *, monitor: str, goal: Goal, figures: Path) -> Section:
+    """Curves of the monitored metric, accuracy and the training loss, and the table of epochs.
+
+    The picture is also saved.
+    """
+    also = further_metrics([history], [monitor])
+    monitored = column_label(monitor)
+    picture = curves(history, metric=monitor, loss="train_loss", also=also, goal=goal, metric_label=monitored)
+    named = ", ".join([monitored, *also.values()])
     saved = save(picture, figures, "curves")
     columns = list(dict.fromkeys(key for row in history for key in row))
     rows: list[list[Cell]] = [[int(row[key]) if key == "epoch" else row.get(key) for key in columns] for row in history]
     return Section(
         "Training",
-        tables=[Table("Epochs", [_label(column) for column in columns], rows, digits=4)],
-        figures=[Picture.from_figure(picture, alt=f"{_label(monitor)} and training loss per epoch", saved=saved)],
+        tables=[Table("Epochs", [column_label(column) for column in columns], rows, digits=4)],
+        figures=[Picture.from_figure(picture, alt=f"{named} and training loss per epoch", saved=saved)],
     )
+
+
+def further_metrics(histories: Sequence[History], monitors: Sequence[str]) -> dict[str, str]:
+    """What is drawn beside the first monitored metric: the others, and accuracy, where every history has them.
+
+    Returns:
+        Labels by key.
+    """
+    kept = [set().union(*history) for history in histories]
+    wanted = dict.fromkeys((*monitors[1:], ACCURACY))
+    return {key: column_label(key) for key in wanted if key != monitors[0] and all(key in keys for keys in kept)}
 
 
 def facts_section(facts: Mapping[str, Any]) -> Section:
@@ -56,7 +77,8 @@ def recipe_section(text: str) -> Section:
     return Section("Recipe", text="Every setting, defaults included.", preformatted=text)
 
 
-def _label(column: str) -> str:
+def column_label(column: str) -> str:
+    """A column of `metrics.csv` in words."""
     words = column.replace("valid_", "validation ").replace("train_", "training ").replace("_", " ")
     for short in ("cer", "wer"):
         words = words.replace(f" {short}", f" {short.upper()}")
