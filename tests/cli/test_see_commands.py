@@ -223,6 +223,29 @@ def test_compare_two_runs(triptych: Triptych, place: Path) -> None:
     assert Path(document["picture"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_compare_runs_whose_data_lay_elsewhere_or_was_named_otherwise(triptych: Triptych, place: Path) -> None:
+    shutil.copytree("shapes", "copied/deeper")
+    for run, data in (("good", "shapes"), ("poor", str(place / "copied/deeper"))):
+        assert triptych("test", run, "--data", data).status == 0
+    names = [(place / f"runs/{run}/predictions/test.one.tsv").read_text().splitlines()[1] for run in ("good", "poor")]
+    assert [name.startswith(start) for name, start in zip(names, ("shapes/", f"{place}/"), strict=True)] == [True] * 2
+    document = json_of(triptych, "compare", "good", "poor", "--on", "test/one", "--out", "c")
+    assert [run["n_items"] for run in document["runs"]] == [6, 6]
+
+
+def test_compare_tells_pictures_of_one_name_apart(triptych: Triptych, place: Path) -> None:
+    """Other pictures under the same names are other items."""
+    (place / "one").mkdir()
+    (place / "two").mkdir()
+    write_shapes(place / "one/new", each=2, seed=5)
+    write_shapes(place / "two/new", each=2, seed=6)
+    shutil.copytree("one/new/dark", "two/new/dark", dirs_exist_ok=True)
+    for run, data in (("good", "one/new"), ("poor", "two/new")):
+        assert triptych("test", run, "--data", data).status == 0
+    document = json_of(triptych, "compare", "good", "poor", "--on", "test/one-on-new", "--out", "c")
+    assert [run["n_items"] for run in document["runs"]] == [2, 2]
+
+
 def test_tune_draws_the_curves_of_all_rates(triptych: Triptych, place: Path) -> None:
     search = ("--search", "optimizer.learning_rate=0.00001,0.05", "--no-prune")
     arguments = ("scenes-cnn-norm-tiny", "--data", "shapes", "--name", "rates", *CHOSEN, *search)

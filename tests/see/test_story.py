@@ -45,6 +45,7 @@ def test_predictions_are_written_in_order(tmp_path: Path) -> None:
     assert rows[1] == {
         "image": "folder/1.png", "truth": "dog", "prediction": "cat", "probability": "0.600000",
         "truth_probability": "0.300000", "log_loss": f"{-np.log(0.3):.6f}",
+        "digest": "",
     }  # fmt: skip
     assert [row["image"] for row in rows] == [f"folder/{n}.png" for n in range(4)] + ["odd ?.png"]
     assert rows[4]["truth"] == "a fish"

@@ -194,7 +194,7 @@ def use(description: Mapping[str, Any]) -> Use:
 
 
 def read_errors(path: Path) -> Errors:
-    """Errors per image from a predictions file.
+    """Errors per image from a predictions file; images are told apart by their digests, or by name where they lack one.
 
     Raises:
         DataError: the file lacks a column.
@@ -203,7 +203,7 @@ def read_errors(path: Path) -> Errors:
 
 
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
-    items = [(row["image"], row["truth"]) for row in rows]
+    items = [(row.get("digest") or row["image"], row["truth"]) for row in rows]
     wrong = np.array([row["prediction"] != row["truth"] for row in rows], dtype=float)
     losses = np.array([float(row["log_loss"]) for row in rows])
     ones = np.ones(len(rows))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -22,11 +23,13 @@ from triptych.report.html import Picture, Section
 from triptych.report.image_figures import confusion_matrix, reliability_curve, thumbnails
 from triptych.report.tables import Cell, Table
 from triptych.see.metrics import Judged, Scores, log_losses, most_confident_mistakes
+from triptych.see.pictures import BadPictureError, in_order, read_content
 from triptych.statistics import Estimate
 
 MISTAKES = 24
 CONFUSIONS = 25
-COLUMNS = ("image", "truth", "prediction", "probability", "truth_probability", "log_loss")
+COLUMNS = ("image", "truth", "prediction", "probability", "truth_probability", "log_loss", "digest")
+DIGEST_LENGTH = 16
 
 
 def details(judged: Judged, scores: Scores, pixels: Tensor) -> dict[str, Any]:
@@ -55,8 +58,12 @@ def details(judged: Judged, scores: Scores, pixels: Tensor) -> dict[str, Any]:
 
 
 def write_predictions(folder: Path, name: str, judged: Judged) -> None:
-    """Write what was predicted for every image, and the wrong ones again, surest first, as the error list."""
+    """Write what was predicted for every image, and the wrong ones again, surest first, as the error list.
+
+    The digest of a picture's file tells the picture from others wherever its folder lies and however that was named.
+    """
     losses = log_losses(judged)
+    digests = list(in_order(_digest, judged.names))
     rows = [
         [
             judged.names[n],
@@ -65,6 +72,7 @@ def write_predictions(folder: Path, name: str, judged: Judged) -> None:
             f"{judged.confidences[n]:.6f}",
             f"{judged.probabilities[n, judged.truths[n]]:.6f}",
             f"{losses[n]:.6f}",
+            digests[n],
         ]
         for n in range(len(judged.names))
     ]
@@ -154,6 +162,14 @@ def _confusions(scores: Mapping[str, Any], classes: Sequence[str]) -> list[list[
     order = np.argsort(-matrix, axis=None, kind="stable")[:CONFUSIONS]
     pairs = [divmod(int(place), len(classes)) for place in order]
     return [[classes[truth], classes[said], int(matrix[truth, said])] for truth, said in pairs if matrix[truth, said]]
+
+
+def _digest(name: str) -> str:
+    """The beginning of the SHA-256 of the file of that name; empty where there is none, as for a row of an array."""
+    try:
+        return hashlib.sha256(read_content(Path(name))).hexdigest()[:DIGEST_LENGTH]
+    except BadPictureError:
+        return ""
 
 
 def _encoded(array: NDArray[np.uint8]) -> str:
