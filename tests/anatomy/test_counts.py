@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.see.architectures import RESIDUAL
 from triptych.anatomy.convolution import conv_matrix
-from triptych.anatomy.counts import compare_with_fully_connected, count_parameters
+from triptych.anatomy.counts import LayerCount, compare_with_fully_connected, count_parameters
 from triptych.errors import ShapeError, TriptychError
+from triptych.see.build import build_network
 
 
 def scenes(*, modern: bool) -> nn.Sequential:
@@ -88,6 +90,96 @@ def test_receptive_fields_follow_the_chain() -> None:
     assert fields[6:] == [None] * 8
 
 
+def sizes(layer: LayerCount) -> tuple[int, ...] | None:
+    return None if layer.receptive_field is None else tuple(axis.size for axis in layer.receptive_field)
+
+
+def test_receptive_fields_of_residual_blocks_are_the_largest_of_their_paths() -> None:
+    """By hand: s + 2 j for a 3 x 3 kernel and s + j for 2 x 2 pooling, the jump j doubling where the size is halved."""
+    found = count_parameters(build_network(RESIDUAL), (3, 28, 28))
+    by_name = {layer.name: sizes(layer) for layer in found.layers}
+    by_hand = {
+        "stem.0": 3,
+        "stem.3": 3 + 2,  # j = 2 from here on
+        "stages.0.first_norm": 5,
+        "stages.0.first": 5 + 4,
+        "stages.0.second": 9 + 4,
+        "stages.0.drop_path": 13,
+        "stages.1.first_norm": 13,  # the longer path of 5 and 13
+        "stages.1.first": 13 + 4,
+        "stages.1.second": 17 + 4,
+        "stages.2.first": 21 + 4,  # j = 4 from here on
+        "stages.2.second": 25 + 8,
+        "stages.2.shortcut.0": 21 + 2,
+        "stages.2.shortcut.1": 23,
+        "stages.3.first_norm": 33,  # the longer path of 23 and 33
+        "stages.3.first": 33 + 8,
+        "stages.3.second": 41 + 8,
+        "norm": 49,
+    }
+    assert {name: by_name[name] for name in by_hand} == {name: (size, size) for name, size in by_hand.items()}
+    assert by_name["last"] is None
+    assert [layer.multiply_accumulates for layer in found.layers if layer.kind == "DropPath"] == [0] * 4
+
+
+class Crossing(nn.Module):
+    """Two paths of which neither sees all that the other sees, a plain ReLU and a gain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early = nn.Conv1d(1, 2, 3, stride=4, padding=1)
+        self.late = nn.Conv1d(1, 2, 4, stride=4)
+        self.gain = nn.Parameter(torch.ones(2, 1))
+        self.last = nn.Conv1d(2, 1, 1)
+
+    def forward(self, signals: Tensor) -> Tensor:
+        return self.last(self.gain * torch.relu(self.early(signals)) + self.late(signals))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "shape", "size"),
+    [(Crossing(), "last", (1, 16), 5), (build_network(RESIDUAL), "norm", (3, 64, 64), 49)],
+)
+def test_receptive_fields_of_paths_are_where_gradients_reach(
+    network: nn.Module, layer: str, shape: tuple[int, ...], size: int
+) -> None:
+    found = {count.name: count.receptive_field for count in count_parameters(network, shape).layers}[layer]
+    assert found is not None
+    given, outputs = torch.ones(1, *shape, requires_grad=True), list[Tensor]()
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0.1)  # nothing cancels, and no ReLU is shut
+    network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    network.eval()(given)
+    place = outputs[0].shape[-1] // 2
+    (gradient,) = torch.autograd.grad(outputs[0][(0, 0, *[place] * (len(shape) - 1))], given)
+    reached = gradient[0, 0].nonzero()
+    for axis, field in enumerate(found):
+        first = field.start + place * field.jump
+        assert field.size == size
+        assert (reached[:, axis].min().item(), reached[:, axis].max().item()) == (first, first + size - 1)
+
+
+class Mixing(nn.Module):
+    """What two convolutions give, put together in some other way than place by place."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.left = nn.Conv2d(1, 2, 3, padding=1)
+        self.right = nn.Conv2d(1, 2, 3, padding=1, stride=6 if kind == "stride" else 1)
+        self.last = nn.Conv2d(2, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        left, right = self.left(images), self.right(images)
+        other = {"mean": right.mean((2, 3), keepdim=True), "turned": right.transpose(2, 3), "stride": right}
+        return self.last(left * other[self.kind])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("kind", ["mean", "turned", "stride"])
+def test_receptive_fields_end_where_places_are_mixed(kind: str) -> None:
+    assert [sizes(layer) for layer in count_parameters(Mixing(kind), (1, 6, 6)).layers] == [(3, 3), (3, 3), None]
+
+
 class Branching(nn.Module):
     """A sum of two paths, one layer twice, one never, and weights of its own."""
 
@@ -115,7 +207,7 @@ def test_branches_shared_unused_and_frozen_weights() -> None:
     assert found.outside_layers == 5 + 16
     by_name = [(layer.name, layer.parameters, layer.trainable) for layer in found.layers]
     assert by_name == [("first", 20, 20), ("left", 38, 0), ("right", 6, 6), ("right", 0, 0), ("tied", 2, 2)]
-    assert [layer.receptive_field is None for layer in found.layers] == [False, False, True, True, True]
+    assert [sizes(layer) for layer in found.layers] == [(3, 3), (5, 5), (3, 3), (5, 5), (5, 5)]
     assert found.multiply_accumulates == 36 * (2 * 9 + 2 * 18 + 3 * 4)
 
 

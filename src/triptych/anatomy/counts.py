@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from triptych.anatomy.fields import Field, Fields
 from triptych.anatomy.modes import evaluating
 from triptych.anatomy.windows import ReceptiveField, Window, output_size
 from triptych.errors import ShapeError, TriptychError
@@ -63,8 +64,9 @@ class LayerCount:
         multiply_accumulates: for one input; None for a kind whose count is not known here.
         dense_parameters: of the fully connected layer that would take a convolution's place, its bias included where
             the convolution has one; for every other layer its own parameters.
-        receptive_field: what one output sees of the network's input, along each axis of an image; None once the layer
-            sees everything, or where it does not follow from the layers (a branch, a sum, a function between them).
+        receptive_field: what one output sees of the network's input, along each axis of an image, over all paths that
+            lead to it; None once the layer sees everything, or where it does not follow from layers and sums (a
+            concatenation, another function between them).
     """
 
     name: str
@@ -181,9 +183,7 @@ class _Counter:
         self._module = module
         self._layers: list[LayerCount] = []
         self._seen: set[nn.Parameter] = set()
-        axes = given.ndim - 2
-        self._field: tuple[ReceptiveField, ...] | None = (ReceptiveField(),) * axes if axes in (1, 2, 3) else None
-        self._latest = given  # what the layer before put out
+        self._fields = Fields(given)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -194,7 +194,8 @@ class _Counter:
             if not any(True for _ in layer.children())
         ]
         try:
-            yield
+            with self._fields:
+                yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -219,9 +220,8 @@ class _Counter:
         own = [parameter for parameter in layer.parameters() if parameter not in self._seen]
         self._seen.update(own)
         parameters = sum(parameter.numel() for parameter in own)
-        if not _same_storage(given, self._latest):
-            self._field = None  # the layers are no chain: a branch, a sum, or a function between them
-        self._field, self._latest = _field_after(self._field, layer), output
+        if isinstance(layer, (*_COUNTED, *_FREE)):  # what another does, its functions tell
+            self._fields.keep(output, _field_after(self._fields.of(given), layer))
         self._layers.append(
             LayerCount(
                 name=name,
@@ -229,19 +229,19 @@ class _Counter:
                 output_shape=tuple(output.shape[1:]),
                 parameters=parameters,
                 trainable=sum(parameter.numel() for parameter in own if parameter.requires_grad),
-                multiply_accumulates=_multiply_accumulates(layer, output),
+                multiply_accumulates=_multiply_accumulates(layer, given, output),
                 dense_parameters=_dense_parameters(layer, given, output) if own else parameters,
-                receptive_field=self._field,
+                receptive_field=self._fields.of(output),
             )
         )
 
 
-def _multiply_accumulates(layer: nn.Module, output: Tensor) -> int | None:
+def _multiply_accumulates(layer: nn.Module, given: Tensor, output: Tensor) -> int | None:
     if isinstance(layer, _CONVOLUTIONS):
         return output[0].numel() * (layer.in_channels // layer.groups) * math.prod(layer.kernel_size)
     if isinstance(layer, nn.Linear):
         return output[0].numel() * layer.in_features
-    return 0 if isinstance(layer, _FREE) else None
+    return 0 if isinstance(layer, _FREE) or output is given else None
 
 
 def _dense_parameters(layer: nn.Module, given: Tensor, output: Tensor) -> int:
@@ -250,12 +250,12 @@ def _dense_parameters(layer: nn.Module, given: Tensor, output: Tensor) -> int:
     return output[0].numel() * (given[0].numel() + (layer.bias is not None))
 
 
-def _field_after(field: tuple[ReceptiveField, ...] | None, layer: nn.Module) -> tuple[ReceptiveField, ...] | None:
-    """What an output of the layer sees, given what its inputs saw."""
+def _field_after(field: Field | None, layer: nn.Module) -> Field | None:
+    """What an output of a known layer sees, given what its inputs saw."""
     if field is None or isinstance(layer, (*_GLOBAL, nn.Linear)):
         return None
     if not isinstance(layer, (*_CONVOLUTIONS, *_POOLS)):
-        return field if isinstance(layer, _FREE) else None
+        return field
     windows = [_window(layer, axis, len(field)) for axis in range(len(field))]
     return tuple(seen.after(window) for seen, window in zip(field, windows, strict=True))
 
@@ -272,8 +272,3 @@ def _window(layer: Any, axis: int, axes: int) -> Window:
         # With "same" and an even reach the left side gets the smaller half.
         padding = dilation * (kernel - 1) // 2 if padding == "same" else 0
     return Window(kernel, along(layer.stride), along(padding), dilation)
-
-
-def _same_storage(first: Tensor, second: Tensor) -> bool:
-    """Whether one tensor is a view of the other's numbers, as after flattening in `forward`."""
-    return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
