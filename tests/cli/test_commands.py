@@ -78,6 +78,19 @@ def test_test_takes_data_from_elsewhere_and_says_where_it_is_missing(triptych: T
     assert message == f"data of first is not at {workspace}/gone any more; expected it there. Say where with --data"
 
 
+def test_test_skips_bad_rows_when_asked(triptych: Triptych, workspace: Path) -> None:
+    other = write_toy(workspace / "other", train=20, valid=5, test=7, seed=9)
+    with (other / "test.tsv").open("a", encoding="utf-8") as rows:
+        rows.write("no tab\n")
+    arguments = ("test", "first", "--data", str(other))
+    assert one_error(triptych(*arguments)).startswith(f"{other}/test.tsv:8: ")
+    result = triptych(*arguments, "--skip-bad-rows", "--json")
+    assert json.loads(result.out)["n_items"] == 7
+    assert result.err.startswith(f"warning: {other}/test.tsv")
+    refused = one_error(triptych(*arguments, "--skip-bad-files"))
+    assert refused == "--skip-bad-files is given and has no effect on a run of the panel spell. Leave it out."
+
+
 def test_test_with_a_word_list_is_labelled(triptych: Triptych, workspace: Path, toy_runs: ToyRuns) -> None:
     words = [line.split("\t")[1] for line in (toy_runs.data / "test.tsv").read_text().splitlines()]
     (workspace / "list.txt").write_text("\n".join(words))

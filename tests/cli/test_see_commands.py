@@ -119,6 +119,34 @@ def test_test_takes_data_from_elsewhere(triptych: Triptych, place: Path) -> None
     assert "light" in message
 
 
+def test_test_skips_bad_files_when_asked(triptych: Triptych, place: Path) -> None:
+    write_shapes(place / "more", each=2, seed=5)
+    (place / "more/dark/bad.png").write_bytes(b"no picture")
+    recipe = Path("runs/good/recipe.toml").read_bytes()
+    arguments = ("test", "good", "--data", "more", "--json")
+    message = one_error(triptych(*arguments))
+    assert message.startswith("more/dark/bad.png: ")
+    assert message.endswith("or skip bad files with --skip-bad-files.")
+    result = triptych(*arguments, "--skip-bad-files")
+    assert json.loads(result.out)["n_items"] == 6
+    assert result.err.startswith("warning: more/dark/bad.png: ")
+    assert result.err.endswith("Bad files skipped, from this one on: 1; pictures read: 6.\n")
+    assert Path("runs/good/recipe.toml").read_bytes() == recipe
+    one_error(triptych(*arguments))  # only that one reading skipped
+
+
+def test_test_and_tune_tell_once_what_is_odd_about_the_data(triptych: Triptych, place: Path) -> None:
+    shutil.copy("shapes/dark/000.png", "shapes/light/999.png")
+    odd = "this picture is in another class too; such pictures: 1."
+    result = triptych("test", "good", "--data", "shapes")
+    assert result.status == 0, result.err
+    assert result.err.count("warning: ") == result.err.count(odd) == 1
+    search = ("--search", "optimizer.learning_rate=0.01,0.05", "--no-prune", "--name", "odd")
+    result = triptych("tune", "scenes-cnn-norm-tiny", "--data", "shapes", *QUICK, *search)
+    assert result.status == 0, result.err
+    assert result.err.count("warning: ") == result.err.count(odd) == 1
+
+
 def test_predict_takes_a_file_a_folder_and_a_list(triptych: Triptych, place: Path) -> None:
     paths = sorted(str(path) for path in Path("shapes/striped").iterdir())
     one = triptych("predict", "good", paths[0], "--n-best", "2")
@@ -196,6 +224,7 @@ def test_explain_refuses_what_is_not_there(triptych: Triptych, place: Path) -> N
         (("predict", "good", "shapes", "--beam-size", "3"), "--beam-size is 3"),
         (("predict", "good", "shapes", "--skip-bad-rows"), "--skip-bad-rows is given"),
         (("predict", "good", "shapes", "--top-p", "0.8"), "--top-p is 0.8"),
+        (("test", "good", "--skip-bad-rows"), "--skip-bad-rows is given"),
         (("test", "good", "--decode", "beam"), "--decode is beam"),
         (("test", "good", "--lexicon", "words.txt"), "--lexicon is words.txt"),
         (("explain", "good", "shapes/dark/000.png", "--n-best", "2"), "--n-best is 2"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.api.panels import panel_of
-from triptych.config import dump_recipe
+from triptych.config import dump_recipe, with_changes
 from triptych.errors import DataError, RunError, did_you_mean
 from triptych.report import html as report_page
 from triptych.report.canvas import save
@@ -48,16 +48,19 @@ class ToJudge:
     label_end: str = ""
 
 
-def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None) -> ToJudge:
+def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None, skip_bad: bool = False) -> ToJudge:
     """Read a run's own data, split as in training, or other data: that split of it, or all where it has no splits.
 
     What data it is its content decides, not its path: the run's own is split as in training wherever it lies now, since
-    judged whole it would put training items into the test.
+    judged whole it would put training items into the test. With `skip_bad`, files or rows that cannot be read are left
+    out of this reading, whatever the recipe says.
 
     Raises:
         DataError: the run's own data has changed since training, or is not where it was.
     """
     recipe = run.recipe()
+    if skip_bad:
+        recipe = with_changes(recipe, {f"data.skip_bad_{'files' if recipe.panel == 'see' else 'rows'}": True})
     panel = panel_of(recipe.panel)
     known = set(hashes(run.facts().get("data", [])))
     if data is None:

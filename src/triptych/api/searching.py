@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 from triptych.api.panels import panel_of
 from triptych.config import Recipe, dump_recipe, with_changes
@@ -66,12 +67,12 @@ def tune(
         storage: Optuna storage address; None keeps an SQLite file in the search's folder.
         trials: how many in all; None for a whole grid.
         prune: stop hopeless trials early.
-        listener: called with a line per trial.
+        listener: called with a line per warning about the data, and a line per trial.
     """
     _check_values(recipe, dimensions)
     folder = Path("searches") / name
     training, panel = recipe.training, panel_of(recipe.panel)
-    data_hashes = hashes(panel.prepare(recipe, data).fingerprints)
+    data_hashes = _data_hashes(recipe, data, listener)
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
@@ -130,6 +131,14 @@ def _check_values(recipe: Recipe, dimensions: Sequence[Dimension]) -> None:
     for place, error in errors.items():
         if place not in right:
             raise error
+
+
+def _data_hashes(recipe: Recipe, data: Path | None, listener: Callable[[str], None]) -> list[Any]:
+    """What tells the data from other data; its warnings are told."""
+    prepared = panel_of(recipe.panel).prepare(recipe, data)
+    for warning in prepared.warnings:
+        listener(f"warning: {warning}")
+    return hashes(prepared.fingerprints)
 
 
 def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:

@@ -70,6 +70,9 @@ Views = Annotated[
         help="Of images: average over one view, flips, shifts or shifts-and-flips. Default: as the recipe says.",
     ),
 ]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Of pairs: leave rows that cannot be read out, with a count.")
+]
 SkipBadFiles = Annotated[
     bool, typer.Option("--skip-bad-files", help="Of images: leave files that cannot be read out, with a count.")
 ]

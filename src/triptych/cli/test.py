@@ -20,6 +20,8 @@ from triptych.cli.options import (
     RunName,
     Samples,
     Seed,
+    SkipBadFiles,
+    SkipBadRows,
     Temperature,
     TopK,
     TopP,
@@ -51,6 +53,8 @@ def measure(
     lexicon_weight: LexiconWeight = None,
     dictionary: DictionaryFile = None,
     views: Views = None,
+    skip_bad_rows: SkipBadRows = False,
+    skip_bad_files: SkipBadFiles = False,
     device: Device = "cpu",
     json: AsJson = False,
 ) -> None:
@@ -65,6 +69,8 @@ def measure(
         triptych test first --decode sample --samples 3 --top-p 0.8
 
         triptych test pictures --views flips
+
+        triptych test pictures --data holiday --skip-bad-files
     """
     from triptych import api
     from triptych.api.panels import panel_of
@@ -88,17 +94,18 @@ def measure(
     equipment: dict[str, Any] = {"lexicon": lexicon, "lexicon_weight": lexicon_weight, "dictionary": dictionary}
     decoding: Any
     if isinstance(recipe, SeeRecipe):
-        reject("see", {**read_by, **equipment})
+        reject("see", {**read_by, **equipment, "skip_bad_rows": skip_bad_rows})
         decoding = with_changes(recipe, {} if views is None else {"decoding.views": views}).decoding
         model, label = api.load(run, device=device), panel_of(recipe.panel).label(decoding)
     else:
-        reject("spell", {"views": views})
+        reject("spell", {"views": views, "skip_bad_files": skip_bad_files})
         decoding = decoding_of(recipe, **read_by)
         model = api.equip(
             api.load(run, device=device), lexicon=lexicon, weight=lexicon_weight, dictionary=dictionary, warn=warn
         )
         label = panel_of(recipe.panel).label(decoding) + api.equipment_label(lexicon, lexicon_weight, dictionary)
-    found = api.read_to_judge(opened, model, split=split, data=data)
+    found = api.read_to_judge(opened, model, split=split, data=data, skip_bad=skip_bad_rows or skip_bad_files)
+    warn(found.data.warnings)
     label += found.label_end
     evaluation = api.evaluate(opened, model, split=split, decoding=decoding, label=label, read=found.data)
     api.write_report(opened)

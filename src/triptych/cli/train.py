@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Settings, SkipBadFiles
+from triptych.cli.options import AsJson, DataPath, Settings, SkipBadFiles, SkipBadRows
 
 if TYPE_CHECKING:
     from triptych.api import Trained
@@ -28,7 +28,7 @@ def train(
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run --name from its last epoch.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
-    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, with a count.")] = False,
+    skip_bad_rows: SkipBadRows = False,
     skip_bad_files: SkipBadFiles = False,
     accelerator: Annotated[str | None, typer.Option(help="auto (the default), cpu, gpu, mps or tpu.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Processes on this machine. Default: 1.")] = None,
