@@ -19,7 +19,7 @@ from triptych.anatomy.windows import ReceptiveField
 Field = tuple[ReceptiveField, ...]
 
 
-class Fields(TorchDispatchMode):
+class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Receptive fields of tensors, followed through pointwise functions while this is entered.
 
     What any other function gives is taken to see everything, until `keep` says better.
@@ -29,7 +29,7 @@ class Fields(TorchDispatchMode):
     """
 
     def __init__(self, given: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         axes = given.ndim - 2
         self._fields: Any = WeakTensorKeyDictionary()
         self.keep(given, (ReceptiveField(),) * axes if axes in (1, 2, 3) else None)
