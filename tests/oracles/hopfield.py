@@ -14,11 +14,13 @@ Rows = Sequence[Sequence[float]]
 
 
 def exact_lse(scores: Sequence[float], beta: float, *, mean: bool = False) -> float:
-    """log(sum exp(beta z)) / beta, or with the mean in the sum's place, in 80-digit arithmetic."""
+    """log(sum exp(beta z)) / beta, or with the mean in the sum's place, in 80-digit arithmetic after the leading 1."""
     with localcontext() as context:
-        context.prec = 80
         context.Emax, context.Emin = 10**17, -(10**17)
         factor = Decimal(beta)
+        # exp(1e-112) is 1 to 111 digits: what tells it from exp(0) lies behind them.
+        zeros = max((-(factor * Decimal(score)).adjusted() for score in scores if score), default=0)
+        context.prec = 80 + max(0, zeros)
         total = sum(((factor * Decimal(score)).exp() for score in scores), Decimal(0))
         return float((total / len(scores) if mean else total).ln() / factor)
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -116,6 +116,8 @@ def test_lse_lies_between_its_bounds_and_equals_eighty_digits(
     st.floats(-6, 6),
     st.sampled_from([torch.float32, torch.float64]),
 )
+@example([1.2e-112], 0.0, torch.float64)
+@example([5e-324, 1e-200], -6.0, torch.float64)
 @settings(deadline=None, max_examples=60)
 def test_log_mean_exp_loses_no_digits_for_small_beta(values: list[float], exponent: float, dtype: torch.dtype) -> None:
     beta, scores = 10**exponent, torch.tensor(values, dtype=dtype)

@@ -86,7 +86,11 @@ def test_symbols_that_training_never_showed_are_told(url: str) -> None:
         ({"sources": ["K"], "n_best": 17}, 413, "beam_size is 17; expected at most 16 (--max-n-best"),
         ({"sources": ["K"], "beam_size": 17}, 413, "beam_size is 17; expected at most 16 (--max-n-best"),
         ({"sources": ["K"], "samples": 17}, 413, "samples is 17; expected at most 16 (--max-samples"),
-        ({"sources": ["K"], "n_best": 4, "beam_size": 2}, 422, "n_best is 4; expected at most beam_size, 2"),
+        (
+            {"sources": ["K"], "n_best": 4, "beam_size": 2},
+            422,
+            "n_best is 4; expected an integer from 1 to beam_size = 2",
+        ),
         ({"sources": ["  "]}, 422, "source is '  ', 0 symbols; expected at least one"),
         ({"sources": []}, 422, "sources: List should have at least 1 item"),
         ({"sources": ["K"], "method": "greedy", "top_p": 0.5}, 422, "top_p is 0.5 and has no effect with greedy"),

@@ -89,16 +89,16 @@ def settings_of(speller: Speller, asked: SpellSettings, limits: Limits) -> Spell
             raise RecipeError(f"{name} is {value} and has no effect with {method}; expected method {owner!r}.")
     if "n_best" in given and "beam_size" not in given:
         given["beam_size"] = max(speller.decoding.beam_size, given["n_best"])
+    if "beam_size" in given and "n_best" not in given:
+        given["n_best"] = min(speller.decoding.n_best, given["beam_size"])
     try:
         settings = SpellDecoding.model_validate({**speller.decoding.model_dump(), **given, "method": method})
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # of several settings together
+            raise RecipeError(f"{first['msg'].removeprefix('Value error, ')}.") from None
         raise RecipeError(f"{first['loc'][0]} is {printable(str(first['input']))}: {first['msg']}.") from None
     if method == "beam":
-        if settings.n_best > settings.beam_size:
-            raise RecipeError(
-                f"n_best is {settings.n_best}; expected at most beam_size, {settings.beam_size}. Widen the beam."
-            )
         check_bound("beam_size", settings.beam_size, limits.max_n_best, "--max-n-best")
     if method == "sample":
         check_bound("samples", settings.samples, limits.max_samples, "--max-samples")
