@@ -108,16 +108,13 @@ def decoding_of(recipe: SpellRecipe, **options: Any) -> SpellDecoding:
     Raises:
         RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
     """
-    from triptych.config import SpellDecoding, with_changes
+    from triptych.config import SpellDecoding, with_beam_for_n_best, with_changes
 
     given = {name: value for name, value in options.items() if value is not None}
     method = given.pop("decode", None) or _implied_method(recipe.decoding.method, given)
     _check_options(method, given)
-    if "n_best" in given and "beam_size" not in given:
-        given["beam_size"] = max(recipe.decoding.beam_size, given["n_best"])
-    if "beam_size" in given and "n_best" not in given:
-        given["n_best"] = min(recipe.decoding.n_best, given["beam_size"])
-    changes = {f"decoding.{name}": value for name, value in given.items()}
+    fitted = with_beam_for_n_best(given, recipe.decoding)
+    changes = {f"decoding.{name}": value for name, value in fitted.items()}
     decoding = with_changes(recipe, {**changes, "decoding.method": method}).decoding
     assert isinstance(decoding, SpellDecoding)
     return decoding

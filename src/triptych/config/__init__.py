@@ -19,7 +19,14 @@ from triptych.config.loading import (
 )
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
 from triptych.config.see import SeeAugmentation, SeeData, SeeDecoding, SeeModel, SeeRecipe, SeeTraining
-from triptych.config.spell import SpellData, SpellDecoding, SpellModel, SpellRecipe, SpellTraining
+from triptych.config.spell import (
+    SpellData,
+    SpellDecoding,
+    SpellModel,
+    SpellRecipe,
+    SpellTraining,
+    with_beam_for_n_best,
+)
 
 __all__ = [
     "PANELS",
@@ -52,5 +59,6 @@ __all__ = [
     "parse_recipe",
     "parse_value",
     "shipped_recipes",
+    "with_beam_for_n_best",
     "with_changes",
 ]

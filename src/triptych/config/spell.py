@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -206,6 +207,15 @@ class SpellDecoding(Table):
                 f"n_best is {self.n_best}; expected an integer from 1 to beam_size = {self.beam_size}. Raise beam_size"
             )
         return self
+
+
+def with_beam_for_n_best(given: Mapping[str, Any], usual: SpellDecoding) -> dict[str, Any]:
+    """Settings of decoding as given; where only one of beam size and n-best is, it moves the usual other to fit it."""
+    if "n_best" in given and "beam_size" not in given:
+        return {**given, "beam_size": max(usual.beam_size, given["n_best"])}
+    if "beam_size" in given and "n_best" not in given:
+        return {**given, "n_best": min(usual.n_best, given["beam_size"])}
+    return dict(given)
 
 
 class SpellRecipe(Table):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import ValidationError
 from torch import Tensor
 
-from triptych.config import SpellDecoding
+from triptych.config import SpellDecoding, with_beam_for_n_best
 from triptych.errors import DataError, RecipeError
 from triptych.report.canvas import figure_bytes
 from triptych.report.figures import attention_map
@@ -87,10 +87,7 @@ def settings_of(speller: Speller, asked: SpellSettings, limits: Limits) -> Spell
         if name != "method" and name not in _OF_METHOD[method]:
             owner = next(owner for owner, names in _OF_METHOD.items() if name in names)
             raise RecipeError(f"{name} is {value} and has no effect with {method}; expected method {owner!r}.")
-    if "n_best" in given and "beam_size" not in given:
-        given["beam_size"] = max(speller.decoding.beam_size, given["n_best"])
-    if "beam_size" in given and "n_best" not in given:
-        given["n_best"] = min(speller.decoding.n_best, given["beam_size"])
+    given = with_beam_for_n_best(given, speller.decoding)
     try:
         settings = SpellDecoding.model_validate({**speller.decoding.model_dump(), **given, "method": method})
     except ValidationError as error:
