@@ -67,6 +67,25 @@ def test_data_that_has_changed_is_not_split_anew(triptych: Triptych, place: Path
     assert (found["n_items"], found["decoding"]) == (110, "greedy-on-pairs")
 
 
+def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, place: Path) -> None:
+    lines = (place / "pairs.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    new = write_pairs(place / "new.tsv", 7, seed=3).read_text(encoding="utf-8")
+    (place / "mixed.tsv").write_text("".join(lines) + new, encoding="utf-8")
+    told = "80 of 107 items of this data were in the training of one, "
+    for remedy in (["--data", "mixed.tsv"], ["--data", "mixed.tsv", "--decode", "beam"]):
+        assert told in triptych("test", "one", *remedy).err
+    assert told in (place / "runs" / "one" / "report.html").read_text(encoding="utf-8")
+    assert "in the training of" not in triptych("test", "one", "--data", "new.tsv").err
+    assert "in the training of" not in triptych("test", "one").err
+    trained("two", place / "pairs.tsv", "training.seed=1", "data.max_train_pairs=70")
+    made = api.make_ensemble([Run.open("two"), Run.open("one")], name="whole")
+    assert len(made.trained_on()) == 80
+    (made.path / "trained-on.npy").write_bytes(b"broken")
+    assert "trained-on.npy is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
+    (made.path / "trained-on.npy").unlink()  # as in a run from before it was kept
+    assert "in the training of" not in triptych("test", "whole", "--data", "mixed.tsv").err
+
+
 def test_a_test_file_may_come_later(triptych: Triptych, place: Path) -> None:
     for split, count in (("train", 30), ("valid", 8)):
         write_pairs(place / "folder" / f"{split}.tsv", count, seed=count)

@@ -58,7 +58,7 @@ def test_more_processes_than_images_is_an_error() -> None:
 
 def test_a_batch_holds_the_images_of_its_numbers() -> None:
     pixels = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 2, 2)
-    images = Images(pixels, torch.arange(10) % 4, [str(n) for n in range(10)])
+    images = Images(pixels, torch.arange(10) % 4, [str(n) for n in range(10)], [str(n) for n in range(10)])
     order = Shuffled(10, 4, seed=5)
     for numbers, batch in zip(list(order), loader(images, order), strict=True):
         assert batch.pixels.shape == (len(numbers), 3, 2, 2)

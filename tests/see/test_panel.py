@@ -122,6 +122,18 @@ def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trai
     assert evaluation.scores.n_items == 2
 
 
+def test_pictures_of_training_are_known_again_wherever_they_lie(trained: Trained, tmp_path: Path) -> None:
+    model = load(trained.run)
+    own = read(recipe(), trained.data, model).splits
+    for split, kind in (("train", "light"), ("test", "striped")):
+        images = own[split]
+        row = images.labels.tolist().index(KINDS.index(kind))
+        (tmp_path / kind).mkdir()
+        shutil.copy(images.names[row], tmp_path / kind / "copy.png")
+    found = api.read_to_judge(trained.run, model, split="test", data=tmp_path)
+    assert [remark.split(" were in ")[0] for remark in found.remarks] == ["1 of 2 items of this data"]
+
+
 def test_an_unknown_split_is_told(trained: Trained) -> None:
     model = load(trained.run)
     with pytest.raises(DataError, match=r"^split is 'dev'; expected one that the data has: train, valid, test\.$"):

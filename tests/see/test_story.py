@@ -23,6 +23,7 @@ PROBABILITIES = np.array([
     [0.2, 0.2, 0.6],
 ])  # fmt: skip
 TRUTHS = np.array([0, 1, 0, 2, 2])
+DIGESTS = [str(n) * 64 for n in range(5)]
 PIXELS = torch.arange(5 * 3 * 4 * 6).remainder(256).to(torch.uint8).view(5, 3, 4, 6)
 
 
@@ -40,19 +41,19 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
 
 
 def test_predictions_are_written_in_order(tmp_path: Path) -> None:
-    story.write_predictions(tmp_path, "test.one", judged())
+    story.write_predictions(tmp_path, "test.one", judged(), DIGESTS)
     rows = read_tsv(tmp_path / "test.one.tsv")
     assert rows[1] == {
         "image": "folder/1.png", "truth": "dog", "prediction": "cat", "probability": "0.600000",
         "truth_probability": "0.300000", "log_loss": f"{-np.log(0.3):.6f}",
-        "digest": "",
+        "digest": "1" * 16,
     }  # fmt: skip
     assert [row["image"] for row in rows] == [f"folder/{n}.png" for n in range(4)] + ["odd ?.png"]
     assert rows[4]["truth"] == "a fish"
 
 
 def test_the_error_list_holds_the_wrong_ones_surest_first(tmp_path: Path) -> None:
-    story.write_predictions(tmp_path, "test.one", judged())
+    story.write_predictions(tmp_path, "test.one", judged(), DIGESTS)
     assert [row["image"] for row in read_tsv(tmp_path / "test.one.errors.tsv")] == [
         "folder/2.png", "folder/3.png", "folder/1.png",
     ]  # fmt: skip

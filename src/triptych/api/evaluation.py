@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from triptych.api.panels import panel_of
 from triptych.config import dump_recipe, with_changes
+from triptych.data.fingerprints import short_digests
 from triptych.errors import DataError, RunError, did_you_mean
 from triptych.report import html as report_page
 from triptych.report.canvas import save
 from triptych.report.card import Evaluated, write_card
 from triptych.report.comparison import Comparison, differences, shared_items, standing
 from triptych.report.figures import compare_curves
+from triptych.report.html import Section
 from triptych.report.run_report import column_label, facts_section, further_metrics, recipe_section, training_section
 from triptych.statistics import Estimate
 from triptych.training.run import Run, hashes, now
@@ -42,17 +46,20 @@ class ToJudge:
     Attributes:
         data: as the panel read it.
         label_end: what the name of an evaluation on it ends with; empty for the run's own.
+        remarks: what to know of figures on it, complete sentences.
     """
 
     data: Any
     label_end: str = ""
+    remarks: Sequence[str] = ()
 
 
 def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None, skip_bad: bool = False) -> ToJudge:
     """Read a run's own data, split as in training, or other data: that split of it, or all where it has no splits.
 
     What data it is its content decides, not its path: the run's own is split as in training wherever it lies now, since
-    judged whole it would put training items into the test. With `skip_bad`, files or rows that cannot be read are left
+    judged whole it would put training items into the test. In other data, items that training saw are counted and told.
+    With `skip_bad`, files or rows that cannot be read are left
     out of this reading, whatever the recipe says.
 
     Raises:
@@ -78,7 +85,19 @@ def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None,
     if known and set(hashes(other.fingerprints)) <= known:
         run.update_facts(data_location=str(data.absolute()))  # it has moved: from now on it is found there
         return ToJudge(panel.read(recipe, data, model))
-    return ToJudge(other, f"-on-{data.stem}")
+    return ToJudge(other, f"-on-{data.stem}", _seen_items(run, other, split))
+
+
+def _seen_items(run: Run, data: Any, split: str) -> list[str]:
+    """A warning where items of a split are among those that the run was trained on."""
+    items = short_digests(data.keys(split))
+    seen = int(np.isin(items, run.trained_on()).sum())
+    if not seen:
+        return []
+    return [
+        f"{seen} of {len(items)} items of this data were in the training of {run.name}, so that figures on it say more "
+        "of what the model remembers than of what it will do. Leave them out for figures on what is new."
+    ]
 
 
 def evaluate(
@@ -89,6 +108,7 @@ def evaluate(
     decoding: Any = None,
     label: str | None = None,
     read: Any = None,
+    remarks: Sequence[str] = (),
 ) -> Any:
     """Judge a run's model on a split of its data, and record the result and every prediction in the run.
 
@@ -99,6 +119,7 @@ def evaluate(
         decoding: how predictions are read off the model, as the recipe's `[decoding]` says it; by default that.
         label: name of the evaluation; by default it says how it was decoded.
         read: data, from `read_to_judge` or as its training read it (`Trained.data`); by default the run's own.
+        remarks: what to know of the figures, for the report (`ToJudge.remarks`).
     Returns:
         The panel's evaluation: `split`, `decoding`, `items` and `scores`.
     Raises:
@@ -113,7 +134,7 @@ def evaluate(
     )
     label = label or panel.label(settings)
     told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
-    run.write_evaluation(split, label, {**told, "evaluated": now()})
+    run.write_evaluation(split, label, {**told, "remarks": list(remarks), "evaluated": now()})
     run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
     return evaluation
 
@@ -124,7 +145,7 @@ def write_report(run: Run) -> Path:
     evaluations = run.evaluations()
     panel = panel_of(recipe.panel)
     sections = [panel.overview(evaluations)] if evaluations else []
-    sections += [panel.section(name, told, run.figures) for name, told in evaluations.items()]
+    sections += [_with_remarks(panel.section(name, told, run.figures), told) for name, told in evaluations.items()]
     history = run.history()
     if history:
         training = recipe.training
@@ -144,6 +165,10 @@ def write_report(run: Run) -> Path:
     use = panel.use(run.model(recipe.panel))
     write_card(run.path / "card.md", name=run.name, facts=facts, use=use, evaluated=evaluated)
     return path
+
+
+def _with_remarks(section: Section, told: Mapping[str, Any]) -> Section:
+    return replace(section, text="\n\n".join([*told.get("remarks", ()), section.text]))
 
 
 def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) -> Comparison:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from triptych.api.panels import panel_of
 from triptych.data.files import open_binary
 from triptych.errors import DataError, RecipeError, RunError
@@ -54,6 +56,7 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     }
     made.write_model("spell", description)
     made.write_tensors(tensors)
+    made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     parameters = sum(run.facts().get("parameters", 0) for run in runs)
     made.update_facts(
         **kept, status="finished", began=now(), members=[str(run.path) for run in runs], parameters=parameters
@@ -104,7 +107,7 @@ def _words(path: Path, language: Language, warn: Callable[[Sequence[str]], None]
     from triptych.spell.pairs import BadRow, read_sources
 
     def refuse(row: BadRow) -> None:
-        if "is empty" not in row.reason:
+        if not row.is_blank:
             raise DataError(f"{row.reason}. Mend the line.", path=path, line=row.line)
 
     split, targets = language.target_tokenizer.split, language.targets

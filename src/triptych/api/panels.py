@@ -53,7 +53,8 @@ class Panel(Protocol):
     def read(self, recipe: Any, location: Path | None, model: Any, *, whole: str | None = None) -> Any:
         """The recipe's data, split as for training; with `whole`, that split, or all of what has no splits.
 
-        It has `fingerprints`; `Prepared.data` is of the same kind.
+        It has `fingerprints`, `warnings` and `keys(split)`, a text per item that tells it from others; `Prepared.data`
+        is of the same kind.
         """
 
     def evaluate(self, model: Any, recipe: Any, data: Any, *, split: str, decoding: Any) -> Any:

@@ -15,6 +15,7 @@ import triptych
 from triptych.api.panels import panel_of
 from triptych.config import Recipe
 from triptych.config import differences as recipe_differences
+from triptych.data.fingerprints import short_digests
 from triptych.errors import RunError, TriptychError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
@@ -175,6 +176,7 @@ def _write_beginning(
 ) -> None:
     run.forget_judgements()
     run.write_model(recipe.panel, prepared.description)
+    run.write_trained_on(short_digests(prepared.data.keys("train")))
     before = run.facts()
     run.update_facts(
         status="running",

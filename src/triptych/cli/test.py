@@ -105,9 +105,11 @@ def measure(
         )
         label = panel_of(recipe.panel).label(decoding) + api.equipment_label(lexicon, lexicon_weight, dictionary)
     found = api.read_to_judge(opened, model, split=split, data=data, skip_bad=skip_bad_rows or skip_bad_files)
-    warn(found.data.warnings)
+    warn([*found.data.warnings, *found.remarks])
     label += found.label_end
-    evaluation = api.evaluate(opened, model, split=split, decoding=decoding, label=label, read=found.data)
+    evaluation = api.evaluate(
+        opened, model, split=split, decoding=decoding, label=label, read=found.data, remarks=found.remarks
+    )
     api.write_report(opened)
     show(evaluation, opened.name, label, panel=recipe.panel, as_json=json)
 

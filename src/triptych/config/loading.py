@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
 from triptych.config.see import SeeRecipe
 from triptych.config.spell import SpellRecipe
-from triptych.errors import RecipeError, did_you_mean
+from triptych.errors import RecipeError, did_you_mean, nearest
 
 Recipe = SpellRecipe | SeeRecipe  # what is trained
 AnyRecipe = Recipe | RecallRecipe  # experiments too
@@ -33,6 +33,7 @@ TYPE_RULES = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "a text",
+    "tuple_type": "a list, such as [1, 2]",
     "dict_type": "a table",
     "model_type": "a table",
 }
@@ -231,8 +232,15 @@ def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
         rule = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {rule}." if key else f"{rule}."
     rule = " or ".join(_rule(each) for each in details)
-    close = f" {did_you_mean(value, _choices(detail))}" if kind == "literal_error" and isinstance(value, str) else ""
-    return f"{key} is {_shown(value)}; expected {rule}.{close}"
+    return f"{key} is {_shown(value)}; expected {rule}.{_nearest_choice(detail)}"
+
+
+def _nearest_choice(detail: ErrorDetails) -> str:
+    """A sentence where a name is nearly right; what all of them are, the rule has said."""
+    if detail["type"] != "literal_error" or not isinstance(detail["input"], str):
+        return ""
+    close = nearest(detail["input"], _choices(detail))
+    return f" Did you mean {close!r}?" if close else ""
 
 
 def _rule(detail: ErrorDetails) -> str:

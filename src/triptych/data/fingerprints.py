@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from triptych.data.files import open_raw
 
 _BLOCK_BYTES = 2**20
@@ -46,3 +49,12 @@ def fingerprint_items(items: Iterable[bytes | str]) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def short_digests(items: Iterable[str]) -> NDArray[np.uint64]:
+    """What tells each text from others, in order: the first eight bytes of its SHA-256 as a number.
+
+    Among a million texts two agree by chance once in forty million times.
+    """
+    found = (hashlib.sha256(item.encode("utf-8", "surrogatepass")).digest()[:8] for item in items)
+    return np.frombuffer(b"".join(found), dtype="<u8").astype(np.uint64)

@@ -37,11 +37,13 @@ class Images:
             `memory_limit_mb`.
         labels: class numbers, int64 (N,).
         names: the path of each picture, or the name of its array or set and its row, from 0.
+        digests: SHA-256 of each picture's file, or of its row's bytes.
     """
 
     pixels: Tensor
     labels: Tensor
     names: Sequence[str]
+    digests: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class Collection:
     classes: tuple[str, ...]
     fingerprints: Sequence[Mapping[str, Any]]
     warnings: Sequence[str]
+
+    def keys(self, split: str) -> Sequence[str]:
+        """What tells each picture of a split from others; none where there is no such split."""
+        return self.splits[split].digests if split in self.splits else ()
 
 
 def load_collection(
@@ -197,7 +203,8 @@ def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callabl
 
 def _images(part: Part, found: Decoded) -> Images:
     labels = torch.tensor([part.labels[row] for row in found.rows], dtype=torch.int64)
-    return Images(found.pixels, labels, [part.names[row] for row in found.rows])
+    names = [part.names[row] for row in found.rows]
+    return Images(found.pixels, labels, names, [part.digests[row] for row in found.rows])
 
 
 def _warnings(source: Source, parts: Mapping[str, Part], decoded: Mapping[str, Decoded]) -> list[str]:

@@ -155,7 +155,7 @@ def label(decoding: SeeDecoding) -> str:
 
 def record(folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
     """Write every prediction, and tell what a report shows."""
-    story.write_predictions(folder, name, evaluation.items)
+    story.write_predictions(folder, name, evaluation.items, evaluation.images.digests)
     told = story.details(evaluation.items, evaluation.scores, evaluation.images.pixels)
     return {**told, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
 

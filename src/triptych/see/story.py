@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +22,6 @@ from triptych.report.html import Picture, Section
 from triptych.report.image_figures import confusion_matrix, reliability_curve, thumbnails
 from triptych.report.tables import Cell, Table
 from triptych.see.metrics import Judged, Scores, log_losses, most_confident_mistakes
-from triptych.see.pictures import BadPictureError, in_order, read_content
 from triptych.statistics import Estimate
 
 MISTAKES = 24
@@ -57,13 +55,12 @@ def details(judged: Judged, scores: Scores, pixels: Tensor) -> dict[str, Any]:
     }
 
 
-def write_predictions(folder: Path, name: str, judged: Judged) -> None:
+def write_predictions(folder: Path, name: str, judged: Judged, digests: Sequence[str]) -> None:
     """Write what was predicted for every image, and the wrong ones again, surest first, as the error list.
 
-    The digest of a picture's file tells the picture from others wherever its folder lies and however that was named.
+    A picture's digest tells it from others wherever its file lies and however that was named.
     """
     losses = log_losses(judged)
-    digests = list(in_order(_digest, judged.names))
     rows = [
         [
             judged.names[n],
@@ -72,7 +69,7 @@ def write_predictions(folder: Path, name: str, judged: Judged) -> None:
             f"{judged.confidences[n]:.6f}",
             f"{judged.probabilities[n, judged.truths[n]]:.6f}",
             f"{losses[n]:.6f}",
-            digests[n],
+            digests[n][:DIGEST_LENGTH],
         ]
         for n in range(len(judged.names))
     ]
@@ -162,14 +159,6 @@ def _confusions(scores: Mapping[str, Any], classes: Sequence[str]) -> list[list[
     order = np.argsort(-matrix, axis=None, kind="stable")[:CONFUSIONS]
     pairs = [divmod(int(place), len(classes)) for place in order]
     return [[classes[truth], classes[said], int(matrix[truth, said])] for truth, said in pairs if matrix[truth, said]]
-
-
-def _digest(name: str) -> str:
-    """The beginning of the SHA-256 of the file of that name; empty where there is none, as for a row of an array."""
-    try:
-        return hashlib.sha256(read_content(Path(name))).hexdigest()[:DIGEST_LENGTH]
-    except BadPictureError:
-        return ""
 
 
 def _encoded(array: NDArray[np.uint8]) -> str:

@@ -43,6 +43,10 @@ class Corpus:
     fingerprints: Sequence[Mapping[str, Any]]
     warnings: Sequence[str] = ()
 
+    def keys(self, split: str) -> list[str]:
+        """What tells each pair of a split from others; none where there is no such split."""
+        return ["\0".join((*pair.source, "", *pair.target)) for pair in self.splits.get(split, ())]
+
     def items(self, split: str, *, references: str = "any") -> list[Item]:
         """What to evaluate on: every source once with all its references, or every row (`references="each"`).
 

@@ -29,10 +29,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was left out: the line (from 1) where it begins, and why."""
+    """A row that was left out: the line (from 1) where it begins, why, and whether there was nothing but blanks."""
 
     line: int
     reason: str
+    is_blank: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def read_sources(
             if on_bad_row is None:
                 message = f"{error}. Mend the line, or skip bad rows."
                 raise DataError(message, path=path_label, line=line.number) from None
-            on_bad_row(BadRow(line.number, str(error)))
+            on_bad_row(BadRow(line.number, str(error), is_blank=isinstance(error, _BlankError)))
 
 
 def group_references(pairs: Iterable[Pair]) -> dict[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -209,6 +210,10 @@ def split_keys(pairs: Iterable[Pair], *, by: Literal["target", "source", "both"]
 
 class _BadRowError(Exception):
     """Why a row cannot be used, without path and line and without a full stop."""
+
+
+class _BlankError(_BadRowError):
+    """There is nothing but blanks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +277,7 @@ def _source_symbols(line: Line, tokenizer: Tokenizer, max_symbols: int) -> tuple
 
 def _symbols_of(text: str, tokenizer: Tokenizer, max_symbols: int, *, what: str) -> tuple[str, ...]:
     if not text.strip():
-        raise _BadRowError(f"{what} is empty; expected at least one symbol")
+        raise _BlankError(f"{what} is empty; expected at least one symbol")
     symbols = tokenizer.split(text)
     if not symbols:
         raise _BadRowError(f"{what} is {text[:40]!r}, of which normalising leaves nothing; expected one symbol or more")

@@ -6,6 +6,7 @@ runs/<name>/
     metrics.csv         one row per epoch
     model.safetensors   the kept model's tensors
     model.json          architecture, vocabularies: all that is needed to predict
+    trained-on.npy      a digest of every training item, to know them again in other data
     checkpoints/        what resuming needs
     evaluations/        what the report tells of each evaluation
     predictions/        every item's predictions, and the errors, as TSV
@@ -29,6 +30,8 @@ from triptych.errors import RunError, did_you_mean
 from triptych.files import write_bytes_atomically, write_text_atomically
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 FORMAT = 1
@@ -167,6 +170,27 @@ class Run:
         """What `write_evaluation` kept, by `split/label`."""
         paths = sorted((self.path / "evaluations").glob("*.json"))
         return {path.stem.replace(".", "/", 1): _read_json(path) for path in paths}
+
+    def write_trained_on(self, digests: NDArray[np.uint64]) -> None:
+        """Keep which items training saw; from `short_digests`, in any order."""
+        import numpy as np  # listing runs need not wait for it
+
+        buffer = io.BytesIO()
+        np.save(buffer, np.unique(digests), allow_pickle=False)
+        write_bytes_atomically(self.path / "trained-on.npy", buffer.getvalue())
+
+    def trained_on(self) -> NDArray[np.uint64]:
+        """The digests of the items that training saw; none where the run is from before they were kept."""
+        import numpy as np
+
+        path = self.path / "trained-on.npy"
+        if not path.exists():
+            return np.empty(0, np.uint64)
+        try:
+            digests = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise RunError(f"{path} is damaged ({error}); expected an array of numbers.") from None
+        return np.asarray(digests, np.uint64)
 
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write `metrics.csv`, one row per epoch."""
