@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from triptych import statistics
 from triptych.errors import DataError, ShapeError, TriptychError
-from triptych.statistics import Interval, bootstrap_ratio, paired_bootstrap
+from triptych.statistics import Interval, bootstrap_ratio, paired_bootstrap, rate
 
 Z = NormalDist().inv_cdf(0.975)
 
@@ -30,6 +31,27 @@ def test_a_proportion_agrees_with_wilson() -> None:
     assert estimate.value == 0.719
     assert (estimate.interval.low, estimate.interval.high) == pytest.approx(wilson(719, 1000), abs=0.002)
     assert estimate.interval.level == 0.95
+
+
+@pytest.mark.parametrize(("wrong", "count"), [(0, 18), (18, 18), (0, 1), (1, 3), (719, 1000)])
+def test_a_share_has_wilsons_interval(wrong: int, count: int) -> None:
+    errors = np.repeat([1.0, 0.0], [wrong, count - wrong])
+    for level in (0.9, 0.95):
+        estimate = rate(errors, np.ones(count), level=level)
+        expected = binomtest(wrong, count).proportion_ci(level, "wilson")
+        assert (estimate.value, estimate.interval.level) == (wrong / count, level)
+        assert (estimate.interval.low, estimate.interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_what_is_no_share_is_resampled() -> None:
+    for over, under in (
+        ([0.0, 2.0, 1.0], [1.0, 1.0, 1.0]),
+        ([0.0, 1.0, 1.0], [1.0, 2.0, 1.0]),
+        ([0.5, 0.0], [1.0, 1.0]),
+    ):
+        assert rate(over, under, seed=3) == bootstrap_ratio(over, under, seed=3)
+    with pytest.raises(TriptychError, match="level"):
+        rate([1.0], [1.0], level=1.0)
 
 
 def test_a_ratio_of_sums_agrees_with_the_delta_method() -> None:

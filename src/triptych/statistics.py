@@ -1,4 +1,4 @@
-"""How sure a measured error is: bootstrap intervals, and paired comparisons of two systems on the same items.
+"""How sure a measured error is: intervals, and paired comparisons of two systems on the same items.
 
 Every measure here is a ratio of sums over items: the character error rate (total edits over total reference length),
 and, with denominators of one, any mean over items (share of wrong words, mean error per sentence).
@@ -6,8 +6,10 @@ and, with denominators of one, any mean over items (share of wrong words, mean e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +92,35 @@ class PairedComparison:
             "losses": self.losses,
             "ties": self.ties,
         }
+
+
+def rate(
+    numerators: ArrayLike,
+    denominators: ArrayLike,
+    *,
+    samples: int = DEFAULT_SAMPLES,
+    level: float = DEFAULT_LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """sum(numerators) / sum(denominators) with its interval: Wilson's for a share of items, otherwise by bootstrap.
+
+    A share is what has numerators of 0 and 1 and denominators of 1: accuracy, or the rate of wrong words. Its interval
+    has a width also where all items agree, and holds for few items, where resampling promises too much.
+
+    Args, returns and raises: as `bootstrap_ratio`.
+    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+    """
+    over, under = _column("numerators", numerators), _column("denominators", denominators)
+    is_share = bool(np.isin(over, (0.0, 1.0)).all() and (under == 1.0).all())
+    if not is_share:
+        return bootstrap_ratio(over, under, samples=samples, level=level, seed=seed)
+    _check_items(("numerators", over), ("denominators", under))
+    _check_resampling(samples, level)
+    count, share = len(over), float(over.mean())
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Estimate(share, Interval(max(0.0, middle - half), min(1.0, middle + half), level))
 
 
 def bootstrap_ratio(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from tests.cli.conftest import Triptych, json_of, one_error
 from tests.conftest import ToyRuns
 from tests.toy import write_toy
+from triptych.cli.options import reject
 from triptych.config import load_recipe, shipped_recipes
+from triptych.errors import RecipeError
 
 QUICK = ("--set", "training.epochs=1", "--set", "data.max_train_pairs=40", "--set", "data.max_eval_pairs=10")
 
@@ -101,6 +104,32 @@ def test_test_with_a_word_list_is_labelled(triptych: Triptych, workspace: Path, 
     assert held["wer"]["value"] <= free["wer"]["value"]
     dictionary = json_of(triptych, "test", "second", "--dictionary", str(toy_runs.data / "test.tsv"))
     assert (dictionary["decoding"], dictionary["wer"]["value"]) == ("greedy-dictionary-test", 0.0)
+
+
+def test_help_says_which_panel_an_option_is_of(triptych: Triptych, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    of_spell = (
+        "--decode", "--beam-size", "--n-best", "--length-penalty", "--samples", "--temperature", "--top-k", "--top-p",
+        "--seed", "--lexicon", "--lexicon-weight", "--dictionary",
+    )  # fmt: skip
+    for command in ("predict", "test"):
+        told = [line for line in triptych(command, "--help").out.splitlines() if line.lstrip("│ ").startswith("--")]
+        lines = {name: next(line for line in told if f"{name} " in line) for name in (*of_spell, "--views")}
+        assert all("Of spell" in lines[name] for name in of_spell)
+        assert "Of see, with predict: classes listed for each image." in lines["--n-best"]
+        assert "Of see: " in lines["--views"]
+        assert "Of see: " in next(line for line in told if "--skip-bad-files " in line)
+    assert "runs of spell" in triptych("ensemble", "--help").out
+
+
+def test_an_option_of_another_panel_points_to_its_own_where_there_is_one() -> None:
+    for options, remedy in (
+        ({"top_k": 3}, "Say with --n-best how many classes to list."),
+        ({"n_best": None, "top_k": 3}, "Leave it out."),  # of a command that has no use for --n-best either
+    ):
+        with pytest.raises(RecipeError) as refused:
+            reject("see", options)
+        assert str(refused.value) == f"--top-k is 3 and has no effect on a run of the panel see. {remedy}"
 
 
 # explain
@@ -295,12 +324,43 @@ def test_find_learning_rate_suggests_one_and_draws(triptych: Triptych, workspace
     assert not (workspace / "runs/p2g-plain-tiny-0").exists()
 
 
+def test_find_learning_rate_gives_the_line_that_trains_the_same(
+    triptych: Triptych, workspace: Path, toy_runs: ToyRuns
+) -> None:
+    shutil.copytree(toy_runs.data, "my toy's")
+    chosen = ("--data", "my toy's", "--set", "title=two words", "--set", "training.epochs=1")
+    result = triptych("find-learning-rate", "p2g-plain-tiny", *chosen, "--steps", "30", "--out", "lr")
+    suggestion = result.out.split()[-1]
+    line = next(line for line in result.err.splitlines() if line.startswith("use it   "))
+    given = ["p2g-plain-tiny", *chosen, "--set", f"optimizer.learning_rate={suggestion}"]
+    assert shlex.split(line.removeprefix("use it   ")) == ["triptych", "train", *given]
+    assert triptych("train", *given[1:], "p2g-plain-tiny", "--name", "mine").status == 0
+
+
 def test_tune_draws_the_search_and_writes_the_best(triptych: Triptych, workspace: Path, toy_runs: ToyRuns) -> None:
     arguments = ("tune", "p2g-plain-tiny", "--data", str(toy_runs.data), *QUICK)
     document = json_of(triptych, *arguments, "--search", "optimizer.learning_rate=0.00001,0.03")
     assert document["best"]["params"] == {"optimizer.learning_rate": 0.03}
     assert load_recipe(document["recipe"]).optimizer.learning_rate == 0.03
     assert [trial["state"] for trial in document["trials"]] == ["complete", "complete"]
+
+
+def test_tune_heads_its_table_with_the_metric_and_gives_the_line_that_trains_the_best(
+    triptych: Triptych, workspace: Path, toy_runs: ToyRuns
+) -> None:
+    shutil.copytree(toy_runs.data, "my toy")
+    arguments = ("tune", "p2g-plain-tiny", "--data", "my toy", *QUICK, "--search", "model.dropout=0.1", "--name", "a b")
+    result = triptych(*arguments)
+    assert "valid cer (lower is better)" in result.out.splitlines()[0]
+    line = next(line for line in result.err.splitlines() if line.startswith("next    "))
+    assert shlex.split(line)[1:] == ["triptych", "train", "searches/a b/best.toml", "--data", "my toy"]
+
+
+def test_tune_names_the_key_that_was_meant(triptych: Triptych, workspace: Path, toy_runs: ToyRuns) -> None:
+    arguments = ("tune", "p2g-plain-tiny", "--data", str(toy_runs.data))
+    assert one_error(triptych(*arguments, "--search", "optimizer.lr=1e-4..1e-1:log")) == (
+        "optimizer.lr is not a known key. Did you mean 'learning_rate'?"
+    )
 
 
 BAD_FILES: dict[str, tuple[bytes, str]] = {

@@ -38,7 +38,9 @@ def test_table_of_layers(triptych: Triptych) -> None:
     assert f"{28 * 28 * (28 * 28 * 8 + 8):,}" in lines["blocks.0.convolution"]
     assert "10 x 10" in lines["blocks.1.convolution"]
     assert "420,906" in lines["total"]
-    assert "fully connected layer" in result.err
+    assert "420,906 of 420,906 parameters are trained." in result.out
+    assert "fully connected layer" in result.out
+    assert result.err == ""
 
 
 def test_classes_decide_the_last_layer(triptych: Triptych) -> None:
@@ -56,7 +58,7 @@ def test_a_run_of_spell_is_counted_part_by_part(triptych: Triptych, workspace: P
     assert document["panel"] == "spell"
     assert document["parameters"] == sum(part["parameters"] for part in document["modules"]) == recorded
     result = triptych("count", "first")
-    assert f"{recorded:,}" in result.out
+    assert f"{recorded:,} of {recorded:,} parameters are trained." in result.out
     assert "depend on the lengths" in result.err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from tests.cli.conftest import Triptych, json_of, one_error
 from tests.conftest import SETTINGS
+from tests.recipes import see_recipe
+from tests.see.shapes import SMALL, draw_shape
 from tests.toy import toy_pairs
 from triptych import api
 from triptych.config import load_recipe
@@ -84,6 +87,58 @@ def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, plac
     assert "trained-on.npy is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
     (made.path / "trained-on.npy").unlink()  # as in a run from before it was kept
     assert "in the training of" not in triptych("test", "whole", "--data", "mixed.tsv").err
+
+
+def test_a_part_of_its_own_data_is_other_data(triptych: Triptych, place: Path) -> None:
+    for split, count in (("train", 30), ("valid", 8), ("test", 9)):
+        write_pairs(place / "folder" / f"{split}.tsv", count, seed=count)
+    run = trained("two", place / "folder")
+    own = json_of(triptych, "test", "two")
+    facts = run.facts()
+    assert json_of(triptych, "test", "two", "--data", "folder/test.tsv")["n_items"] == 9
+    result = triptych("test", "two", "--data", "folder/train.tsv")
+    assert "30 of 30 items of this data were in the training of two, " in result.err
+    assert list(run.facts()["evaluations"]) == ["test/greedy", "test/greedy-on-test", "test/greedy-on-train"]
+    assert run.facts()["evaluations"]["test/greedy"] == facts["evaluations"]["test/greedy"]
+    assert run.facts()["data_location"] == facts["data_location"]
+    assert json_of(triptych, "test", "two") == own
+
+
+def test_only_training_data_is_other_data_too(triptych: Triptych, place: Path) -> None:
+    """Of a folder with `train` alone, validation is a part of that; by itself it would be split otherwise."""
+    for name in ("light", "dark"):
+        for number in range(20):
+            draw_shape(place / "shapes" / "train" / name / f"{number}.png", name, number)
+    recipe = see_recipe("scenes-cnn-norm-tiny", [*SMALL, "training.epochs=1"])
+    run = api.start_run(recipe, recipe_name="tiny", name="three", data=place / "shapes")
+    api.train(recipe, run, data=place / "shapes")
+    result = triptych("test", "three", "--data", "shapes/train")
+    assert "36 of 40 items of this data were in the training of three, " in result.err
+    assert list(run.facts()["evaluations"]) == ["test/one-on-train"]
+    assert run.facts()["data_location"] == str(place / "shapes")
+
+
+def test_data_that_holds_its_own_as_its_test_is_other_data(triptych: Triptych, place: Path) -> None:
+    folder = place / "folder"
+    write_pairs(folder / "train.tsv", 30, seed=5)
+    write_pairs(folder / "valid.tsv", 8, seed=6)
+    shutil.copy(place / "pairs.tsv", folder / "test.tsv")
+    result = triptych("test", "one", "--data", "folder")
+    assert "80 of 100 items of this data were in the training of one, " in result.err
+    assert list(Run.open("one").facts()["evaluations"]) == ["test/greedy-on-folder"]
+
+
+def test_other_data_of_the_same_name_is_another_evaluation(triptych: Triptych, place: Path) -> None:
+    for number in (1, 2):
+        write_pairs(place / str(number) / "new.tsv", 5 + number, seed=number)
+    labels = [json_of(triptych, "test", "one", "--data", f"{number}/new.tsv")["decoding"] for number in (1, 2, 1, 2)]
+    assert labels[0] == "greedy-on-new"
+    assert re.fullmatch("greedy-on-new-[0-9a-f]{6}", labels[1])
+    evaluations = Run.open("one").facts()["evaluations"]
+    assert sorted(found["n_items"] for found in evaluations.values()) == [6, 7]
+    report = (place / "runs" / "one" / "report.html").read_text(encoding="utf-8")
+    for number in (1, 2):
+        assert f"On other data than the run&#39;s own: {place}/{number}/new.tsv, SHA-256 " in report
 
 
 def test_a_test_file_may_come_later(triptych: Triptych, place: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,8 @@ from tests.cli.conftest import Triptych, json_of, one_error
 from tests.recipes import see_recipe
 from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api
+from triptych.cli.images import predict_images
+from triptych.training.run import Run
 
 CHOSEN = [part for setting in SMALL for part in ("--set", setting)]
 QUICK = [*CHOSEN, "--set", "training.epochs=1"]
@@ -140,7 +143,8 @@ def test_test_and_tune_tell_once_what_is_odd_about_the_data(triptych: Triptych, 
     odd = "this picture is in another class too; such pictures: 1."
     result = triptych("test", "good", "--data", "shapes")
     assert result.status == 0, result.err
-    assert result.err.count("warning: ") == result.err.count(odd) == 1
+    assert result.err.count(odd) == result.err.count(" were in the training of good, ") == 1
+    assert result.err.count("warning: ") == 2
     search = ("--search", "optimizer.learning_rate=0.01,0.05", "--no-prune", "--name", "odd")
     result = triptych("tune", "scenes-cnn-norm-tiny", "--data", "shapes", *QUICK, *search)
     assert result.status == 0, result.err
@@ -176,6 +180,32 @@ def test_predict_leaves_bad_files_out_when_asked(triptych: Triptych, place: Path
     assert [line.split("\t")[0] for line in result.out.splitlines()] == ["new/a.png", "new/z.png"]
     assert result.err.startswith("warning: new/b.png: ")
     assert result.err.endswith("Bad files skipped, from this one on: 1.\n")
+
+
+def test_predict_counts_what_is_no_picture(triptych: Triptych, place: Path) -> None:
+    draw_shape(place / "new/a.png", "light", 1)
+    (place / "new/b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    result = triptych("predict", "good", "new")
+    assert (result.status, len(result.out.splitlines())) == (0, 1)
+    assert result.err == "warning: new/b.heic: this is no picture. Such files left out, from this one on: 1.\n"
+    (place / "new/a.png").unlink()
+    assert "Its 1 files are no pictures" in one_error(triptych("predict", "good", "new"))
+
+
+def test_predict_answers_each_path_before_the_next_when_asked(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered: list[int] = []
+
+    def lines() -> Iterator[bytes]:
+        for number, path in enumerate(sorted(Path("shapes/light").iterdir())[:3]):
+            answered.append(capsys.readouterr().out.count("\n"))
+            assert sum(answered) == number, "every path before this one has its answer"
+            yield f"{path}\n".encode()
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=lines()))
+    predict_images(Run.open("good"), "-", top_k=1, views=None, skip_bad_files=False, line_buffered=True, device="cpu")
+    assert len(answered) == 3
 
 
 def test_predict_says_what_it_cannot_read(triptych: Triptych, place: Path) -> None:

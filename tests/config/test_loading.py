@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.recipes import spell_recipe
-from triptych.config import load_recipe, parse_value, with_changes
+from triptych.config import SeeModel, load_any_recipe, load_recipe, parse_value, with_changes
 from triptych.errors import RecipeError
 
 
 def refusal(*overrides: str, recipe: str | Path = "p2g-plain") -> str:
     with pytest.raises(RecipeError) as caught:
-        load_recipe(recipe, overrides)
+        load_any_recipe(recipe, overrides)
     return str(caught.value)
 
 
@@ -28,6 +28,8 @@ def refusal(*overrides: str, recipe: str | Path = "p2g-plain") -> str:
         ("training.epoch=3", "training.epoch is not a known key. Did you mean 'epochs'?"),
         ("decoding.beamsize=3", "decoding.beamsize is not a known key. Did you mean 'beam_size'?"),
         ("data.fractions.trian=0.8", "data.fractions.trian is not a known key. Did you mean 'train'?"),
+        ("optimizer.lr=3", "optimizer.lr is not a known key. Did you mean 'learning_rate'?"),
+        ("data.MTP=3", "data.MTP is not a known key. Did you mean 'max_train_pairs'?"),
         ("optimizer.zzz=3", "optimizer.zzz is not a known key. Known: beta1, beta2, final_fraction, learning_rate, "),
         ("int=3", "int is not a known key. Known: data, decoding, model, optimizer, panel, title, training."),
     ],
@@ -55,6 +57,10 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
         ("optimizer.final_fraction=1.5", "optimizer.final_fraction is 1.5; expected a number <= 1."),
         ("training.batch_size=1.0", "training.batch_size is 1.0; expected an integer."),
         ("training.seed=-1", "training.seed is -1; expected an integer >= 0."),
+        (
+            f"training.seed={2**63}",
+            "training.seed is 9223372036854775808; expected an integer <= 9223372036854775807.",
+        ),
         ("training.seed=", "training.seed is ''; expected an integer."),
         ("training.seed.x=3", "training.seed is {'x': 3}; expected an integer."),
         ("title=3", "title is 3; expected a text."),
@@ -67,6 +73,65 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
 )
 def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> None:
     assert refusal(override).startswith(f"p2g-plain: {message}")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "message"),
+    [
+        (
+            "scenes-cnn",
+            "model.name=x",
+            "model.name is 'x'; expected cnn, residual or timm/NAME, NAME being a network of the timm library, "
+            "such as timm/resnet18.",
+        ),
+        ("scenes-cnn", 'model.name="cnn\\n"', "model.name is 'cnn\\n'; expected cnn, residual or timm/NAME, "),
+        ("scenes-cnn", "model.name=timm/", "model.name is 'timm/'; expected cnn, residual or timm/NAME, "),
+        ("scenes-cnn", "model.head=x", "model.head is 'x'; expected one of '', flatten, average, hopfield."),
+        ("recall-capacity", "networks.names=[]", "networks.names is []; expected a list with at least 1 entry."),
+        ("recall-capacity", "patterns.counts=[4]", "patterns.counts is [4]; expected a list with at least 2 entries."),
+        (
+            "recall-landscape",
+            "networks.betas=[1, 2, 3, 4, 5]",
+            "networks.betas is [1, 2, 3, 4, 5]; expected a list with at most 4 entries.",
+        ),
+        ("scenes-cnn", "model.channels=[0]", "model.channels.0 is 0; expected an integer >= 1."),
+        ("scenes-cnn", "model.channels=[]", "model.channels is []; expected a list with at least 1 entry."),
+        ("scenes-best", "model.blocks=1001", "model.blocks is 1001; expected an integer <= 1000."),
+        ("scenes-cnn", "data.height=4097", "data.height is 4097; expected an integer <= 4096."),
+        ("scenes-cnn", "data.width=4097", "data.width is 4097; expected an integer <= 4096."),
+        *(
+            ("scenes-cnn", f"augmentation.{name}=100.5", f"augmentation.{name} is 100.5; expected a number <= 100.")
+            for name in ("brightness", "contrast", "saturation", "mixup", "cutmix")
+        ),
+        *(
+            (recipe, f"{key}={2**63}", f"{key} is {2**63}; expected an integer <= {2**63 - 1}.")
+            for recipe, key in (
+                ("p2g-plain", "data.split_seed"),
+                ("p2g-plain", "decoding.seed"),
+                ("scenes-cnn", "data.split_seed"),
+                ("scenes-cnn", "training.seed"),
+                ("recall-noise", "patterns.seed"),
+            )
+        ),
+        ("recall-capacity", f"patterns.seed={2**32}", f"patterns.seed is {2**32}; expected an integer < {2**32}."),
+    ],
+)
+def test_a_wrong_value_of_see_and_recall_gives_one_rule(recipe: str, override: str, message: str) -> None:
+    told = refusal(override, recipe=recipe)
+    assert told.startswith(f"{recipe}: {message}")
+    assert told.count("; expected") == 1
+
+
+def test_the_largest_values_are_taken() -> None:
+    largest = {
+        "data.height": 4096, "data.split_seed": 2**63 - 1, "training.seed": 2**63 - 1, "model.blocks": 1000,
+        "augmentation.mixup": 100.0, "model.name": "residual",
+    }  # fmt: skip
+    recipe = load_recipe("scenes-best", [f"{key}={value}" for key, value in largest.items()])
+    for key, value in largest.items():
+        table, name = key.split(".")
+        assert recipe.model_dump()[table][name] == value
+    assert SeeModel(name="timm/resnet18.a1_in1k").name == "timm/resnet18.a1_in1k"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ctrl-C in a training of one process, as a terminal sends it: SIGINT to the process group."""
+"""Ctrl-C in a training of one process, as a terminal sends it: SIGINT to the process group; and SIGTERM."""
 
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ def epochs(run: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_best_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_and_resume_goes_on(data: Path, tmp_path: Path, number: signal.Signals) -> None:
     run = tmp_path / "cut"
     process = train("cut", data, tmp_path)
     while not (run / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert "Interrupted. Go on with: triptych train --resume --name cut" in errors
     told = json.loads(output)

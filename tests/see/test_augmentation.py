@@ -183,6 +183,11 @@ def test_saturation_leaves_grey_pictures() -> None:
     )
 
 
+def test_cutout_blanks_a_pixel_at_least() -> None:
+    pixels = torch.rand(20, 1, 6, 9)
+    assert (changed(Augmentation(cutout=0.01), pixels) != pixels).flatten(1).sum(1).tolist() == [1] * 20
+
+
 def test_cutout_blanks_a_square_with_the_mean_colour() -> None:
     pixels = images(300, height=20, width=20)
     result = changed(Augmentation(cutout=0.3), pixels)

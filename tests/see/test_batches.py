@@ -9,7 +9,7 @@ import torch
 
 from triptych.errors import DataError
 from triptych.see.batches import Shuffled, loader
-from triptych.see.collection import Images
+from triptych.see.images import Images
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 16, 17, 64])

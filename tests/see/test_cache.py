@@ -120,6 +120,29 @@ def test_bad_files_stop_or_are_left_out(store: Path, tmp_path: Path, *, mapped: 
         run(part(tmp_path, 2, bad=(0, 1)), mapped=mapped, skip=True)
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_could_not_be_read_for_now_is_read_another_time(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, mapped: bool
+) -> None:
+    pictures = part(tmp_path)
+    real = Path.read_bytes
+
+    def hiccup(path: Path) -> bytes:
+        if path.name == "2.png":
+            raise OSError(24, "Too many open files")
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", hiccup)
+        kept = run(pictures, mapped=mapped, skip=True)
+    assert dict(kept.bad) == {2: "the file cannot be read: Too many open files"}
+    expected = [decode(Path(path), FORM) for path in pictures.pictures]
+    assert np.array_equal(kept.pixels.numpy(), np.stack([*expected[:2], *expected[3:]]))
+    again = run(pictures, mapped=mapped, skip=True)
+    assert not again.bad
+    assert np.array_equal(again.pixels.numpy(), np.stack(expected))
+
+
 @pytest.mark.parametrize("damage", ["cut", "no data", "no note", "odd note", "other count"])
 def test_a_damaged_entry_is_decoded_again(store: Path, decoded: list[object], tmp_path: Path, damage: str) -> None:
     pictures = part(tmp_path)

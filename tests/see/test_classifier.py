@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.see.drawn import draw
 from triptych.config import SeeDecoding
-from triptych.errors import DataError, ShapeError
+from triptych.errors import DataError, RecipeError, ShapeError
 from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
 from triptych.see.inputs import InputForm
@@ -130,6 +130,11 @@ def test_the_most_probable_classes_come_first(tmp_path: Path) -> None:
     assert (every.label, every.probability) == (every.classes[0], every.probabilities[0])
     assert classifier(top_k=2).predict(path)[0].classes == every.classes[:2]
     assert classifier().predict(path, top_k=1)[0].classes == every.classes[:1]
+    for count in (0, -2):
+        with pytest.raises(RecipeError, match=rf"^top_k \(--n-best\) is {count}; expected an integer >= 1"):
+            classifier().predict(path, top_k=count)
+        with pytest.raises(RecipeError, match="top_k"):
+            next(classifier().stream([path], top_k=count))
     assert classifier().predict(path, decoding=SeeDecoding(top_k=1))[0].classes == every.classes[:1]
 
 

@@ -225,6 +225,38 @@ def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
     assert all(told.endswith(".") for told in others)
 
 
+def test_a_class_whose_files_are_all_bad_is_no_class(tmp_path: Path) -> None:
+    draw_classes(tmp_path, {"a": 20, "b": 20, "c": 20})
+    for path in (tmp_path / "b").iterdir():
+        path.write_bytes(b"junk of " + path.name.encode())
+    found = load(tmp_path, skip_bad_files=True)
+    assert found.classes == ("a", "c")
+    assert "class 'b' has no picture in training that can be read, so it is no class." in found.warnings
+    for images in found.splits.values():
+        for name, label in zip(images.names, images.labels.tolist(), strict=True):
+            assert Path(name).parent.name == found.classes[label]
+    settings = SeeData(height=8, width=8, skip_bad_files=True)
+    again = load_collection(settings, tmp_path, classes=found.classes)
+    for split, images in again.splits.items():
+        assert (images.names, images.labels.tolist()) == (
+            found.splits[split].names,
+            found.splits[split].labels.tolist(),
+        )
+    draw(tmp_path / "b" / "good.png", 5)  # in training or not, it is of no class that a model of a and c knows
+    if load(tmp_path, skip_bad_files=True).classes == ("a", "b", "c"):
+        with pytest.raises(DataError, match="the class is 'b'"):
+            load_collection(settings, tmp_path, classes=("a", "c"))
+
+
+def test_a_split_of_lost_classes_alone_is_told(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "train", {"a": 20, "b": 20, "c": 20})
+    draw_classes(tmp_path / "valid", {"c": 3}, seed=1)
+    for path in (tmp_path / "train" / "c").iterdir():
+        path.write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"^valid has only pictures of what is no class in training \(c\)"):
+        load(tmp_path, skip_bad_files=True)
+
+
 def test_doubtful_collections_are_warned_of(tmp_path: Path) -> None:
     draw_classes(tmp_path / "train", {"a": 30, "b": 30, "few": 2, "one": 1})
     draw(tmp_path / "train" / "a" / "x.png", 77_000)
@@ -252,6 +284,11 @@ def test_pictures_of_12_bits_are_warned_of(tmp_path: Path) -> None:
     assert told.startswith(f"{tmp_path}/")
     assert ".tif: no value of this picture or any other is above 16 of 255, so they are nearly black. Pictures" in told
     draw(tmp_path / "a" / "bright.png", 1)
+    (told,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
+    assert "no value of this picture or any other of class 'b' is above 16 of 255" in told
+    assert " Such classes: 1 of 2. " in told
+    for grey, path in enumerate((tmp_path / "b").iterdir()):
+        Image.new("L", (8, 8), grey).save(path)  # dark, and of eight bits: so they may be meant
     assert load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings == []
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,28 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(DataError) as caught:
         list(image_files(tmp_path))
     assert str(caught.value) == f"{tmp_path}: the folder cannot be read: Permission denied."
+
+
+def test_a_folder_below_that_may_not_be_read_is_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_classes(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "a" / "closed").mkdir()
+    real = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/a/closed: the folder cannot be read: Permission denied. "
+        "Replace or remove the file, or skip bad files with --skip-bad-files."
+    )
+    source = read(tmp_path, skip=True)
+    assert len(source.parts["all"]) == 4
+    assert [str(bad) for bad in source.bad] == [f"{tmp_path}/a/closed: the folder cannot be read: Permission denied."]
 
 
 def test_names_that_are_not_utf8_are_shown_with_their_bytes(tmp_path: Path) -> None:

@@ -144,6 +144,28 @@ def test_grad_cam_looks_at_the_last_convolution_of_another_network(image: torch.
     assert saliency(nn.Sequential(*parts), image).layer == "1"
 
 
+def test_grad_cam_passes_over_convolutions_of_a_single_place(image: torch.Tensor) -> None:
+    class Gated(nn.Module):
+        """Its maps, gated by a convolution that was put together last and sees one place."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.later = nn.Conv2d(2, 4, 3)
+            self.first = nn.Conv2d(1, 2, 3)
+            self.gate = nn.Conv2d(4, 4, 1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            maps: torch.Tensor = self.later(self.first(images))
+            gates: torch.Tensor = self.gate(maps.mean(dim=(2, 3), keepdim=True)).sigmoid()
+            return (maps * gates).mean(dim=(2, 3))
+
+    network = Gated()
+    assert saliency(network, image).layer == "later"
+    assert saliency(network, image, layer=-1).layer == "gate"
+    single = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(1, 2, 1), nn.Flatten())
+    assert saliency(single, image).layer == "1"
+
+
 def test_the_predicted_class_is_the_target_by_default(network: nn.Module, image: torch.Tensor) -> None:
     with torch.inference_mode():
         predicted = int(network(image[None]).argmax())

@@ -67,7 +67,7 @@ def test_a_class_without_images_has_no_recall_and_one_never_said_no_precision() 
     assert x.precision == pytest.approx(2 / 3)
     assert x.recall == 1.0
     assert (y.precision, y.recall, y.f1) == (None, 0.0, 0.0)
-    assert (z.precision, z.recall, z.images) == (None, None, 0)
+    assert (z.precision, z.recall, z.f1, z.images) == (None, None, None, 0)
     assert scores.macro_f1 == pytest.approx((0.8 + 0.0) / 2)  # z, which is neither there nor said, does not count
 
 

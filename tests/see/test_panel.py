@@ -72,6 +72,17 @@ def test_the_network_starts_from_the_seed_alone(trained: Trained) -> None:
     assert start("training.seed=5") != first
 
 
+def test_a_normalised_network_is_not_trained_on_single_images(trained: Trained) -> None:
+    with pytest.raises(DataError, match=r"^training\.batch_size is 1; expected at least two, since the network normal"):
+        prepare(recipe("training.batch_size=1"), trained.data)
+    with pytest.raises(DataError, match=r"^the number of training images is 1; expected at least two"):
+        prepare(recipe("data.max_train_images=1"), trained.data)
+    prepared = prepare(recipe("training.batch_size=3"), trained.data)
+    with pytest.raises(DataError, match=r"is 3; expected at least two for each of 2 processes"):
+        prepared.loaders.train(1, 2)
+    prepare(recipe("training.batch_size=1", "model.normalised=false"), trained.data)
+
+
 def test_one_class_cannot_be_learnt(tmp_path: Path) -> None:
     drawn = np.random.default_rng(0).integers(0, 256, (12, 12, 12, 3), dtype=np.uint8)
     np.savez(tmp_path / "one.npz", x=drawn, y=np.zeros(12, dtype=np.int64))
@@ -131,7 +142,7 @@ def test_pictures_of_training_are_known_again_wherever_they_lie(trained: Trained
         (tmp_path / kind).mkdir()
         shutil.copy(images.names[row], tmp_path / kind / "copy.png")
     found = api.read_to_judge(trained.run, model, split="test", data=tmp_path)
-    assert [remark.split(" were in ")[0] for remark in found.remarks] == ["1 of 2 items of this data"]
+    assert [remark.split(" were in ")[0] for remark in found.warnings] == ["1 of 2 items of this data"]
 
 
 def test_an_unknown_split_is_told(trained: Trained) -> None:

@@ -16,7 +16,7 @@ from triptych.see.timm_network import TimmNetwork
 CALLS: list[dict[str, object]] = []
 
 
-def create_model(name: str, *, pretrained: bool, num_classes: int, in_chans: int) -> nn.Module:
+def create_model(name: str, *, pretrained: bool, num_classes: int, in_chans: int, **_: object) -> nn.Module:
     CALLS.append({"name": name, "pretrained": pretrained, "num_classes": num_classes, "in_chans": in_chans})
     return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * in_chans, num_classes))
 
@@ -45,6 +45,42 @@ def test_timm_is_asked_for_the_network() -> None:
     torch.testing.assert_close(torch.log_softmax(logits(given), 1), network(given))
     assert isinstance(network, TimmNetwork)
     assert torch.equal(network.logits(given), logits(given))
+
+
+class OneSize(nn.Module):
+    """Takes images of one size, as transformers do."""
+
+    def __init__(self, size: tuple[int, int], in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.size = size
+        self.last = nn.Linear(in_channels * size[0] * size[1], classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.shape[2:] == self.size, f"Input height ({images.shape[2]}) doesn't match model ({self.size[0]})."
+        logits: torch.Tensor = self.last(images.flatten(1))
+        return logits
+
+
+@pytest.mark.usefixtures("timm")
+def test_networks_of_one_size_are_told_ours_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(
+        _name: str, *, num_classes: int, in_chans: int, img_size: tuple[int, int] = (224, 224), **_: object
+    ) -> nn.Module:
+        return OneSize(img_size, in_chans, num_classes)
+
+    def untold(_name: str, *, pretrained: bool, num_classes: int, in_chans: int) -> nn.Module:
+        assert not pretrained
+        return OneSize((224, 224), in_chans, num_classes)
+
+    monkeypatch.setattr(sys.modules["timm"], "create_model", told)
+    network = build_network(architecture("vit_tiny_patch16_224"))
+    assert network.training
+    assert network(torch.rand(2, 1, 32, 32)).shape == (2, 7)
+    monkeypatch.setattr(sys.modules["timm"], "create_model", untold)
+    with pytest.raises(
+        RecipeError, match=r"'timm/resnet34', which cannot take images of 32 x 32 \(Input height \(32\)"
+    ):
+        build_network(architecture("resnet34"))
 
 
 @pytest.mark.usefixtures("timm")

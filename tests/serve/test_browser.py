@@ -81,7 +81,7 @@ def test_errors_appear_as_words(page: Page) -> None:
     page.fill("#spell-source", "K " * 200)
     page.click("#spell-form button.go")
     page.wait_for_selector("#problem:not([hidden])")
-    assert "symbols of a source is 200; expected at most 128" in page.inner_text("#problem")
+    assert "the number of symbols of a source is 200; expected at most 128" in page.inner_text("#problem")
     assert page.is_enabled("#spell-form button.go")
     shoot(page, "error")
     page.fill("#spell-source", "K AA")

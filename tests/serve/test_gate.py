@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -62,7 +63,7 @@ def test_bodies_beyond_the_bound_are_refused_declared_or_not(catalogue: Catalogu
         declared = requests.post(address, data=b"x" * 1001, timeout=30)
         chunked = requests.post(address, data=iter([b"x" * 600, b"x" * 600]), timeout=30)
         assert (declared.status_code, chunked.status_code) == (413, 413)
-        assert "the body is '1001' bytes; expected at most 1000 (--max-body-bytes" in declared.json()["error"]
+        assert "the body is 1001 bytes; expected at most 1000 (--max-body-bytes" in declared.json()["error"]
         assert "more than 1000 bytes; expected at most 1000 (--max-body-bytes" in chunked.json()["error"]
         assert predict(url).status_code == 200
 
@@ -175,12 +176,15 @@ def test_nothing_from_outside_gets_into_the_log(catalogue: Catalogue, caplog: py
     with running(build_app(catalogue)) as url:
         logger.addHandler(caplog.handler)
         requests.get(f"{url}/evil%0aINFO%20forged", timeout=30)
-        requests.post(f"{url}/v1/spell/x%0d%0aforged/predict?forged=1", json={"sources": ["forged"]}, timeout=30)
+        for query, status in (("", 404), ("?forged=1", 422)):
+            address = f"{url}/v1/spell/x%0d%0aforged/predict{query}"
+            assert requests.post(address, json={"sources": ["forged"]}, timeout=30).status_code == status
         predict(url, **{"User-Agent": "forged"})
         logger.removeHandler(caplog.handler)
     lines = [record.getMessage() for record in caplog.records if record.name == "triptych.serve"]
     assert [line.rsplit(" ", 2)[0] for line in lines] == [
-        "GET none 404", "POST /v1/spell/{run}/predict 404", "POST /v1/spell/{run}/predict 200",
+        "GET none 404", "POST /v1/spell/{run}/predict 404", "POST /v1/spell/{run}/predict 422",
+        "POST /v1/spell/{run}/predict 200",
     ]  # fmt: skip
     assert "forged" not in "".join(lines)
 
@@ -214,3 +218,39 @@ def test_a_fault_of_the_servers_is_told_without_its_insides(caplog: pytest.LogCa
     (line,) = {record.getMessage() for record in caplog.records}
     assert "\n" not in line
     assert "RuntimeError 'secret\\nforged line'" in line
+
+
+def addresses(document: dict[str, Any]) -> list[tuple[str, str]]:
+    names = {"{run}": "first", "{memory}": "store", "{pattern}": "3"}
+    found = []
+    for template, operations in document["paths"].items():
+        path = template.replace("{run}", "digits") if template.startswith("/v1/see") else template
+        for name, value in names.items():
+            path = path.replace(name, value)
+        found += [(method, path) for method in operations]
+    return found
+
+
+def test_every_address_refuses_query_parameters_it_does_not_take(url: str) -> None:
+    asked = addresses(requests.get(f"{url}/openapi.json", timeout=30).json())
+    assert len(asked) >= 15
+    for method, path in asked:
+        if not path.startswith("/v1/"):
+            continue
+        answer = requests.request(method, f"{url}{path}?qq=1", timeout=30)
+        assert (path, answer.status_code) == (path, 422)
+        assert answer.json()["error"].startswith("the query parameter is 'qq'; expected "), path
+    assert requests.get(f"{url}/v1/runs/first?qq=1", timeout=30).json() == {
+        "error": "the query parameter is 'qq'; expected none at this address. Leave it out."
+    }
+    for path in ("/", "/page.js", "/healthz"):
+        assert requests.get(f"{url}{path}?qq=1", timeout=30).status_code == 200
+    listed = requests.get(f"{url}/v1/memories/store/patterns?limti=3", timeout=30)
+    assert listed.json()["error"].endswith("Did you mean 'limit'?")
+
+
+def test_a_length_that_is_no_number_of_bytes_is_refused_in_words(catalogue: Catalogue) -> None:
+    with running(build_app(catalogue, Limits(max_body_bytes=1000))) as url, connect(url) as long:
+        long.sendall(b"POST /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000000\r\n\r\n")
+        answer = b"".join(iter(lambda: long.recv(4096), b"")).decode()
+    assert "Content-Length is '1000000000000000'; expected a number of bytes up to 1000 (--max-body-bytes" in answer

@@ -78,7 +78,12 @@ def test_pictures(url: str, route: str) -> None:
         (b"", "", 422, "the body is 0 bytes; expected an image file"),
         (b"%!PS-Adobe", "", 422, "the content is no picture of a known format"),
         (png()[:200], "", 422, "the picture cannot be decoded"),
-        (bomb(4001), "", 413, "the image's pixels is 16008001; expected at most 16000000 (--max-image-pixels"),
+        (
+            bomb(4001),
+            "",
+            413,
+            "the number of pixels of the image is 16008001; expected at most 16000000 (--max-image-pixels",
+        ),
         (bomb(20_000), "", 413, "--max-image-pixels"),
         (png(), "?top_k=0", 422, "top_k is '0': Input should be greater than or equal to 1"),
     ],
@@ -98,6 +103,50 @@ def test_what_the_network_lacks_is_refused_in_words(url: str, query: str, words:
     answer = ask(url, f"explain?{query}", png())
     assert answer.status_code == 422
     assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("route", "query", "words"),
+    [
+        ("predict", "topk=2", "the query parameter is 'topk'; expected one that this address takes. Did you"),
+        ("predict", "topk=2", "Did you mean 'top_k'?"),
+        ("predict", "top_k=2&layer=1", "is 'layer'; expected one that this address takes. Known: top_k."),
+        ("explain", "topk=0", "is 'topk'; expected one that this address takes. Did you mean 'top_k'?"),
+        ("explain", "class=3", "is 'class'; expected one that this address takes. Did you mean 'of_class'?"),
+        ("explain", "z=3", "Known: channels, layer, of_class, top_k."),
+        ("saliency.png", "layer=1", "is 'layer'; expected one that this address takes. Known: of_class."),
+        ("activations.png", "lay", "is 'lay'; expected one that this address takes. Did you mean 'layer'?"),
+        ("predict", "%0a" * 99, r"is '\n\n"),
+    ],
+)  # fmt: skip
+def test_query_parameters_that_a_route_does_not_take_are_refused(url: str, route: str, query: str, words: str) -> None:
+    answer = ask(url, f"{route}?{query}", png())
+    assert answer.status_code == 422
+    assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("route", ["predict", "explain", "activations.png", "saliency.png"])
+def test_forms_and_json_are_told_to_send_the_file_itself(url: str, route: str) -> None:
+    address = f"{url}/v1/see/digits/{route}"
+    advice = "expected an image file as the body. Send the file's bytes as the body (curl --data-binary @FILE), not"
+    form = requests.post(address, files={"file": ("seven.png", png(), "image/png")}, timeout=60)
+    assert form.status_code == 415
+    assert form.json()["error"] == f"the content type is multipart/form-data; {advice} a form."
+    for kind in ("application/json", "Application/JSON; charset=utf-8"):
+        sent = requests.post(address, data=b'{"image": "..."}', headers={"Content-Type": kind}, timeout=60)
+        assert sent.status_code == 415
+        assert sent.json()["error"] == f"the content type is application/json; {advice} JSON."
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "", "application/x-www-form-urlencoded", "application/octet-stream", "image/png", "text/plain", "?"]
+)
+def test_plain_bodies_are_read_whatever_they_are_called(url: str, catalogue: Catalogue, kind: str | None) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    given = catalogue.classifier("digits").predict(png())[0]
+    answer = requests.post(f"{url}/v1/see/digits/predict", data=png(), headers=headers, timeout=60)
+    assert answer.status_code == 200
+    assert [one["name"] for one in answer.json()["classes"]] == list(given.classes)
 
 
 def test_uploads_are_written_nowhere(url: str, see_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

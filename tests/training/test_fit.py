@@ -217,17 +217,17 @@ def test_the_progress_bar_is_on_standard_error(capfd: pytest.CaptureFixture[str]
     assert "Epoch" in printed.err
 
 
-def test_ctrl_c_is_given_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_its_batch_and_is_given_back(tmp_path: Path, number: signal.Signals) -> None:
     class Press(Callback):
         def on_train_batch_start(self, *_: Any) -> None:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     fitted = train(Line(), Run(tmp_path), epochs=2, output=Output(callbacks=(Press(),)))
-    assert fitted.interrupted
-    assert not fitted.complete
+    assert (fitted.interrupted, fitted.signal, fitted.complete) == (True, number, False)
     assert fitted.rows == []
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 def test_ctrl_c_twice_or_early_interrupts_at_once() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from triptych.api.panels import panel_of
+from triptych.api.panels import Panel, panel_of
 from triptych.config import dump_recipe, with_changes
-from triptych.data.fingerprints import short_digests
+from triptych.data.fingerprints import fingerprint_items, short_digests
 from triptych.errors import DataError, RunError, did_you_mean
 from triptych.report import html as report_page
 from triptych.report.canvas import save
@@ -46,12 +46,14 @@ class ToJudge:
     Attributes:
         data: as the panel read it.
         label_end: what the name of an evaluation on it ends with; empty for the run's own.
-        remarks: what to know of figures on it, complete sentences.
+        origin: of other data than the run's own, its path and SHA-256; empty for the run's own.
+        warnings: what to know of figures on it, complete sentences.
     """
 
     data: Any
     label_end: str = ""
-    remarks: Sequence[str] = ()
+    origin: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None, skip_bad: bool = False) -> ToJudge:
@@ -69,11 +71,11 @@ def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None,
     if skip_bad:
         recipe = with_changes(recipe, {f"data.skip_bad_{'files' if recipe.panel == 'see' else 'rows'}": True})
     panel = panel_of(recipe.panel)
-    known = set(hashes(run.facts().get("data", [])))
+    facts = run.facts()
     if data is None:
         location = recorded_data(run)
         own = panel.read(recipe, location, model)
-        if not known <= set(hashes(own.fingerprints)):
+        if not _is_trained_on(facts, own):
             place = recipe.data.set if location is None else location
             again = f"--data {location}" if location is not None else "--data FILE"
             raise DataError(
@@ -82,10 +84,40 @@ def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None,
             )
         return ToJudge(own)
     other = panel.read(recipe, data, model, whole=split)
-    if known and set(hashes(other.fingerprints)) <= known:
-        run.update_facts(data_location=str(data.absolute()))  # it has moved: from now on it is found there
-        return ToJudge(panel.read(recipe, data, model))
-    return ToJudge(other, f"-on-{data.stem}", _seen_items(run, other, split))
+    if set(hashes(facts.get("data", []))) & set(hashes(other.fingerprints)):
+        moved = _read_if_own(facts, panel, recipe, data, model)
+        if moved is not None:
+            run.update_facts(data_location=str(data.absolute()))  # from now on it is found there
+            return ToJudge(moved)
+    origin = {"path": str(data.absolute()), "sha256": fingerprint_items(hashes(other.fingerprints))}
+    return ToJudge(other, _label_end(run, data, origin["sha256"]), origin, _seen_items(run, other, split))
+
+
+def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
+    """Whether data is what a run was trained on; a test split may have come later."""
+    known, found = hashes(facts.get("data", [])), hashes(data.fingerprints)
+    return not known or found == known or ("test" not in facts.get("counts", {}) and found[: len(known)] == known)
+
+
+def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: Path, model: Any) -> Any:
+    """The run's own data, read as in training where it lies now; None where it is other data.
+
+    A part of it, such as the folder of its training split, is other data: it would be split anew.
+    """
+    try:
+        data = panel.read(recipe, location, model)
+    except DataError:
+        return None
+    counts = facts.get("counts", {})
+    is_same = _is_trained_on(facts, data) and all(len(data.keys(name)) == count for name, count in counts.items())
+    return data if is_same else None
+
+
+def _label_end(run: Run, place: Path, sha256: str) -> str:
+    """The end of an evaluation's name: the data's, and a few digits where other data of that name was judged before."""
+    end = f"-on-{place.name if place.is_dir() else place.stem}"
+    before = [told.get("origin", {}).get("sha256") for label, told in run.evaluations().items() if label.endswith(end)]
+    return end if set(before) <= {sha256} else f"{end}-{sha256[:6]}"
 
 
 def _seen_items(run: Run, data: Any, split: str) -> list[str]:
@@ -108,7 +140,8 @@ def evaluate(
     decoding: Any = None,
     label: str | None = None,
     read: Any = None,
-    remarks: Sequence[str] = (),
+    origin: Mapping[str, str] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Any:
     """Judge a run's model on a split of its data, and record the result and every prediction in the run.
 
@@ -119,7 +152,8 @@ def evaluate(
         decoding: how predictions are read off the model, as the recipe's `[decoding]` says it; by default that.
         label: name of the evaluation; by default it says how it was decoded.
         read: data, from `read_to_judge` or as its training read it (`Trained.data`); by default the run's own.
-        remarks: what to know of the figures, for the report (`ToJudge.remarks`).
+        origin: of other data, where it is and its SHA-256, for the report (`ToJudge.origin`).
+        warnings: what to know of the figures, for the report (`ToJudge.warnings`).
     Returns:
         The panel's evaluation: `split`, `decoding`, `items` and `scores`.
     Raises:
@@ -134,7 +168,9 @@ def evaluate(
     )
     label = label or panel.label(settings)
     told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
-    run.write_evaluation(split, label, {**told, "remarks": list(remarks), "evaluated": now()})
+    run.write_evaluation(
+        split, label, {**told, "origin": dict(origin or {}), "warnings": list(warnings), "evaluated": now()}
+    )
     run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
     return evaluation
 
@@ -145,7 +181,7 @@ def write_report(run: Run) -> Path:
     evaluations = run.evaluations()
     panel = panel_of(recipe.panel)
     sections = [panel.overview(evaluations)] if evaluations else []
-    sections += [_with_remarks(panel.section(name, told, run.figures), told) for name, told in evaluations.items()]
+    sections += [_with_origin(panel.section(name, told, run.figures), told) for name, told in evaluations.items()]
     history = run.history()
     if history:
         training = recipe.training
@@ -167,8 +203,10 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def _with_remarks(section: Section, told: Mapping[str, Any]) -> Section:
-    return replace(section, text="\n\n".join([*told.get("remarks", ()), section.text]))
+def _with_origin(section: Section, told: Mapping[str, Any]) -> Section:
+    origin = told.get("origin")
+    place = [f"On other data than the run's own: {origin['path']}, SHA-256 {origin['sha256']}."] if origin else []
+    return replace(section, text="\n\n".join([*place, *told.get("warnings", ()), section.text]))
 
 
 def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) -> Comparison:

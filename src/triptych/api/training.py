@@ -16,7 +16,7 @@ from triptych.api.panels import panel_of
 from triptych.config import Recipe
 from triptych.config import differences as recipe_differences
 from triptych.data.fingerprints import short_digests
-from triptych.errors import RunError, TriptychError
+from triptych.errors import RunError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
 from triptych.training.hardware import Hardware, precision_here
@@ -104,7 +104,7 @@ def train(
         begun_with = before.get("hardware", {}).get("precision")
         precision = precision_here(begun_with or recipe.training.precision, hardware.accelerator)
         prepared = panel_of(recipe.panel).prepare(recipe, data)
-    except TriptychError:
+    except Exception:
         _free_name(run)
         raise
     run.forget_replaced()
@@ -119,6 +119,8 @@ def train(
         run.remove_leftovers()
         if not finished:
             _write_beginning(run, recipe, prepared, data, hardware, precision)
+    if output is not None and not finished and not is_helper_process():
+        output.tell(f"{prepared.summary()}; a network of {_trainable(prepared):,} parameters")
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
 
     fitted = fit(
@@ -187,7 +189,7 @@ def _write_beginning(
         data_location=_location(data),
         data=[dict(entry) for entry in prepared.fingerprints],
         counts=dict(prepared.counts),
-        parameters=sum(p.numel() for p in prepared.objective.network.parameters() if p.requires_grad),
+        parameters=_trainable(prepared),
         hardware={**asdict(hardware), "precision": precision},
         versions={
             "triptych": triptych.__version__,
@@ -195,6 +197,10 @@ def _write_beginning(
             "torch": str(torch.__version__),
         },
     )
+
+
+def _trainable(prepared: Prepared) -> int:
+    return sum(p.numel() for p in prepared.objective.network.parameters() if p.requires_grad)
 
 
 def _free_name(run: Run) -> None:

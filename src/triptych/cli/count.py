@@ -78,7 +78,7 @@ def _counted(name: str, data: Path | None, classes: int | None, settings: list[s
 
 
 def _tell_layers(name: str, counted: Counted, network: NetworkCount) -> None:
-    from triptych.cli.output import print_table, say
+    from triptych.cli.output import print_table
 
     rows = [
         [
@@ -103,8 +103,8 @@ def _tell_layers(name: str, counted: Counted, network: NetworkCount) -> None:
         title=f"{name}: images of {' x '.join(map(str, counted.input_shape))}",
     )
     factor = network.dense_parameters / network.parameters
-    say(f"{network.trainable:,} of {network.parameters:,} parameters are trained.")
-    say(
+    print(f"{network.trainable:,} of {network.parameters:,} parameters are trained.")
+    print(
         f"With a fully connected layer in place of every convolution there would be {network.dense_parameters:,}, "
         f"{factor:,.1f} times as many."
     )
@@ -115,7 +115,7 @@ def _tell_modules(name: str, counted: Counted) -> None:
 
     rows = [[module.name or "network", module.kind, f"{module.parameters:,}"] for module in counted.modules]
     print_table(["part", "kind", "parameters"], [*rows, ["total", "", f"{counted.parameters:,}"]], title=name)
-    say(f"{counted.trainable:,} of {counted.parameters:,} parameters are trained.")
+    print(f"{counted.trainable:,} of {counted.parameters:,} parameters are trained.")
     say("Output shapes and multiply-accumulates depend on the lengths of the sequences, and are left out.")
 
 

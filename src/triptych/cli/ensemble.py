@@ -15,12 +15,14 @@ def register(app: typer.Typer) -> None:
 
 
 def ensemble(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members, runs of spell.")
+    ],
     name: Annotated[str, typer.Option(help="Name of the run that holds them all.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Make one run of several, which predicts by averaging their probabilities at every step.
+    """Make one run of several runs of spell, which predicts by averaging their probabilities at every step.
 
     The new run is whole: it holds its members' tensors, and `test`, `predict` and `explain` take it as any other.
 

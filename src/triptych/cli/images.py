@@ -8,36 +8,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from triptych.see.pictures import BadPicture
+    from triptych.see.folders import Remarks
     from triptych.training.run import Run
 
 
 def predict_images(
-    run: Run, source: str, *, top_k: int | None, views: str | None, skip_bad_files: bool, device: str
+    run: Run,
+    source: str,
+    *,
+    top_k: int | None,
+    views: str | None,
+    skip_bad_files: bool,
+    line_buffered: bool,
+    device: str,
 ) -> None:
     """Print the classes of a file, of all images below a folder, or of the files that standard input names.
 
-    TSV: path, class, probability, then further classes in pairs of columns.
+    TSV: path, class, probability, then further classes in pairs of columns. With `line_buffered`, each is answered
+    before the next is read.
     """
     from triptych import api
-    from triptych.cli.output import say
+    from triptych.cli.output import warn
     from triptych.config import with_changes
     from triptych.files import tsv_row
-    from triptych.see.pictures import skipped
+    from triptych.see.folders import Remarks
+    from triptych.see.pictures import Skipped
 
-    decoding = with_changes(run.recipe(), {} if views is None else {"decoding.views": views}).decoding
+    changes: dict[str, object] = {} if views is None else {"decoding.views": views}
+    if line_buffered:
+        changes["decoding.batch_size"] = 1
     classifier = api.load(run.path, device=device)
-    bad: list[BadPicture] = []
+    skipped = Skipped()
+    remarks = Remarks(skip_bad=skip_bad_files)
     for classified in classifier.stream(
-        _paths(source), top_k=top_k, decoding=decoding, on_bad=bad.append if skip_bad_files else None
+        _paths(source, remarks),
+        top_k=top_k,
+        decoding=with_changes(run.recipe(), changes).decoding,
+        on_bad=skipped.add if skip_bad_files else None,
+        workers=1 if line_buffered else None,
     ):
         cells = [classified.name]
         for name, probability in zip(classified.classes, classified.probabilities, strict=True):
             cells += [name, f"{probability:.4f}"]
-        print(tsv_row(cells))
+        print(tsv_row(cells), flush=line_buffered)
     sys.stdout.flush()
-    for warning in skipped(bad):
-        say(f"warning: {warning}")
+    for folder in remarks.bad:
+        skipped.add(folder)
+    warn([*skipped.sentences(), *remarks.sentences()])
 
 
 def explain_images(
@@ -72,7 +89,7 @@ def explain_images(
         print(f"saliency for {explanation.explained_class}  {explanation.saliency}\n")
 
 
-def _paths(source: str) -> Iterator[Path]:
+def _paths(source: str, remarks: Remarks) -> Iterator[Path]:
     """The file itself, the images below a folder, or the paths that standard input lists, one per line."""
     from triptych.errors import DataError
     from triptych.see.folders import image_files
@@ -90,8 +107,9 @@ def _paths(source: str) -> Iterator[Path]:
         yield path
         return
     found = False
-    for image in image_files(path):
+    for image in image_files(path, remarks):
         found = True
         yield image
     if not found:
-        raise DataError("has no image in it; expected at least one.", path=path)
+        others = f" Its {len(remarks.others)} files are no pictures." if remarks.others else ""
+        raise DataError(f"has no image in it; expected at least one.{others}", path=path)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RecipeName, Settings
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, train_command
 
 
 def register(app: typer.Typer) -> None:
@@ -39,5 +39,6 @@ def find_learning_rate(
         say("No rate stands out: the loss never fell steadily. Try more --steps.")
     else:
         print(f"suggested learning rate  {found.suggestion:.2g}")
-        say(f"use it   triptych train {recipe} --set optimizer.learning_rate={found.suggestion:.2g}")
+        chosen = [*(settings or ()), f"optimizer.learning_rate={found.suggestion:.2g}"]
+        say(f"use it   {train_command(recipe, data=data, settings=chosen)}")
     say(f"picture  {found.picture}")

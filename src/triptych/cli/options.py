@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,25 +42,36 @@ Settings = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, mps.")]
 DecodeMethod = Annotated[
-    str | None, typer.Option("--decode", metavar="METHOD", help="greedy, beam or sample. Default: as the recipe says.")
+    str | None,
+    typer.Option("--decode", metavar="METHOD", help="Of spell: greedy, beam or sample. Default: as the recipe says."),
 ]
-BeamSize = Annotated[int | None, typer.Option(help="Hypotheses kept by beam search.")]
-NBest = Annotated[int | None, typer.Option(help="Hypotheses returned by beam search, best first; widens the beam.")]
-LengthPenalty = Annotated[float | None, typer.Option(help="Power of the length that log-probabilities are divided by.")]
-Samples = Annotated[int | None, typer.Option(help="Samples drawn per source.")]
-Temperature = Annotated[float | None, typer.Option(help="Sampling temperature.")]
-TopK = Annotated[int | None, typer.Option(help="Sample from so many most probable symbols; 0 keeps all.")]
-TopP = Annotated[float | None, typer.Option(help="Sample from the smallest set of symbols with this probability mass.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of sampling.")]
+BeamSize = Annotated[int | None, typer.Option(help="Of spell: hypotheses kept by beam search.")]
+NBest = Annotated[
+    int | None,
+    typer.Option(
+        help="Of spell: hypotheses listed by beam search, best first; widens the beam. "
+        "Of see, with `predict`: classes listed for each image."
+    ),
+]
+LengthPenalty = Annotated[
+    float | None, typer.Option(help="Of spell: power of the length that log-probabilities are divided by.")
+]
+Samples = Annotated[int | None, typer.Option(help="Of spell: samples drawn per source.")]
+Temperature = Annotated[float | None, typer.Option(help="Of spell: sampling temperature.")]
+TopK = Annotated[int | None, typer.Option(help="Of spell: sample from so many most probable symbols; 0 keeps all.")]
+TopP = Annotated[
+    float | None, typer.Option(help="Of spell: sample from the smallest set of symbols with this probability mass.")
+]
+Seed = Annotated[int | None, typer.Option(help="Of spell: seed of sampling.")]
 LexiconFile = Annotated[
-    Path | None, typer.Option("--lexicon", help="Word list, one target per line: predict its words only.")
+    Path | None, typer.Option("--lexicon", help="Of spell: word list, one target per line; predict its words only.")
 ]
 LexiconWeight = Annotated[
     float | None,
-    typer.Option(help="With --lexicon: allow other words too, at this cost in nats. 0 is free; 5 is dear."),
+    typer.Option(help="Of spell, with --lexicon: allow other words too, at this cost in nats. 0 is free; 5 is dear."),
 ]
 DictionaryFile = Annotated[
-    Path | None, typer.Option("--dictionary", help="Pairs that are looked up before the model is asked.")
+    Path | None, typer.Option("--dictionary", help="Of spell: pairs that are looked up before the model is asked.")
 ]
 
 
@@ -67,14 +79,14 @@ Views = Annotated[
     str | None,
     typer.Option(
         metavar="KIND",
-        help="Of images: average over one view, flips, shifts or shifts-and-flips. Default: as the recipe says.",
+        help="Of see: average over one view, flips, shifts or shifts-and-flips. Default: as the recipe says.",
     ),
 ]
 SkipBadRows = Annotated[
-    bool, typer.Option("--skip-bad-rows", help="Of pairs: leave rows that cannot be read out, with a count.")
+    bool, typer.Option("--skip-bad-rows", help="Of spell: leave rows that cannot be read out, with a count.")
 ]
 SkipBadFiles = Annotated[
-    bool, typer.Option("--skip-bad-files", help="Of images: leave files that cannot be read out, with a count.")
+    bool, typer.Option("--skip-bad-files", help="Of see: leave files that cannot be read out, with a count.")
 ]
 
 
@@ -97,7 +109,16 @@ def reject(panel: str, options: Mapping[str, Any]) -> None:
         if value is not None and value is not False:
             option = f"--{name.replace('_', '-')}"
             shown = "given" if value is True else value
-            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. Leave it out.")
+            lists_classes = name == "top_k" and "n_best" not in options  # the command takes that one
+            remedy = "Say with --n-best how many classes to list." if lists_classes else "Leave it out."
+            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. {remedy}")
+
+
+def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = ()) -> str:
+    """The line that trains a recipe on data, with settings in their order, to be pasted into a shell."""
+    located = [] if data is None else ["--data", str(data)]
+    changed = [part for setting in settings for part in ("--set", setting)]
+    return shlex.join(["triptych", "train", recipe, *located, *changed])
 
 
 def decoding_of(recipe: SpellRecipe, **options: Any) -> SpellDecoding:

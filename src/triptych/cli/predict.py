@@ -67,7 +67,7 @@ def predict(
     dictionary: DictionaryFile = None,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad lines out, with a count.")] = False,
     line_buffered: Annotated[
-        bool, typer.Option("--line-buffered", help="Of spell: answer each line before reading the next; slower.")
+        bool, typer.Option("--line-buffered", help="Answer each line before reading the next; slower.")
     ] = False,
     views: Views = None,
     skip_bad_files: SkipBadFiles = False,
@@ -75,8 +75,9 @@ def predict(
 ) -> None:
     """Predict a target for every line, or a class for every image, as TSV.
 
-    Spell: source, prediction, log-probability. See: path, class, probability. Further candidates (`--n-best 3`) come in
-    pairs of columns. Reads and writes as a pipe does, in bounded memory.
+    Spell: source, prediction, log-probability; with `--n-best 3` further candidates, in pairs of columns. See: path,
+    class, probability, then the next two classes alike; `--n-best 1` prints the first alone. Reads and writes as a pipe
+    does, in bounded memory.
 
     Examples:
 
@@ -107,10 +108,18 @@ def predict(
     }
     equipment: dict[str, Any] = {"lexicon": lexicon, "lexicon_weight": lexicon_weight, "dictionary": dictionary}
     if isinstance(recipe, SeeRecipe):
-        of_spell = {**read_by, **equipment, "skip_bad_rows": skip_bad_rows, "line_buffered": line_buffered}
+        of_spell = {**read_by, **equipment, "skip_bad_rows": skip_bad_rows}
         del of_spell["n_best"]  # of images it says how many classes to print
         reject("see", of_spell)
-        predict_images(opened, file, top_k=n_best, views=views, skip_bad_files=skip_bad_files, device=device)
+        predict_images(
+            opened,
+            file,
+            top_k=n_best,
+            views=views,
+            skip_bad_files=skip_bad_files,
+            line_buffered=line_buffered,
+            device=device,
+        )
         return
     reject("spell", {"views": views, "skip_bad_files": skip_bad_files})
     decoding = decoding_of(recipe, **read_by)

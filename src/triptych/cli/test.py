@@ -105,10 +105,17 @@ def measure(
         )
         label = panel_of(recipe.panel).label(decoding) + api.equipment_label(lexicon, lexicon_weight, dictionary)
     found = api.read_to_judge(opened, model, split=split, data=data, skip_bad=skip_bad_rows or skip_bad_files)
-    warn([*found.data.warnings, *found.remarks])
+    warn([*found.data.warnings, *found.warnings])
     label += found.label_end
     evaluation = api.evaluate(
-        opened, model, split=split, decoding=decoding, label=label, read=found.data, remarks=found.remarks
+        opened,
+        model,
+        split=split,
+        decoding=decoding,
+        label=label,
+        read=found.data,
+        origin=found.origin,
+        warnings=found.warnings,
     )
     api.write_report(opened)
     show(evaluation, opened.name, label, panel=recipe.panel, as_json=json)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from triptych.cli.options import AsJson, DataPath, Settings, SkipBadFiles, SkipB
 if TYPE_CHECKING:
     from triptych.api import Trained
     from triptych.training.hardware import Hardware
+    from triptych.training.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +71,7 @@ def train(
     try:
         trained = api.train(chosen, run, data=data, hardware=hardware, output=output)
     except KeyboardInterrupt:
-        say(f"Interrupted. Go on with: triptych train --resume --name {run.name}")
+        say(f"Interrupted. Go on with: triptych train --resume --name {shell_name(run)}")
         raise typer.Exit(130) from None
     if not trained.fitted.is_main_process:
         return
@@ -76,7 +79,7 @@ def train(
     if json:
         print_json(document)
     if trained.fitted.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(128 + (trained.fitted.signal or signal.SIGINT))  # as shells count
 
 
 def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *, begun_on: dict[str, Any]) -> Hardware:
@@ -116,7 +119,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     """What a training shows on standard error: a bar on a terminal, and a line per epoch."""
     import sys
 
-    from triptych.cli.output import warn
+    from triptych.cli.output import say, warn
     from triptych.training.output import Output, print_epoch
 
     return Output(
@@ -124,7 +127,15 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
         tensorboard=tensorboard,
         listener=print_epoch(recipe.training.epochs, recipe.training.monitor),
         warn=warn,
+        tell=lambda line: say(f"data    {line}"),
     )
+
+
+def shell_name(run: Run) -> str:
+    """The run as commands are to be given it: its name where that finds it, otherwise its path."""
+    from triptych.training.run import runs_folder
+
+    return shlex.quote(run.name if run.path == runs_folder() / run.name else str(run.path))
 
 
 def recall(trained: Trained) -> dict[str, Any]:
@@ -134,7 +145,8 @@ def recall(trained: Trained) -> dict[str, Any]:
 
     run = trained.run
     say(f"{run.name} finished before: nothing is left to train, and nothing is changed.")
-    say(f"next    triptych test {run.name}   triptych train RECIPE --name {run.name} --force to train it anew")
+    name = shell_name(run)
+    say(f"next    triptych test {name}   triptych train RECIPE --name {name} --force to train it anew")
     label = panel_of(run.recipe().panel).label(run.recipe().decoding)
     valid = run.facts().get("evaluations", {}).get(f"valid/{label}")
     report = str(run.path / "report.html")
@@ -153,7 +165,7 @@ def finish(trained: Trained) -> dict[str, Any]:
     if not trained.fitted.rows:
         say(
             f"Stopped before the first epoch ended; nothing to keep yet. "
-            f"Go on with: triptych train --resume --name {run.name}"
+            f"Go on with: triptych train --resume --name {shell_name(run)}"
         )
         return document
     evaluation = api.evaluate(run, split="valid", read=trained.data)
@@ -169,8 +181,12 @@ def finish(trained: Trained) -> dict[str, Any]:
     say(f"validation {figures}  ({scores.n_items} items)")
     say(f"report  {report}")
     if not trained.fitted.complete:
-        say(f"Interrupted. Go on with: triptych train --resume --name {run.name}")
+        say(f"Interrupted. Go on with: triptych train --resume --name {shell_name(run)}")
     else:
-        asked = "SOURCE" if run.recipe().panel == "spell" else "IMAGE"
-        say(f"next    triptych test {run.name}   triptych predict {run.name}   triptych explain {run.name} {asked}")
+        name, is_spell = shell_name(run), run.recipe().panel == "spell"
+        commands = [f"triptych predict {name} {'FILE' if is_spell else 'FOLDER'}"]
+        commands.append(f"triptych explain {name} {'SOURCE' if is_spell else 'IMAGE'}")
+        if "test" in run.facts().get("counts", {}):
+            commands.insert(0, f"triptych test {name}")
+        say(f"next    {'   '.join(commands)}")
     return {**document, "report": str(report), "best": dict(trained.best), "valid": scores.to_dict()}

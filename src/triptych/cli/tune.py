@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RecipeName, Settings
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, train_command
 
 if TYPE_CHECKING:
     from triptych.api import Tuned
+    from triptych.config import TrainingTable
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +57,9 @@ def tune(
     from triptych.config import load_recipe
     from triptych.training.dimensions import parse_search
 
+    chosen = load_recipe(recipe, settings or ())
     tuned = api.tune(
-        load_recipe(recipe, settings or ()),
+        chosen,
         [parse_search(text) for text in search],
         name=name or Path(recipe).stem,
         data=data,
@@ -82,13 +84,13 @@ def tune(
             }
         )
     else:
-        _tell(tuned, data)
+        _tell(tuned, data, chosen.training)
     if found.interrupted:
         say("Interrupted. Go on with the same command.")
         raise typer.Exit(130)
 
 
-def _tell(tuned: Tuned, data: Path | None) -> None:
+def _tell(tuned: Tuned, data: Path | None, training: TrainingTable) -> None:
     """The trials as a table, and where everything is."""
     from triptych.cli.output import print_table, say
 
@@ -99,9 +101,10 @@ def _tell(tuned: Tuned, data: Path | None) -> None:
         value = "" if trial.value is None else f"{trial.value:.4f}"
         mark = "best" if trial is found.best else ""
         rows.append([str(trial.number), *(str(trial.params.get(key, "")) for key in keys), value, trial.state, mark])
-    print_table(["trial", *keys, "value", "state", ""], rows)
+    metric, better = training.monitor.replace("_", " "), "lower" if training.mode == "min" else "higher"
+    print_table(["trial", *keys, f"{metric} ({better} is better)", "state", ""], rows)
     say(f"picture {tuned.picture}")
     for path in tuned.curves.values():
         say(f"curves  {path}")
     if tuned.recipe is not None:
-        say(f"next    triptych train {tuned.recipe}" + (f" --data {data}" if data else ""))
+        say(f"next    {train_command(str(tuned.recipe), data=data)}")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -82,7 +83,7 @@ class TrainingTable(Table):
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = Field(default=64, description="items per update, over all devices together")
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     monitor: str = Field(default="valid_loss", description="metric that chooses the best epoch, by name")
     mode: Literal["min", "max"] = Field(default="min", description="whether the monitored metric should fall or rise")
     keep: Literal["best", "last"] = Field(default="best", description="which epoch's model the run keeps")

@@ -37,6 +37,7 @@ TYPE_RULES = {
     "dict_type": "a table",
     "model_type": "a table",
 }
+LENGTH_RULES = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 BOUND_RULES = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
 UNION_MEMBERS = ("int", "str")  # where pydantic says which type of a union it tried
 
@@ -217,9 +218,8 @@ def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
     location = [str(part) for part in detail["loc"]]
     value, kind = detail["input"], detail["type"]
     if kind == "extra_forbidden":
-        return (
-            f"{'.'.join(location)} is not a known key. {did_you_mean(location[-1], _known_keys(schema, location[:-1]))}"
-        )
+        known = _known_keys(schema, location[:-1])
+        return f"{'.'.join(location)} is not a known key. {_did_you_mean_key(location[-1], known)}"
     if location[-1] == "[key]":
         key = ".".join(location[:-1])
         return f"{key} is not a known key. {did_you_mean(location[-2], _choices(detail))}"
@@ -233,6 +233,12 @@ def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
         return f"{key}: {rule}." if key else f"{rule}."
     rule = " or ".join(_rule(each) for each in details)
     return f"{key} is {_shown(value)}; expected {rule}.{_nearest_choice(detail)}"
+
+
+def _did_you_mean_key(name: str, known: Sequence[str]) -> str:
+    """As `did_you_mean`, and initials are taken for what they stand for: `lr` is learning_rate."""
+    meant = [key for key in known if "_" in key and "".join(word[0] for word in key.split("_")) == name.lower()]
+    return f"Did you mean {meant[0]!r}?" if len(meant) == 1 else did_you_mean(name, known)
 
 
 def _nearest_choice(detail: ErrorDetails) -> str:
@@ -250,12 +256,20 @@ def _rule(detail: ErrorDetails) -> str:
         return TYPE_RULES[kind]
     if kind in BOUND_RULES:
         bound = next(iter(context.values()))
-        return f"{'an integer' if isinstance(bound, int) else 'a number'} {BOUND_RULES[kind]} {bound:g}"
+        return f"{'an integer' if isinstance(bound, int) else 'a number'} {BOUND_RULES[kind]} {_bound(bound)}"
     if kind == "literal_error":
-        return f"one of {', '.join(_choices(detail))}"
+        return f"one of {', '.join(choice or repr(choice) for choice in _choices(detail))}"
     if kind == "multiple_of":
         return f"a multiple of {context['multiple_of']}"
+    if kind in LENGTH_RULES:
+        words, length = LENGTH_RULES[kind]
+        return f"a list with {words} {context[length]} {'entry' if context[length] == 1 else 'entries'}"
     return detail["msg"].removeprefix("Input should be ")
+
+
+def _bound(bound: float) -> str:
+    """Integers whole, however long."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _choices(detail: ErrorDetails) -> list[str]:
@@ -269,9 +283,14 @@ def _shown(value: Any) -> str:
 
 
 def _by_key(details: Iterable[ErrorDetails]) -> list[list[ErrorDetails]]:
-    """Details of the same key together, in order of appearance."""
+    """Details of the same key together, in order of appearance.
+
+    A list that is long enough and has a wrong entry is told by its entry alone: pydantic calls it too short as well.
+    """
     groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for detail in details:
+        if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
+            continue
         location = detail["loc"]
         if detail["type"] != "extra_forbidden" and location and location[-1] in UNION_MEMBERS:
             location = location[:-1]

@@ -16,6 +16,7 @@ from triptych.config.common import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Seed,
     Table,
 )
 
@@ -51,7 +52,9 @@ class CapacityPatterns(Table):
         default=[2, 4, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096], description="N, each tried"
     )
     seeds: PositiveInt = Field(default=5, description="memories drawn for each count")
-    seed: NonNegativeInt = Field(default=0, description="of the first of them")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(  # each is multiplied before it reaches a generator of 64 bits
+        default=0, description="of the first of them"
+    )
 
     @model_validator(mode="after")
     def _counts_rise(self) -> Self:
@@ -111,7 +114,7 @@ class StoredPatterns(Table):
     )
     count: PositiveInt = Field(default=200, description="N")
     width: PositiveInt = Field(default=DIGITS_WIDTH, description="D of signs; digits have 64")
-    seed: NonNegativeInt = Field(default=0, description="which digits, or which signs")
+    seed: Seed = Field(default=0, description="which digits, or which signs")
 
     @model_validator(mode="after")
     def _digits_are_as_they_are(self) -> Self:

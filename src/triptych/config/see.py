@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from triptych.config.common import (
     Fraction,
     Fractions,
-    NonNegativeFloat,
     NonNegativeInt,
     OptimizerTable,
     PositiveFloat,
     PositiveInt,
     Probability,
+    Seed,
     Table,
     TrainingTable,
     check_fractions,
@@ -23,6 +25,18 @@ from triptych.config.common import (
 Share = Annotated[float, Field(ge=0, le=1)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
 Padding = Literal["same", "valid"]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Strength = Annotated[float, Field(ge=0, le=100)]
+
+
+def _is_network(name: str) -> str:
+    if not re.fullmatch(r"cnn|residual|timm/[\w.\-]+", name):
+        rule = "cnn, residual or timm/NAME, NAME being a network of the timm library, such as timm/resnet18"
+        raise PydanticCustomError("network_name", rule)
+    return name
+
+
+NetworkName = Annotated[str, AfterValidator(_is_network)]
 
 
 class SeeData(Table):
@@ -38,8 +52,8 @@ class SeeData(Table):
     train: str = "train"
     valid: str = "valid"
     test: str = "test"
-    height: PositiveInt = Field(default=32, description="pixels")
-    width: PositiveInt = Field(default=32, description="pixels")
+    height: Side = Field(default=32, description="pixels")
+    width: Side = Field(default=32, description="pixels")
     colour: Literal["grey", "rgb"] = "rgb"
     fit: Literal["stretch", "crop", "pad"] = Field(
         default="stretch", description="how a picture of another shape is brought to height x width"
@@ -59,7 +73,7 @@ class SeeData(Table):
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.1, description="share of the training images that validate where only validation is missing"
     )
-    split_seed: NonNegativeInt = 0
+    split_seed: Seed = 0
     max_train_images: NonNegativeInt = Field(default=0, description="use so many training images at most; 0 uses all")
     max_eval_images: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
 
@@ -80,13 +94,13 @@ class SeeAugmentation(Table):
     shift: Share = Field(default=0.0, description="largest shift, as a share of height and width")
     rotation: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="largest turn, in degrees")
     zoom: Probability = Field(default=0.0, description="largest change of size: 0.1 is 0.9 to 1.1 times")
-    brightness: NonNegativeFloat = Field(default=0.0, description="largest relative change")
-    contrast: NonNegativeFloat = Field(default=0.0, description="largest relative change")
-    saturation: NonNegativeFloat = Field(default=0.0, description="largest relative change; of colour images")
-    mixup: NonNegativeFloat = Field(
+    brightness: Strength = Field(default=0.0, description="largest relative change")
+    contrast: Strength = Field(default=0.0, description="largest relative change")
+    saturation: Strength = Field(default=0.0, description="largest relative change; of colour images")
+    mixup: Strength = Field(
         default=0.0, description="alpha of the Beta distribution of mixing weights (Zhang et al. 2018); 0 is off"
     )
-    cutmix: NonNegativeFloat = Field(
+    cutmix: Strength = Field(
         default=0.0, description="alpha of the Beta distribution of pasted areas (Yun et al. 2019); 0 is off"
     )
     cutout: Share = Field(default=0.0, description="side of a blank square, as a share of the image's; 0 is off")
@@ -99,9 +113,7 @@ class SeeModel(Table):
     pre-activation residual network; `timm/NAME` is a network of the timm library.
     """
 
-    name: Annotated[str, Field(pattern=r"^(cnn|residual|timm/[\w.\-]+)$")] = Field(
-        default="cnn", description="cnn, residual or timm/NAME"
-    )
+    name: NetworkName = Field(default="cnn", description="cnn, residual or timm/NAME")
     normalised: bool = Field(
         default=False,
         description="of cnn: batch normalisation in each block and after the hidden linear layers, and the average "
@@ -126,7 +138,7 @@ class SeeModel(Table):
     hidden_dropout: Annotated[tuple[Probability, ...], Field(strict=False)] = Field(
         default=(), description="of cnn: after each hidden layer, in their order; empty is none"
     )
-    blocks: PositiveInt = Field(default=2, description="of residual: blocks in each stage")
+    blocks: Annotated[int, Field(ge=1, le=1000)] = Field(default=2, description="of residual: blocks in each stage")
     drop_path: Probability = Field(
         default=0.0, description="of residual: how often the last block is left out in training (less often before)"
     )

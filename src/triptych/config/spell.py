@@ -16,6 +16,7 @@ from triptych.config.common import (
     PositiveFloat,
     PositiveInt,
     Probability,
+    Seed,
     Table,
     TrainingTable,
     check_fractions,
@@ -50,7 +51,7 @@ class SpellData(Table):
     fractions: Fractions = Field(
         default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of one file or set"
     )
-    split_seed: NonNegativeInt = 0
+    split_seed: Seed = 0
     group_by: Literal["source", "target", "both"] = Field(
         default="both", description="pairs alike on this side never lie in two splits"
     )
@@ -195,7 +196,7 @@ class SpellDecoding(Table):
     temperature: PositiveFloat = 1.0
     top_k: NonNegativeInt = Field(default=0, description="0 keeps all symbols")
     top_p: Fraction = 1.0
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     max_length_factor: PositiveFloat = Field(default=3.0, description="longest target per source symbol, plus extra")
     max_length_extra: NonNegativeInt = 10
     batch_size: PositiveInt = Field(default=256, description="sources at a time; fewer where they are long")

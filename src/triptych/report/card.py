@@ -69,7 +69,7 @@ def _figures(evaluated: Sequence[Evaluated]) -> str:
     measures = list(dict.fromkeys(measure for one in evaluated for measure in one.measures))
     rows: list[list[Cell]] = [[one.name, one.items, *(one.measures.get(key) for key in measures)] for one in evaluated]
     caption = (
-        "Intervals are 95 % bootstrap intervals over items. They do not cover the choice of the seed, nor other data. "
+        "Intervals are 95 % intervals over items. They do not cover the choice of the seed, nor other data. "
         "Figures on valid were used to choose the epoch and flatter the model; those on test were not."
     )
     return Table("Evaluations", ["split/how", "items", *measures], rows, caption=caption, digits=4).to_markdown()

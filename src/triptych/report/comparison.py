@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import DataError
-from triptych.statistics import Estimate, PairedComparison, bootstrap_ratio, paired_bootstrap
+from triptych.statistics import Estimate, PairedComparison, paired_bootstrap, rate
 
 Numbers = NDArray[np.float64]
 
@@ -119,7 +119,7 @@ def shared_items(errors: Mapping[str, Errors]) -> dict[str, Errors]:
 
 def standing(name: str, errors: Errors) -> Standing:
     """Figures with intervals."""
-    measures = {measure: bootstrap_ratio(over, under) for measure, (over, under) in errors.measures.items()}
+    measures = {measure: rate(over, under) for measure, (over, under) in errors.measures.items()}
     return Standing(name, len(errors.items), measures)
 
 

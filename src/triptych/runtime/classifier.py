@@ -16,7 +16,7 @@ from triptych.errors import DataError, MissingExtraError, RecipeError, RunError,
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Array
 from triptych.runtime.settings import settings_of
-from triptych.see.classified import SHIFT, Classified, check_array, views
+from triptych.see.classified import SHIFT, Classified, check_array, listed, views
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Form", "Picture", "Reading", "Views", "load"]
 
@@ -125,7 +125,7 @@ class Classifier:
             str(picture) if isinstance(picture, str | Path) else f"picture {n}" for n, picture in enumerate(several)
         ]
         pixels = np.stack([self.read(picture) for picture in several])
-        count = min(top_k or settings.top_k, len(self.classes))
+        count = listed(top_k, settings.top_k, len(self.classes))
         results = []
         for name, shares in zip(names, self.classify(pixels, decoding=settings), strict=True):
             best = np.argsort(-shares, kind="stable")[:count]

@@ -123,7 +123,8 @@ class Augmentation:
 
     def _cut(self, pixels: Tensor, chance: _Chance) -> Tensor:
         inside = [
-            chance.spans(torch.full((len(pixels),), round(self.cutout * length)), length) for length in pixels.shape[2:]
+            chance.spans(torch.full((len(pixels),), max(1, round(self.cutout * length))), length)
+            for length in pixels.shape[2:]
         ]
         blank = inside[0][:, None, :, None] & inside[1][:, None, None, :]
         return torch.where(blank, pixels.mean(dim=(0, 2, 3), keepdim=True), pixels)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from triptych.see.collection import Images
+from triptych.see.images import Images
 from triptych.training.processes import check_shares
 
 

@@ -65,7 +65,7 @@ def build_network(architecture: Architecture) -> nn.Module:
     What it gives are log-probabilities or logits, as `output` says; the weights are the same either way.
 
     Raises:
-        RecipeError: there is no network or head of that name.
+        RecipeError: there is no network or head of that name, or a timm network cannot take images of that size.
         ShapeError: the images are too small for the network.
         MissingExtraError: a timm network without timm.
     """
@@ -77,6 +77,8 @@ def build_network(architecture: Architecture) -> nn.Module:
         return build_timm(
             architecture.name.removeprefix(PREFIX),
             in_channels=architecture.in_channels,
+            height=architecture.height,
+            width=architecture.width,
             classes=architecture.classes,
             output=build_output(architecture.output),
         )

@@ -24,7 +24,15 @@ from triptych.data.downloads import cache_directory
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError
 from triptych.files import atomic_write, write_text_atomically
-from triptych.see.pictures import BAD_FILE_ADVICE, BadPictureError, PictureForm, Pixels, decode_or_reason, in_order
+from triptych.see.pictures import (
+    BAD_FILE_ADVICE,
+    BadPictureError,
+    PictureForm,
+    Pixels,
+    UnreadableError,
+    decode_or_reason,
+    in_order,
+)
 from triptych.see.sources import Part
 
 FORMAT = 2
@@ -131,6 +139,10 @@ class _Entry:
         """Declare the data complete."""
         write_text_atomically(self.note, json.dumps({"good": good, "bad": list(bad.items())}) + "\n")
 
+    def forget(self) -> None:
+        """Take the declaration back; what is mapped stays."""
+        self.note.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True)
 class _Decoding:
@@ -146,31 +158,35 @@ class _Decoding:
         """Decode into memory and write the cache; where it cannot be written, that is a warning."""
         pixels = np.empty((len(self.part), *self.form.shape), np.uint8)
         rows: list[int] = []
-        bad: dict[int, str] = {}
+        bad: dict[int, BadPictureError] = {}
         for picture in self._pictures(rows, bad):
             pixels[len(rows) - 1] = picture
         pixels = pixels[: len(rows)]
+        if _passing(bad):
+            return Decoded(torch.from_numpy(pixels), rows, _reasons(bad))
         warnings = []
         try:
             with atomic_write(entry.data) as temporary:
                 pixels.tofile(temporary)
-            entry.finish(len(rows), bad)
+            entry.finish(len(rows), _reasons(bad))
         except OSError as error:
             warnings.append(
                 f"{entry.data.parent}: the cache cannot be written ({error.strerror or error}), so pictures are "
                 "decoded again next time. Set TRIPTYCH_CACHE to another folder."
             )
-        return Decoded(torch.from_numpy(pixels), rows, bad, warnings)
+        return Decoded(torch.from_numpy(pixels), rows, _reasons(bad), warnings)
 
     def to_disk(self, entry: _Entry) -> Decoded:
         """Decode into the cache and map it."""
         rows: list[int] = []
-        bad: dict[int, str] = {}
+        bad: dict[int, BadPictureError] = {}
         try:
             with atomic_write(entry.data) as temporary, temporary.open("wb") as stream:
                 self._write(stream, rows, bad)
-            entry.finish(len(rows), bad)
+            entry.finish(len(rows), _reasons(bad))
             found = entry.read(mapped=True)
+            if _passing(bad):
+                entry.forget()
         except OSError as error:
             raise DataError(
                 f"the cache cannot be written: {error.strerror or error}. Set TRIPTYCH_CACHE to a folder with room, or "
@@ -181,11 +197,11 @@ class _Decoding:
             raise DataError("the cache was changed while it was written. Try again.", path=entry.data)
         return found
 
-    def _write(self, stream: BinaryIO, rows: list[int], bad: dict[int, str]) -> None:
+    def _write(self, stream: BinaryIO, rows: list[int], bad: dict[int, BadPictureError]) -> None:
         for picture in self._pictures(rows, bad):
             stream.write(picture.data)
 
-    def _pictures(self, rows: list[int], bad: dict[int, str]) -> Iterator[Pixels]:
+    def _pictures(self, rows: list[int], bad: dict[int, BadPictureError]) -> Iterator[Pixels]:
         """The good pictures in order; their rows and the bad ones are noted on the way."""
 
         def attempt(row: int) -> Pixels | BadPictureError:
@@ -193,13 +209,22 @@ class _Decoding:
 
         for row, result in enumerate(in_order(attempt, range(len(self.part)), self.workers)):
             if isinstance(result, BadPictureError):
-                bad[row] = str(result)
+                bad[row] = result
                 if not self.skip_bad_files:
                     raise DataError(f"{result}. {BAD_FILE_ADVICE}", path=self.part.names[row])
             else:
                 rows.append(row)
                 yield result
             self.advance(1)
+
+
+def _reasons(bad: Mapping[int, BadPictureError]) -> dict[int, str]:
+    return {row: str(error) for row, error in bad.items()}
+
+
+def _passing(bad: Mapping[int, BadPictureError]) -> bool:
+    """Whether a file could not be read for now; the cache, which goes by content, must not keep that."""
+    return any(isinstance(error, UnreadableError) for error in bad.values())
 
 
 def _fits(pictures: Pixels, form: PictureForm) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import DataError
+from triptych.errors import DataError, RecipeError
 
 SHIFT = 2  # pixels, of the view "shifts"
 
@@ -42,6 +42,17 @@ class Classified:
     def probability(self) -> float:
         """Its probability."""
         return self.probabilities[0]
+
+
+def listed(top_k: int | None, usual: int, classes: int) -> int:
+    """How many classes to list: as many as asked for, otherwise as usual, and at most all.
+
+    Raises:
+        RecipeError: fewer than one is asked for.
+    """
+    if top_k is not None and top_k < 1:
+        raise RecipeError(f"top_k (--n-best) is {top_k}; expected an integer >= 1.")
+    return min(top_k or usual, classes)
 
 
 def check_array(picture: NDArray[Any]) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from triptych.config import SeeDecoding
 from triptych.errors import DataError, ShapeError
-from triptych.see.classified import SHIFT, Classified, check_array, views
+from triptych.see.classified import SHIFT, Classified, check_array, listed, views
 from triptych.see.inputs import InputForm
 from triptych.see.pictures import BadPicture, PictureForm, decode, iterate_pictures, read_picture, shown
 from triptych.see.pictures import Picture as Decoded
@@ -99,6 +99,9 @@ class Classifier:
             pictures: one, or several.
             top_k: classes to list; by default as the settings say.
             decoding: settings in place of the model's own.
+        Raises:
+            DataError: a picture cannot be read.
+            RecipeError: top_k is below 1.
         """
         several: list[Picture] = list(pictures) if isinstance(pictures, list | tuple) else [cast(Picture, pictures)]
         names = [
@@ -107,9 +110,9 @@ class Classifier:
         ]
         if not several:
             return []
-        settings = decoding or self.decoding
+        count = listed(top_k, (decoding or self.decoding).top_k, len(self.classes))
         pixels = torch.stack([self.read(picture) for picture in several])
-        return self._named(names, self.probabilities(pixels, decoding=decoding), top_k or settings.top_k)
+        return self._named(names, self.probabilities(pixels, decoding=decoding), count)
 
     def stream(
         self,
@@ -131,6 +134,7 @@ class Classifier:
             workers: threads that decode; None is one for each processor.
         """
         form, settings = self.form, decoding or self.decoding
+        count = listed(top_k, settings.top_k, len(self.classes))
         read = iterate_pictures(
             paths,
             height=form.height,
@@ -153,7 +157,7 @@ class Classifier:
                 break
             pixels = torch.stack([picture.pixels for picture in batch])
             names = [shown(picture.path) for picture in batch]
-            yield from self._named(names, self.probabilities(pixels, decoding=decoding), top_k or settings.top_k)
+            yield from self._named(names, self.probabilities(pixels, decoding=decoding), count)
         if problem:
             raise problem
 
@@ -173,9 +177,8 @@ class Classifier:
         assert total is not None
         return (total / len(several)).cpu()
 
-    def _named(self, names: Sequence[str], probabilities: Tensor, top_k: int) -> list[Classified]:
-        k = min(top_k, len(self.classes))
-        best = probabilities.topk(k, dim=1)
+    def _named(self, names: Sequence[str], probabilities: Tensor, count: int) -> list[Classified]:
+        best = probabilities.topk(count, dim=1)
         return [
             Classified(name, tuple(self.classes[place] for place in places), tuple(values))
             for name, places, values in zip(names, best.indices.tolist(), best.values.tolist(), strict=True)

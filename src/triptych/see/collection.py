@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from triptych.config import SeeData
 from triptych.data.locations import check_location
@@ -20,30 +19,13 @@ from triptych.errors import DataError
 from triptych.see.arrays import idx_files, is_idx, read_idx, read_npz
 from triptych.see.cache import Decoded, decode_part
 from triptych.see.folders import read_folder
+from triptych.see.images import Images, check_known, relabelled, without_classes
 from triptych.see.named_sets import resolve
-from triptych.see.pictures import BadPicture, PictureForm, shown, skipped
-from triptych.see.sources import SPLITS, WHOLE, Part, Source, relabelled
+from triptych.see.pictures import BadPicture, PictureForm, Skipped, has_sixteen_bits, shown
+from triptych.see.sources import SPLITS, WHOLE, Part, Source
 
 _MIB = 2**20
 _DARK = 64
-
-
-@dataclass(frozen=True)
-class Images:
-    """One split.
-
-    Attributes:
-        pixels: uint8 (N, C, height, width), in memory, or mapped from a file where all splits together are larger than
-            `memory_limit_mb`.
-        labels: class numbers, int64 (N,).
-        names: the path of each picture, or the name of its array or set and its row, from 0.
-        digests: SHA-256 of each picture's file, or of its row's bytes.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-    names: Sequence[str]
-    digests: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -55,12 +37,14 @@ class Collection:
         classes: names, in the order of the class numbers.
         fingerprints: per file, folder or set: path, size and SHA-256.
         warnings: complete sentences for the user.
+        available: pictures of each split that a limit of the recipe took a part of.
     """
 
     splits: Mapping[str, Images]
     classes: tuple[str, ...]
     fingerprints: Sequence[Mapping[str, Any]]
     warnings: Sequence[str]
+    available: Mapping[str, int] = field(default_factory=dict)
 
     def keys(self, split: str) -> Sequence[str]:
         """What tells each picture of a split from others; none where there is no such split."""
@@ -87,10 +71,13 @@ def load_collection(
         DataError: nothing to read, a file that is missing or bad, or a class that is not among `classes`.
     """
     source = _read(settings, location, whole)
-    if classes is not None:
-        source = relabelled(source, classes, settings.set if location is None else shown(location))
+    place = settings.set if location is None else shown(location)
+    if classes is not None and not settings.skip_bad_files:  # otherwise a class may yet turn out to have no pictures
+        check_known([source.classes[label] for part in source.parts.values() for label in part.labels], classes, place)
     parts = _whole(source, whole) if whole else _split(settings, source)
+    available = {split: len(part) for split, part in parts.items()}
     parts = _limited(settings, parts)
+    limited = {split: count for split, count in available.items() if len(parts[split]) < count}
     form = PictureForm(settings.height, settings.width, settings.colour, settings.fit, settings.max_pixels)
     count = sum(map(len, parts.values()))
     channels, height, width = form.shape
@@ -101,10 +88,21 @@ def load_collection(
         for split, part in parts.items()
     }
     splits = {split: _images(parts[split], found) for split, found in decoded.items()}
-    warnings = [*source.warnings, *_warnings(source, parts, decoded), *_class_warnings(splits, source.classes)]
-    if not any(isinstance(part.pictures, np.ndarray) for part in parts.values()):
-        warnings += _darkness(splits)
-    return Collection(splits, source.classes, source.fingerprints, warnings)
+    warnings = [
+        *source.warnings,
+        *_warnings(source, parts, decoded),
+        *_darkness(splits, source.classes, parts, decoded),
+    ]
+    lost = _lost(parts, splits)
+    warnings += [
+        f"class {source.classes[number]!r} has no picture in training that can be read, so it is no class."
+        for number in sorted(lost)
+    ]
+    splits, names = without_classes(splits, source.classes, lost) if lost else (splits, source.classes)
+    if classes is not None:
+        splits, names = relabelled(splits, names, classes, place), tuple(classes)
+    warnings += _class_warnings(splits, names)
+    return Collection(splits, names, source.fingerprints, warnings, limited)
 
 
 def _read(settings: SeeData, location: Path | None, whole: str | None) -> Source:
@@ -207,13 +205,21 @@ def _images(part: Part, found: Decoded) -> Images:
     return Images(found.pixels, labels, names, [part.digests[row] for row in found.rows])
 
 
+def _lost(parts: Mapping[str, Part], splits: Mapping[str, Images]) -> set[int]:
+    """The classes whose files for training are all bad."""
+    return set(parts["train"].labels) - set(splits["train"].labels.tolist()) if "train" in parts else set()
+
+
 def _warnings(source: Source, parts: Mapping[str, Part], decoded: Mapping[str, Decoded]) -> list[str]:
     """What was left out, the cache's troubles, and pictures that lie in two splits or two classes."""
     warnings = list(dict.fromkeys(remark for found in decoded.values() for remark in found.warnings))
-    bad = [*source.bad]
+    skipped = Skipped()
+    for bad in source.bad:
+        skipped.add(bad)
     for split, found in decoded.items():
-        bad += [BadPicture(parts[split].names[row], reason) for row, reason in found.bad.items()]
-    warnings += skipped(bad, read=sum(len(found.rows) for found in decoded.values()))
+        for row, reason in found.bad.items():
+            skipped.add(BadPicture(parts[split].names[row], reason))
+    warnings += skipped.sentences(read=sum(len(found.rows) for found in decoded.values()))
     if "train" in parts:
         seen = set(parts["train"].digests)
         for split in parts.keys() - {"train"}:
@@ -238,21 +244,41 @@ def _twofold(parts: Mapping[str, Part]) -> list[str]:
     return [f"{first}: this picture is in another class too; such pictures: {len(twofold)}."]
 
 
-def _darkness(splits: Mapping[str, Images]) -> list[str]:
-    """A warning where no value of any picture file is bright, as with 12 bits on a scale of 16.
+def _darkness(
+    splits: Mapping[str, Images], classes: Sequence[str], parts: Mapping[str, Part], decoded: Mapping[str, Decoded]
+) -> list[str]:
+    """A warning where no value of any picture file is bright, or of any of a class with 16 bits: 12 on a scale of 16.
 
-    In most data the first picture ends the search.
+    In most data the first picture of each class ends the search.
     """
-    brightest = 0
-    for images in splits.values():
-        for pixels in images.pixels:
-            brightest = max(brightest, int(pixels.max()))
-            if brightest >= _DARK:
-                return []
-    name = next(iter(splits.values())).names[0]
+    if any(isinstance(part.pictures, np.ndarray) for part in parts.values()):
+        return []
+    brightest: dict[int, int] = {}
+    first: dict[int, tuple[str, int]] = {}
+    for split, images in splits.items():
+        for row, label in enumerate(images.labels.tolist()):
+            if brightest.get(label, 0) < _DARK:
+                brightest[label] = max(brightest.get(label, 0), int(images.pixels[row].max()))
+                first.setdefault(label, (split, row))
+
+    def is_suspect(label: int) -> bool:
+        split, row = first[label]
+        return brightest[label] < _DARK and has_sixteen_bits(Path(parts[split].pictures[decoded[split].rows[row]]))
+
+    if max(brightest.values()) < _DARK:
+        suspects, which, others = sorted(brightest), "any other", ""
+    else:
+        suspects = [label for label in sorted(brightest) if is_suspect(label)]
+        which = f"any other of class {classes[suspects[0]]!r}" if suspects else ""
+        others = f" Such classes: {len(suspects)} of {len(brightest)}."
+    if not suspects:
+        return []
+    split, row = first[suspects[0]]
+    most = brightest[suspects[0]] if others else max(brightest.values())
     return [
-        f"{name}: no value of this picture or any other is above {brightest} of 255, so they are nearly black. "
-        "Pictures of 16-bit numbers are read on the scale 0 to 65535; scale their values to it, or to 0..255 in 8 bits."
+        f"{splits[split].names[row]}: no value of this picture or {which} is above {most} of 255, so they are nearly "
+        f"black.{others} Pictures of 16-bit numbers are read on the scale 0 to 65535; scale their values to it, or to "
+        "0..255 in 8 bits."
     ]
 
 

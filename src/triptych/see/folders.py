@@ -36,11 +36,13 @@ class Remarks:
         others: files that are no pictures by their name.
         bad: files that cannot be read.
         folders: warnings about folders, complete sentences.
+        skip_bad: whether a folder that cannot be read is left out as a bad file is, instead of stopping the search.
     """
 
     others: list[str] = field(default_factory=list)
     bad: list[BadPicture] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
+    skip_bad: bool = False
 
     def sentences(self) -> list[str]:
         """Warnings for the user about files that are no pictures, and about folders."""
@@ -59,9 +61,10 @@ def image_files(folder: Path, remarks: Remarks | None = None) -> Iterator[Path]:
 
     Args:
         folder: where to begin.
-        remarks: takes the names of the files that are no pictures.
+        remarks: takes the names of the files that are no pictures, and says what becomes of folders below this one that
+            cannot be read.
     Raises:
-        DataError: a folder is missing or cannot be read.
+        DataError: the folder is missing, or one cannot be read.
     """
     return _walk(folder, remarks or Remarks(), ())
 
@@ -82,7 +85,7 @@ def read_folder(location: Path, split_names: Mapping[str, str], *, whole: str | 
     Raises:
         DataError: fewer than two classes have pictures, a class is not in training, or a file cannot be read.
     """
-    remarks = Remarks()
+    remarks = Remarks(skip_bad=skip_bad_files)
     folders = _split_folders(location, split_names)
     if whole is not None and folders:
         if whole not in folders:
@@ -233,7 +236,16 @@ def _fingerprint(folder: Path, part: Part, classes: Sequence[str]) -> Mapping[st
 
 
 def _walk(folder: Path, remarks: Remarks, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    entries = _entries(folder)
+    try:
+        entries = _sorted_entries(folder)
+    except OSError as error:
+        if not above:
+            raise _unreadable(folder, error) from None
+        reason = f"the folder cannot be read: {error.strerror or error}"
+        if not remarks.skip_bad:
+            raise DataError(f"{reason}. {BAD_FILE_ADVICE}", path=shown(folder)) from None
+        remarks.bad.append(BadPicture(shown(folder), reason))
+        return
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -259,18 +271,26 @@ def _is_picture(path: Path) -> bool:
         with path.open("rb") as stream:
             beginning = stream.read(12)
     except OSError:
-        return False
+        return True  # reading it will tell what is wrong
     return beginning.startswith(_BEGINNINGS) or (beginning[:4] == b"RIFF" and beginning[8:] == b"WEBP")
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        raise DataError("no such folder.", path=shown(folder)) from None
+        return _sorted_entries(folder)
     except OSError as error:
-        raise DataError(f"the folder cannot be read: {error.strerror or error}.", path=shown(folder)) from None
+        raise _unreadable(folder, error) from None
+
+
+def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError("no such folder.", path=shown(folder))
+    return DataError(f"the folder cannot be read: {error.strerror or error}.", path=shown(folder))
 
 
 def _is_hidden(name: str) -> bool:

@@ -128,7 +128,8 @@ def saliency(
         image: as the network takes it. Shape (C, height, width).
         target: number of the class; the predicted one when None.
         layer: a convolution for Grad-CAM, by its path or its place. By default the maps that the head makes one vector
-            of; a network without a head of the panel's is looked at in its last convolution.
+            of; a network without a head of the panel's is looked at in the last convolution to run whose maps have more
+            than one place.
     Raises:
         RecipeError: there is no such convolution or class.
         ShapeError: the image is not one.
@@ -137,7 +138,7 @@ def saliency(
     from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 
     _check_image(image)
-    looked_at = _looked_at(network, layer)
+    looked_at = _looked_at(network, image, layer)
     logits = _logits_of(network)
     with evaluating(network), torch.inference_mode(False), torch.enable_grad():
         batch = image[None].detach().clone()  # made anew: inference tensors cannot be differentiated
@@ -169,10 +170,33 @@ class _LookedAt:
     before: bool = False
 
 
-def _looked_at(network: nn.Module, layer: str | int | None) -> _LookedAt:
-    if layer is None and isinstance(network, ConvolutionalNetwork | ResidualNetwork):
+def _looked_at(network: nn.Module, image: Tensor, layer: str | int | None) -> _LookedAt:
+    if layer is not None:
+        return _LookedAt(*find_convolution(network, layer))
+    if isinstance(network, ConvolutionalNetwork | ResidualNetwork):
         return _LookedAt("head", network.head, before=True)
-    return _LookedAt(*find_convolution(network, -1 if layer is None else layer))
+    return _last_with_places(network, image) or _LookedAt(*find_convolution(network, -1))
+
+
+def _last_with_places(network: nn.Module, image: Tensor) -> _LookedAt | None:
+    """The last convolution to run whose maps have several places: gates and heads run some over a single one."""
+    found: list[_LookedAt] = []
+
+    def note(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+                found.append(_LookedAt(name, module))
+
+        return hook
+
+    handles = [module.register_forward_hook(note(name)) for name, module in convolutions(network).items()]
+    try:
+        with evaluating(network), torch.no_grad():
+            network(image[None])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[-1] if found else None
 
 
 def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:

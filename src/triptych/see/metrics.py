@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import DataError, ShapeError
-from triptych.statistics import Estimate, bootstrap_ratio
+from triptych.statistics import Estimate, rate
 
 CALIBRATION_BINS = 15
 LEAST_PROBABILITY = 1e-12  # in logarithms
@@ -56,13 +56,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How one class fared. Without an image of it recall is None; without a prediction of it precision is."""
+    """How one class fared. Without an image of it recall is None, without a prediction precision, without both F1."""
 
     name: str
     images: int
     precision: float | None
     recall: float | None
-    f1: float
+    f1: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -146,12 +146,12 @@ def score(judged: Judged) -> Scores:
     ones = np.ones(count)
     confusion, bins = _confusion(judged), reliability(judged)
     per_class = _per_class(judged.classes, confusion)
-    fared = [figures.f1 for figures in per_class if figures.precision is not None or figures.recall is not None]
+    fared = [figures.f1 for figures in per_class if figures.f1 is not None]
     return Scores(
         n_items=count,
-        accuracy=bootstrap_ratio((judged.predictions == judged.truths).astype(float), ones),
-        top3=bootstrap_ratio(_among_first(judged, 3), ones) if len(judged.classes) > 3 else None,
-        log_loss=bootstrap_ratio(log_losses(judged), ones),
+        accuracy=rate((judged.predictions == judged.truths).astype(float), ones),
+        top3=rate(_among_first(judged, 3), ones) if len(judged.classes) > 3 else None,
+        log_loss=rate(log_losses(judged), ones),
         macro_f1=float(np.mean(fared)),
         calibration_error=sum(b.images * abs(b.confidence - b.accuracy) for b in bins) / count,
         per_class=per_class,
@@ -193,7 +193,7 @@ def _confusion(judged: Judged) -> NDArray[np.int64]:
 
 
 def _per_class(classes: Sequence[str], confusion: NDArray[np.int64]) -> list[ClassFigures]:
-    """Precision tp / said, recall tp / there, and F1 2 tp / (said + there), 0 where none is said nor there."""
+    """Precision tp / said, recall tp / there, and F1 2 tp / (said + there), each None where it would divide by 0."""
     counts = (confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0))
     figures = zip(classes, *(count.tolist() for count in counts), strict=True)
     return [
@@ -202,7 +202,7 @@ def _per_class(classes: Sequence[str], confusion: NDArray[np.int64]) -> list[Cla
             there,
             hits / said if said else None,
             hits / there if there else None,
-            2 * hits / max(said + there, 1),
+            2 * hits / (said + there) if said + there else None,
         )
         for name, hits, there, said in figures
     ]

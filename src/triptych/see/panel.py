@@ -24,7 +24,8 @@ from triptych.see.augmentation import Augmentation
 from triptych.see.batches import Shuffled, loader
 from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
-from triptych.see.collection import Collection, Images, load_collection
+from triptych.see.collection import Collection, load_collection
+from triptych.see.images import Images
 from triptych.see.inputs import InputForm, input_form
 from triptych.see.metrics import Judged, Scores, score
 from triptych.see.objective import SeeObjective
@@ -86,8 +87,18 @@ def prepare(recipe: SeeRecipe, location: Path | None) -> Prepared:
         "decoding": recipe.decoding.model_dump(),
     }
     counts = {split: len(images.labels) for split, images in collection.splits.items()}
-    loaders = _loaders(recipe, collection)
-    return Prepared(objective, loaders, description, collection.fingerprints, counts, collection.warnings, collection)
+    loaders = _loaders(recipe, collection, network)
+    return Prepared(
+        objective,
+        loaders,
+        description,
+        collection.fingerprints,
+        counts,
+        collection.warnings,
+        collection,
+        collection.available,
+        f"images of {len(collection.classes)} classes",
+    )
 
 
 def load(run: Run, *, device: str = "cpu") -> Classifier:
@@ -250,11 +261,26 @@ def _augmentation(recipe: SeeRecipe) -> Augmentation | None:
     return None if settings == type(settings)() else Augmentation(**settings.model_dump())
 
 
-def _loaders(recipe: SeeRecipe, collection: Collection) -> Loaders:
+def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_size: int) -> None:
+    """See that no process trains on a single image where hidden layers are normalised over the batch."""
+    if not any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
+        return
+    for name, size in (("training.batch_size", batch_size), ("the number of training images", count)):
+        if size < 2 * world_size:
+            share = f" for each of {world_size} processes" if world_size > 1 else ""
+            raise DataError(
+                f"{name} is {size}; expected at least two{share}, since the network normalises over the images of a "
+                "batch (model.normalised)."
+            )
+
+
+def _loaders(recipe: SeeRecipe, collection: Collection, network: nn.Module) -> Loaders:
     train, valid = collection.splits["train"], collection.splits["valid"]
+    _check_normalisable(network, recipe.training.batch_size, len(train.labels), 1)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.batch_size, recipe.training.seed
+        _check_normalisable(network, size, len(train.labels), world_size)
         order = Shuffled(len(train.labels), size, seed=seed, rank=rank, world_size=world_size)
         return loader(train, order)
 

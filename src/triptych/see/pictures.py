@@ -10,7 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -99,22 +99,38 @@ class BadPicture:
         return f"{self.name}: {self.reason}."
 
 
-def skipped(bad: Sequence[BadPicture], *, read: int | None = None) -> list[str]:
-    """Warnings that count the files left out and name the first ten, with the reasons.
+@dataclass
+class Skipped:
+    """Files that were left out: their number, and the first ten of them."""
 
-    Args:
-        bad: the files.
-        read: how many pictures were read; None leaves it unsaid.
-    """
-    if not bad:
-        return []
-    others = "" if read is None else f"; pictures read: {read}"
-    first = f"{bad[0]} Bad files skipped, from this one on: {len(bad)}{others}."
-    return [first, *map(str, bad[1:_MOST_NAMED])]
+    count: int = 0
+    first: list[BadPicture] = field(default_factory=list)
+
+    def add(self, bad: BadPicture) -> None:
+        """Note one more."""
+        self.count += 1
+        if len(self.first) < _MOST_NAMED:
+            self.first.append(bad)
+
+    def sentences(self, *, read: int | None = None) -> list[str]:
+        """Warnings that count the files and name the first ten, with the reasons.
+
+        Args:
+            read: how many pictures were read; None leaves it unsaid.
+        """
+        if not self.first:
+            return []
+        others = "" if read is None else f"; pictures read: {read}"
+        counted = f"{self.first[0]} Bad files skipped, from this one on: {self.count}{others}."
+        return [counted, *map(str, self.first[1:])]
 
 
 class BadPictureError(Exception):
     """Why a picture cannot be used, without its path."""
+
+
+class UnreadableError(BadPictureError):
+    """The file is not there or cannot be read, whatever its content; another time it may be."""
 
 
 def read_picture(
@@ -213,8 +229,11 @@ def decode(source: Path | bytes | npt.NDArray[Any], form: PictureForm) -> Pixels
         raise BadPictureError(
             "the content is no picture of a known format; expected JPEG, PNG, GIF, WebP, BMP, TIFF or another"
         ) from None
-    except _TOO_LARGE as error:
-        raise BadPictureError(f"the header says it is too large: {error}") from None
+    except _TOO_LARGE:
+        raise BadPictureError(
+            f"the header says more pixels than Pillow ever decodes ({2 * (Image.MAX_IMAGE_PIXELS or 0)}); expected at "
+            f"most {form.max_pixels} (data.max_pixels)"
+        ) from None
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadPictureError(f"the picture cannot be decoded: {reason.rstrip('.')}") from None
@@ -224,14 +243,23 @@ def read_content(path: Path) -> bytes:
     """A file's bytes.
 
     Raises:
-        BadPictureError: it is missing or cannot be read.
+        UnreadableError: it is missing or cannot be read.
     """
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadPictureError("no such file") from None
+        raise UnreadableError("no such file") from None
     except (OSError, ValueError) as error:
-        raise BadPictureError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise UnreadableError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def has_sixteen_bits(path: Path) -> bool:
+    """Whether a picture file's header says grey values of more than eight bits."""
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            return image.mode.startswith("I")
+    except (*_DAMAGE, *_TOO_LARGE):
+        return False
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:

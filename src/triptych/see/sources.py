@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from triptych.errors import DataError
 from triptych.see.pictures import BadPicture
 
 SPLITS = ("train", "valid", "test")
@@ -65,24 +64,3 @@ class Source:
     fingerprints: Sequence[Mapping[str, Any]]
     warnings: Sequence[str] = ()
     bad: Sequence[BadPicture] = ()
-
-
-def relabelled(source: Source, classes: Sequence[str], place: Path | str) -> Source:
-    """The same pictures with the class numbers of a model.
-
-    Raises:
-        DataError: a class that has pictures is not among the model's.
-    """
-    used = sorted({source.classes[label] for part in source.parts.values() for label in part.labels})
-    unknown = [name for name in used if name not in classes]
-    if unknown:
-        raise DataError(
-            f"the class is {unknown[0]!r} ({len(unknown)} such); expected the model's classes: {', '.join(classes)}. "
-            "Rename or remove the class.",
-            path=place,
-        )
-    numbers = [classes.index(name) if name in classes else -1 for name in source.classes]
-    parts = {
-        split: replace(part, labels=[numbers[label] for label in part.labels]) for split, part in source.parts.items()
-    }
-    return replace(source, parts=parts, classes=tuple(classes))

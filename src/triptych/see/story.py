@@ -139,12 +139,12 @@ def scores_table(scores: Mapping[str, Any]) -> Table:
         "log_loss": "log loss: -log(probability of the true class), nats",
     }
     rows: list[list[Cell]] = [[text, Estimate.from_dict(scores[key])] for key, text in names.items() if key in scores]
-    rows.append(["macro F1: mean over classes", scores["macro_f1"]])
+    rows.append(["macro F1: mean over classes that are there or were predicted", scores["macro_f1"]])
     rows.append(["expected calibration error", scores["calibration_error"]])
     level = f"{100 * scores['accuracy']['level']:g}"
     return Table(
         f"Scores over {scores['n_items']} images", ["measure", f"value [{level} % interval]"], rows, digits=4,
-        caption="Intervals by bootstrap over images.",
+        caption="Intervals: of shares Wilson's, of the rest by bootstrap over images.",
     )  # fmt: skip
 
 

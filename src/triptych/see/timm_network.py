@@ -2,6 +2,7 @@
 
 Of timm this assumes `create_model(name, pretrained=, num_classes=, in_chans=)`, which gives a module from images
 (B, C, height, width) to logits (B, K), and `list_models()`, the names it knows; both are public since its version 0.4.
+Networks for one size of image, such as transformers, are told ours by `img_size=`, where they take it.
 Starting weights are random, and timm is imported only here, when such a network is built.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from triptych.anatomy.modes import evaluating
 from triptych.errors import MissingExtraError, RecipeError, nearest
 
 PREFIX = "timm/"
@@ -41,17 +44,18 @@ class TimmNetwork(nn.Module):
         return logits
 
 
-def build_timm(name: str, *, in_channels: int, classes: int, output: nn.Module) -> TimmNetwork:
+def build_timm(name: str, *, in_channels: int, height: int, width: int, classes: int, output: nn.Module) -> TimmNetwork:
     """A network of timm by its name, with an own last layer for the classes.
 
     Args:
         name: as timm lists it, such as `resnet18`.
         in_channels: of the images.
+        height, width: of the images, in pixels.
         classes: K.
         output: what becomes of the logits (B, K).
     Raises:
         MissingExtraError: timm is not installed.
-        RecipeError: timm has no network of that name.
+        RecipeError: timm has no network of that name, or it cannot take images of that size.
     """
     timm = _import_timm()
     known = list(timm.list_models())
@@ -65,8 +69,33 @@ def build_timm(name: str, *, in_channels: int, classes: int, output: nn.Module) 
         raise RecipeError(
             f"model.name is {PREFIX + name!r}; expected one of the {len(known):,} networks of timm. {hint}"
         )
-    network = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=in_channels)
+    settings = {"pretrained": False, "num_classes": classes, "in_chans": in_channels}
+    images = torch.zeros(1, in_channels, height, width)
+    network = timm.create_model(name, **settings)
+    problem = _problem(network, images)
+    if problem:
+        try:
+            network = timm.create_model(name, **settings, img_size=(height, width))
+        except (TypeError, ValueError, AssertionError):
+            pass  # it cannot be told a size
+        else:
+            problem = _problem(network, images)
+    if problem:
+        raise RecipeError(
+            f"model.name is {PREFIX + name!r}, which cannot take images of {height} x {width} ({problem}); expected a "
+            "size it can. Change data.height and data.width, or take another network."
+        )
     return TimmNetwork(network, output)
+
+
+def _problem(network: nn.Module, images: Tensor) -> str:
+    """What goes wrong when a network is given images; empty where nothing does."""
+    try:
+        with evaluating(network), torch.no_grad():
+            network(images)
+    except Exception as error:  # noqa: BLE001 - each network has its own way to refuse
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return ""
 
 
 def _import_timm() -> Any:

@@ -21,8 +21,9 @@ from triptych.serve.catalogue import Catalogue, printable
 from triptych.serve.gate import Access, Gate
 from triptych.serve.limits import Limits
 from triptych.serve.page import page_router
+from triptych.serve.queries import check_query
 from triptych.serve.refusals import RefusedError
-from triptych.serve.studio import Studio, start_studio
+from triptych.serve.studio import REFUSALS, Studio, start_studio
 
 
 def build_app(
@@ -38,6 +39,7 @@ def build_app(
     """
     access = access or Access()
     studio = start_studio(catalogue, limits or Limits(), may_add=may_add)
+    bearer = [] if access.key is None else [Depends(HTTPBearer(auto_error=False))]  # tells the document of the key
     app = FastAPI(
         title="Triptych",
         version=triptych.__version__,
@@ -45,7 +47,8 @@ def build_app(
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
         lifespan=_lifespan,
-        dependencies=[Depends(HTTPBearer(auto_error=False))] if access.key is not None else [],
+        dependencies=[Depends(check_query), *bearer],
+        responses={422: REFUSALS[422]},
     )
     app.state.studio = studio
     app.include_router(service_routes.router)

@@ -130,8 +130,13 @@ class Gate:
         """
         most = self.limits.max_body_bytes
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or len(declared) > 15 or int(declared) > most:
-            raise TooLargeError(_too_large(printable(declared.decode("latin-1")), most))
+        if not declared.isdigit() or len(declared) > 15:
+            raise TooLargeError(
+                f"Content-Length is {printable(declared.decode('latin-1'))}; expected a number of bytes up to {most} "
+                "(--max-body-bytes of the server). Send less."
+            )
+        if int(declared) > most:
+            raise TooLargeError(_too_large(str(int(declared)), most))
         parts: list[bytes] = []
         size = 0
         try:

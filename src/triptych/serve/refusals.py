@@ -50,6 +50,12 @@ class TooLargeError(RefusedError):
     status = 413
 
 
+class WrongKindError(RefusedError):
+    """The body is of a kind that is not read at this address."""
+
+    status = 415
+
+
 class BusyError(RefusedError):
     """As many requests wait as may wait."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from PIL import Image
 from torch import Tensor
 
@@ -23,8 +23,8 @@ from triptych.see.maps import ActivationMaps, Saliency, activation_maps, salienc
 from triptych.see.pictures import FORMATS
 from triptych.serve.catalogue import printable
 from triptych.serve.limits import Limits
-from triptych.serve.refusals import check_bound
-from triptych.serve.schemas import ClassAnswer, SeeAnswer, SeeExplainAnswer
+from triptych.serve.refusals import WrongKindError, check_bound
+from triptych.serve.schemas import ClassAnswer, ErrorAnswer, SeeAnswer, SeeExplainAnswer
 from triptych.serve.studio import REFUSALS, Here, PngResponse, Studio
 from triptych.serve.worker import result_of
 
@@ -40,7 +40,29 @@ _IMAGE_BODY = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-router = APIRouter(prefix="/v1/see", tags=["see"], responses=REFUSALS)
+_WRAPPED = {"multipart/form-data": "a form", "application/json": "JSON"}  # curl calls plain bytes x-www-form-urlencoded
+
+
+async def _check_kind(request: Request) -> None:
+    """See that the body can be an image file as it is.
+
+    Raises:
+        WrongKindError: it is said to be a form or JSON, with a file inside at best.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in _WRAPPED:
+        raise WrongKindError(
+            f"the content type is {kind}; expected an image file as the body. "
+            f"Send the file's bytes as the body (curl --data-binary @FILE), not {_WRAPPED[kind]}."
+        )
+
+
+router = APIRouter(
+    prefix="/v1/see",
+    tags=["see"],
+    dependencies=[Depends(_check_kind)],
+    responses=REFUSALS | {415: {"model": ErrorAnswer, "description": "The body is a form or JSON, not an image file."}},
+)
 
 
 @router.post("/{run}/predict", openapi_extra=_IMAGE_BODY)
@@ -141,7 +163,9 @@ async def _pixels(studio: Studio, classifier: Classifier, content: bytes) -> Ten
 
 def _decoded(classifier: Classifier, content: bytes, limits: Limits) -> Tensor:
     pixels = _declared_pixels(content)
-    check_bound("the image's pixels", pixels, limits.max_image_pixels, "--max-image-pixels", "Make it smaller.")
+    check_bound(
+        "the number of pixels of the image", pixels, limits.max_image_pixels, "--max-image-pixels", "Make it smaller."
+    )
     return classifier.read(content)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,13 @@ class Corpus:
         splits: pairs of `train`, `valid` and, where there is one, `test`.
         fingerprints: per file or set: name, size and SHA-256.
         warnings: complete sentences for the user.
+        available: pairs of each split that a limit of the recipe took a part of.
     """
 
     splits: Mapping[str, Sequence[Pair]]
     fingerprints: Sequence[Mapping[str, Any]]
     warnings: Sequence[str] = ()
+    available: Mapping[str, int] = field(default_factory=dict)
 
     def keys(self, split: str) -> list[str]:
         """What tells each pair of a split from others; none where there is no such split."""
@@ -205,7 +207,8 @@ def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
         most = settings.max_eval_pairs if is_judged else settings.max_train_pairs
         by_source = is_judged and settings.references == "any"
         splits[split] = _some(pairs, most, settings.split_seed, by_source=by_source)
-    return Corpus(splits, corpus.fingerprints, corpus.warnings)
+    available = {split: len(pairs) for split, pairs in corpus.splits.items() if len(splits[split]) < len(pairs)}
+    return Corpus(splits, corpus.fingerprints, corpus.warnings, available)
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:

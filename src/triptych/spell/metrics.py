@@ -24,7 +24,7 @@ from triptych.statistics import (
     DEFAULT_LEVEL,
     DEFAULT_SAMPLES,
     Estimate,
-    bootstrap_ratio,
+    rate,
 )
 
 Symbols = tuple[str, ...]
@@ -192,7 +192,7 @@ def nearest_reference(prediction: Symbols, references: Sequence[Symbols]) -> Nea
 def score(
     items: Sequence[ItemResult], *, level: float = DEFAULT_LEVEL, samples: int = DEFAULT_SAMPLES, seed: int = 0
 ) -> Scores:
-    """All error rates over items, with bootstrap intervals.
+    """All error rates over items, with intervals.
 
     Args:
         items: at least one.
@@ -207,7 +207,7 @@ def score(
 
     def over_items(values: Sequence[float], denominators: Sequence[float] | None = None) -> Estimate:
         under = np.ones(len(items)) if denominators is None else denominators
-        return bootstrap_ratio(values, under, samples=samples, level=level, seed=seed)
+        return rate(values, under, samples=samples, level=level, seed=seed)
 
     nearest = [[nearest_reference(prediction, item.references) for prediction in item.predictions] for item in items]
     edits, lengths = _edits_and_lengths(row[0] for row in nearest)

@@ -72,7 +72,18 @@ def prepare(recipe: SpellRecipe, location: Path | None) -> Prepared:
     description = {"architecture": architecture, **language.to_dict(), "decoding": decoding.model_dump()}
     counts = {split: len(pairs) for split, pairs in corpus.splits.items()}
     loaders = _loaders(recipe, corpus, language, valid_items)
-    return Prepared(objective, loaders, description, corpus.fingerprints, counts, corpus.warnings, corpus)
+    content = f"pairs of {len(language.sources.symbols)} source and {len(language.targets.symbols)} target symbols"
+    return Prepared(
+        objective,
+        loaders,
+        description,
+        corpus.fingerprints,
+        counts,
+        corpus.warnings,
+        corpus,
+        corpus.available,
+        content,
+    )
 
 
 def load(run: Run, *, device: str = "cpu") -> Speller:

@@ -160,7 +160,7 @@ def scores_table(scores: Mapping[str, Any]) -> Table:
     level = f"{100 * scores['cer']['level']:g}"
     return Table(
         f"Scores over {scores['n_items']} items", ["measure", f"value [{level} % interval]"], rows, digits=4,
-        caption="Intervals by bootstrap over items.",
+        caption="Intervals: of shares of items Wilson's, of the rest by bootstrap over items.",
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from triptych.errors import RecipeError, TriptychError
 from triptych.training.averaging import weight_averaging
 from triptych.training.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
 from triptych.training.hardware import Hardware, precision_here
-from triptych.training.interrupt import CtrlC, Interrupted, sigint_restored
+from triptych.training.interrupt import CtrlC, Interrupted, signals_restored
 from triptych.training.keeper import Keeper
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
@@ -37,7 +37,8 @@ class Fitted:
     Attributes:
         rows: one per epoch, as in `metrics.csv`.
         best_epoch: from 1; the epoch whose monitored metric was best.
-        interrupted: Ctrl-C was pressed.
+        interrupted: Ctrl-C was pressed, or SIGTERM came.
+        signal: the number of that signal, 0 where none came to this process.
         complete: no epoch is left to train.
         is_main_process: False in the helpers of a training over several processes.
     """
@@ -47,6 +48,7 @@ class Fitted:
     interrupted: bool
     complete: bool
     is_main_process: bool
+    signal: int = 0
 
 
 class _Data(lightning.LightningDataModule):
@@ -86,7 +88,7 @@ def fit(
         hardware: processes and what they run on.
         output: progress, TensorBoard and listeners.
     Returns:
-        How it ended, best epoch included. After Ctrl-C the best model so far is in the run.
+        How it ended, best epoch included. After Ctrl-C or SIGTERM the best model so far is in the run.
     Raises:
         TrainingError: the loss is not finite.
         RecipeError: the monitored metric does not exist, or a batch is too small to give every process an item.
@@ -107,10 +109,11 @@ def fit(
     if checkpoint is not None:
         keeper.load_state_dict(read_checkpoint(checkpoint)["callbacks"][keeper.state_key])
     if not keeper.is_complete:
-        with quiet(), sigint_restored():
+        with quiet(), signals_restored():
             trainer = _trainer([keeper, ctrl_c], training, _logger(keeper, output), hardware, output)
             _run(trainer, module, _Data(loaders), checkpoint)
-    return Fitted(keeper.rows, keeper.best_epoch, ctrl_c.asked, keeper.is_complete, not is_helper_process())
+    is_main = not is_helper_process()
+    return Fitted(keeper.rows, keeper.best_epoch, ctrl_c.asked, keeper.is_complete, is_main, ctrl_c.by)
 
 
 def _trainer(

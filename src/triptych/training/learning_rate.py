@@ -13,7 +13,7 @@ from lightning.pytorch.tuner.tuning import Tuner
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.training.fit import quiet
 from triptych.training.hardware import precision_here
-from triptych.training.interrupt import sigint_restored
+from triptych.training.interrupt import signals_restored
 from triptych.training.module import Trainable
 from triptych.training.objective import Objective
 from triptych.training.prepared import Loaders
@@ -40,7 +40,7 @@ def try_learning_rates(
     """
     constant = optimizer.model_copy(update={"schedule": "constant", "warmup_steps": 0})
     module = Trainable(objective, constant)
-    with quiet(), sigint_restored(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+    with quiet(), signals_restored(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
         torch.manual_seed(training.seed)
         trainer = lightning.Trainer(
             accelerator="auto",

@@ -25,6 +25,7 @@ class Output:
         listener: called with every epoch's row.
         callbacks: further Lightning callbacks.
         warn: called with warnings about the data, complete sentences, before training begins.
+        tell: called with a line about data and network before training begins.
     """
 
     progress: bool = False
@@ -32,6 +33,7 @@ class Output:
     listener: Listener | None = None
     callbacks: tuple[Callback, ...] = ()
     warn: Callable[[Sequence[str]], None] = lambda _: None
+    tell: Callable[[str], None] = lambda _: None
 
 
 def print_epoch(epochs: int, monitor: str) -> Listener:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from triptych.training.objective import Objective
@@ -31,6 +31,8 @@ class Prepared:
         counts: items per split.
         warnings: complete sentences for the user.
         data: all splits, as the panel read them.
+        available: items of each split that a limit of the recipe took a part of.
+        content: what the items are, such as "images of 3 classes".
     """
 
     objective: Objective
@@ -40,3 +42,13 @@ class Prepared:
     counts: Mapping[str, int]
     warnings: Sequence[str] = ()
     data: Any = None
+    available: Mapping[str, int] = field(default_factory=dict)
+    content: str = "items"
+
+    def summary(self) -> str:
+        """What there is to train on, in a line: how many items of each split, and of how many where a limit holds."""
+        parts = []
+        for split, count in self.counts.items():
+            whole = self.available.get(split, count)
+            parts.append(f"{split} {count:,}" + (f" of {whole:,}" if whole > count else ""))
+        return f"{', '.join(parts)} {self.content}"

@@ -192,6 +192,10 @@ class Run:
             raise RunError(f"{path} is damaged ({error}); expected an array of numbers.") from None
         return np.asarray(digests, np.uint64)
 
+    @property
+    def _going_on(self) -> str:
+        return f"Train it on with: triptych train --resume --name {self.name}"
+
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write `metrics.csv`, one row per epoch."""
         buffer = io.StringIO()
@@ -230,9 +234,7 @@ class Run:
 
         path = self.path / "model.safetensors"
         if not path.exists():
-            raise RunError(
-                f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume"
-            )
+            raise RunError(f"{path} does not exist; expected a trained model. {self._going_on}")
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
@@ -252,9 +254,7 @@ class Run:
         """
         path = self.path / "model.json"
         if not path.exists():
-            raise RunError(
-                f"{path} does not exist; expected a trained model. Train it on with: triptych train --resume"
-            )
+            raise RunError(f"{path} does not exist; expected a trained model. {self._going_on}")
         document = _read_json(path)
         if document.get("format") != FORMAT:
             raise RunError(

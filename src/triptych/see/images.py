@@ -1,0 +1,91 @@
+"""Decoded pictures and their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from triptych.errors import DataError
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split.
+
+    Attributes:
+        pixels: uint8 (N, C, height, width), in memory, or mapped from a file where all splits together are larger than
+            `memory_limit_mb`.
+        labels: class numbers, int64 (N,).
+        names: the path of each picture, or the name of its array or set and its row, from 0.
+        digests: SHA-256 of each picture's file, or of its row's bytes.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    names: Sequence[str]
+    digests: Sequence[str]
+
+    def select(self, rows: Sequence[int]) -> Images:
+        """Only these rows, in their order, in memory."""
+        chosen = torch.tensor(rows, dtype=torch.int64)
+        names, digests = ([texts[row] for row in rows] for texts in (self.names, self.digests))
+        return Images(self.pixels[chosen], self.labels[chosen], names, digests)
+
+
+def without_classes(
+    splits: Mapping[str, Images], classes: Sequence[str], lost: set[int]
+) -> tuple[dict[str, Images], tuple[str, ...]]:
+    """Splits and class names less some classes.
+
+    Raises:
+        DataError: a split has pictures of those alone.
+    """
+    kept = [number for number in range(len(classes)) if number not in lost]
+    numbers = torch.full((len(classes),), -1)
+    numbers[kept] = torch.arange(len(kept))
+    remaining = {}
+    for split, images in splits.items():
+        rows = [row for row, label in enumerate(images.labels.tolist()) if label not in lost]
+        if not rows:
+            gone = ", ".join(classes[number] for number in sorted(lost))
+            raise DataError(f"{split} has only pictures of what is no class in training ({gone}); expected others too.")
+        some = images if len(rows) == len(images.names) else images.select(rows)
+        remaining[split] = replace(some, labels=numbers[some.labels])
+    return remaining, tuple(classes[number] for number in kept)
+
+
+def relabelled(
+    splits: Mapping[str, Images], classes: Sequence[str], of_model: Sequence[str], place: str
+) -> dict[str, Images]:
+    """The same pictures with the class numbers of a model.
+
+    Args:
+        splits: the pictures.
+        classes: names, in the order of their class numbers.
+        of_model: names, in the order of the model's.
+        place: where the pictures are, for the error.
+    Raises:
+        DataError: a class that has pictures is not among the model's.
+    """
+    used = {label for images in splits.values() for label in images.labels.tolist()}
+    check_known([classes[label] for label in used], of_model, place)
+    numbers = torch.tensor([of_model.index(name) if name in of_model else -1 for name in classes])
+    return {split: replace(images, labels=numbers[images.labels]) for split, images in splits.items()}
+
+
+def check_known(classes: Sequence[str], of_model: Sequence[str], place: str) -> None:
+    """See that all classes are among a model's.
+
+    Raises:
+        DataError: one is not.
+    """
+    unknown = sorted(set(classes) - set(of_model))
+    if unknown:
+        raise DataError(
+            f"the class is {unknown[0]!r} ({len(unknown)} such); expected the model's classes: {', '.join(of_model)}. "
+            "Rename or remove the class.",
+            path=place,
+        )
