@@ -138,6 +138,24 @@ def test_the_most_probable_classes_come_first(tmp_path: Path) -> None:
     assert classifier().predict(path, decoding=SeeDecoding(top_k=1))[0].classes == every.classes[:1]
 
 
+def test_pillow_images_are_named_as_their_files(tmp_path: Path) -> None:
+    upright = draw(tmp_path / "a.jpg", 1, height=90, width=70)
+    turned = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(upright).save(turned, exif=exif)
+    for path in (draw(tmp_path / "a.png", 2), turned):
+        with Image.open(path) as image:
+            size = image.size
+            assert torch.equal(classifier().read(image), classifier().read(path))
+            assert image.size == size, "the user's image stays as it is"
+    for odd, name in ((None, "NoneType"), (3, "int")):
+        with pytest.raises(DataError, match=rf"^picture is of type {name}; expected a path, the bytes of"):
+            classifier().predict(odd)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r": this is a folder; expected an image file\. Replace the file\.$"):
+        classifier().predict(tmp_path)
+
+
 def test_a_stream_names_in_order_what_prediction_names(tmp_path: Path) -> None:
     paths = [draw(tmp_path / f"{n}.png", n, height=8 + n) for n in range(7)]
     streamed = list(classifier(batch_size=3).stream(paths, workers=2))

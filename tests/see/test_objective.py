@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from triptych.see.augmentation import Augmentation
@@ -56,6 +58,29 @@ def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
     share = SeeObjective(network(), form=FORM, classes=CLASSES, label_smoothing=0.2).loss(batch())
     targets = 0.8 * F.one_hot(batch().labels, CLASSES) + 0.2 / CLASSES
     torch.testing.assert_close(share.total, -(targets * network()(values()).log_softmax(dim=1)).sum())
+
+
+def test_balanced_weights_are_scikit_learns_and_multiply_the_loss() -> None:
+    labels = torch.tensor([0] * 5 + [1] * 2 + [3])
+    weights = SeeObjective.balanced_weights(labels, CLASSES)
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels.numpy())
+    torch.testing.assert_close(weights[[0, 1, 3]].double(), torch.from_numpy(expected), rtol=1e-6, atol=0)
+    assert weights[2] == 0
+    assert float(weights[labels].mean()) == pytest.approx(1)
+    assert SeeObjective.balanced_weights(torch.arange(CLASSES).repeat(3), CLASSES).tolist() == [1] * CLASSES
+    share = SeeObjective(network(), form=FORM, classes=CLASSES, class_weights=weights).loss(batch())
+    losses = F.cross_entropy(network()(values()), batch().labels, reduction="none")
+    torch.testing.assert_close(share.total, (weights[batch().labels] * losses).sum())
+    assert share.count == 7
+    mixed = Augmentation(mixup=1.0)
+    objective = SeeObjective(network(), form=FORM, classes=CLASSES, augmentation=mixed, class_weights=weights)
+    torch.manual_seed(5)
+    share = objective.loss(batch())
+    torch.manual_seed(5)
+    pixels, targets = mixed(batch().pixels / 255, F.one_hot(batch().labels, CLASSES).float())
+    torch.testing.assert_close(
+        share.total, -(weights * targets * network()(FORM.scaled(pixels)).log_softmax(dim=1)).sum()
+    )
 
 
 @pytest.mark.parametrize("changes", [Augmentation(mixup=1.0), Augmentation(cutmix=1.0, flip=0.5)])

@@ -83,6 +83,16 @@ def test_a_normalised_network_is_not_trained_on_single_images(trained: Trained) 
     prepare(recipe("training.batch_size=1", "model.normalised=false"), trained.data)
 
 
+def test_classes_may_count_alike(tmp_path: Path) -> None:
+    for kind, count in (("light", 30), ("dark", 10)):
+        for number in range(count):
+            draw_shape(tmp_path / kind / f"{number}.png", kind, number)
+    objective: Any = prepare(recipe("training.class_weights=balanced"), tmp_path).objective
+    counts = torch.tensor([8.0, 24.0])  # four fifths of each train
+    torch.testing.assert_close(objective.class_weights, 32 / (2 * counts))
+    assert prepare(recipe(), tmp_path).objective.class_weights is None  # type: ignore[attr-defined]
+
+
 def test_one_class_cannot_be_learnt(tmp_path: Path) -> None:
     drawn = np.random.default_rng(0).integers(0, 256, (12, 12, 12, 3), dtype=np.uint8)
     np.savez(tmp_path / "one.npz", x=drawn, y=np.zeros(12, dtype=np.int64))

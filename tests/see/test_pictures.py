@@ -255,7 +255,7 @@ def damaged(tmp_path: Path) -> Iterator[tuple[str, str]]:
         (tmp_path / name).write_bytes(data)
         yield name, reason
     (tmp_path / "folder.png").mkdir()
-    yield "folder.png", "the file cannot be read: Is a directory"
+    yield "folder.png", "this is a folder; expected an image file"
     yield "missing.png", "no such file"
     (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
     yield "broken.png", "no such file"

@@ -194,6 +194,10 @@ class SeeTraining(TrainingTable):
     monitor: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
     mode: Literal["min", "max"] = "max"
     label_smoothing: Probability = 0.0
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="balanced lets every class count alike in the training loss, however many images it has",
+    )
     channels_last: bool = Field(default=True, description="lay images out with channels last, faster on processors")
 
     @model_validator(mode="after")

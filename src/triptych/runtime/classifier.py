@@ -12,16 +12,16 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, ShapeError, did_you_mean
+from triptych.errors import MissingExtraError, RecipeError, RunError, ShapeError, did_you_mean
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Array
 from triptych.runtime.settings import settings_of
-from triptych.see.classified import SHIFT, Classified, check_array, listed, views
+from triptych.see.classified import SHIFT, Classified, listed, views
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Form", "Picture", "Reading", "Views", "load"]
 
 Views = Literal["one", "flips", "shifts", "shifts-and-flips"]
-Picture = str | Path | bytes | Array
+Picture = Any  # str | Path | bytes | PIL.Image.Image | Array, where Pillow may not be installed
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ class Classifier:
     def predict(
         self, pictures: Picture | Sequence[Picture], *, top_k: int | None = None, decoding: Reading | None = None
     ) -> list[Classified]:
-        """Name pictures: paths, bytes of image files, or arrays uint8 (height, width) or (height, width, 3 or 4).
+        """Name pictures: paths, bytes of image files, Pillow images, or arrays uint8 (height, width, 3 or 4), or
+        without the last axis.
 
         Args:
             pictures: one, or several in a list.
@@ -140,19 +141,11 @@ class Classifier:
             MissingExtraError: Pillow is not installed.
         """
         try:
-            from triptych.see.pictures import BadPictureError, PictureForm, decode
+            from triptych.see.pictures import PictureForm, read_given
         except ImportError:
             raise MissingExtraError("pillow", "onnx") from None
         form = self.form
-        if isinstance(picture, np.ndarray):
-            check_array(picture)
-        source = Path(picture) if isinstance(picture, str) else picture
-        try:
-            return decode(source, PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels))
-        except BadPictureError as error:
-            raise DataError(
-                f"{error}. Replace the file.", path=source if isinstance(source, Path) else "the picture"
-            ) from None
+        return read_given(picture, PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels))
 
     def classify(self, pixels: Array, *, decoding: Reading | None = None) -> Array:
         """Probability of every class.

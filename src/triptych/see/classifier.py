@@ -10,19 +10,20 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.config import SeeDecoding
 from triptych.errors import DataError, ShapeError
-from triptych.see.classified import SHIFT, Classified, check_array, listed, views
+from triptych.see.classified import SHIFT, Classified, listed, views
 from triptych.see.inputs import InputForm
-from triptych.see.pictures import BadPicture, PictureForm, decode, iterate_pictures, read_picture, shown
+from triptych.see.pictures import BadPicture, PictureForm, iterate_pictures, read_given, shown
 from triptych.see.pictures import Picture as Decoded
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Picture"]
 
-Picture = str | Path | bytes | NDArray[np.uint8]
+Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 
 class Classifier:
@@ -55,22 +56,14 @@ class Classifier:
         """A picture as bytes in the network's size. Shape (C, height, width).
 
         Args:
-            picture: a path, the bytes of an image file, or an array: (height, width), or (height, width, 3 or 4).
+            picture: a path, the bytes of an image file, a Pillow image, or an array (height, width, 3 or 4), or without
+                the last axis.
         Raises:
             DataError: it cannot be read.
         """
         form = self.form
-        if isinstance(picture, np.ndarray):
-            check_array(picture)
-            of_pictures = PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels)
-            return torch.from_numpy(decode(picture, of_pictures))
-        return read_picture(
-            picture,
-            height=form.height,
-            width=form.width,
-            colour=form.colour,
-            fit=form.fit,
-            max_pixels=form.max_pixels,
+        return torch.from_numpy(
+            read_given(picture, PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels))
         )
 
     @torch.inference_mode()
@@ -93,7 +86,7 @@ class Classifier:
     def predict(
         self, pictures: Picture | Sequence[Picture], *, top_k: int | None = None, decoding: SeeDecoding | None = None
     ) -> list[Classified]:
-        """Name pictures: paths, bytes of image files, or arrays.
+        """Name pictures: paths, bytes of image files, Pillow images, or arrays.
 
         Args:
             pictures: one, or several.

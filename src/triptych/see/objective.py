@@ -24,6 +24,7 @@ class SeeObjective:
         classes: how many.
         augmentation: random changes of training images; None for none.
         label_smoothing: share of the target probability that is spread over all classes, in [0, 1).
+        class_weights: what the loss of an image of each class is multiplied by. Shape (classes,); None is 1 for all.
         channels_last: memory layout of the images.
     """
 
@@ -35,6 +36,7 @@ class SeeObjective:
         classes: int,
         augmentation: Augmentation | None = None,
         label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
         channels_last: bool = False,
     ) -> None:
         self.network = network
@@ -42,6 +44,7 @@ class SeeObjective:
         self.classes = classes
         self.augmentation = augmentation
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
         self.channels_last = channels_last
 
     def loss(self, batch: ImageBatch) -> Share:
@@ -52,8 +55,25 @@ class SeeObjective:
             shares = F.one_hot(batch.labels, self.classes).float()
             pixels, targets = self.augmentation(pixels.to(torch.get_default_dtype()) / 255, shares)
         scores = self._scores(pixels)
-        total = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        weights = None if self.class_weights is None else self.class_weights.to(scores)
+        total = F.cross_entropy(scores, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
         return Share(total, len(batch))
+
+    @staticmethod
+    def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+        """Weights that let every class count alike: N / (classes n_k) for a class with n_k of N images.
+
+        They are 1 where all classes have as many, and the mean weight of the images is 1. Shape (classes,).
+
+        Args:
+            labels: class numbers of the training images. Shape (N,).
+            classes: how many; one without images has weight 0.
+        Source: scikit-learn's `class_weight="balanced"`, after King and Zeng 2001, Logistic Regression in Rare Events
+            Data.
+        """
+        counts = torch.bincount(labels, minlength=classes)
+        weights = len(labels) / (torch.count_nonzero(counts) * counts.clamp(min=1))
+        return torch.where(counts > 0, weights, 0.0)
 
     def measure(self, batch: ImageBatch) -> dict[str, Share]:
         """`loss` without smoothing, and `accuracy`."""

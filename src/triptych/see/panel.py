@@ -78,6 +78,7 @@ def prepare(recipe: SeeRecipe, location: Path | None) -> Prepared:
         classes=len(collection.classes),
         augmentation=_augmentation(recipe),
         label_smoothing=recipe.training.label_smoothing,
+        class_weights=_class_weights(recipe, collection),
         channels_last=channels_last,
     )
     description = {
@@ -259,6 +260,12 @@ def _one_line(error: Exception) -> str:
 def _augmentation(recipe: SeeRecipe) -> Augmentation | None:
     settings = recipe.augmentation
     return None if settings == type(settings)() else Augmentation(**settings.model_dump())
+
+
+def _class_weights(recipe: SeeRecipe, collection: Collection) -> torch.Tensor | None:
+    if recipe.training.class_weights == "none":
+        return None
+    return SeeObjective.balanced_weights(collection.splits["train"].labels, len(collection.classes))
 
 
 def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_size: int) -> None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from triptych.errors import DataError
+from triptych.see.classified import check_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,6 +161,32 @@ def read_picture(
         raise DataError(f"{error}. Replace the file.", path=place) from None
 
 
+def read_given(picture: Any, form: PictureForm) -> Pixels:
+    """Whatever users have for a picture, brought to a form. Shape (C, height, width).
+
+    Args:
+        picture: a path, the bytes of an image file, a Pillow image, or an array uint8 (height, width, 3 or 4), or
+            without the last axis.
+        form: what it is brought to.
+    Raises:
+        DataError: it is none of these, or cannot be read.
+    """
+    if isinstance(picture, np.ndarray):
+        check_array(picture)
+    elif isinstance(picture, str):
+        picture = Path(picture)
+    elif not isinstance(picture, Path | bytes | Image.Image):
+        raise DataError(
+            f"picture is of type {type(picture).__name__}; expected a path, the bytes of an image file, a Pillow "
+            "image, or an array."
+        )
+    try:
+        return decode(picture, form)
+    except BadPictureError as error:
+        place = shown(picture) if isinstance(picture, Path) else "the picture"
+        raise DataError(f"{error}. Replace the file.", path=place) from None
+
+
 def iterate_pictures(
     paths: Iterable[Path | str],
     *,
@@ -210,19 +237,23 @@ def decode_or_reason(source: Path | bytes | npt.NDArray[Any], form: PictureForm)
         return error
 
 
-def decode(source: Path | bytes | npt.NDArray[Any], form: PictureForm) -> Pixels:
-    """A file, its content, or an array uint8 (height, width) or (height, width, 3 or 4) as uint8 (C, height, width).
+def decode(source: Path | bytes | Image.Image | npt.NDArray[Any], form: PictureForm) -> Pixels:
+    """A picture as uint8 (C, height, width): a file, its content, a Pillow image, which stays as it is, or an array.
+
+    Arrays are uint8 (height, width) or (height, width, 3 or 4).
 
     Raises:
         BadPictureError: it cannot be used.
     """
     if isinstance(source, np.ndarray):
         return _to_form(Image.fromarray(source), form)
-    content = source if isinstance(source, bytes) else read_content(source)
-    if not content:
-        raise BadPictureError("the file is empty; expected a picture")
     _ignore_warnings_of_size()
     try:
+        if isinstance(source, Image.Image):
+            return _decode_opened(source.copy(), form)
+        content = source if isinstance(source, bytes) else read_content(source)
+        if not content:
+            raise BadPictureError("the file is empty; expected a picture")
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             return _decode_opened(image, form)
     except UnidentifiedImageError:
@@ -249,6 +280,8 @@ def read_content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise UnreadableError("no such file") from None
+    except IsADirectoryError:
+        raise UnreadableError("this is a folder; expected an image file") from None
     except (OSError, ValueError) as error:
         raise UnreadableError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
