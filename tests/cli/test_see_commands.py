@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.cli.conftest import Triptych, json_of, one_error
+from tests.conftest import ToyRuns
 from tests.recipes import see_recipe
 from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api
@@ -323,6 +324,34 @@ def test_tune_draws_the_curves_of_all_rates(triptych: Triptych, place: Path) -> 
     rows = [line.split("\t") for line in (folder / "trials.tsv").read_text().splitlines()]
     assert rows[0][:4] == ["trial", "state", "valid_accuracy", "optimizer.learning_rate"]
     assert [row[3] for row in rows[1:]] == ["1e-05", "0.05"]
+
+
+def test_calibrate_changes_how_sure_a_run_is_and_not_what_it_says(triptych: Triptych, place: Path) -> None:
+    before = triptych("predict", "poor", "shapes", "--n-best", "1").out.splitlines()
+    assert triptych("test", "poor").status == 0
+    result = triptych("calibrate", "poor")
+    assert result.status == 0, result.err
+    told = json_of(triptych, "calibrate", "poor")
+    assert f"temperature {told['temperature']:g}" in result.out
+    assert told["temperature"] != 1.0
+    assert told["before"] == told["after"], "the second time there is nothing left to change"
+    run = Run.open("poor")
+    assert list(run.facts()["evaluations"]) == ["valid/one"], "test figures of the old temperature are gone"
+    for decoding in (run.model()["decoding"], run.recipe().decoding.model_dump()):
+        assert decoding["temperature"] == told["temperature"]
+    after = triptych("predict", "poor", "shapes", "--n-best", "1").out.splitlines()
+    assert [line.split("\t")[:2] for line in after] == [line.split("\t")[:2] for line in before]
+    assert [line.split("\t")[2] for line in after] != [line.split("\t")[2] for line in before]
+    assert f"at the temperature {told['temperature']:g}" in (place / "runs/poor/card.md").read_text(encoding="utf-8")
+    assert triptych("train", "--resume", "--name", "poor").status == 0
+    assert run.recipe().decoding.temperature == told["temperature"]
+
+
+def test_calibrate_refuses_what_has_no_temperature(triptych: Triptych, place: Path, toy_runs: ToyRuns) -> None:
+    spell = toy_runs.run("first")
+    assert "is of the panel 'spell'; expected see" in one_error(triptych("calibrate", str(spell.path)))
+    Run.open("good").update_facts(status="interrupted")
+    assert "good is interrupted; expected a finished run" in one_error(triptych("calibrate", "good"))
 
 
 def test_report_and_runs(triptych: Triptych, place: Path) -> None:

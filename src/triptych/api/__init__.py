@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from triptych.api.calibrating import Calibrated, calibrate
     from triptych.api.evaluation import ToJudge, compare, evaluate, read_to_judge, recorded_data, write_report
     from triptych.api.explaining import Explanation, ImageExplanation, explain, explain_image
     from triptych.api.exporting import export, export_store
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAME_FOR_HELPERS",
+    "Calibrated",
     "Explanation",
     "ImageExplanation",
     "LearningRates",
     "ToJudge",
     "Trained",
     "Tuned",
+    "calibrate",
     "compare",
     "equip",
     "equipment_label",
@@ -44,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "calibrating": ("Calibrated", "calibrate"),
     "evaluation": ("ToJudge", "compare", "evaluate", "read_to_judge", "recorded_data", "write_report"),
     "explaining": ("Explanation", "ImageExplanation", "explain", "explain_image"),
     "exporting": ("export", "export_store"),

@@ -13,6 +13,7 @@ import typer
 
 from triptych.cli import (
     anatomy,
+    calibrate,
     compare,
     count,
     demo,
@@ -49,6 +50,7 @@ for command in (
     report,
     runs,
     compare,
+    calibrate,
     ensemble,
     count,
     export,

@@ -88,7 +88,8 @@ def _limits(limits: Sequence[str]) -> str:
 
 def _loading(name: str, use: Use) -> str:
     return (
-        f"```python\nimport triptych\n\nmodel = triptych.load({f'runs/{name}'!r})\n{use.python}\n```\n\n"
+        f"```python\nimport triptych\n\nmodel = triptych.load({name!r})  # or the path of this folder\n{use.python}\n"
+        "```\n\n"
         f"or `{use.command.replace('RUN', name)}`. Nothing in this folder is unpickled when it is loaded.\n"
     )
 

@@ -83,6 +83,20 @@ class Classifier:
         parts = [self._part(part, settings) for part in torch.split(pixels, settings.batch_size)]
         return torch.cat(parts) if parts else torch.empty(0, len(self.classes))
 
+    @torch.inference_mode()
+    def scores(self, pixels: Tensor, *, decoding: SeeDecoding | None = None) -> Tensor:
+        """What the network gives for every view of every image, before any temperature.
+
+        Args:
+            pixels: bytes. Shape (N, C, height, width).
+            decoding: settings in place of the model's own.
+        Returns:
+            Logits or log-probabilities, in double precision. Shape (views, N, classes).
+        """
+        settings = decoding or self.decoding
+        parts = [torch.stack(list(self._views(part, settings))) for part in torch.split(pixels, settings.batch_size)]
+        return torch.cat(parts, dim=1).cpu()
+
     def predict(
         self, pictures: Picture | Sequence[Picture], *, top_k: int | None = None, decoding: SeeDecoding | None = None
     ) -> list[Classified]:
@@ -155,20 +169,19 @@ class Classifier:
             raise problem
 
     def _part(self, pixels: Tensor, settings: SeeDecoding) -> Tensor:
-        values = self.form.scaled(pixels.to(self.device))
-        total: Tensor | None = None
+        several = [torch.softmax(scores / settings.temperature, dim=1) for scores in self._views(pixels, settings)]
+        return (sum(several[1:], several[0]) / len(several)).cpu()
+
+    def _views(self, pixels: Tensor, settings: SeeDecoding) -> Iterator[Tensor]:
+        """Scores of each view of some images. Shape (B, classes), in double precision."""
         several = views(
-            values,
+            self.form.scaled(pixels.to(self.device)),
             settings.views,
             pad=lambda images: F.pad(images, (SHIFT,) * 4, mode="replicate"),
             mirror=lambda images: images.flip(3),
         )
         for view in several:
-            scores = self.network(view.contiguous(memory_format=torch.channels_last)).double()
-            probabilities = torch.softmax(scores / settings.temperature, dim=1)
-            total = probabilities if total is None else total + probabilities
-        assert total is not None
-        return (total / len(several)).cpu()
+            yield self.network(view.contiguous(memory_format=torch.channels_last)).double()
 
     def _named(self, names: Sequence[str], probabilities: Tensor, count: int) -> list[Classified]:
         best = probabilities.topk(count, dim=1)

@@ -191,6 +191,13 @@ def measures(scores: Mapping[str, Any]) -> dict[str, Any]:
 def use(description: Mapping[str, Any]) -> Use:
     """What a model card says of a classifier."""
     form, classes = description["input"], description["classes"]
+    temperature = description.get("decoding", {}).get("temperature", 1.0)
+    calibration = (
+        "Probabilities were not calibrated after training (`triptych calibrate`); the report shows how far they can be "
+        "believed."
+        if temperature == 1.0
+        else f"Probabilities are taken at the temperature {temperature:g}; the report shows how far to believe them."
+    )
     listed = ", ".join(classes[:CLASSES_LISTED]) + (", ..." if len(classes) > CLASSES_LISTED else "")
     return Use(
         purpose=f"It says which of {len(classes)} classes a picture is of: {listed}. Pictures are brought to "
@@ -198,7 +205,7 @@ def use(description: Mapping[str, Any]) -> Use:
         limits=(
             "It gives one of its classes to every picture, also to one of something else.",
             "What cannot be told at this size, it cannot tell.",
-            "Probabilities were not calibrated after training; the report shows how far they can be believed.",
+            calibration,
         ),
         python="model.predict([PATH], top_k=3)[0].classes",
         command="triptych predict RUN FOLDER --n-best 3",

@@ -1,0 +1,40 @@
+"""`triptych calibrate`."""
+
+from __future__ import annotations
+
+import typer
+
+from triptych.cli.options import AsJson, RunName
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(run: RunName, json: AsJson = False) -> None:
+    """Make the probabilities of a run of see mean what they say: of 100 pictures named with 0.8, 80 should be right.
+
+    Fits one number, the temperature, on the validation images. Names of single views stay as they are; only how sure
+    the run is of them changes. Evaluations with the old temperature are forgotten.
+
+    Example:
+
+        triptych calibrate photos
+    """
+    from triptych import api
+    from triptych.cli.output import print_json, print_table, say
+    from triptych.training.run import Run
+
+    opened = Run.open(run)
+    found = api.calibrate(opened)
+    if json:
+        print_json({"run": str(opened.path), **found.to_dict()})
+        return
+    rows = [
+        ["log loss", f"{found.before.log_loss.value:.4f}", f"{found.after.log_loss.value:.4f}"],
+        ["calibration error", f"{found.before.calibration_error:.4f}", f"{found.after.calibration_error:.4f}"],
+    ]
+    title = f"{opened.name}, valid: {found.after.n_items} images, temperature {found.temperature:g}"
+    print_table(["measure", "before", "after"], rows, title=title)
+    say(f"next    triptych test {opened.name}")

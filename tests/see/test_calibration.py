@@ -1,0 +1,54 @@
+"""Temperatures against the one that made the labels, and against a dense search."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from triptych.errors import DataError, ShapeError
+from triptych.see.calibration import HIGHEST, LOWEST, fit_temperature, log_loss
+
+
+def drawn(temperature: float, count: int = 20_000, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Scores of one view, and labels drawn with the probabilities that they mean at a temperature."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = 3 * torch.randn(count, 5, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(torch.softmax(scores / temperature, dim=1), 1, generator=generator)[:, 0]
+    return scores[None], labels
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.7])
+def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
+    assert fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.05)
+
+
+def test_no_other_temperature_has_a_lower_loss() -> None:
+    scores, labels = drawn(1.6, count=300)
+    several = torch.cat([scores, scores + torch.randn(scores.shape, generator=torch.Generator().manual_seed(1))])
+    for views in (scores, several):
+        found = fit_temperature(views, labels)
+        least = min(log_loss(views, labels, t) for t in np.geomspace(LOWEST, HIGHEST, 2000).tolist())
+        assert log_loss(views, labels, found) <= least + 1e-9
+
+
+def test_the_loss_is_of_the_mean_over_views() -> None:
+    scores = torch.tensor([[[1.0, 0.0, -1.0]], [[0.5, 2.0, 0.0]]])
+    mean = torch.softmax(scores / 0.7, dim=2).mean(dim=0)[0]
+    assert log_loss(scores, torch.tensor([1]), 0.7) == pytest.approx(-math.log(mean[1]), rel=1e-6)
+
+
+def test_where_all_is_right_the_lowest_is_taken_and_where_all_is_wrong_the_highest() -> None:
+    scores = 4 * torch.eye(3)[None]
+    assert fit_temperature(scores, torch.arange(3)) < 2 * LOWEST
+    assert fit_temperature(scores, torch.tensor([1, 2, 0])) > HIGHEST / 2
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"^scores have shape \(3, 3\) and labels \(3,\); expected"):
+        fit_temperature(torch.eye(3), torch.arange(3))
+    with pytest.raises(DataError, match="at least one image"):
+        fit_temperature(torch.zeros(1, 0, 3), torch.zeros(0, dtype=torch.int64))
