@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from tests.cli.conftest import Triptych, json_of, one_error
 from tests.conftest import ToyRuns
 from tests.recipes import see_recipe
 from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
-from triptych import api
+from triptych import api, runtime
 from triptych.cli.images import predict_images
+from triptych.config import SeeDecoding
 from triptych.training.run import Run
 
 CHOSEN = [part for setting in SMALL for part in ("--set", setting)]
@@ -345,6 +348,42 @@ def test_calibrate_changes_how_sure_a_run_is_and_not_what_it_says(triptych: Trip
     assert f"at the temperature {told['temperature']:g}" in (place / "runs/poor/card.md").read_text(encoding="utf-8")
     assert triptych("train", "--resume", "--name", "poor").status == 0
     assert run.recipe().decoding.temperature == told["temperature"]
+
+
+def test_an_ensemble_is_the_mean_of_its_members(triptych: Triptych, place: Path) -> None:
+    assert triptych("calibrate", "good").status == 0  # an ensemble begins without a temperature
+    document = json_of(triptych, "ensemble", "good", "poor", "--name", "both")
+    assert document["members"] == ["good", "poor"]
+    run, plain = Run.open("both"), SeeDecoding()
+    both, good, poor = (api.load(name) for name in ("both", "good", "poor"))
+    pixels = torch.stack([both.read(path) for path in sorted(Path("shapes").rglob("*.png"))])
+    expected = (good.probabilities(pixels, decoding=plain) + poor.probabilities(pixels, decoding=plain)) / 2
+    torch.testing.assert_close(both.probabilities(pixels), expected)
+    assert run.facts()["parameters"] == 2 * Run.open("good").facts()["parameters"]
+    assert (run.recipe().decoding.temperature, both.decoding.temperature) == (1.0, 1.0)
+    assert json_of(triptych, "test", "both")["n_items"] == 6
+    assert triptych("explain", "both", "shapes/light/000.png").status == 0
+    assert json_of(triptych, "count", "both")["parameters"] == run.facts()["parameters"]
+    assert triptych("calibrate", "both").status == 0
+    shipped = triptych("export", "both", "--to", "onnx", "--out", "shipped")
+    assert shipped.status == 0, shipped.err
+    exported = runtime.load("shipped").classify(pixels.numpy())
+    np.testing.assert_allclose(exported, api.load("both").probabilities(pixels).numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_ensembles_have_members_that_can_be_averaged(triptych: Triptych, place: Path, toy_runs: ToyRuns) -> None:
+    spell = str(toy_runs.run("first").path)
+    message = one_error(triptych("ensemble", "good", spell, "--name", "odd"))
+    assert message.startswith("runs are of the panels see and spell; expected one panel.")
+    (place / "shapes/dark/000.png").unlink()
+    assert triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "other", *QUICK).status == 0
+    message = one_error(triptych("ensemble", "good", "other", "--name", "odd"))
+    assert message.startswith("other was trained on other data or other splits than good; expected the same, since")
+    shutil.rmtree("shapes/dark")
+    assert triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "fewer", *QUICK).status == 0
+    message = one_error(triptych("ensemble", "good", "fewer", "--name", "odd"))
+    assert message.startswith("fewer has other classes or another form of images than good; expected the same.")
+    assert not (place / "runs/odd").exists()
 
 
 def test_calibrate_refuses_what_has_no_temperature(triptych: Triptych, place: Path, toy_runs: ToyRuns) -> None:

@@ -38,7 +38,7 @@ def test_a_run_that_was_never_evaluated_says_so(tmp_path: Path) -> None:
     assert "It has not been evaluated yet." in text
     assert "- It has an end.\n" in text
     assert "`triptych predict mine`" in text
-    assert "triptych.load('runs/mine')" in text
+    assert "triptych.load('mine')  # or the path of this folder" in text
 
 
 def test_evaluations_with_other_measures_share_a_table(tmp_path: Path) -> None:

@@ -209,6 +209,10 @@ def _with_origin(section: Section, told: Mapping[str, Any]) -> Section:
     return replace(section, text="\n\n".join([*place, *told.get("warnings", ()), section.text]))
 
 
+def _place_of(run: Run) -> str:
+    return run.facts().get("data_location") or run.recipe().data.set or "unknown data"
+
+
 def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) -> Comparison:
     """Runs side by side: curves on one picture, error rates, paired differences on the items all of them predicted.
 
@@ -238,7 +242,11 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
         name: run.path / "predictions" / f"{chosen.replace('/', '.', 1)}.tsv"
         for name, run in zip(names, runs, strict=True)
     }
-    errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
+    try:
+        errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
+    except DataError as error:
+        places = (f"{name} was trained on {_place_of(run)}" for name, run in zip(names, runs, strict=True))
+        raise DataError(f"{str(error).rstrip('.')}: {', '.join(places)}.") from None
     histories = {name: run.history() for name, run in zip(names, runs, strict=True)}
     drawn = {name: history for name, history in histories.items() if history}
     monitors = [run.recipe().training.monitor for run in runs]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.api.panels import panel_of
+from triptych.config import with_changes
 from triptych.data.files import open_binary
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.training.run import Run, now
@@ -32,29 +33,26 @@ def load(run: str | Path, *, device: str = "cpu") -> Any:
 
 
 def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:
-    """A new run that holds several runs' models and predicts by averaging their probabilities at every step.
+    """A new run that holds several runs' models and predicts by averaging their probabilities, of spell at every step.
 
     Raises:
-        RunError: fewer than two runs, runs whose vocabularies differ, or a name that is taken.
+        RunError: fewer than two runs, runs of several panels or that cannot be averaged, or a name that is taken.
     """
-    from triptych.spell import panel as spell
-
-    for run in runs:
-        if run.recipe().panel != "spell":
-            raise RunError(
-                f"{run.path} is of the panel {run.recipe().panel!r}; expected spell. Others have no ensembles."
-            )
-    description, tensors = spell.join(runs)
+    panels = sorted({run.recipe().panel for run in runs})
+    if len(panels) > 1:
+        raise RunError(f"runs are of the panels {' and '.join(panels)}; expected one panel. Join like with like.")
+    description, tensors = panel_of(panels[0] if panels else "spell").join(runs)
     if any(name in (run.name, str(run.path)) for run in runs):
         raise RunError(f"name is {name!r}, a member's; expected another. Members stay as they are.")
     made = Run.create(name, force=force)
     made.forget_replaced()
-    made.write_recipe(runs[0].recipe())
+    recipe = runs[0].recipe()
+    made.write_recipe(with_changes(recipe, {"decoding.temperature": 1.0}) if recipe.panel == "see" else recipe)
     first = runs[0].facts()
     kept = {
         key: first[key] for key in ("panel", "title", "data_location", "data", "counts", "versions") if key in first
     }
-    made.write_model("spell", description)
+    made.write_model(recipe.panel, description)
     made.write_tensors(tensors)
     made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     parameters = sum(run.facts().get("parameters", 0) for run in runs)

@@ -6,7 +6,7 @@ through the functions named here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +49,13 @@ class Panel(Protocol):
 
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """The run's kept model, ready to predict."""
+
+    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Description and tensors of one model that averages several runs' models.
+
+        Raises:
+            RunError: they cannot be averaged.
+        """
 
     def read(self, recipe: Any, location: Path | None, model: Any, *, whole: str | None = None) -> Any:
         """The recipe's data, split as for training; with `whole`, that split, or all of what has no splits.

@@ -16,13 +16,13 @@ def register(app: typer.Typer) -> None:
 
 def ensemble(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members, runs of spell.")
+        list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members, runs of one panel.")
     ],
     name: Annotated[str, typer.Option(help="Name of the run that holds them all.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Make one run of several runs of spell, which predicts by averaging their probabilities at every step.
+    """Make one run of several, which predicts by averaging their probabilities; of spell at every step.
 
     The new run is whole: it holds its members' tensors, and `test`, `predict` and `explain` take it as any other.
 
@@ -31,7 +31,9 @@ def ensemble(
         triptych ensemble seed-1 seed-2 seed-3 --name three
     """
     from triptych import api
+    from triptych.api.panels import panel_of
     from triptych.cli.output import interval, print_json, say
+    from triptych.statistics import Estimate
     from triptych.training.run import Run
 
     made = api.make_ensemble([Run.open(run) for run in runs], name=name, force=force)
@@ -39,6 +41,9 @@ def ensemble(
     if json:
         print_json({"run": str(made.path), "members": runs, "valid": evaluation.scores.to_dict()})
         return
-    scores = evaluation.scores
-    say(f"validation CER {interval(scores.cer)}  WER {interval(scores.wer)}  ({scores.n_items} items)")
-    say(f"next    triptych test {made.name} --decode beam   triptych predict {made.name}")
+    panel = made.recipe().panel
+    measured = panel_of(panel).measures(evaluation.scores.to_dict())
+    figures = "  ".join(f"{name} {interval(Estimate.from_dict(value))}" for name, value in measured.items())
+    say(f"validation {figures}  ({evaluation.scores.n_items} items)")
+    options = " --decode beam" if panel == "spell" else ""
+    say(f"next    triptych test {made.name}{options}   triptych predict {made.name}")

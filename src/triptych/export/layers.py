@@ -5,6 +5,7 @@ Letters in shapes: B images, C channels, Q queries of a pooling head.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from triptych.errors import RunError
 from triptych.export.graph import Graph
 from triptych.recall.layers import HopfieldPooling
 from triptych.see.convolutional import ConvolutionalNetwork
+from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.heads import HopfieldHead
 from triptych.see.residual import DropPath, ResidualBlock, ResidualNetwork, SqueezeExcitation
 from triptych.training.dropout import Dropout
@@ -38,6 +40,12 @@ def _one_after_the_other(graph: Graph, module: Any, value: str) -> str:
     for part in module.children():
         value = add(graph, part, value)
     return value
+
+
+def _mean_of_members(graph: Graph, module: Any, value: str) -> str:
+    logs = [graph.unsqueeze(graph.op("LogSoftmax", add(graph, member, value), axis=1), 0) for member in module.members]
+    total = graph.op("ReduceLogSumExp", graph.op("Concat", *logs, axis=0), axes=[0], keepdims=0)
+    return graph.op("Sub", total, graph.tensor(math.log(len(logs))))
 
 
 def _unchanged(_graph: Graph, _module: Any, value: str) -> str:
@@ -153,6 +161,7 @@ def _hopfield_head(graph: Graph, module: Any, value: str) -> str:
 _WRITERS: Mapping[type[nn.Module], Callable[[Graph, Any, str], str]] = {
     ConvolutionalNetwork: _one_after_the_other,
     ResidualNetwork: _one_after_the_other,
+    EnsembleNetwork: _mean_of_members,
     nn.Sequential: _one_after_the_other,
     nn.Conv2d: _convolution,
     nn.BatchNorm1d: _normalisation,

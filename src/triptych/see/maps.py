@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from triptych.anatomy.modes import evaluating
 from triptych.errors import RecipeError, ShapeError, did_you_mean
 from triptych.see.convolutional import ConvolutionalNetwork
+from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.residual import ResidualNetwork
 from triptych.see.timm_network import TimmNetwork
 
@@ -128,8 +129,8 @@ def saliency(
         image: as the network takes it. Shape (C, height, width).
         target: number of the class; the predicted one when None.
         layer: a convolution for Grad-CAM, by its path or its place. By default the maps that the head makes one vector
-            of; a network without a head of the panel's is looked at in the last convolution to run whose maps have more
-            than one place.
+            of; a network without a head of the panel's, an ensemble's last member among them, is looked at in the last
+            convolution to run whose maps have more than one place.
     Raises:
         RecipeError: there is no such convolution or class.
         ShapeError: the image is not one.
@@ -201,7 +202,8 @@ def _last_with_places(network: nn.Module, image: Tensor) -> _LookedAt | None:
 
 def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """What gives a network's logits (B, K) for images (B, C, height, width)."""
-    return network.logits if isinstance(network, ConvolutionalNetwork | ResidualNetwork | TimmNetwork) else network
+    is_own = isinstance(network, ConvolutionalNetwork | ResidualNetwork | TimmNetwork | EnsembleNetwork)
+    return network.logits if is_own else network  # type: ignore[return-value]
 
 
 def _check_image(image: Tensor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.config import SeeDecoding, SeeModel, SeeRecipe
 from triptych.data.progress import reading_bar
@@ -25,11 +25,13 @@ from triptych.see.batches import Shuffled, loader
 from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
 from triptych.see.collection import Collection, load_collection
+from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.images import Images
 from triptych.see.inputs import InputForm, input_form
 from triptych.see.metrics import Judged, Scores, score
 from triptych.see.objective import SeeObjective
 from triptych.training.devices import check_device
+from triptych.training.members import joined, members_of
 from triptych.training.prepared import Loaders, Prepared
 from triptych.training.run import Run
 
@@ -115,24 +117,45 @@ def load(run: Run, *, device: str = "cpu") -> Classifier:
     classes = description.get("classes")
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
-    architecture = _read_architecture(description.get("architecture"), path)
     expected = (len(classes), form.height, form.width, form.channels)
-    if (architecture.classes, architecture.height, architecture.width, architecture.in_channels) != expected:
-        raise RunError(f"{path}: architecture does not fit classes and input; expected what training wrote.")
-    network = _read_network(architecture, path)
-    try:
-        network.load_state_dict(run.tensors())
-    except RuntimeError as error:
-        raise RunError(
-            f"{run.path}: model.safetensors does not fit model.json ({_one_line(error)}); "
-            "expected both from one training."
-        ) from None
+    networks = []
+    for document, tensors in members_of(description, run.tensors(), path):
+        architecture = _read_architecture(document, path)
+        if (architecture.classes, architecture.height, architecture.width, architecture.in_channels) != expected:
+            raise RunError(f"{path}: architecture does not fit classes and input; expected what training wrote.")
+        network = _read_network(architecture, path)
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise RunError(
+                f"{run.path}: model.safetensors does not fit model.json ({_one_line(error)}); "
+                "expected both from one training."
+            ) from None
+        networks.append(network)
     try:
         decoding = SeeDecoding.model_validate(description.get("decoding", {}))
     except ValidationError as error:
         raise RunError(f"{path}: decoding is damaged ({_one_line(error)}); expected what training wrote.") from None
-    network = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Classifier(network, form=form, classes=classes, decoding=decoding, device=device)
+    whole = networks[0] if len(networks) == 1 else EnsembleNetwork(networks)
+    whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Classifier(whole, form=form, classes=classes, decoding=decoding, device=device)
+
+
+def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.
+
+    Raises:
+        RunError: fewer than two runs, an ensemble among them, other classes or another form of images, or other data:
+            what one member was trained on might be another's test.
+    """
+
+    def alike(description: Mapping[str, Any], _path: Path) -> Any:
+        return description.get("classes"), description.get("input")
+
+    description, tensors = joined(
+        runs, PANEL, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
+    )
+    return {**description, "decoding": {**description["decoding"], "temperature": 1.0}}, tensors
 
 
 def read(recipe: SeeRecipe, location: Path | None, classifier: Classifier, *, whole: str | None = None) -> Collection:

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from triptych.config import SpellData, SpellDecoding, SpellRecipe
+from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import RunError
 from triptych.report import comparison
 from triptych.report.card import Use
@@ -30,8 +30,9 @@ from triptych.spell.predictions import Language, Prediction
 from triptych.spell.speller import Speller, build_from_description
 from triptych.spell.symbols import Vocabulary
 from triptych.training.devices import check_device
+from triptych.training.members import joined, members_of
 from triptych.training.prepared import Loaders, Prepared
-from triptych.training.run import Run, hashes
+from triptych.training.run import Run
 
 PANEL = "spell"
 
@@ -95,13 +96,8 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
     check_device(device)
     description = run.model(PANEL)
     tensors = run.tensors()
-    members = description.get("members", [description.get("architecture")])
-    if not isinstance(members, list) or not members:
-        raise RunError(f"{run.path / 'model.json'}: members is {members!r}; expected a list of one model or more.")
-    networks = []
-    for number, architecture in enumerate(members):
-        prefix = f"{number}." if "members" in description else ""
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    networks, members = [], []
+    for architecture, own in members_of(description, tensors, run.path / "model.json"):
         network = build_from_description(architecture, run.path / "model.json")
         try:
             network.load_state_dict(own)
@@ -110,6 +106,7 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
                 f"{run.path}: model.safetensors does not fit model.json ({error}); expected both from one training."
             ) from None
         networks.append(network.eval().to(device))
+        members.append(architecture)
     language = Language.from_dict(description, run.path / "model.json")
     _check_vocabularies(members, language, run.path / "model.json")
     decoding = _decoding(description, run.path / "model.json")
@@ -139,35 +136,7 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one member
             was trained on might be another's test.
     """
-    if len(runs) < 2:
-        raise RunError(f"an ensemble of {len(runs)} run; expected at least two. Give more runs.")
-    descriptions = [run.model(PANEL) for run in runs]
-    tensors: dict[str, Tensor] = {}
-    first = Language.from_dict(descriptions[0], runs[0].path / "model.json")
-    for number, (run, description) in enumerate(zip(runs, descriptions, strict=True)):
-        if "members" in description:
-            raise RunError(f"{run.path} is an ensemble; expected single runs. Name its members instead.")
-        if Language.from_dict(description, run.path / "model.json") != first:
-            raise RunError(
-                f"{run.name} has other symbols than {runs[0].name}; expected runs over the same vocabularies. "
-                "Train the members on the same data with different seeds."
-            )
-        if _data_of(run) != _data_of(runs[0]):
-            raise RunError(
-                f"{run.name} was trained on other data or other splits than {runs[0].name}; expected the same, since "
-                "what one was trained on might be in the other's test. Train the members on the same data with "
-                "different seeds."
-            )
-        tensors |= {f"{number}.{name}": tensor for name, tensor in run.tensors().items()}
-    whole = {key: value for key, value in descriptions[0].items() if key not in ("format", "panel", "architecture")}
-    return {"members": [description["architecture"] for description in descriptions], **whole}, tensors
-
-
-def _data_of(run: Run) -> tuple[list[Any], SpellData]:
-    """What decides which pairs a run was trained on; members may take different parts of the same training split."""
-    recipe = run.recipe()
-    assert isinstance(recipe, SpellRecipe)
-    return hashes(run.facts().get("data", [])), recipe.data.model_copy(update={"max_train_pairs": 0})
+    return joined(runs, PANEL, alike=Language.from_dict, otherwise="other symbols", limit="max_train_pairs")
 
 
 def read(recipe: SpellRecipe, location: Path | None, _model: Any = None, *, whole: str | None = None) -> Corpus:
