@@ -83,9 +83,9 @@ def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, plac
     trained("two", place / "pairs.tsv", "training.seed=1", "data.max_train_pairs=70")
     made = api.make_ensemble([Run.open("two"), Run.open("one")], name="whole")
     assert len(made.trained_on()) == 80
-    (made.path / "trained-on.npy").write_bytes(b"broken")
-    assert "trained-on.npy is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
-    (made.path / "trained-on.npy").unlink()  # as in a run from before it was kept
+    (made.path / "trained-on.bin").write_bytes(b"broken")
+    assert "trained-on.bin is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
+    (made.path / "trained-on.bin").unlink()  # as in a run from before it was kept
     assert "in the training of" not in triptych("test", "whole", "--data", "mixed.tsv").err
 
 

@@ -14,7 +14,7 @@ from triptych.cli import main as main_module
 from triptych.errors import RecipeError, RunError
 
 COMMANDS = [
-    "demo", "train", "test", "predict", "explain", "report", "runs", "compare", "ensemble", "tune",
+    "demo", "train", "test", "predict", "explain", "report", "runs", "compare", "calibrate", "ensemble", "tune",
     "find-learning-rate", "recipes", "version", "count", "memory", "experiment", "anatomy", "export", "serve",
 ]  # fmt: skip
 FIGURELESS = {"predict", "report", "version", "serve", "memory", "anatomy"}

@@ -74,6 +74,31 @@ def test_train_writes_a_whole_run(triptych: Triptych, place: Path) -> None:
     assert not [path for path in present if path.rsplit("/", 1)[-1].startswith(".")], "nothing half-written"
 
 
+def test_train_says_first_what_there_is_and_last_what_to_do(triptych: Triptych, place: Path) -> None:
+    limited = ("--set", "data.max_train_images=20")
+    result = triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "mine", *QUICK, *limited)
+    lines = result.err.splitlines()
+    parameters = Run.open("mine").facts()["parameters"]
+    assert (
+        f"data    train 20 of 48, valid 6, test 6 images of 3 classes; a network of {parameters:,} parameters" in lines
+    )
+    commands = ("calibrate mine", "test mine", "predict mine FOLDER", "explain mine IMAGE")
+    assert lines[-1] == "next    " + "   ".join(f"triptych {command}" for command in commands)
+    batches = -(-20 // Run.open("mine").recipe().training.batch_size)
+    assert (
+        f"warning: the training makes {batches} updates, {batches} per epoch; with so few it learns little."
+        in result.err
+    )
+    elsewhere = triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "a b/mine", *QUICK, *limited)
+    assert "triptych test 'a b/mine'" in elsewhere.err
+    for kind in KINDS:
+        (place / "split" / "valid" / kind).mkdir(parents=True)
+        shutil.copytree(place / "shapes" / kind, place / "split" / "train" / kind)
+        shutil.copy(place / "shapes" / kind / "000.png", place / "split" / "valid" / kind)
+    untested = triptych("train", "scenes-cnn-norm-tiny", "--data", "split", "--name", "untested", *QUICK)
+    assert untested.err.splitlines()[-1].startswith("next    triptych calibrate untested   triptych predict untested")
+
+
 def test_train_skips_bad_files_when_asked(triptych: Triptych, place: Path) -> None:
     (place / "shapes/dark/bad.png").write_bytes(b"no picture")
     arguments = ("train", "scenes-cnn-tiny", "--data", "shapes", "--name", "mine", *QUICK)

@@ -255,6 +255,7 @@ TRAINING: dict[str, Case] = {
     "average_decay": ("training.average_decay=0.5", ()),
     "precision": ("training.precision=64-true", ("training.average_decay=0.5",)),
     "label_smoothing": ("training.label_smoothing=0.5", ()),
+    "class_weights": ("training.class_weights=balanced", ()),
 }
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from tests.see.drawn import draw
 from triptych.config import SeeDecoding
 from triptych.errors import DataError, RecipeError, ShapeError
+from triptych.see.bad_files import BadPicture
 from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
 from triptych.see.inputs import InputForm
-from triptych.see.pictures import BadPicture
 
 CLASSES = ("cat", "dog", "fish", "owl")
 FORM = InputForm(10, 12, "rgb", "stretch", 10_000, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from triptych.errors import DataError
-from triptych.see.pictures import BadPicture, Colour, Fit, Skipped, in_order, iterate_pictures, read_picture, shown
+from triptych.see.bad_files import BadPicture, Skipped, shown
+from triptych.see.pictures import Colour, Fit, in_order, iterate_pictures, read_picture
 
 
 def noise(height: int = 30, width: int = 40, channels: int = 3, seed: int = 0) -> Image.Image:

@@ -13,7 +13,7 @@ import torch
 
 import triptych
 from triptych.api.panels import panel_of
-from triptych.config import Recipe
+from triptych.config import Recipe, TrainingTable
 from triptych.config import differences as recipe_differences
 from triptych.data.fingerprints import short_digests
 from triptych.errors import RunError
@@ -28,6 +28,7 @@ from triptych.training.run import Run, hashes, now
 if TYPE_CHECKING:
     from triptych.training.fit import Fitted
 
+FEW_UPDATES = 100
 NAME_FOR_HELPERS = "TRIPTYCH_RUN_OF_MAIN_PROCESS"
 
 
@@ -120,6 +121,7 @@ def train(
         if not finished:
             _write_beginning(run, recipe, prepared, data, hardware, precision)
     if output is not None and not finished and not is_helper_process():
+        output.warn(_few_updates(prepared.counts["train"], recipe.training))
         output.tell(f"{prepared.summary()}; a network of {_trainable(prepared):,} parameters")
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
 
@@ -197,6 +199,17 @@ def _write_beginning(
             "torch": str(torch.__version__),
         },
     )
+
+
+def _few_updates(count: int, training: TrainingTable) -> list[str]:
+    """A warning where a training has so few updates that weights hardly leave where they started."""
+    each = -(-count // training.batch_size)
+    if each * training.epochs >= FEW_UPDATES:
+        return []
+    return [
+        f"the training makes {each * training.epochs} updates, {each} per epoch; with so few "
+        "it learns little. Raise training.epochs, or lower training.batch_size."
+    ]
 
 
 def _trainable(prepared: Prepared) -> int:

@@ -31,8 +31,8 @@ def predict_images(
     from triptych.cli.output import warn
     from triptych.config import with_changes
     from triptych.files import tsv_row
+    from triptych.see.bad_files import Skipped
     from triptych.see.folders import Remarks
-    from triptych.see.pictures import Skipped
 
     changes: dict[str, object] = {} if views is None else {"decoding.views": views}
     if line_buffered:

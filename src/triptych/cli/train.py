@@ -188,5 +188,7 @@ def finish(trained: Trained) -> dict[str, Any]:
         commands.append(f"triptych explain {name} {'SOURCE' if is_spell else 'IMAGE'}")
         if "test" in run.facts().get("counts", {}):
             commands.insert(0, f"triptych test {name}")
+        if not is_spell:
+            commands.insert(0, f"triptych calibrate {name}")
         say(f"next    {'   '.join(commands)}")
     return {**document, "report": str(report), "best": dict(trained.best), "valid": scores.to_dict()}

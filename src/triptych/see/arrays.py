@@ -18,7 +18,7 @@ import numpy.typing as npt
 from triptych.data.files import open_binary
 from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError
-from triptych.see.pictures import shown
+from triptych.see.bad_files import shown
 from triptych.see.sources import SPLITS, WHOLE, Part, Source
 
 Array = npt.NDArray[Any]

@@ -17,11 +17,12 @@ from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError
 from triptych.see.arrays import idx_files, is_idx, read_idx, read_npz
+from triptych.see.bad_files import BadPicture, Skipped, shown
 from triptych.see.cache import Decoded, decode_part
 from triptych.see.folders import read_folder
 from triptych.see.images import Images, check_known, relabelled, without_classes
 from triptych.see.named_sets import resolve
-from triptych.see.pictures import BadPicture, PictureForm, Skipped, has_sixteen_bits, shown
+from triptych.see.pictures import PictureForm, has_sixteen_bits
 from triptych.see.sources import SPLITS, WHOLE, Part, Source
 
 _MIB = 2**20

@@ -11,7 +11,8 @@ from typing import Any
 
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError, did_you_mean
-from triptych.see.pictures import BAD_FILE_ADVICE, BadPicture, BadPictureError, in_order, read_content, shown
+from triptych.see.bad_files import BAD_FILE_ADVICE, BadPicture, BadPictureError, shown
+from triptych.see.pictures import in_order, read_content
 from triptych.see.sources import SPLITS, WHOLE, Part, Source
 
 SUFFIXES = frozenset({

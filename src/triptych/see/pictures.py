@@ -10,7 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from triptych.errors import DataError
+from triptych.see.bad_files import BAD_FILE_ADVICE, BadPicture, BadPictureError, UnreadableError, shown
 from triptych.see.classified import check_array
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ _DAMAGE = (
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _CHUNK = 16
 _FINE_PIXELS = 4
-_MOST_NAMED = 10
-BAD_FILE_ADVICE = "Replace or remove the file, or skip bad files with --skip-bad-files."
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -87,51 +86,6 @@ class Picture(NamedTuple):
 
     path: Path
     pixels: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class BadPicture:
-    """A file that was left out, by its name as `shown` gives it, and why; as text, one complete sentence."""
-
-    name: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.reason}."
-
-
-@dataclass
-class Skipped:
-    """Files that were left out: their number, and the first ten of them."""
-
-    count: int = 0
-    first: list[BadPicture] = field(default_factory=list)
-
-    def add(self, bad: BadPicture) -> None:
-        """Note one more."""
-        self.count += 1
-        if len(self.first) < _MOST_NAMED:
-            self.first.append(bad)
-
-    def sentences(self, *, read: int | None = None) -> list[str]:
-        """Warnings that count the files and name the first ten, with the reasons.
-
-        Args:
-            read: how many pictures were read; None leaves it unsaid.
-        """
-        if not self.first:
-            return []
-        others = "" if read is None else f"; pictures read: {read}"
-        counted = f"{self.first[0]} Bad files skipped, from this one on: {self.count}{others}."
-        return [counted, *map(str, self.first[1:])]
-
-
-class BadPictureError(Exception):
-    """Why a picture cannot be used, without its path."""
-
-
-class UnreadableError(BadPictureError):
-    """The file is not there or cannot be read, whatever its content; another time it may be."""
 
 
 def read_picture(
@@ -222,11 +176,6 @@ def iterate_pictures(
             raise DataError(f"{pixels}. {BAD_FILE_ADVICE}", path=shown(path))
         else:
             on_bad(BadPicture(shown(path), str(pixels)))
-
-
-def shown(path: Path | str) -> str:
-    """A path as text that can always be printed and written: bytes that are not UTF-8 become \\x and two digits."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def decode_or_reason(source: Path | bytes | npt.NDArray[Any], form: PictureForm) -> Pixels | BadPictureError:

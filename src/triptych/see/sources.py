@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from triptych.see.pictures import BadPicture
+from triptych.see.bad_files import BadPicture
 
 SPLITS = ("train", "valid", "test")
 WHOLE = "all"

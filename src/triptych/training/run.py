@@ -6,7 +6,7 @@ runs/<name>/
     metrics.csv         one row per epoch
     model.safetensors   the kept model's tensors
     model.json          architecture, vocabularies: all that is needed to predict
-    trained-on.npy      a digest of every training item, to know them again in other data
+    trained-on.bin      a digest of every training item, to know them again in other data
     checkpoints/        what resuming needs
     evaluations/        what the report tells of each evaluation
     predictions/        every item's predictions, and the errors, as TSV
@@ -175,22 +175,19 @@ class Run:
         """Keep which items training saw; from `short_digests`, in any order."""
         import numpy as np  # listing runs need not wait for it
 
-        buffer = io.BytesIO()
-        np.save(buffer, np.unique(digests), allow_pickle=False)
-        write_bytes_atomically(self.path / "trained-on.npy", buffer.getvalue())
+        write_bytes_atomically(self.path / "trained-on.bin", np.unique(digests).astype("<u8").tobytes())
 
     def trained_on(self) -> NDArray[np.uint64]:
         """The digests of the items that training saw; none where the run is from before they were kept."""
         import numpy as np
 
-        path = self.path / "trained-on.npy"
+        path = self.path / "trained-on.bin"
         if not path.exists():
             return np.empty(0, np.uint64)
-        try:
-            digests = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise RunError(f"{path} is damaged ({error}); expected an array of numbers.") from None
-        return np.asarray(digests, np.uint64)
+        content = path.read_bytes()
+        if len(content) % 8:
+            raise RunError(f"{path} is damaged, with {len(content)} bytes; expected eight for each training item.")
+        return np.frombuffer(content, "<u8").astype(np.uint64)
 
     @property
     def _going_on(self) -> str:
