@@ -16,6 +16,7 @@ from triptych.files import write_text_atomically, write_tsv
 from triptych.report.canvas import save
 from triptych.report.figures import compare_curves
 from triptych.report.image_figures import learning_curves
+from triptych.report.run_report import column_label
 from triptych.report.search import search_picture
 from triptych.training.dimensions import Choices, Dimension, Value, settings_of
 from triptych.training.fit import fit
@@ -144,7 +145,7 @@ def _data_hashes(recipe: Recipe, data: Path | None, listener: Callable[[str], No
 def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
     training = recipe.training
     documents = [{"params": t.params, "value": t.value, "state": t.state} for t in found.trials if t.state != "stopped"]
-    picture = search_picture(documents, goal=training.mode, value_label=training.monitor)
+    picture = search_picture(documents, goal=training.mode, value_label=column_label(training.monitor))
     saved = save(picture, folder, "search")
     histories = {
         ", ".join(f"{k.split('.')[-1]}={v}" for k, v in t.params.items()): t.history for t in found.trials if t.history

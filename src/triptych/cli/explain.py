@@ -25,11 +25,11 @@ def explain(
     ],
     n_best: NBest = None,
     layer: Annotated[
-        str | None, typer.Option(help="Of images: name or number of the convolution to show. Default: the first.")
+        str | None, typer.Option(help="Of see: name, or number from 0, of the convolution to show. Default: 0.")
     ] = None,
     of_class: Annotated[
         str | None,
-        typer.Option("--class", help="Of images: class whose evidence is drawn. Default: predicted."),
+        typer.Option("--class", help="Of see: class whose evidence is drawn. Default: predicted."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures. Default: the run's figures.")] = None,
     device: Device = "cpu",

@@ -65,7 +65,9 @@ def predict(
     lexicon: LexiconFile = None,
     lexicon_weight: LexiconWeight = None,
     dictionary: DictionaryFile = None,
-    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Leave bad lines out, with a count.")] = False,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Of spell: leave bad lines out, with a count.")
+    ] = False,
     line_buffered: Annotated[
         bool, typer.Option("--line-buffered", help="Answer each line before reading the next; slower.")
     ] = False,
