@@ -94,33 +94,31 @@ class PairedComparison:
         }
 
 
-def rate(
-    numerators: ArrayLike,
-    denominators: ArrayLike,
-    *,
-    samples: int = DEFAULT_SAMPLES,
-    level: float = DEFAULT_LEVEL,
-    seed: int = 0,
-) -> Estimate:
-    """sum(numerators) / sum(denominators) with its interval: Wilson's for a share of items, otherwise by bootstrap.
+def share_of(flags: ArrayLike, *, level: float = DEFAULT_LEVEL) -> Estimate:
+    """The share of items that something holds for, such as accuracy or the rate of wrong words, with Wilson's interval.
 
-    A share is what has numerators of 0 and 1 and denominators of 1: accuracy, or the rate of wrong words. Its interval
-    has a width also where all items agree, and holds for few items, where resampling promises too much.
+    It has a width also where all items agree, and holds for few items, where resampling promises too much.
 
-    Args, returns and raises: as `bootstrap_ratio`.
+    Args:
+        flags: 0 or 1 per item. Shape (N,), N >= 1.
+        level: of the interval, in (0, 1).
+    Raises:
+        DataError: there are no items, or a value is neither 0 nor 1.
+        ShapeError: flags are not in a row.
+        TriptychError: level breaks its rule.
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
     """
-    over, under = _column("numerators", numerators), _column("denominators", denominators)
-    is_share = bool(np.isin(over, (0.0, 1.0)).all() and (under == 1.0).all())
-    if not is_share:
-        return bootstrap_ratio(over, under, samples=samples, level=level, seed=seed)
-    _check_items(("numerators", over), ("denominators", under))
-    _check_resampling(samples, level)
-    count, share = len(over), float(over.mean())
+    held = _column("flags", flags)
+    _check_resampling(DEFAULT_SAMPLES, level)
+    odd = np.flatnonzero(~np.isin(held, (0.0, 1.0)))
+    if len(odd):
+        raise DataError(f"flags[{odd[0]}] is {held[odd[0]]:g}; expected 0 or 1.")
+    count, share = len(held), float(held.mean())
     z = NormalDist().inv_cdf((1 + level) / 2)
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return Estimate(share, Interval(max(0.0, middle - half), min(1.0, middle + half), level))
+    low, high = middle - half if share > 0 else 0.0, middle + half if share < 1 else 1.0
+    return Estimate(share, Interval(low, high, level))
 
 
 def bootstrap_ratio(

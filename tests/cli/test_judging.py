@@ -141,6 +141,25 @@ def test_other_data_of_the_same_name_is_another_evaluation(triptych: Triptych, p
         assert f"On other data than the run&#39;s own: {place}/{number}/new.tsv, SHA-256 " in report
 
 
+def test_names_of_evaluations_do_not_hang_on_what_was_judged_before(triptych: Triptych, place: Path) -> None:
+    for split, count in (("train", 30), ("valid", 8), ("test", 9)):
+        write_pairs(place / "folder" / f"{split}.tsv", count, seed=count)
+    for split in ("valid", "test", "test"):
+        assert json_of(triptych, "test", "one", "--data", "folder", "--split", split)["decoding"] == "greedy-on-folder"
+
+
+def test_a_validation_split_that_came_later_is_other_data(triptych: Triptych, place: Path) -> None:
+    for name in ("light", "dark"):
+        for number in range(20):
+            draw_shape(place / "shapes" / "train" / name / f"{number}.png", name, number)
+    recipe = see_recipe("scenes-cnn-norm-tiny", [*SMALL, "training.epochs=1"])
+    run = api.start_run(recipe, recipe_name="tiny", name="three", data=place / "shapes")
+    api.train(recipe, run, data=place / "shapes")
+    for name in ("light", "dark"):
+        draw_shape(place / "shapes" / "valid" / name / "new.png", name, 99)
+    assert "has changed since training" in one_error(triptych("test", "three", "--split", "valid"))
+
+
 def test_a_test_file_may_come_later(triptych: Triptych, place: Path) -> None:
     for split, count in (("train", 30), ("valid", 8)):
         write_pairs(place / "folder" / f"{split}.tsv", count, seed=count)

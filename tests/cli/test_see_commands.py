@@ -127,6 +127,16 @@ def test_a_class_that_is_missing_from_a_split_is_told(triptych: Triptych, place:
     assert "warning: class 'striped' has no image in valid." in result.err
 
 
+def test_a_run_that_lost_a_class_is_judged_wherever_its_data_lies(triptych: Triptych, place: Path) -> None:
+    for path in Path("shapes/dark").iterdir():
+        path.write_bytes(b"junk of " + path.name.encode())
+    skipping = ("--skip-bad-files", *QUICK)
+    assert triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "mine", *skipping).status == 0
+    own = json_of(triptych, "test", "mine")
+    shutil.move("shapes", "moved")
+    assert json_of(triptych, "test", "mine", "--data", "moved") == own
+
+
 def test_test_measures_and_writes_what_it_says(triptych: Triptych, place: Path) -> None:
     document = json_of(triptych, "test", "good", "--split", "train", "--views", "flips")
     assert (document["run"], document["split"], document["decoding"], document["n_items"]) == (
@@ -365,14 +375,15 @@ def test_calibrate_changes_how_sure_a_run_is_and_not_what_it_says(triptych: Trip
     assert told["before"] == told["after"], "the second time there is nothing left to change"
     run = Run.open("poor")
     assert list(run.facts()["evaluations"]) == ["valid/one"], "test figures of the old temperature are gone"
-    for decoding in (run.model()["decoding"], run.recipe().decoding.model_dump()):
-        assert decoding["temperature"] == told["temperature"]
+    assert run.model()["decoding"]["temperature"] == told["temperature"]
+    assert run.recipe_in_use().decoding.temperature == told["temperature"]
+    assert run.recipe().decoding.temperature == 1.0, "who trains this recipe again begins without it"
     after = triptych("predict", "poor", "shapes", "--n-best", "1").out.splitlines()
     assert [line.split("\t")[:2] for line in after] == [line.split("\t")[:2] for line in before]
     assert [line.split("\t")[2] for line in after] != [line.split("\t")[2] for line in before]
     assert f"at the temperature {told['temperature']:g}" in (place / "runs/poor/card.md").read_text(encoding="utf-8")
     assert triptych("train", "--resume", "--name", "poor").status == 0
-    assert run.recipe().decoding.temperature == told["temperature"]
+    assert run.model()["decoding"]["temperature"] == told["temperature"]
 
 
 def test_an_ensemble_is_the_mean_of_its_members(triptych: Triptych, place: Path) -> None:
@@ -385,7 +396,7 @@ def test_an_ensemble_is_the_mean_of_its_members(triptych: Triptych, place: Path)
     expected = (good.probabilities(pixels, decoding=plain) + poor.probabilities(pixels, decoding=plain)) / 2
     torch.testing.assert_close(both.probabilities(pixels), expected)
     assert run.facts()["parameters"] == 2 * Run.open("good").facts()["parameters"]
-    assert (run.recipe().decoding.temperature, both.decoding.temperature) == (1.0, 1.0)
+    assert (run.recipe_in_use().decoding.temperature, both.decoding.temperature) == (1.0, 1.0)
     assert json_of(triptych, "test", "both")["n_items"] == 6
     assert triptych("explain", "both", "shapes/light/000.png").status == 0
     assert json_of(triptych, "count", "both")["parameters"] == run.facts()["parameters"]

@@ -30,9 +30,12 @@ def test_no_other_temperature_has_a_lower_loss() -> None:
     scores, labels = drawn(1.6, count=300)
     several = torch.cat([scores, scores + torch.randn(scores.shape, generator=torch.Generator().manual_seed(1))])
     for views in (scores, several):
+
+        def cost(temperature: float, views: Tensor = views) -> float:
+            return log_loss(views, labels, temperature) + (math.log(temperature) / 0.5) ** 2 / (2 * 300)
+
         found = fit_temperature(views, labels)
-        least = min(log_loss(views, labels, t) for t in np.geomspace(LOWEST, HIGHEST, 2000).tolist())
-        assert log_loss(views, labels, found) <= least + 1e-9
+        assert cost(found) <= min(cost(t) for t in np.geomspace(LOWEST, HIGHEST, 2000).tolist()) + 1e-9
 
 
 def test_the_loss_is_of_the_mean_over_views() -> None:
@@ -41,10 +44,22 @@ def test_the_loss_is_of_the_mean_over_views() -> None:
     assert log_loss(scores, torch.tensor([1]), 0.7) == pytest.approx(-math.log(mean[1]), rel=1e-6)
 
 
-def test_where_all_is_right_the_lowest_is_taken_and_where_all_is_wrong_the_highest() -> None:
+def test_few_images_that_are_all_right_or_all_wrong_move_it_a_little() -> None:
     scores = 4 * torch.eye(3)[None]
-    assert fit_temperature(scores, torch.arange(3)) < 2 * LOWEST
-    assert fit_temperature(scores, torch.tensor([1, 2, 0])) > HIGHEST / 2
+    assert 0.5 < fit_temperature(scores, torch.arange(3)) < 1
+    assert 1 < fit_temperature(scores, torch.tensor([1, 2, 0])) < 5
+
+
+def test_a_calibrated_model_is_not_made_worse_by_few_images() -> None:
+    scores, labels = drawn(0.25, count=40_000)  # right in some nine of ten
+    calibrated = scores / 0.25
+    fresh = slice(20_000, None)
+    for begin in range(0, 3000, 30):
+        few = slice(begin, begin + 30)
+        found = fit_temperature(calibrated[:, few], labels[few])
+        assert 0.4 < found < 2.5
+        losses = [log_loss(calibrated[:, fresh], labels[fresh], temperature) for temperature in (found, 1.0)]
+        assert losses[0] < 1.35 * losses[1]
 
 
 def test_what_does_not_fit_is_refused() -> None:

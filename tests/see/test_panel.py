@@ -19,7 +19,7 @@ from tests.recipes import see_recipe
 from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api
 from triptych.config import SeeRecipe
-from triptych.errors import DataError, RunError
+from triptych.errors import DataError, RecipeError, RunError
 from triptych.see.panel import evaluate, label, load, measures, prepare, read, read_errors, record
 from triptych.training.run import Run
 
@@ -73,12 +73,14 @@ def test_the_network_starts_from_the_seed_alone(trained: Trained) -> None:
 
 
 def test_a_normalised_network_is_not_trained_on_single_images(trained: Trained) -> None:
-    with pytest.raises(DataError, match=r"^training\.batch_size is 1; expected at least two, since the network normal"):
+    with pytest.raises(
+        RecipeError, match=r"^training\.batch_size is 1; expected at least two, since the network normal"
+    ):
         prepare(recipe("training.batch_size=1"), trained.data)
     with pytest.raises(DataError, match=r"^the number of training images is 1; expected at least two"):
         prepare(recipe("data.max_train_images=1"), trained.data)
     prepared = prepare(recipe("training.batch_size=3"), trained.data)
-    with pytest.raises(DataError, match=r"is 3; expected at least two for each of 2 processes"):
+    with pytest.raises(RecipeError, match=r"is 3; expected at least two for each of 2 processes"):
         prepared.loaders.train(1, 2)
     prepare(recipe("training.batch_size=1", "model.normalised=false"), trained.data)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from triptych.api.evaluation import evaluate, read_to_judge, write_report
-from triptych.config import SeeRecipe, with_changes
+from triptych.config import SeeRecipe
 from triptych.errors import RunError
 from triptych.see import panel as see
 from triptych.see.calibration import fit_temperature
@@ -44,8 +44,8 @@ class Calibrated:
 def calibrate(run: Run) -> Calibrated:
     """Fit the temperature that a run's probabilities are taken with on its validation images, and keep it in the run.
 
-    Recipe and model hold it from then on, so that `test`, `predict`, the server and exports use it. Evaluations with
-    the old one are forgotten, and validation is judged anew.
+    The model holds it from then on (`model.json`), so that `test`, `predict`, the server and exports use it; the recipe
+    stays that of the training. Evaluations with the old one are forgotten, and validation is judged anew.
 
     Args:
         run: a finished run of the panel `see`; one that was calibrated before is calibrated anew.
@@ -53,7 +53,7 @@ def calibrate(run: Run) -> Calibrated:
         RunError: the run is of another panel, or not finished.
         DataError: its data is not what it was in training.
     """
-    recipe = run.recipe()
+    recipe = run.recipe_in_use()
     if not isinstance(recipe, SeeRecipe):
         raise RunError(f"{run.path} is of the panel {recipe.panel!r}; expected see. Its scores have no temperature.")
     status = run.facts().get("status")
@@ -68,13 +68,10 @@ def calibrate(run: Run) -> Calibrated:
     before = see.judge(classifier, images, split="valid", decoding=recipe.decoding).scores
     scores = classifier.scores(images.pixels, decoding=recipe.decoding)
     temperature = round(fit_temperature(scores, images.labels), 4)
-    changed = with_changes(recipe, {"decoding.temperature": temperature})
-    assert isinstance(changed, SeeRecipe)
     description = run.model("see")
     run.forget_judgements()
-    run.write_recipe(changed)
     own = {key: value for key, value in description.items() if key not in ("format", "panel")}
-    run.write_model("see", {**own, "decoding": changed.decoding.model_dump()})
+    run.write_model("see", {**own, "decoding": {**recipe.decoding.model_dump(), "temperature": temperature}})
     after = evaluate(run, split="valid", read=data).scores
     write_report(run)
     return Calibrated(temperature, before, after)

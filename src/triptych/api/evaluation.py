@@ -83,20 +83,33 @@ def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None,
                 f"take items from training into {split}. Restore it, or judge the model on all of it with {again}"
             )
         return ToJudge(own)
-    other = panel.read(recipe, data, model, whole=split)
-    if set(hashes(facts.get("data", []))) & set(hashes(other.fingerprints)):
+    other: Any = None
+    problem: DataError | None = None
+    try:
+        other = panel.read(recipe, data, model, whole=split)
+    except DataError as error:  # its own data may be bad in part, as it was in training
+        problem = error
+    known = set(hashes(facts.get("data", [])))
+    if problem is not None or known & set(hashes(other.fingerprints)):
         moved = _read_if_own(facts, panel, recipe, data, model)
         if moved is not None:
             run.update_facts(data_location=str(data.absolute()))  # from now on it is found there
             return ToJudge(moved)
+    if problem is not None:
+        raise problem
     origin = {"path": str(data.absolute()), "sha256": fingerprint_items(hashes(other.fingerprints))}
-    return ToJudge(other, _label_end(run, data, origin["sha256"]), origin, _seen_items(run, other, split))
+    end = _label_end(run, data, split, origin["sha256"])
+    return ToJudge(other, end, origin, _seen_items(run, other, split))
 
 
 def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
-    """Whether data is what a run was trained on; a test split may have come later."""
-    known, found = hashes(facts.get("data", [])), hashes(data.fingerprints)
-    return not known or found == known or ("test" not in facts.get("counts", {}) and found[: len(known)] == known)
+    """Whether data is what a run was trained on, split into as many training items; a test split may come later."""
+    known, found, counts = hashes(facts.get("data", [])), hashes(data.fingerprints), facts.get("counts", {})
+    if not known:
+        return True
+    may_have_more = "test" not in counts
+    is_same = found == known or (may_have_more and [entry for entry in found if entry in known] == known)
+    return is_same and len(data.keys("train")) == counts.get("train", len(data.keys("train")))
 
 
 def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: Path, model: Any) -> Any:
@@ -113,11 +126,15 @@ def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: 
     return data if is_same else None
 
 
-def _label_end(run: Run, place: Path, sha256: str) -> str:
+def _label_end(run: Run, place: Path, split: str, sha256: str) -> str:
     """The end of an evaluation's name: the data's, and a few digits where other data of that name was judged before."""
     end = f"-on-{place.name if place.is_dir() else place.stem}"
-    before = [told.get("origin", {}).get("sha256") for label, told in run.evaluations().items() if label.endswith(end)]
-    return end if set(before) <= {sha256} else f"{end}-{sha256[:6]}"
+    before = {
+        told.get("origin", {}).get("sha256", sha256)
+        for label, told in run.evaluations().items()
+        if label.startswith(f"{split}/") and label.endswith(end)
+    }
+    return end if before <= {sha256} else f"{end}-{sha256[:6]}"
 
 
 def _seen_items(run: Run, data: Any, split: str) -> list[str]:
@@ -159,7 +176,7 @@ def evaluate(
     Raises:
         DataError: there is no such split, or the run's own data is not what it was in training.
     """
-    recipe = run.recipe()
+    recipe = run.recipe_in_use()
     panel = panel_of(recipe.panel)
     model = model or panel.load(run)
     settings = decoding or recipe.decoding
@@ -246,7 +263,10 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
         errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
     except DataError as error:
         places = (f"{name} was trained on {_place_of(run)}" for name, run in zip(names, runs, strict=True))
-        raise DataError(f"{str(error).rstrip('.')}: {', '.join(places)}.") from None
+        raise DataError(
+            f"{str(error).rstrip('.')}: {', '.join(places)}. If that is the same, judge all of them again with: "
+            "triptych test RUN"
+        ) from None
     histories = {name: run.history() for name, run in zip(names, runs, strict=True)}
     drawn = {name: history for name, history in histories.items() if history}
     monitors = [run.recipe().training.monitor for run in runs]

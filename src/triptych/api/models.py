@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.api.panels import panel_of
-from triptych.config import with_changes
 from triptych.data.files import open_binary
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.training.run import Run, now
@@ -47,7 +46,7 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     made = Run.create(name, force=force)
     made.forget_replaced()
     recipe = runs[0].recipe()
-    made.write_recipe(with_changes(recipe, {"decoding.temperature": 1.0}) if recipe.panel == "see" else recipe)
+    made.write_recipe(recipe)
     first = runs[0].facts()
     kept = {
         key: first[key] for key in ("panel", "title", "data_location", "data", "counts", "versions") if key in first

@@ -43,7 +43,7 @@ def predict_images(
     for classified in classifier.stream(
         _paths(source, remarks),
         top_k=top_k,
-        decoding=with_changes(run.recipe(), changes).decoding,
+        decoding=with_changes(run.recipe_in_use(), changes).decoding,
         on_bad=skipped.add if skip_bad_files else None,
         workers=1 if line_buffered else None,
     ):

@@ -79,7 +79,7 @@ def measure(
     from triptych.training.run import Run
 
     opened = Run.open(run)
-    recipe = opened.recipe()
+    recipe = opened.recipe_in_use()
     read_by: dict[str, Any] = {
         "decode": decode,
         "beam_size": beam_size,

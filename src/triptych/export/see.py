@@ -21,7 +21,7 @@ from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.images import Images
-from triptych.statistics import paired_bootstrap, rate
+from triptych.statistics import paired_bootstrap, share_of
 from triptych.training.run import Run
 
 TOLERANCE = 1e-5
@@ -88,7 +88,7 @@ def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, 
     truths = images.labels.numpy()
     wrong = [(found != truths).astype(float) for found in classes]
     ones = np.ones(len(truths))
-    rates = [rate(errors, ones) for errors in wrong]
+    rates = [share_of(errors) for errors in wrong]
     change = Change(rates[0], rates[1], paired_bootstrap(wrong[1], wrong[0], ones))
     return Cost(split, len(truths), int((classes[0] != classes[1]).sum()), {"error rate": change})
 

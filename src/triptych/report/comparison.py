@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import DataError
-from triptych.statistics import Estimate, PairedComparison, paired_bootstrap, rate
+from triptych.statistics import Estimate, PairedComparison, bootstrap_ratio, paired_bootstrap, share_of
 
 Numbers = NDArray[np.float64]
+SHARES = ("error rate", "WER")  # measures that are the share of items with an error
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,10 @@ def shared_items(errors: Mapping[str, Errors]) -> dict[str, Errors]:
 
 def standing(name: str, errors: Errors) -> Standing:
     """Figures with intervals."""
-    measures = {measure: rate(over, under) for measure, (over, under) in errors.measures.items()}
+    measures = {
+        measure: share_of(over) if measure in SHARES else bootstrap_ratio(over, under)
+        for measure, (over, under) in errors.measures.items()
+    }
     return Standing(name, len(errors.items), measures)
 
 

@@ -119,9 +119,10 @@ class _Entry:
         if not whole:
             return None
         rows = [row for row in range(self.count) if row not in bad]
-        return Decoded(self._pixels(good, mapped=mapped), rows, bad)
+        return Decoded(self.pixels(good, mapped=mapped), rows, bad)
 
-    def _pixels(self, good: int, *, mapped: bool) -> Tensor:
+    def pixels(self, good: int, *, mapped: bool) -> Tensor:
+        """The good pictures that the data holds. Shape (good, C, height, width)."""
         shape = (good, *self.shape)
         if not mapped or good == 0:
             return torch.from_numpy(np.fromfile(self.data, np.uint8).reshape(shape))
@@ -131,10 +132,6 @@ class _Entry:
     def finish(self, good: int, bad: Mapping[int, str]) -> None:
         """Declare the data complete."""
         write_text_atomically(self.note, json.dumps({"good": good, "bad": list(bad.items())}) + "\n")
-
-    def forget(self) -> None:
-        """Take the declaration back; what is mapped stays."""
-        self.note.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -176,10 +173,10 @@ class _Decoding:
         try:
             with atomic_write(entry.data) as temporary, temporary.open("wb") as stream:
                 self._write(stream, rows, bad)
+            if _passing(bad):
+                return Decoded(entry.pixels(len(rows), mapped=True), rows, _reasons(bad))
             entry.finish(len(rows), _reasons(bad))
             found = entry.read(mapped=True)
-            if _passing(bad):
-                entry.forget()
         except OSError as error:
             raise DataError(
                 f"the cache cannot be written: {error.strerror or error}. Set TRIPTYCH_CACHE to a folder with room, or "

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import DataError, ShapeError
-from triptych.statistics import Estimate, rate
+from triptych.statistics import Estimate, bootstrap_ratio, share_of
 
 CALIBRATION_BINS = 15
 LEAST_PROBABILITY = 1e-12  # in logarithms
@@ -149,9 +149,9 @@ def score(judged: Judged) -> Scores:
     fared = [figures.f1 for figures in per_class if figures.f1 is not None]
     return Scores(
         n_items=count,
-        accuracy=rate((judged.predictions == judged.truths).astype(float), ones),
-        top3=rate(_among_first(judged, 3), ones) if len(judged.classes) > 3 else None,
-        log_loss=rate(log_losses(judged), ones),
+        accuracy=share_of(judged.predictions == judged.truths),
+        top3=share_of(_among_first(judged, 3)) if len(judged.classes) > 3 else None,
+        log_loss=bootstrap_ratio(log_losses(judged), ones),
         macro_f1=float(np.mean(fared)),
         calibration_error=sum(b.images * abs(b.confidence - b.accuracy) for b in bins) / count,
         per_class=per_class,

@@ -155,7 +155,7 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     description, tensors = joined(
         runs, PANEL, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
     )
-    return {**description, "decoding": {**description["decoding"], "temperature": 1.0}}, tensors
+    return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
 
 
 def read(recipe: SeeRecipe, location: Path | None, classifier: Classifier, *, whole: str | None = None) -> Collection:
@@ -302,13 +302,13 @@ def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_s
     """See that no process trains on a single image where hidden layers are normalised over the batch."""
     if not any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
         return
-    for name, size in (("training.batch_size", batch_size), ("the number of training images", count)):
-        if size < 2 * world_size:
-            share = f" for each of {world_size} processes" if world_size > 1 else ""
-            raise DataError(
-                f"{name} is {size}; expected at least two{share}, since the network normalises over the images of a "
-                "batch (model.normalised)."
-            )
+    own = 1 if torch.cuda.is_available() else world_size  # on GPUs they normalise together
+    share = f" for each of {own} processes" if own > 1 else ""
+    rule = f"expected at least two{share}, since the network normalises over the images of a batch (model.normalised)."
+    if batch_size < 2 * own:
+        raise RecipeError(f"training.batch_size is {batch_size}; {rule}")
+    if count < 2 * own:
+        raise DataError(f"the number of training images is {count}; {rule}")
 
 
 def _loaders(recipe: SeeRecipe, collection: Collection, network: nn.Module) -> Loaders:

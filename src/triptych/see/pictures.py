@@ -199,6 +199,7 @@ def decode(source: Path | bytes | Image.Image | npt.NDArray[Any], form: PictureF
     _ignore_warnings_of_size()
     try:
         if isinstance(source, Image.Image):
+            _check_size(source, form)
             return _decode_opened(source.copy(), form)
         content = source if isinstance(source, bytes) else read_content(source)
         if not content:
@@ -294,12 +295,7 @@ def _ignore_warnings_of_size() -> None:
 
 
 def _decode_opened(image: Image.Image, form: PictureForm) -> Pixels:
-    pixels = image.width * image.height
-    if pixels > form.max_pixels:
-        raise BadPictureError(
-            f"the picture is {image.width} x {image.height}, {pixels} pixels; expected at most {form.max_pixels} "
-            "(data.max_pixels)"
-        )
+    _check_size(image, form)
     is_jpeg = image.format in ("JPEG", "MPO")
     if is_jpeg:
         _shrink_while_decoding(image, form)
@@ -307,6 +303,15 @@ def _decode_opened(image: Image.Image, form: PictureForm) -> Pixels:
     plain = is_jpeg and not image.info.keys() & {"exif", "xmp"}  # most files; looking for an orientation takes time
     turn = None if plain else _TURNS.get(_orientation(image))
     return _to_form(image if turn is None else image.transpose(turn), form)
+
+
+def _check_size(image: Image.Image, form: PictureForm) -> None:
+    pixels = image.width * image.height
+    if pixels > form.max_pixels:
+        raise BadPictureError(
+            f"the picture is {image.width} x {image.height}, {pixels} pixels; expected at most {form.max_pixels} "
+            "(data.max_pixels)"
+        )
 
 
 def _shrink_while_decoding(image: Image.Image, form: PictureForm) -> None:

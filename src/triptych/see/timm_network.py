@@ -8,13 +8,13 @@ Starting weights are random, and timm is imported only here, when such a network
 
 from __future__ import annotations
 
+import copy
 import importlib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.anatomy.modes import evaluating
 from triptych.errors import MissingExtraError, RecipeError, nearest
 
 PREFIX = "timm/"
@@ -89,10 +89,13 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
 
 
 def _problem(network: nn.Module, images: Tensor) -> str:
-    """What goes wrong when a network is given images; empty where nothing does."""
+    """What goes wrong when a network is given images; empty where nothing does.
+
+    A copy is tried: some networks keep what they made of their starting weights in evaluation.
+    """
     try:
-        with evaluating(network), torch.no_grad():
-            network(images)
+        with torch.no_grad():
+            copy.deepcopy(network).eval()(images)
     except Exception as error:  # noqa: BLE001 - each network has its own way to refuse
         return " ".join(str(error).split())[:200] or type(error).__name__
     return ""

@@ -24,7 +24,8 @@ from triptych.statistics import (
     DEFAULT_LEVEL,
     DEFAULT_SAMPLES,
     Estimate,
-    rate,
+    bootstrap_ratio,
+    share_of,
 )
 
 Symbols = tuple[str, ...]
@@ -207,14 +208,14 @@ def score(
 
     def over_items(values: Sequence[float], denominators: Sequence[float] | None = None) -> Estimate:
         under = np.ones(len(items)) if denominators is None else denominators
-        return rate(values, under, samples=samples, level=level, seed=seed)
+        return bootstrap_ratio(values, under, samples=samples, level=level, seed=seed)
 
     nearest = [[nearest_reference(prediction, item.references) for prediction in item.predictions] for item in items]
     edits, lengths = _edits_and_lengths(row[0] for row in nearest)
     first = Scores(
         n_items=len(items),
         cer=over_items(edits, lengths),
-        wer=over_items([float(edit > 0) for edit in edits]),
+        wer=share_of([edit > 0 for edit in edits], level=level),
         mean_error=over_items([edit / length for edit, length in zip(edits, lengths, strict=True)]),
     )
     most = max(len(row) for row in nearest)
@@ -223,7 +224,7 @@ def score(
     wrong = [[float(near.edits > 0) for near in row] for row in nearest]
     return dataclasses.replace(
         first,
-        wer_at_k=tuple(over_items([min(row[:k]) for row in wrong]) for k in range(1, most + 1)),
+        wer_at_k=tuple(share_of([min(row[:k]) for row in wrong], level=level) for k in range(1, most + 1)),
         cer_over_predictions=over_items(
             [sum(near.edits for near in row) / len(row) for row in nearest],
             [sum(len(near.reference) for near in row) / len(row) for row in nearest],

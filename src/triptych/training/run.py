@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
+from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe, with_changes
 from triptych.errors import RunError, did_you_mean
 from triptych.files import write_bytes_atomically, write_text_atomically
 
@@ -143,6 +143,14 @@ class Run:
     def recipe(self) -> Recipe:
         """The recipe the run was made with."""
         return load_recipe(self.path / "recipe.toml")
+
+    def recipe_in_use(self) -> Recipe:
+        """The recipe with what was fitted after training: the temperature of a calibrated model."""
+        recipe = self.recipe()
+        if recipe.panel != "see" or not (self.path / "model.json").exists():
+            return recipe
+        fitted = self.model().get("decoding", {}).get("temperature", recipe.decoding.temperature)
+        return with_changes(recipe, {"decoding.temperature": fitted})
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` says; empty before training began."""
