@@ -154,7 +154,8 @@ class Session:
         self.folder = folder
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-        self.environment.pop("TRIPTYCH_RUNS", None)
+        for name in ("TRIPTYCH_RUNS", "TRIPTYCH_RUN_OF_MAIN_PROCESS"):  # another test may have left its own
+            self.environment.pop(name, None)
         self.interpreter: subprocess.Popen[str] | None = None
 
     def run(self, block: Block) -> Outcome:

@@ -120,7 +120,7 @@ def train(
         run.remove_leftovers()
         if not finished:
             _write_beginning(run, recipe, prepared, data, hardware, precision)
-    if output is not None and not finished and not is_helper_process():
+    if output is not None and not run.checkpoint.exists() and not finished and not is_helper_process():
         output.warn(_few_updates(prepared.counts["train"], recipe.training))
         output.tell(f"{prepared.summary()}; a network of {_trainable(prepared):,} parameters")
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
