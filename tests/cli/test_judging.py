@@ -78,6 +78,8 @@ def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, plac
     for remedy in (["--data", "mixed.tsv"], ["--data", "mixed.tsv", "--decode", "beam"]):
         assert told in triptych("test", "one", *remedy).err
     assert told in (place / "runs" / "one" / "report.html").read_text(encoding="utf-8")
+    card = (place / "runs" / "one" / "card.md").read_text(encoding="utf-8")
+    assert f"\n- test/greedy-on-mixed: {told}" in card
     assert "in the training of" not in triptych("test", "one", "--data", "new.tsv").err
     assert "in the training of" not in triptych("test", "one").err
     trained("two", place / "pairs.tsv", "training.seed=1", "data.max_train_pairs=70")

@@ -212,6 +212,7 @@ def write_report(run: Run) -> Path:
             name,
             told["scores"]["n_items"],
             {key: Estimate.from_dict(value) for key, value in panel.measures(told["scores"]).items()},
+            told.get("warnings", ()),
         )
         for name, told in evaluations.items()
     ]

@@ -34,11 +34,12 @@ class Use:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation: its name, how many items, and measures with intervals by the name people read."""
+    """One evaluation: its name, how many items, measures with intervals by the name people read, and what to know."""
 
     name: str
     items: int
     measures: Mapping[str, Estimate]
+    warnings: Sequence[str] = ()
 
 
 def write_card(path: Path, *, name: str, facts: Mapping[str, Any], use: Use, evaluated: Sequence[Evaluated]) -> None:
@@ -72,7 +73,9 @@ def _figures(evaluated: Sequence[Evaluated]) -> str:
         "Intervals are 95 % intervals over items. They do not cover the choice of the seed, nor other data. "
         "Figures on valid were used to choose the epoch and flatter the model; those on test were not."
     )
-    return Table("Evaluations", ["split/how", "items", *measures], rows, caption=caption, digits=4).to_markdown()
+    table = Table("Evaluations", ["split/how", "items", *measures], rows, caption=caption, digits=4).to_markdown()
+    told = "".join(f"- {one.name}: {warning}\n" for one in evaluated for warning in one.warnings)
+    return f"{table}\n{told}" if told else table
 
 
 def _data(facts: Mapping[str, Any]) -> str:
