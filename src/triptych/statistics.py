@@ -109,7 +109,7 @@ def share_of(flags: ArrayLike, *, level: float = DEFAULT_LEVEL) -> Estimate:
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
     """
     held = _column("flags", flags)
-    _check_resampling(DEFAULT_SAMPLES, level)
+    _check_level(level)
     odd = np.flatnonzero(~np.isin(held, (0.0, 1.0)))
     if len(odd):
         raise DataError(f"flags[{odd[0]}] is {held[odd[0]]:g}; expected 0 or 1.")
@@ -259,5 +259,9 @@ def _check_items(*columns: tuple[str, _Numbers]) -> None:
 def _check_resampling(samples: int, level: float) -> None:
     if samples < 1:
         raise TriptychError(f"samples is {samples}; expected an integer >= 1. Use {DEFAULT_SAMPLES} when in doubt.")
+    _check_level(level)
+
+
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise TriptychError(f"level is {level}; expected a number between 0 and 1. Use 0.95 for 95 per cent.")

@@ -46,6 +46,17 @@ def trained(name: str, data: Path, *settings: str) -> Run:
     return run
 
 
+def trained_on_shapes(place: Path) -> Run:
+    """A run `three`, trained on 36 of the 40 pictures of `shapes`, which has only the folder `train`."""
+    for name in ("light", "dark"):
+        for number in range(20):
+            draw_shape(place / "shapes" / "train" / name / f"{number}.png", name, number)
+    recipe = see_recipe("scenes-cnn-norm-tiny", [*SMALL, "training.epochs=1"])
+    run = api.start_run(recipe, recipe_name="tiny", name="three", data=place / "shapes")
+    api.train(recipe, run, data=place / "shapes")
+    return run
+
+
 @pytest.mark.parametrize("path", ["moved/pairs.tsv", "../pairs.tsv", "link.tsv"])
 def test_its_own_data_is_split_as_in_training_wherever_it_lies(triptych: Triptych, place: Path, path: str) -> None:
     recorded = json_of(triptych, "test", "one")
@@ -108,12 +119,7 @@ def test_a_part_of_its_own_data_is_other_data(triptych: Triptych, place: Path) -
 
 def test_only_training_data_is_other_data_too(triptych: Triptych, place: Path) -> None:
     """Of a folder with `train` alone, validation is a part of that; by itself it would be split otherwise."""
-    for name in ("light", "dark"):
-        for number in range(20):
-            draw_shape(place / "shapes" / "train" / name / f"{number}.png", name, number)
-    recipe = see_recipe("scenes-cnn-norm-tiny", [*SMALL, "training.epochs=1"])
-    run = api.start_run(recipe, recipe_name="tiny", name="three", data=place / "shapes")
-    api.train(recipe, run, data=place / "shapes")
+    run = trained_on_shapes(place)
     result = triptych("test", "three", "--data", "shapes/train")
     assert "36 of 40 items of this data were in the training of three, " in result.err
     assert list(run.facts()["evaluations"]) == ["test/one-on-train"]
@@ -151,12 +157,7 @@ def test_names_of_evaluations_do_not_hang_on_what_was_judged_before(triptych: Tr
 
 
 def test_a_validation_split_that_came_later_is_other_data(triptych: Triptych, place: Path) -> None:
-    for name in ("light", "dark"):
-        for number in range(20):
-            draw_shape(place / "shapes" / "train" / name / f"{number}.png", name, number)
-    recipe = see_recipe("scenes-cnn-norm-tiny", [*SMALL, "training.epochs=1"])
-    run = api.start_run(recipe, recipe_name="tiny", name="three", data=place / "shapes")
-    api.train(recipe, run, data=place / "shapes")
+    trained_on_shapes(place)
     for name in ("light", "dark"):
         draw_shape(place / "shapes" / "valid" / name / "new.png", name, 99)
     assert "has changed since training" in one_error(triptych("test", "three", "--split", "valid"))

@@ -61,8 +61,7 @@ def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None,
 
     What data it is its content decides, not its path: the run's own is split as in training wherever it lies now, since
     judged whole it would put training items into the test. In other data, items that training saw are counted and told.
-    With `skip_bad`, files or rows that cannot be read are left
-    out of this reading, whatever the recipe says.
+    With `skip_bad`, files or rows that cannot be read are left out of this reading, whatever the recipe says.
 
     Raises:
         DataError: the run's own data has changed since training, or is not where it was.

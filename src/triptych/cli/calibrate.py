@@ -23,7 +23,7 @@ def calibrate(run: RunName, json: AsJson = False) -> None:
         triptych calibrate photos
     """
     from triptych import api
-    from triptych.cli.output import print_json, print_table, say
+    from triptych.cli.output import print_json, print_table, say, shell_name
     from triptych.training.run import Run
 
     opened = Run.open(run)
@@ -37,4 +37,4 @@ def calibrate(run: RunName, json: AsJson = False) -> None:
     ]
     title = f"{opened.name}, valid: {found.after.n_items} images, temperature {found.temperature:g}"
     print_table(["measure", "before", "after"], rows, title=title)
-    say(f"next    triptych test {opened.name}")
+    say(f"next    triptych test {shell_name(opened)}")

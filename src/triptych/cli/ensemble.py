@@ -32,8 +32,7 @@ def ensemble(
     """
     from triptych import api
     from triptych.api.panels import panel_of
-    from triptych.cli.output import interval, print_json, say
-    from triptych.statistics import Estimate
+    from triptych.cli.output import print_json, say, say_validation, shell_name
     from triptych.training.run import Run
 
     made = api.make_ensemble([Run.open(run) for run in runs], name=name, force=force)
@@ -42,8 +41,7 @@ def ensemble(
         print_json({"run": str(made.path), "members": runs, "valid": evaluation.scores.to_dict()})
         return
     panel = made.recipe().panel
-    measured = panel_of(panel).measures(evaluation.scores.to_dict())
-    figures = "  ".join(f"{name} {interval(Estimate.from_dict(value))}" for name, value in measured.items())
-    say(f"validation {figures}  ({evaluation.scores.n_items} items)")
+    say_validation(panel_of(panel).measures(evaluation.scores.to_dict()), evaluation.scores.n_items)
     options = " --decode beam" if panel == "spell" else ""
-    say(f"next    triptych test {made.name}{options}   triptych predict {made.name}")
+    made_name = shell_name(made)
+    say(f"next    triptych test {made_name}{options}   triptych predict {made_name}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from triptych.statistics import Estimate
+    from triptych.training.run import Run
 
 
 def say(message: str) -> None:
@@ -21,6 +23,21 @@ def warn(messages: Sequence[str]) -> None:
     """Warnings, one line each."""
     for message in messages:
         say(f"warning: {message}")
+
+
+def say_validation(measures: Mapping[str, Any], items: int) -> None:
+    """What a model gave on validation data, each measure with its interval, on one line."""
+    from triptych.statistics import Estimate
+
+    figures = "  ".join(f"{name} {interval(Estimate.from_dict(value))}" for name, value in measures.items())
+    say(f"validation {figures}  ({items} items)")
+
+
+def shell_name(run: Run) -> str:
+    """The run as commands are to be given it: its name where that finds it, otherwise its path."""
+    from triptych.training.run import runs_folder
+
+    return shlex.quote(run.name if run.path == runs_folder() / run.name else str(run.path))
 
 
 def print_json(document: Mapping[str, Any]) -> None:

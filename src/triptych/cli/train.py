@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,6 @@ from triptych.cli.options import AsJson, DataPath, Settings, SkipBadFiles, SkipB
 if TYPE_CHECKING:
     from triptych.api import Trained
     from triptych.training.hardware import Hardware
-    from triptych.training.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +49,7 @@ def train(
         triptych train --resume --name first
     """
     from triptych import api
-    from triptych.cli.output import print_json, say
+    from triptych.cli.output import print_json, say, shell_name
     from triptych.training.hardware import PRECISIONS, check_option
 
     overrides = list(settings or [])
@@ -131,17 +129,10 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     )
 
 
-def shell_name(run: Run) -> str:
-    """The run as commands are to be given it: its name where that finds it, otherwise its path."""
-    from triptych.training.run import runs_folder
-
-    return shlex.quote(run.name if run.path == runs_folder() / run.name else str(run.path))
-
-
 def recall(trained: Trained) -> dict[str, Any]:
     """What `finish` told of a run that had finished before."""
     from triptych.api.panels import panel_of
-    from triptych.cli.output import say
+    from triptych.cli.output import say, shell_name
 
     run = trained.run
     say(f"{run.name} finished before: nothing is left to train, and nothing is changed.")
@@ -157,8 +148,7 @@ def finish(trained: Trained) -> dict[str, Any]:
     """Judge the kept model on validation data, write the report, and say where everything is."""
     from triptych import api
     from triptych.api.panels import panel_of
-    from triptych.cli.output import interval, say
-    from triptych.statistics import Estimate
+    from triptych.cli.output import say, say_validation, shell_name
 
     run = trained.run
     document: dict[str, Any] = {"run": str(run.path), "interrupted": trained.fitted.interrupted}
@@ -170,15 +160,13 @@ def finish(trained: Trained) -> dict[str, Any]:
         return document
     evaluation = api.evaluate(run, split="valid", read=trained.data)
     report = api.write_report(run)
-    scores = evaluation.scores
     kept = run.recipe().training.keep
     say(
         f"kept the {kept} epoch's model ({run.facts()['best_epoch']} was best of {len(trained.fitted.rows)}), "
         f"{trained.seconds:.0f} s of training"
     )
-    measured = panel_of(run.recipe().panel).measures(scores.to_dict())
-    figures = "  ".join(f"{name} {interval(Estimate.from_dict(value))}" for name, value in measured.items())
-    say(f"validation {figures}  ({scores.n_items} items)")
+    scores = evaluation.scores.to_dict()
+    say_validation(panel_of(run.recipe().panel).measures(scores), evaluation.scores.n_items)
     say(f"report  {report}")
     if not trained.fitted.complete:
         say(f"Interrupted. Go on with: triptych train --resume --name {shell_name(run)}")
@@ -191,4 +179,4 @@ def finish(trained: Trained) -> dict[str, Any]:
         if not is_spell:
             commands.insert(0, f"triptych calibrate {name}")
         say(f"next    {'   '.join(commands)}")
-    return {**document, "report": str(report), "best": dict(trained.best), "valid": scores.to_dict()}
+    return {**document, "report": str(report), "best": dict(trained.best), "valid": scores}

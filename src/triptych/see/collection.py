@@ -76,9 +76,8 @@ def load_collection(
     if classes is not None and not settings.skip_bad_files:  # otherwise a class may yet turn out to have no pictures
         check_known([source.classes[label] for part in source.parts.values() for label in part.labels], classes, place)
     parts = _whole(source, whole) if whole else _split(settings, source)
-    available = {split: len(part) for split, part in parts.items()}
-    parts = _limited(settings, parts)
-    limited = {split: count for split, count in available.items() if len(parts[split]) < count}
+    whole_parts, parts = parts, _limited(settings, parts)
+    available = {split: len(part) for split, part in whole_parts.items() if len(parts[split]) < len(part)}
     form = PictureForm(settings.height, settings.width, settings.colour, settings.fit, settings.max_pixels)
     count = sum(map(len, parts.values()))
     channels, height, width = form.shape
@@ -103,7 +102,7 @@ def load_collection(
     if classes is not None:
         splits, names = relabelled(splits, names, classes, place), tuple(classes)
     warnings += _class_warnings(splits, names)
-    return Collection(splits, names, source.fingerprints, warnings, limited)
+    return Collection(splits, names, source.fingerprints, warnings, available)
 
 
 def _read(settings: SeeData, location: Path | None, whole: str | None) -> Source:

@@ -44,17 +44,15 @@ def without_classes(
         DataError: a split has pictures of those alone.
     """
     kept = [number for number in range(len(classes)) if number not in lost]
-    numbers = torch.full((len(classes),), -1)
-    numbers[kept] = torch.arange(len(kept))
     remaining = {}
     for split, images in splits.items():
         rows = [row for row, label in enumerate(images.labels.tolist()) if label not in lost]
         if not rows:
             gone = ", ".join(classes[number] for number in sorted(lost))
             raise DataError(f"{split} has only pictures of what is no class in training ({gone}); expected others too.")
-        some = images if len(rows) == len(images.names) else images.select(rows)
-        remaining[split] = replace(some, labels=numbers[some.labels])
-    return remaining, tuple(classes[number] for number in kept)
+        remaining[split] = images if len(rows) == len(images.names) else images.select(rows)
+    numbers = [kept.index(number) if number in kept else -1 for number in range(len(classes))]
+    return _renumbered(remaining, numbers), tuple(classes[number] for number in kept)
 
 
 def relabelled(
@@ -72,8 +70,13 @@ def relabelled(
     """
     used = {label for images in splits.values() for label in images.labels.tolist()}
     check_known([classes[label] for label in used], of_model, place)
-    numbers = torch.tensor([of_model.index(name) if name in of_model else -1 for name in classes])
-    return {split: replace(images, labels=numbers[images.labels]) for split, images in splits.items()}
+    return _renumbered(splits, [of_model.index(name) if name in of_model else -1 for name in classes])
+
+
+def _renumbered(splits: Mapping[str, Images], numbers: Sequence[int]) -> dict[str, Images]:
+    """The same pictures, with the class number at the place of each one's own."""
+    table = torch.tensor(numbers)
+    return {split: replace(images, labels=table[images.labels]) for split, images in splits.items()}
 
 
 def check_known(classes: Sequence[str], of_model: Sequence[str], place: str) -> None:

@@ -107,12 +107,7 @@ def read_picture(
     """
     import torch  # only where tensors are asked for: exported models decode pictures without it
 
-    form = PictureForm(height, width, colour, fit, max_pixels)
-    try:
-        return torch.from_numpy(decode(source if isinstance(source, bytes) else Path(source), form))
-    except BadPictureError as error:
-        place = "the picture" if isinstance(source, bytes) else shown(source)
-        raise DataError(f"{error}. Replace the file.", path=place) from None
+    return torch.from_numpy(read_given(source, PictureForm(height, width, colour, fit, max_pixels)))
 
 
 def read_given(picture: Any, form: PictureForm) -> Pixels:

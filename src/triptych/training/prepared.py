@@ -49,6 +49,6 @@ class Prepared:
         """What there is to train on, in a line: how many items of each split, and of how many where a limit holds."""
         parts = []
         for split, count in self.counts.items():
-            whole = self.available.get(split, count)
-            parts.append(f"{split} {count:,}" + (f" of {whole:,}" if whole > count else ""))
+            whole = f" of {self.available[split]:,}" if split in self.available else ""
+            parts.append(f"{split} {count:,}{whole}")
         return f"{', '.join(parts)} {self.content}"
