@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from torch.utils.data import DataLoader
 
-from triptych.spell.symbols import Vocabulary
+from triptych.text.symbols import Vocabulary
 
 State = tuple[Tensor, Tensor]
 EncodedPair = tuple[Tensor, Tensor]

@@ -21,9 +21,9 @@ from timing import Result, Task, in_fresh_process, interleaved, peak_memory_mib,
 from torch import Tensor
 
 from triptych.errors import TriptychError
+from triptych.memory.index import Index
+from triptych.memory.memory import Memory
 from triptych.recall.energy import energy, largest_norm
-from triptych.recall.index import Index
-from triptych.recall.memory import Memory
 from triptych.recall.separation import SPARSEMAX, Entmax
 from triptych.recall.update import step, update
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from running import evaluated, print_row, trained, triptych
 
-from triptych.training.run import Run, runs_folder
+from triptych.runs.run import Run, runs_folder
 
 SAMPLING = ("--decode", "sample", "--samples", "3", "--top-p", "0.8")
 BEAM = ("--decode", "beam", "--beam-size", "5", "--n-best", "3")

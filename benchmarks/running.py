@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.training.run import Run, runs_folder
+from triptych.runs.run import Run, runs_folder
 
 TRIPTYCH = (sys.executable, "-m", "triptych")
 

@@ -29,6 +29,7 @@ from yoyodyne_spell import Yoyodyne, find_program
 
 from triptych.config import SpellDecoding, SpellRecipe, load_recipe
 from triptych.errors import TriptychError
+from triptych.runs.run import Run
 from triptych.spell import panel
 from triptych.spell.batches import EncodedPairs, PairBatch
 from triptych.spell.corpus import Corpus, load_corpus
@@ -37,7 +38,6 @@ from triptych.spell.speller import Language, Speller
 from triptych.training.fit import fit
 from triptych.training.output import Output
 from triptych.training.prepared import Prepared
-from triptych.training.run import Run
 
 RECIPE = "p2g-additive"  # S2
 WARM_UP_BATCHES = 5

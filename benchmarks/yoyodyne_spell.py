@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 from triptych.errors import TriptychError
-from triptych.spell.pairs import Pair
+from triptych.text.pairs import Pair
 
 MODEL = (
     "--model yoyodyne.models.SoftAttentionLSTMModel"

@@ -13,7 +13,7 @@ import pytest
 from tests.toy import write_toy
 
 if TYPE_CHECKING:
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
 SETTINGS = ["model.hidden=32", "model.embedding=32", "model.dropout=0.1", "optimizer.learning_rate=0.01"]
 
@@ -32,7 +32,7 @@ class ToyRuns:
 
     def run(self, name: str) -> Run:
         """The run of that name."""
-        from triptych.training.run import Run
+        from triptych.runs.run import Run
 
         return Run.open(self.folder / name)
 

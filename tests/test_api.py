@@ -15,8 +15,8 @@ from tests.conftest import SETTINGS, ToyRuns
 from triptych import api
 from triptych.config import SpellDecoding, load_recipe
 from triptych.errors import DataError, RecipeError, RunError
+from triptych.runs.run import Run
 from triptych.spell import panel
-from triptych.training.run import Run
 
 
 def test_three_lines_of_python_predict(toy_runs: ToyRuns) -> None:

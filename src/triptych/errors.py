@@ -1,7 +1,8 @@
-"""The errors Triptych raises, and the names it suggests when one is misspelt.
+"""The errors Triptych raises, with their parts, and the names it suggests when one is misspelt.
 
-Every message reads `<what> is <value>; expected <rule>. <Next step>.`; data errors begin with `path:line`.
-The command line prints the message on one line and exits with status 2.
+An error about one value reads `<field> is <value>; expected <rule>. <Next step>.` and is given as parts; any other is a
+sentence and a next step. Errors about a file begin with `path:` or `path:line:`. The command line prints the message on
+one line and exits with status 2.
 """
 
 from __future__ import annotations
@@ -9,10 +10,52 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+NOT_GIVEN: Any = object()
+LONGEST_VALUE = 200  # characters of a value that a message shows
 
 
 class TriptychError(Exception):
-    """Base of everything a user can cause and mend; its text is one complete message."""
+    """Base of everything a user can cause and fix; its text is one complete message.
+
+    Args:
+        message: what is wrong, as a sentence, where it is not about one value.
+        field: name of the setting, argument or entry that has the wrong value.
+        value: that value; texts are shown in quotes.
+        expected: the rule that the value breaks, to be read after "expected".
+        hint: what to do next, as a sentence.
+        path: the file or folder it is about.
+        line: line of that file, from 1.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        field: str = "",
+        value: Any = NOT_GIVEN,
+        expected: str = "",
+        hint: str = "",
+        path: Path | str | None = None,
+        line: int | None = None,
+    ) -> None:
+        self.field = field
+        self.value = None if value is NOT_GIVEN else value
+        self.expected = expected
+        self.hint = hint
+        self.path = None if path is None else Path(path)
+        self.line = line
+        place = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        if not message:
+            verb = "is missing" if value is NOT_GIVEN else f"is {_shown(value)}"
+            message = f"{field} {verb}; expected {expected}."
+        super().__init__(place + " ".join(part for part in (message, hint) if part))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 class RecipeError(TriptychError):
@@ -21,12 +64,6 @@ class RecipeError(TriptychError):
 
 class DataError(TriptychError):
     """Data that cannot be read or used; the message begins with `path:line` where there is one."""
-
-    def __init__(self, message: str, *, path: Path | str | None = None, line: int | None = None) -> None:
-        self.path = None if path is None else Path(path)
-        self.line = line
-        place = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
-        super().__init__(place + message)
 
 
 class DownloadError(DataError):

@@ -17,8 +17,8 @@ from triptych.spell.batches import EncodedPairs
 from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.decoding.contract import LengthLimit
 from triptych.spell.objective import SpellObjective
-from triptych.spell.pairs import Pair
-from triptych.spell.symbols import Vocabulary
+from triptych.text.pairs import Pair
+from triptych.text.symbols import Vocabulary
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = {

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.cli.conftest import Result, Triptych, one_error
-from triptych.api import recall_demo
 from triptych.cli.recall_demo import show
+from triptych.experiments import recall_demo
 from triptych.report.canvas import SavedFigure
 
 EXPERIMENTS = ("capacity", "noise", "metastable", "landscape")

@@ -16,8 +16,8 @@ from tests.toy import toy_pairs
 from triptych import api
 from triptych.config import load_recipe
 from triptych.errors import DataError, RunError
+from triptych.runs.run import Run
 from triptych.training.hardware import Hardware
-from triptych.training.run import Run
 
 QUICK = [*SETTINGS, "training.epochs=1"]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Triptych, one_error
-from triptych.recall.memory import Memory
+from triptych.memory.memory import Memory
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api, runtime
 from triptych.cli.images import predict_images
 from triptych.config import SeeDecoding
-from triptych.training.run import Run
+from triptych.runs.run import Run
 
 CHOSEN = [part for setting in SMALL for part in ("--set", setting)]
 QUICK = [*CHOSEN, "--set", "training.epochs=1"]

@@ -18,13 +18,13 @@ from tests.see.shapes import KINDS, draw_shape, write_shapes
 from triptych import api
 from triptych.config import SeeDecoding, SeeRecipe
 from triptych.errors import TriptychError
+from triptych.runs.run import Run
 from triptych.see.augmentation import Augmentation
 from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.inputs import InputForm, input_form
 from triptych.see.panel import prepare
-from triptych.training.run import Run
 
 ONE_VALUE = ("panel",)
 Case = tuple[str, tuple[str, ...]]

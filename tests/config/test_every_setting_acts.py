@@ -17,11 +17,11 @@ from tests.toy import write_toy
 from triptych import api
 from triptych.config import SpellDecoding, SpellRecipe, parse_recipe
 from triptych.errors import TriptychError
+from triptych.runs.run import Run
 from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.corpus import load_corpus
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.panel import prepare
-from triptych.training.run import Run
 
 
 def leaves(schema: type[BaseModel], prefix: str = "") -> list[str]:

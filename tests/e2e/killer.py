@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import triptych
 from tests.training.line import Line, train
-from triptych.training.run import Run
+from triptych.runs.run import Run
 
 MOMENTS = (
     "after recipe.toml",
@@ -94,7 +94,8 @@ def _write_no_report(run: Any) -> Path:
 def arrange(moment: str) -> None:
     """Put death where it was asked for."""
     from triptych import api
-    from triptych.training import checkpoints, keeper, run
+    from triptych.runs import checkpoints, run
+    from triptych.training import keeper
 
     epoch = int(moment[-1]) if moment[-1].isdigit() else 0
     match moment.split():

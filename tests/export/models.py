@@ -14,7 +14,7 @@ from triptych.runtime.folder import Exported
 from triptych.spell.build import Architecture, Network, build_transducer
 from triptych.spell.ensemble import Ensemble
 from triptych.spell.speller import Language, Speller
-from triptych.spell.symbols import Tokenizer, Vocabulary
+from triptych.text.symbols import Tokenizer, Vocabulary
 
 LETTERS = tuple("abcdefghij")
 SPREAD = 0.6  # of the random weights: large enough that symbols differ in probability

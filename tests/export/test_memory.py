@@ -15,10 +15,10 @@ from triptych.errors import DataError, RunError, ShapeError, TriptychError
 from triptych.export import memory as export_memory_module
 from triptych.export.graph import INLINE_LIMIT
 from triptych.export.memory import export_memory, export_store
-from triptych.recall.memory import Memory as Stored
-from triptych.recall.normalisation import Normalisation
+from triptych.memory.memory import Memory as Stored
+from triptych.memory.normalisation import Normalisation
+from triptych.memory.shards import Precision
 from triptych.recall.retrieval import retrieve
-from triptych.recall.shards import Precision
 from triptych.recall.update import update
 from triptych.runtime import memory as runtime_memory
 from triptych.runtime.memory import Memory

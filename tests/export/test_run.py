@@ -15,9 +15,9 @@ from triptych.config import SpellRecipe
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError
 from triptych.export import graph, spell
 from triptych.export.run import WRITERS, writer_of
+from triptych.runs.run import Run
 from triptych.spell.corpus import load_corpus
 from triptych.spell.metrics import score
-from triptych.training.run import Run
 
 
 @pytest.fixture

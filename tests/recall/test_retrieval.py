@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.oracles.hopfield import softmax_update
 from tests.recall.problems import Problem, draw, problems
 from triptych.errors import DataError, ShapeError, TriptychError
-from triptych.recall import passes
+from triptych.recall import kernels as passes
 from triptych.recall.derivatives import energy_gradient
 from triptych.recall.energy import energy
 from triptych.recall.retrieval import Retrieval, retrieve

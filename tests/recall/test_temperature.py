@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from triptych.errors import ShapeError, TriptychError
-from triptych.recall.memory import Memory
+from triptych.memory.memory import Memory
 from triptych.recall.temperature import noisy_cues, tune_beta
 
 
@@ -51,7 +51,7 @@ def test_a_tuned_memory_leads_noisy_cues_home() -> None:
 
 
 def test_a_sample_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triptych.recall.memory._TUNED_ON", 50)
+    monkeypatch.setattr("triptych.memory.memory._TUNED_ON", 50)
     memory = Memory(unit_patterns(400, 24), beta=1.0)
     assert memory.tune_beta(candidates=[3.0]).beta == memory.beta == pytest.approx(3 * math.log(400) / math.log(50))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.conftest import ToyRuns
 from triptych import api
 from triptych.report.card import Evaluated, Use, write_card
+from triptych.runs.run import Run
 from triptych.statistics import Estimate, Interval
-from triptych.training.run import Run
 
 
 def test_the_card_of_a_run_has_its_figures_data_and_a_loading_block_that_works(

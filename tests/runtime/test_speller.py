@@ -17,7 +17,7 @@ from triptych.runtime.decoding import Decoding
 from triptych.runtime.speller import Speller as ExportedSpeller
 from triptych.runtime.speller import load
 from triptych.spell.speller import Speller
-from triptych.spell.symbols import Tokenizer
+from triptych.text.symbols import Tokenizer
 
 DECODINGS: dict[str, dict[str, Any]] = {
     "greedy": {},
@@ -209,7 +209,7 @@ def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
 
 def test_graphemes_need_a_library_which_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported = ship(speller(network(), tokenizer=Tokenizer(unit="graphemes")), tmp_path / "out")
-    from triptych.spell import symbols
+    from triptych.text import symbols
 
     def missing() -> None:
         raise ImportError("No module named 'regex'")

@@ -76,8 +76,8 @@ def test_nothing_but_numpy_and_onnx_runtime_is_imported(folders: list[str]) -> N
         *(f"triptych.runtime.{name}" for name in ("beam", "decoding", "folder", "lexicon", "memory", "network")),
         *(f"triptych.runtime.{name}" for name in ("paths", "settings", "speller", "trace")),
         "triptych.spell",
-        "triptych.spell.predictions",
-        "triptych.spell.symbols",
+        "triptych.text.predictions",
+        "triptych.text.symbols",
     }
 
 

@@ -12,11 +12,11 @@ import torch
 
 from tests.see.drawn import draw
 from triptych.errors import DataError
+from triptych.images import reading as of_pictures
+from triptych.images.reading import PictureForm, decode
+from triptych.images.sources import Part
 from triptych.see import cache
-from triptych.see import pictures as of_pictures
 from triptych.see.cache import Decoded, decode_part
-from triptych.see.pictures import PictureForm, decode
-from triptych.see.sources import Part
 
 FORM = PictureForm(6, 7, "rgb")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.see.drawn import draw
 from triptych.config import SeeDecoding
 from triptych.errors import DataError, RecipeError, ShapeError
-from triptych.see.bad_files import BadPicture
+from triptych.images.bad_files import BadPicture
 from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
 from triptych.see.inputs import InputForm

@@ -20,9 +20,9 @@ from plain_see import read_kmnist, read_scenes
 from tests.see.drawn import draw, draw_classes
 from triptych.config import SeeData
 from triptych.errors import DataError
+from triptych.images.sources import Part, Source
 from triptych.see import collection
 from triptych.see.collection import Collection, load_collection
-from triptych.see.sources import Part, Source
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from tests.see.architectures import V1, V2, V3
 from triptych.errors import ShapeError
+from triptych.nn.dropout import Dropout
 from triptych.see.build import Architecture, build_network
 from triptych.see.convolutional import build_blocks, build_hidden, size_after_blocks
-from triptych.training.dropout import Dropout
 
 PROTOCOLS = {"v1": V1, "v2": V2, "v3": V3}
 

@@ -20,8 +20,8 @@ from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError, RunError
+from triptych.runs.run import Run
 from triptych.see.panel import evaluate, label, load, measures, prepare, read, read_errors, record
-from triptych.training.run import Run
 
 
 def recipe(*settings: str) -> SeeRecipe:
@@ -263,7 +263,7 @@ def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None
     assert evaluation.scores.accuracy.value < 0.5
     surest = told["mistakes"][0]
     place = list(evaluation.items.names).index(surest["name"])
-    from triptych.see.story import _decoded
+    from triptych.see.evaluation_report import _decoded
 
     expected = evaluation.images.pixels[place].permute(1, 2, 0).numpy()
     assert np.array_equal(_decoded(surest["png"]), expected)

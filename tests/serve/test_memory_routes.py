@@ -12,7 +12,7 @@ import requests
 import torch
 
 from tests.serve.running import running
-from triptych.recall.memory import Memory
+from triptych.memory.memory import Memory
 from triptych.serve.app import build_app
 from triptych.serve.catalogue import Catalogue, StoredMemory
 from triptych.serve.limits import Limits

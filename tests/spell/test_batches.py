@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from triptych.errors import DataError
 from triptych.spell.batches import EncodedPairs, LengthBuckets, encode_sources, loader
-from triptych.spell.pairs import Pair
-from triptych.spell.symbols import Vocabulary
+from triptych.text.pairs import Pair
+from triptych.text.symbols import Vocabulary
 
 LENGTHS = np.random.default_rng(0).integers(1, 30, size=203)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from triptych.spell.build import Architecture, build_transducer
-from triptych.spell.symbols import Vocabulary
+from triptych.text.symbols import Vocabulary
 
 SIZES: dict[str, Any] = {"source_size": 400, "target_size": 300, "hidden": 64, "embedding": 64, "attention": "general"}
 

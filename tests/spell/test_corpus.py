@@ -12,8 +12,8 @@ from triptych.config import SpellData
 from triptych.errors import DataError, RecipeError
 from triptych.spell import corpus as corpus_module
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
-from triptych.spell.pairs import Pair, PairFile
-from triptych.spell.symbols import Tokenizer
+from triptych.text.pairs import Pair, PairFile
+from triptych.text.symbols import Tokenizer
 
 
 def settings(**changes: Any) -> SpellData:

@@ -17,7 +17,7 @@ from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.encoder import Sizes, hide_symbols
 from triptych.spell.model import Decoder, DecoderState, Transducer
-from triptych.spell.symbols import Vocabulary
+from triptych.text.symbols import Vocabulary
 
 SOURCE, TARGET = 11, 9
 SOURCES = [[4, 5, 6, 7, 8], [9], [10, 4, 3], [6, 6, 6, 6]]

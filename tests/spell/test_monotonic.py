@@ -12,7 +12,7 @@ from torch import Tensor
 from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.monotonic import MonotonicTransducer
-from triptych.spell.symbols import Vocabulary
+from triptych.text.symbols import Vocabulary
 
 
 def build(**changes: object) -> MonotonicTransducer:

@@ -11,8 +11,8 @@ import pytest
 from tests.data.server import Site
 from triptych.errors import DataError, DownloadError
 from triptych.spell.named_sets import list_named_sets, resolve
-from triptych.spell.pairs import Pair, PairFile, group_references
-from triptych.spell.symbols import Tokenizer
+from triptych.text.pairs import Pair, PairFile, group_references
+from triptych.text.symbols import Tokenizer
 
 
 @pytest.fixture(scope="module")

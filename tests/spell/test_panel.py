@@ -14,9 +14,9 @@ from tests.toy import write_toy
 from triptych import api
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import DataError, RunError
+from triptych.runs.run import Run
 from triptych.spell.corpus import Item
 from triptych.spell.panel import evaluate, join, judge, load, prepare, read
-from triptych.training.run import Run
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from triptych.config import OptimizerTable, TrainingTable
+from triptych.runs.run import Run
 from triptych.training.fit import Fitted, fit
 from triptych.training.objective import Share
 from triptych.training.output import Output
 from triptych.training.prepared import Loaders
-from triptych.training.run import Run
 
 POINTS = 24
 

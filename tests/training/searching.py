@@ -11,9 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from triptych.runs.run import Row
 from triptych.training import tuning
 from triptych.training.dimensions import Choices, Value
-from triptych.training.run import Row
 
 NO_PRUNING = tuning.Limits(prune=False)
 DIMENSIONS = [Choices("x", (1, 2, 3)), Choices("y", ("a", "b"))]

@@ -14,9 +14,9 @@ from lightning.pytorch.callbacks import Callback
 
 from triptych.api.panels import panel_of
 from triptych.config import load_any_recipe
+from triptych.runs.run import Row, Run
 from triptych.training.fit import fit
 from triptych.training.output import Output
-from triptych.training.run import Row, Run
 
 ITEMS, EPOCHS = 37, 3
 Epochs = list[list[tuple[int, ...]]]

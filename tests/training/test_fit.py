@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.training.line import Line, loaders, train
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, RunError
+from triptych.runs.run import Row, Run
 from triptych.training.fit import Fitted, fit
 from triptych.training.hardware import PRECISIONS, Hardware, check_option, precision_here
 from triptych.training.output import Output
-from triptych.training.run import Row, Run
 
 
 class Rates(Callback):

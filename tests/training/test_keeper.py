@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.training.line import POINTS, Batches, Line, train
 from triptych.errors import RecipeError, TrainingError
-from triptych.training.run import Row, Run
+from triptych.runs.run import Row, Run
 
 Weights = dict[str, Tensor]
 

@@ -21,9 +21,9 @@ import pytest
 
 from tests.command import surroundings
 from triptych.errors import DataError, RecipeError, TrainingError
+from triptych.runs.run import Row
 from triptych.training import tuning
 from triptych.training.dimensions import Choices, Dimension, Span, Value
-from triptych.training.run import Row
 from triptych.training.tuning import Limits, Report, Search, default_storage, search
 
 REPOSITORY = Path(__file__).parents[2]

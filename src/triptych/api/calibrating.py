@@ -8,10 +8,10 @@ from typing import Any
 from triptych.api.evaluation import evaluate, read_to_judge, write_report
 from triptych.config import SeeRecipe
 from triptych.errors import RunError
+from triptych.runs.run import Run
 from triptych.see import panel as see
 from triptych.see.calibration import fit_temperature
 from triptych.see.metrics import Scores
-from triptych.training.run import Run
 
 
 @dataclass(frozen=True)

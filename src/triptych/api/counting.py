@@ -13,8 +13,8 @@ from triptych.anatomy.counts import NetworkCount, count_parameters
 from triptych.api.panels import panel_of
 from triptych.config import Recipe, SeeRecipe
 from triptych.errors import RecipeError
+from triptych.runs.run import Run
 from triptych.see.build import Architecture, build_network
-from triptych.training.run import Run
 
 # Named sets of images with the classes they have, so that counting needs no download.
 CLASSES_OF_SETS = {"digits": 10, "kmnist": 10}

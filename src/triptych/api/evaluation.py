@@ -20,8 +20,8 @@ from triptych.report.comparison import Comparison, differences, shared_items, st
 from triptych.report.figures import compare_curves
 from triptych.report.html import Section
 from triptych.report.run_report import column_label, facts_section, further_metrics, recipe_section, training_section
+from triptych.runs.run import Run, hashes, now
 from triptych.statistics import Estimate
-from triptych.training.run import Run, hashes, now
 
 
 def recorded_data(run: Run) -> Path | None:

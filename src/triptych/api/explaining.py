@@ -11,16 +11,16 @@ from typing import Any
 from torch import Tensor
 
 from triptych.errors import RecipeError, did_you_mean
+from triptych.images.predictions import Classified
 from triptych.report.canvas import save
 from triptych.report.figures import attention_map
 from triptych.report.image_figures import activation_maps as draw_activation_maps
 from triptych.report.image_figures import saliency as draw_saliency
+from triptych.runs.run import Run
 from triptych.see import panel as see
-from triptych.see.classified import Classified
 from triptych.see.maps import activation_maps, saliency
 from triptych.spell import panel as spell
-from triptych.spell.predictions import Prediction
-from triptych.training.run import Run
+from triptych.text.predictions import Prediction
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from triptych.export.memory import export_store as write_memory
 from triptych.export.run import Shipped, check_export, graph_bytes
 from triptych.export.run import export as write_plain
 from triptych.export.run import export_int8 as write_int8
-from triptych.training.run import Run
+from triptych.runs.run import Run
 
 FORMATS = ("onnx",)
 SPLITS = ("valid", "test")

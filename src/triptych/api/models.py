@@ -11,11 +11,11 @@ import numpy as np
 from triptych.api.panels import panel_of
 from triptych.data.files import open_binary
 from triptych.errors import DataError, RecipeError, RunError
-from triptych.training.run import Run, now
+from triptych.runs.run import Run, now
 
 if TYPE_CHECKING:
-    from triptych.spell.predictions import Language
     from triptych.spell.speller import Speller
+    from triptych.text.predictions import Language
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
@@ -81,7 +81,7 @@ def equip(
         DataError: a file cannot be read.
         RecipeError: a weight without a word list, or out of range.
     """
-    from triptych.spell.pairs import read_pairs
+    from triptych.text.pairs import read_pairs
 
     if weight is not None and lexicon is None:
         raise RecipeError(f"--lexicon-weight is {weight} without --lexicon; expected a word list. Add --lexicon FILE")
@@ -101,7 +101,7 @@ def _words(path: Path, language: Language, warn: Callable[[Sequence[str]], None]
 
     Blank lines are no words. Raises DataError where a line is not text, or no word is left.
     """
-    from triptych.spell.pairs import BadRow, read_sources
+    from triptych.text.pairs import BadRow, read_sources
 
     def refuse(row: BadRow) -> None:
         if not row.is_blank:

@@ -14,8 +14,8 @@ from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
+from triptych.runs.run import Run
 from triptych.training.prepared import Prepared
-from triptych.training.run import Run
 
 
 class Scores(Protocol):

@@ -18,10 +18,10 @@ from triptych.report.figures import compare_curves
 from triptych.report.image_figures import learning_curves
 from triptych.report.run_report import column_label
 from triptych.report.search import search_picture
+from triptych.runs.run import Row, hashes
 from triptych.training.dimensions import Choices, Dimension, Value, settings_of
 from triptych.training.fit import fit
 from triptych.training.output import Output
-from triptych.training.run import Row, hashes
 from triptych.training.tuning import Limits, Search, default_storage, search
 
 ACCURACY = "valid_accuracy"

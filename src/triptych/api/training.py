@@ -19,11 +19,11 @@ from triptych.data.fingerprints import short_digests
 from triptych.errors import RunError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
+from triptych.runs.run import Run, hashes, now
 from triptych.training.hardware import Hardware, precision_here
 from triptych.training.output import Output
 from triptych.training.prepared import Prepared
 from triptych.training.processes import is_helper_process
-from triptych.training.run import Run, hashes, now
 
 if TYPE_CHECKING:
     from triptych.training.fit import Fitted

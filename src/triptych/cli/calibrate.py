@@ -24,7 +24,7 @@ def calibrate(run: RunName, json: AsJson = False) -> None:
     """
     from triptych import api
     from triptych.cli.output import print_json, print_table, say, shell_name
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
     opened = Run.open(run)
     found = api.calibrate(opened)

@@ -31,7 +31,7 @@ def compare(
     """
     from triptych import api
     from triptych.cli.output import interval, print_json, print_table, say
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
     comparison = api.compare([Run.open(run) for run in runs], evaluation=evaluation, out=out)
     if json:

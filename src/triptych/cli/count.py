@@ -55,7 +55,7 @@ def _counted(name: str, data: Path | None, classes: int | None, settings: list[s
     from triptych.api.counting import count_recipe, count_run
     from triptych.config import load_recipe, shipped_recipes
     from triptych.errors import RecipeError, RunError, did_you_mean
-    from triptych.training.run import Run, list_runs
+    from triptych.runs.run import Run, list_runs
 
     if name in shipped_recipes() or name.endswith(".toml"):
         return count_recipe(load_recipe(name, settings or ()), data=data, classes=classes)

@@ -9,7 +9,7 @@ import typer
 from triptych.cli.options import AsJson, Settings
 
 if TYPE_CHECKING:
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
 TRAINED = {"spell": "demo-spell", "see": "demo-see"}  # their recipes; recall stores and has nothing to train
 EXPLAINED = "R IH M EY N D ER"

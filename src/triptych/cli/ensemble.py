@@ -33,7 +33,7 @@ def ensemble(
     from triptych import api
     from triptych.api.panels import panel_of
     from triptych.cli.output import print_json, say, say_validation, shell_name
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
     made = api.make_ensemble([Run.open(run) for run in runs], name=name, force=force)
     evaluation = api.evaluate(made, split="valid")

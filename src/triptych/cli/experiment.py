@@ -29,9 +29,9 @@ def experiment(
 
         triptych experiment recall-capacity --set patterns.width=128 --name wide
     """
-    from triptych.api.experiments import run_experiment
     from triptych.cli.output import print_json, print_table, say
     from triptych.config import load_experiment
+    from triptych.experiments.run import run_experiment
 
     chosen = load_experiment(recipe, settings or ())
     say(f"{chosen.title or chosen.experiment} ...")

@@ -10,7 +10,7 @@ import typer
 from triptych.cli.options import AsJson, Device, NBest, RunName
 
 if TYPE_CHECKING:
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def explain(
     from triptych.cli.options import reject
     from triptych.config import SeeRecipe
     from triptych.errors import RecipeError
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
     opened = Run.open(run)
     if isinstance(opened.recipe(), SeeRecipe):

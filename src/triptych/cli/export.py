@@ -42,8 +42,8 @@ def export(
     """
     from triptych import api
     from triptych.cli.output import print_json, print_table
-    from triptych.recall.manifest import MANIFEST
-    from triptych.training.run import Run
+    from triptych.memory.manifest import MANIFEST
+    from triptych.runs.run import Run
 
     if (Path(run) / MANIFEST).is_file():
         reject("recall", {"int8": int8, "data": data})

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from triptych.see.folders import Remarks
-    from triptych.training.run import Run
+    from triptych.images.folders import Remarks
+    from triptych.runs.run import Run
 
 
 def predict_images(
@@ -31,8 +31,8 @@ def predict_images(
     from triptych.cli.output import warn
     from triptych.config import with_changes
     from triptych.files import tsv_row
-    from triptych.see.bad_files import Skipped
-    from triptych.see.folders import Remarks
+    from triptych.images.bad_files import Skipped
+    from triptych.images.folders import Remarks
 
     changes: dict[str, object] = {} if views is None else {"decoding.views": views}
     if line_buffered:
@@ -92,7 +92,7 @@ def explain_images(
 def _paths(source: str, remarks: Remarks) -> Iterator[Path]:
     """The file itself, the images below a folder, or the paths that standard input lists, one per line."""
     from triptych.errors import DataError
-    from triptych.see.folders import image_files
+    from triptych.images.folders import image_files
 
     if source == "-":
         for line in sys.stdin.buffer:

@@ -12,8 +12,8 @@ import typer
 from triptych.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from triptych.recall.memory import Memory
-    from triptych.recall.patterns import PatternFile
+    from triptych.memory.memory import Memory
+    from triptych.memory.patterns import PatternFile
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the memory.")]
 Patterns = Annotated[
@@ -60,7 +60,7 @@ def build(
         triptych memory build photos/ --height 32 --width 32 --rgb --normalisation centred-unit --out store
     """
     from triptych.errors import DataError
-    from triptych.recall.memory import Memory
+    from triptych.memory.memory import Memory
 
     if out.exists():
         raise DataError("exists already; expected a new folder. Add to it with: triptych memory add", path=out)
@@ -152,7 +152,7 @@ def info(
     json: AsJson = False,
 ) -> None:
     """What a memory holds."""
-    from triptych.recall.store import verify as verify_files
+    from triptych.memory.store import verify as verify_files
 
     memory = _load(store)
     if verify and memory.place is not None:
@@ -202,8 +202,8 @@ def build_index(
         triptych memory index store --tune cues.npy
     """
     from triptych.cli.output import cell, print_json, print_table
-    from triptych.recall.index import Index
-    from triptych.recall.index_store import save_index
+    from triptych.memory.index import Index
+    from triptych.memory.index_store import save_index
 
     memory = _load(store)
     chosen: Any = kind
@@ -235,7 +235,7 @@ def _about(path: Path) -> Iterator[None]:
 
 
 def _load(store: Path) -> Memory:
-    from triptych.recall.memory import Memory
+    from triptych.memory.memory import Memory
 
     return Memory.load(store)
 
@@ -246,7 +246,7 @@ def _read(path: Path, labels: Path | None, values: Path | None, height: int, wid
 
     from triptych.data.files import number_lines, open_binary
     from triptych.errors import DataError
-    from triptych.recall.patterns import ImageSize, read_patterns
+    from triptych.memory.patterns import ImageSize, read_patterns
 
     found = read_patterns(path, image_size=ImageSize(height, width, 3 if rgb else 1))
     if labels is not None:
@@ -275,9 +275,9 @@ def _answers(
         value, steps = recall.value, recall.steps
     else:
         from triptych.errors import TriptychError, did_you_mean
-        from triptych.recall.index import Index
-        from triptych.recall.index_store import load_index
-        from triptych.recall.searchers import KINDS
+        from triptych.memory.index import Index
+        from triptych.memory.index_store import load_index
+        from triptych.memory.searchers import KINDS
 
         kind: Any = index
         if index not in KINDS and index != "kept":
@@ -303,7 +303,7 @@ def _answers(
 
 def _tell(memory: Memory, store: Path, *, as_json: bool) -> None:
     from triptych.cli.output import cell, print_json, print_table
-    from triptych.recall.store import unused_files
+    from triptych.memory.store import unused_files
 
     assert memory.place is not None, "told of a memory that was saved or loaded"
     manifest = memory.place.manifest
@@ -334,7 +334,7 @@ def _tell(memory: Memory, store: Path, *, as_json: bool) -> None:
 def _index_facts(memory: Memory) -> dict[str, Any] | str | None:
     """What is told of a kept index. A damaged one is no reason to fail: the memory itself may just have been saved."""
     from triptych.errors import DataError
-    from triptych.recall.index_store import is_fresh, read_manifest
+    from triptych.memory.index_store import is_fresh, read_manifest
 
     try:
         index = read_manifest(memory)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from triptych.runs.run import Run
     from triptych.statistics import Estimate
-    from triptych.training.run import Run
 
 
 def say(message: str) -> None:
@@ -35,7 +35,7 @@ def say_validation(measures: Mapping[str, Any], items: int) -> None:
 
 def shell_name(run: Run) -> str:
     """The run as commands are to be given it: its name where that finds it, otherwise its path."""
-    from triptych.training.run import runs_folder
+    from triptych.runs.run import runs_folder
 
     return shlex.quote(run.name if run.path == runs_folder() / run.name else str(run.path))
 

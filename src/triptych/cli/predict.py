@@ -33,9 +33,9 @@ from triptych.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from triptych.spell.pairs import BadRow
-    from triptych.spell.predictions import Prediction
     from triptych.spell.speller import Speller
+    from triptych.text.pairs import BadRow
+    from triptych.text.predictions import Prediction
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +93,7 @@ def predict(
     from triptych.cli.images import predict_images
     from triptych.cli.output import warn
     from triptych.config import SeeRecipe
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
     opened = Run.open(run)
     recipe = opened.recipe()
@@ -150,7 +150,7 @@ def _predict_lines(
     """Predict line by line what a file or standard input holds."""
     from triptych.cli.output import say
     from triptych.data.files import open_binary
-    from triptych.spell.pairs import read_sources
+    from triptych.text.pairs import read_sources
 
     skipped = 0
     first: BadRow | None = None

@@ -18,7 +18,7 @@ def runs(json: AsJson = False) -> None:
     """List the runs of this folder (or of `TRIPTYCH_RUNS`) with their main figures."""
     from triptych.cli.output import cell, print_json, print_table, say
     from triptych.errors import RunError
-    from triptych.training.run import list_runs, runs_folder
+    from triptych.runs.run import list_runs, runs_folder
 
     documents: list[dict[str, Any]] = []
     for run in list_runs():

@@ -76,7 +76,7 @@ def measure(
     from triptych.api.panels import panel_of
     from triptych.cli.output import warn
     from triptych.config import SeeRecipe, with_changes
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
     opened = Run.open(run)
     recipe = opened.recipe_in_use()

@@ -98,7 +98,7 @@ def _begin(
     from triptych import api
     from triptych.config import load_recipe
     from triptych.errors import RecipeError
-    from triptych.training.run import Run
+    from triptych.runs.run import Run
 
     if not resume:
         if recipe is None:

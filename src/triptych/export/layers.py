@@ -13,12 +13,12 @@ from torch import nn
 
 from triptych.errors import RunError
 from triptych.export.graph import Graph
+from triptych.nn.dropout import Dropout
 from triptych.recall.layers import HopfieldPooling
 from triptych.see.convolutional import ConvolutionalNetwork
 from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.heads import HopfieldHead
 from triptych.see.residual import DropPath, ResidualBlock, ResidualNetwork, SqueezeExcitation
-from triptych.training.dropout import Dropout
 
 
 def add(graph: Graph, module: nn.Module, value: str) -> str:

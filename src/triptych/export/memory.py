@@ -16,9 +16,9 @@ from torch import Tensor
 from triptych.errors import TriptychError
 from triptych.export.folder import check_free, staged, write_manifest
 from triptych.export.graph import INLINE_LIMIT, Graph, need_onnx
+from triptych.memory.memory import Memory
+from triptych.memory.normalisation import Scaling
 from triptych.recall.checks import check_beta, check_finite, check_patterns
-from triptych.recall.memory import Memory
-from triptych.recall.normalisation import Scaling
 from triptych.recall.update import update
 from triptych.runtime.folder import Exported
 from triptych.runtime.memory import load

@@ -16,8 +16,8 @@ from triptych.errors import RunError
 from triptych.export.folder import check_free, staged, write_manifest
 from triptych.export.graph import need_onnx
 from triptych.export.quantize import Cost, to_int8
+from triptych.runs.run import Run
 from triptych.runtime.folder import Exported
-from triptych.training.run import Run
 
 WRITERS = {"spell": "triptych.export.spell", "see": "triptych.export.see"}
 

@@ -16,13 +16,13 @@ from triptych.errors import DataError, TriptychError
 from triptych.export.graph import Graph
 from triptych.export.layers import add
 from triptych.export.quantize import Change, Cost
+from triptych.runs.run import Run
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.images import Images
 from triptych.statistics import paired_bootstrap, share_of
-from triptych.training.run import Run
 
 TOLERANCE = 1e-5
 ROWS = (1, 2, 9)  # batches of random images that an export is checked on

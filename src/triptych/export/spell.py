@@ -14,6 +14,7 @@ from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
 from triptych.export.quantize import Change, Cost
 from triptych.report.comparison import differences
+from triptych.runs.run import Run
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Network
 from triptych.runtime.speller import Speller as ExportedSpeller
@@ -26,7 +27,6 @@ from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
 from triptych.spell.panel import results_of
 from triptych.spell.speller import Speller
-from triptych.training.run import Run
 
 TOLERANCE = 1e-5
 SHAPES = ((1, 1), (3, 7), (8, 4))  # batch and source length of the inputs that an export is checked on

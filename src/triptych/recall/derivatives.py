@@ -19,7 +19,7 @@ from torch import Tensor
 
 from triptych.errors import ShapeError
 from triptych.recall.checks import check_beta, check_states
-from triptych.recall.passes import average
+from triptych.recall.kernels import average
 from triptych.recall.separation import SOFTMAX, Separation
 
 

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from triptych.recall.checks import check_beta, check_patterns, check_result, check_states
-from triptych.recall.passes import log_mean_exp as log_mean_exp
-from triptych.recall.passes import potential_alone
+from triptych.recall.kernels import log_mean_exp as log_mean_exp
+from triptych.recall.kernels import potential_alone
 from triptych.recall.separation import SOFTMAX, Separation
 
 

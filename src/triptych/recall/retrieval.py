@@ -24,7 +24,7 @@ from torch import Tensor
 from triptych.errors import ShapeError, TriptychError, did_you_mean
 from triptych.recall.checks import check_beta, check_finite, check_result, check_states
 from triptych.recall.energy import largest_norm
-from triptych.recall.passes import SCORES_AT_ONCE, average, average_and_potential, blocks, potential_alone
+from triptych.recall.kernels import SCORES_AT_ONCE, average, average_and_potential, blocks, potential_alone
 from triptych.recall.separation import SOFTMAX, Separation
 
 Extra = Literal["attention", "trajectory", "energies"]

@@ -16,7 +16,7 @@ from torch import Tensor
 from triptych.errors import ShapeError
 from triptych.recall.checks import check_beta, check_result, check_states
 from triptych.recall.energy import convex_part, largest_norm
-from triptych.recall.passes import average, average_and_potential
+from triptych.recall.kernels import average, average_and_potential
 from triptych.recall.separation import SOFTMAX, Separation
 
 

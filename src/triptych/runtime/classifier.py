@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from triptych.errors import MissingExtraError, RecipeError, RunError, ShapeError, did_you_mean
+from triptych.images.predictions import SHIFT, Classified, listed, views
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Array
 from triptych.runtime.settings import settings_of
-from triptych.see.classified import SHIFT, Classified, listed, views
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Form", "Picture", "Reading", "Views", "load"]
 
@@ -141,7 +141,7 @@ class Classifier:
             MissingExtraError: Pillow is not installed.
         """
         try:
-            from triptych.see.pictures import PictureForm, read_given
+            from triptych.images.reading import PictureForm, read_given
         except ImportError:
             raise MissingExtraError("pillow", "onnx") from None
         form = self.form

@@ -10,7 +10,7 @@ from triptych.runtime.decoding import Batch, Decoding, Hypothesis, decode
 from triptych.runtime.folder import Exported
 from triptych.runtime.lexicon import Constrained, Lexicon
 from triptych.runtime.network import Array, Ensemble, Network, StepModel
-from triptych.spell.predictions import Candidate, Language, Prediction
+from triptych.text.predictions import Candidate, Language, Prediction
 
 __all__ = ["Candidate", "Language", "Prediction", "Speller", "load"]
 

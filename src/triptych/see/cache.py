@@ -24,9 +24,9 @@ from triptych.data.downloads import cache_directory
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError
 from triptych.files import atomic_write, write_text_atomically
-from triptych.see.bad_files import BAD_FILE_ADVICE, BadPictureError, UnreadableError
-from triptych.see.pictures import PictureForm, Pixels, decode_or_reason, in_order
-from triptych.see.sources import Part
+from triptych.images.bad_files import BAD_FILE_ADVICE, BadPictureError, UnreadableError
+from triptych.images.reading import PictureForm, Pixels, decode_or_reason, in_order
+from triptych.images.sources import Part
 
 FORMAT = 2
 

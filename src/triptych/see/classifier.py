@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from triptych.config import SeeDecoding
 from triptych.errors import DataError, ShapeError
-from triptych.see.bad_files import BadPicture, shown
-from triptych.see.classified import SHIFT, Classified, listed, views
+from triptych.images.bad_files import BadPicture, shown
+from triptych.images.predictions import SHIFT, Classified, listed, views
+from triptych.images.reading import Picture as Decoded
+from triptych.images.reading import PictureForm, iterate_pictures, read_given
 from triptych.see.inputs import InputForm
-from triptych.see.pictures import Picture as Decoded
-from triptych.see.pictures import PictureForm, iterate_pictures, read_given
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Picture"]
 

@@ -16,14 +16,14 @@ from triptych.config import SeeData
 from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError
-from triptych.see.arrays import idx_files, is_idx, read_idx, read_npz
-from triptych.see.bad_files import BadPicture, Skipped, shown
+from triptych.images.arrays import idx_files, is_idx, read_idx, read_npz
+from triptych.images.bad_files import BadPicture, Skipped, shown
+from triptych.images.folders import read_folder
+from triptych.images.reading import PictureForm, has_sixteen_bits
+from triptych.images.sources import SPLITS, WHOLE, Part, Source
 from triptych.see.cache import Decoded, decode_part
-from triptych.see.folders import read_folder
 from triptych.see.images import Images, check_known, relabelled, without_classes
 from triptych.see.named_sets import resolve
-from triptych.see.pictures import PictureForm, has_sixteen_bits
-from triptych.see.sources import SPLITS, WHOLE, Part, Source
 
 _MIB = 2**20
 _DARK = 64

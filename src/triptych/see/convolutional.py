@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from torch import Tensor, nn
 
 from triptych.errors import RecipeError, ShapeError, did_you_mean
-from triptych.training.dropout import Dropout
+from triptych.nn.dropout import Dropout
 
 Padding = Literal["same", "valid"]
 Output = Literal["log-probabilities", "logits"]

@@ -11,8 +11,8 @@ import numpy as np
 from triptych.data.downloads import fetch
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError, did_you_mean
-from triptych.see.arrays import Labelled, labelled_source, read_idx
-from triptych.see.sources import WHOLE, Source
+from triptych.images.arrays import Labelled, labelled_source, read_idx
+from triptych.images.sources import WHOLE, Source
 
 _KMNIST_ADDRESSES = (
     "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",

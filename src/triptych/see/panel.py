@@ -19,7 +19,10 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.see import story
+from triptych.runs.devices import check_device
+from triptych.runs.members import joined, members_of
+from triptych.runs.run import Run
+from triptych.see import evaluation_report as story
 from triptych.see.augmentation import Augmentation
 from triptych.see.batches import Shuffled, loader
 from triptych.see.build import Architecture, build_network
@@ -30,10 +33,7 @@ from triptych.see.images import Images
 from triptych.see.inputs import InputForm, input_form
 from triptych.see.metrics import Judged, Scores, score
 from triptych.see.objective import SeeObjective
-from triptych.training.devices import check_device
-from triptych.training.members import joined, members_of
 from triptych.training.prepared import Loaders, Prepared
-from triptych.training.run import Run
 
 PANEL = "see"
 CLASSES_LISTED = 20  # in a model card

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.errors import ShapeError
-from triptych.training.dropout import Dropout
+from triptych.nn.dropout import Dropout
 
 
 class SqueezeExcitation(nn.Module):

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from triptych import api
 from triptych.config import dump_recipe
 from triptych.errors import RunError, TriptychError, did_you_mean
-from triptych.recall.memory import Memory
+from triptych.memory.memory import Memory
 from triptych.report.comparison import read_rows
+from triptych.runs.run import Run
 from triptych.see.classifier import Classifier
 from triptych.serve.refusals import NotServedError
 from triptych.spell.speller import Speller
-from triptych.training.run import Run
 
 Served = TypeVar("Served")
 _EXAMPLES = 12

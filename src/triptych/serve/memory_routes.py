@@ -12,9 +12,9 @@ from fastapi import APIRouter, Path, Query
 from torch import Tensor
 
 from triptych.errors import DataError, ShapeError
-from triptych.recall.memory import Memory, Recall
+from triptych.memory.memory import Memory, Recall
+from triptych.memory.shards import Shard
 from triptych.recall.retrieval import retrieve as follow
-from triptych.recall.shards import Shard
 from triptych.serve.catalogue import StoredMemory
 from triptych.serve.refusals import NotAllowedError, NotServedError, check_bound
 from triptych.serve.schemas import (

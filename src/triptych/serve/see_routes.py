@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from triptych.errors import DataError, RecipeError, did_you_mean
+from triptych.images.reading import FORMATS
 from triptych.report.canvas import figure_bytes
 from triptych.report.image_figures import activation_maps as draw_activation_maps
 from triptych.report.image_figures import saliency as draw_saliency
 from triptych.see.classifier import Classifier
 from triptych.see.maps import ActivationMaps, Saliency, activation_maps, saliency
-from triptych.see.pictures import FORMATS
 from triptych.serve.catalogue import printable
 from triptych.serve.limits import Limits
 from triptych.serve.refusals import WrongKindError, check_bound

@@ -26,8 +26,8 @@ from triptych.serve.schemas import (
     SpellSettings,
 )
 from triptych.serve.studio import REFUSALS, Here, PngResponse, Studio
-from triptych.spell.predictions import Prediction
 from triptych.spell.speller import Speller
+from triptych.text.predictions import Prediction
 
 Symbols = tuple[str, ...]
 RunName = Annotated[str, Path(description="a run of spell")]

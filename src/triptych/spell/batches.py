@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.pairs import Pair
-from triptych.spell.symbols import Vocabulary
+from triptych.text.pairs import Pair
+from triptych.text.symbols import Vocabulary
 from triptych.training.processes import check_shares
 
 BLUR = 2.0  # symbols by which target lengths may differ from their order

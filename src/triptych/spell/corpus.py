@@ -15,8 +15,8 @@ from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve
-from triptych.spell.pairs import Columns, Pair, PairFile, group_references, read_pairs, split_keys
-from triptych.spell.symbols import Tokenizer
+from triptych.text.pairs import Columns, Pair, PairFile, group_references, read_pairs, split_keys
+from triptych.text.symbols import Tokenizer
 
 SPLITS = ("train", "valid", "test")
 

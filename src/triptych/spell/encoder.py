@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from triptych.nn.dropout import Dropout
 from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.symbols import Vocabulary
-from triptych.training.dropout import Dropout
+from triptych.text.symbols import Vocabulary
 
 Cell = Literal["lstm", "gru"]
 Dropped = Literal["states", "final", "none"]

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.errors import ShapeError
+from triptych.nn.dropout import Dropout
 from triptych.spell.attention import Attention, look
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid
-from triptych.spell.symbols import Vocabulary
-from triptych.training.dropout import Dropout
+from triptych.text.symbols import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from triptych.nn.dropout import Dropout
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid, with_boundaries
-from triptych.spell.symbols import Vocabulary
-from triptych.training.dropout import Dropout
+from triptych.text.symbols import Vocabulary
 
 TINY = 1e-20  # keeps a walk alive where probabilities underflow
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from triptych.data.downloads import fetch
 from triptych.errors import DataError, did_you_mean
-from triptych.spell.pairs import MAX_SYMBOLS, BadRow, Columns, Pair, PairFile, read_pairs
-from triptych.spell.symbols import Tokenizer
+from triptych.text.pairs import MAX_SYMBOLS, BadRow, Columns, Pair, PairFile, read_pairs
+from triptych.text.symbols import Tokenizer
 
 _WIKIPRON_ADDRESSES = (
     "https://raw.githubusercontent.com/CUNY-CL/wikipron/master/data/scrape/tsv/",
@@ -83,7 +83,7 @@ class NamedSet:
         Args:
             source_tokenizer: splits pronunciations, which separate phonemes by spaces.
             target_tokenizer: splits spellings.
-            max_symbols, skip_bad_rows: see `triptych.spell.pairs.read_pairs`.
+            max_symbols, skip_bad_rows: see `triptych.text.pairs.read_pairs`.
             cache_dir, offline: see `triptych.data.downloads.fetch`.
         Raises:
             DownloadError: the set cannot be fetched.

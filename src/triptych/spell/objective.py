@@ -14,7 +14,7 @@ from triptych.spell.corpus import Item
 from triptych.spell.decoding.contract import LengthLimit, StepModel
 from triptych.spell.decoding.greedy import greedy
 from triptych.spell.metrics import nearest_reference
-from triptych.spell.symbols import Vocabulary
+from triptych.text.symbols import Vocabulary
 from triptych.training.objective import Share
 
 

@@ -17,7 +17,10 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.spell import story
+from triptych.runs.devices import check_device
+from triptych.runs.members import joined, members_of
+from triptych.runs.run import Run
+from triptych.spell import evaluation_report as story
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import Architecture, build_transducer
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
@@ -25,14 +28,11 @@ from triptych.spell.decoding.contract import LengthLimit
 from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
-from triptych.spell.pairs import Pair
-from triptych.spell.predictions import Language, Prediction
 from triptych.spell.speller import Speller, build_from_description
-from triptych.spell.symbols import Vocabulary
-from triptych.training.devices import check_device
-from triptych.training.members import joined, members_of
+from triptych.text.pairs import Pair
+from triptych.text.predictions import Language, Prediction
+from triptych.text.symbols import Vocabulary
 from triptych.training.prepared import Loaders, Prepared
-from triptych.training.run import Run
 
 PANEL = "spell"
 

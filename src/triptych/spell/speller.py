@@ -18,7 +18,7 @@ from triptych.spell.decoding import Decoding, decode
 from triptych.spell.decoding.constrained import Constrained
 from triptych.spell.decoding.contract import Hypothesis, StepModel
 from triptych.spell.lexicon import ExactLexicon, Lexicon
-from triptych.spell.predictions import Candidate, Language, Prediction
+from triptych.text.predictions import Candidate, Language, Prediction
 
 __all__ = [
     "Candidate",

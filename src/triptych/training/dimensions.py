@@ -10,7 +10,7 @@ import optuna
 
 from triptych.config import parse_value
 from triptych.errors import RecipeError
-from triptych.training.run import Row
+from triptych.runs.run import Row
 
 Value = str | int | float | bool
 Report = Callable[[Row], None]

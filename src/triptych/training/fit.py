@@ -17,8 +17,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, TriptychError
+from triptych.runs.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
+from triptych.runs.run import Row, Run
 from triptych.training.averaging import weight_averaging
-from triptych.training.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
 from triptych.training.hardware import Hardware, precision_here
 from triptych.training.interrupt import CtrlC, Interrupted, signals_restored
 from triptych.training.keeper import Keeper
@@ -27,7 +28,6 @@ from triptych.training.objective import Objective
 from triptych.training.output import Output
 from triptych.training.prepared import Loaders
 from triptych.training.processes import is_helper_process
-from triptych.training.run import Row, Run
 
 
 @dataclass(frozen=True)

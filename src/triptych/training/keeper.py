@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import Callback
 
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, TrainingError, did_you_mean
+from triptych.runs.run import Row, Run
 from triptych.training.module import Trainable
 from triptych.training.optimizers import is_better, plateau_factor
 from triptych.training.output import Listener
-from triptych.training.run import Row, Run
 
 
 class Keeper(Callback):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from triptych.training.run import Row
+from triptych.runs.run import Row
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback

@@ -24,8 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from triptych.errors import RecipeError, TrainingError
+from triptych.runs.run import Row
 from triptych.training.dimensions import Choices, Dimension, Value
-from triptych.training.run import Row
 
 Report = Callable[[Row], None]
 Run = Callable[[Mapping[str, Value], Report], Sequence[Row]]

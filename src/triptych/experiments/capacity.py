@@ -1,0 +1,185 @@
+"""Capacity: the share of partial cues that a memory completes, against the number of patterns it stores.
+
+Patterns are random signs. A cue has a share of its pattern's coordinates; the others are random signs for the binary
+networks, which may change every coordinate, and unknown to the continuous ones.
+
+Published for random patterns: the classic network breaks near N = 0.14 D (Amit, Gutfreund and Sompolinsky 1985), the
+polynomial one of degree n holds about D^(n-1) / (2 (2n-3)!! log D) without error (Krotov and Hopfield 2016,
+arXiv:1606.01164), the exponential one exponentially many in D (Demircigil et al. 2017, arXiv:1702.01929; Ramsauer et
+al. 2020, arXiv:2008.02217, for continuous states).  Checked by tests/recall/test_experiments.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from triptych.errors import TriptychError, did_you_mean
+from triptych.experiments.patterns import cosines, known_places, random_signs
+from triptych.recall.classic import classic_retrieve, hebbian_weights
+from triptych.recall.dense import Polynomial, dense_retrieve
+from triptych.recall.retrieval import retrieve
+from triptych.recall.separation import SOFTMAX, Entmax, Separation
+
+CLASSIC_LIMIT = 0.14  # of D
+
+# Patterns (N, D), cues (B, D) whose unknown coordinates are random signs, and where they are known (B, D), to states.
+Recall = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The numbers that the networks are set to; see the recipe's table of the same name."""
+
+    degree: int = 3
+    beta: float = 1.0
+    alpha: float = 2.0
+    max_steps: int = 50
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network on one memory: the share of its cues that were recalled."""
+
+    network: str
+    patterns: int
+    seed: int
+    recalled: float
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    """Of a share over seeds, at one number of patterns."""
+
+    patterns: int
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """All trials, of memories of patterns of one width."""
+
+    width: int
+    trials: tuple[Trial, ...]
+
+    def curve(self, network: str) -> list[Quartiles]:
+        """Median and quartiles over seeds, by rising number of patterns."""
+        counts = sorted({trial.patterns for trial in self.trials if trial.network == network})
+        return [_quartiles(count, [t.recalled for t in self._of(network, count)]) for count in counts]
+
+    def capacity(self, network: str) -> int:
+        """The largest number of patterns up to which at every number tried the median share is at least one half.
+
+        0 where not even the smallest number is held.
+        """
+        held = 0
+        for point in self.curve(network):
+            if point.median < 0.5:
+                break
+            held = point.patterns
+        return held
+
+    @property
+    def networks(self) -> list[str]:
+        """In the order in which they were tried."""
+        return list(dict.fromkeys(trial.network for trial in self.trials))
+
+    def _of(self, network: str, count: int) -> list[Trial]:
+        return [trial for trial in self.trials if (trial.network, trial.patterns) == (network, count)]
+
+
+def measure_capacity(
+    names: Sequence[str],
+    counts: Sequence[int],
+    *,
+    width: int,
+    seeds: Sequence[int],
+    known: float,
+    cues: int,
+    success: float,
+    networks: Networks,
+) -> Capacity:
+    """Try every network on the same memories and cues.
+
+    Args:
+        names: of the networks: classic, polynomial, exponential, sparse.
+        counts: N, each >= 1.
+        width: D.
+        seeds: one memory of every count for each.
+        known: share of a cue's coordinates that are its pattern's, in (0, 1].
+        cues: tried on a memory, at most one for each pattern.
+        success: cosine to the pattern that counts as recalled when exceeded.
+        networks: their settings.
+    Raises:
+        TriptychError: a network is not known, or a setting breaks its rule.
+    """
+    recalls = {name: _recall(name, networks) for name in names}
+    trials = []
+    for count in counts:
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + count)
+            patterns = random_signs(count, width, generator)
+            wanted = patterns[: min(cues, count)]
+            known_valid = known_places(len(wanted), width, known, generator)
+            cue = torch.where(known_valid, wanted, random_signs(len(wanted), width, generator))
+            for name, recall in recalls.items():
+                reached = cosines(recall(patterns, cue, known_valid), wanted) > success
+                trials.append(Trial(name, count, seed, reached.double().mean().item()))
+    return Capacity(width, tuple(trials))
+
+
+def polynomial_limit(width: int, degree: int) -> float:
+    """D^(n-1) / (2 (2n-3)!! log D), patterns held without error.
+
+    Source: Krotov and Hopfield 2016, arXiv:1606.01164, section 2.
+    """
+    odd = math.prod(range(1, 2 * degree - 2, 2))
+    return float(width ** (degree - 1)) / (2 * odd * math.log(width))
+
+
+def _recall(name: str, settings: Networks) -> Recall:
+    known = {
+        "classic": partial(_classic, max_steps=settings.max_steps),
+        "polynomial": partial(_polynomial, degree=settings.degree, max_steps=settings.max_steps),
+        "exponential": partial(_continuous, SOFTMAX, settings),
+        "sparse": partial(_continuous, Entmax(settings.alpha), settings),
+    }
+    if name not in known:
+        raise TriptychError(f"network is {name!r}; expected a known one. {did_you_mean(name, known)}")
+    return known[name]
+
+
+def _classic(patterns: Tensor, cue: Tensor, known_valid: Tensor, *, max_steps: int) -> Tensor:
+    return classic_retrieve(hebbian_weights(patterns), cue, max_sweeps=max_steps).state
+
+
+def _polynomial(patterns: Tensor, cue: Tensor, known_valid: Tensor, *, degree: int, max_steps: int) -> Tensor:
+    return dense_retrieve(patterns, cue, interaction=Polynomial(degree), max_sweeps=max_steps).state
+
+
+def _continuous(
+    separation: Separation, settings: Networks, patterns: Tensor, cue: Tensor, known_valid: Tensor
+) -> Tensor:
+    found = retrieve(
+        patterns,
+        cue,
+        beta=settings.beta,
+        max_steps=settings.max_steps,
+        separation=separation,
+        known_valid=known_valid,
+    )
+    return found.state
+
+
+def _quartiles(count: int, shares: list[float]) -> Quartiles:
+    low, median, high = torch.tensor(shares, dtype=torch.float64).quantile(
+        torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    )
+    return Quartiles(count, low.item(), median.item(), high.item())

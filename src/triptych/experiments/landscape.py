@@ -1,0 +1,117 @@
+"""The energy of a memory in the plane, and to which fixed point each place leads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from triptych.errors import ShapeError
+from triptych.experiments.metastable import group_states
+from triptych.recall.checks import check_patterns
+from triptych.recall.energy import energy
+from triptych.recall.retrieval import retrieve
+from triptych.recall.separation import Separation
+
+_TOLERANCE = 1e-9
+_SAME = 1e-2  # of the patterns' largest norm, since rest is slow near the edge between two basins
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Energies and basins on a square grid around the origin.
+
+    Attributes:
+        beta: inverse temperature.
+        patterns: Shape (N, 2).
+        axis: coordinates of the grid along both axes. Shape (R,).
+        energies: E, row i at y = axis[i], column j at x = axis[j]. Shape (R, R).
+        basins: number of the fixed point that the place leads to, likewise. Shape (R, R), int64.
+        fixed_points: by their numbers. Shape (F, 2).
+        fixed_energies: theirs. Shape (F,).
+        paths: trajectories from a coarser grid, which stay where they came to rest. Shape (steps + 1, P, 2).
+    """
+
+    beta: float
+    patterns: Tensor
+    axis: Tensor
+    energies: Tensor
+    basins: Tensor
+    fixed_points: Tensor
+    fixed_energies: Tensor
+    paths: Tensor
+
+    @property
+    def shares(self) -> list[float]:
+        """Of the square that leads to each fixed point."""
+        counts = torch.bincount(self.basins.flatten(), minlength=len(self.fixed_points))
+        return (counts.double() / self.basins.numel()).tolist()
+
+
+def map_landscape(
+    patterns: Tensor,
+    *,
+    beta: float,
+    separation: Separation,
+    half_width: float,
+    resolution: int,
+    paths: int,
+    max_steps: int,
+) -> Landscape:
+    """Compute the energy at every place of a grid, and follow every place to rest.
+
+    Args:
+        patterns: points of the plane. Shape (N, 2).
+        beta: inverse temperature, > 0.
+        separation: what takes softmax's place.
+        half_width: the square goes from minus this to plus this.
+        resolution: R, places along each side, >= 2.
+        paths: trajectories kept, along each side, >= 0.
+        max_steps: updates at most.
+    Raises:
+        ShapeError: the patterns are not points of the plane.
+    """
+    check_patterns(patterns)
+    if patterns.shape[1] != 2:
+        raise ShapeError(f"patterns has shape {tuple(patterns.shape)}; expected (N, 2), points of the plane.")
+    patterns = patterns.double()
+    axis = torch.linspace(-half_width, half_width, resolution, dtype=torch.float64)
+    places = _grid(axis)
+    ends = retrieve(patterns, places, beta=beta, max_steps=max_steps, tolerance=_TOLERANCE, separation=separation).state
+    scale = torch.linalg.vector_norm(patterns, dim=1).max().clamp_min(1e-12).item()
+    basins = group_states(ends, _SAME * scale)
+    # Of the places in a basin, the one whose energy fell lowest has come nearest to the fixed point.
+    depth = energy(patterns, ends, beta=beta, separation=separation)
+    fixed = torch.stack([ends[_lowest(depth, basins == number)] for number in range(int(basins.max()) + 1)])
+    coarse = torch.linspace(-half_width, half_width, paths + 2, dtype=torch.float64)[1:-1]
+    kept = retrieve(
+        patterns,
+        _grid(coarse),
+        beta=beta,
+        max_steps=max_steps,
+        tolerance=_TOLERANCE,
+        separation=separation,
+        extras=("trajectory",),
+    ).trajectory
+    assert kept is not None
+    return Landscape(
+        beta=beta,
+        patterns=patterns,
+        axis=axis,
+        energies=energy(patterns, places, beta=beta, separation=separation).reshape(resolution, resolution),
+        basins=basins.reshape(resolution, resolution),
+        fixed_points=fixed,
+        fixed_energies=energy(patterns, fixed, beta=beta, separation=separation),
+        paths=kept,
+    )
+
+
+def _grid(axis: Tensor) -> Tensor:
+    """All pairs, row by row from below. Shapes: (R,) to (R * R, 2)."""
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+def _lowest(values: Tensor, among: Tensor) -> int:
+    return int(values.masked_fill(~among, float("inf")).argmin())

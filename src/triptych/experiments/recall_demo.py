@@ -1,0 +1,187 @@
+"""The demo of recall: store scanned digits, ask for them by halves and through noise, and watch the energy fall."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from triptych.experiments.patterns import Digits, cosines, load_digits
+from triptych.files import write_bytes_atomically, write_text_atomically
+from triptych.recall.retrieval import Retrieval, retrieve
+from triptych.report.canvas import save
+from triptych.report.recall_figures import RecalledImage, recalled_images
+
+STORED = 200
+BETA = 2.0
+NOISE = 1.0  # of a pattern's root mean square
+SUCCESS = 0.9
+_SIDE = 8
+_STEPS_SHOWN = (1, 2, 3)  # and the last
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """How one kind of cue fared.
+
+    Attributes:
+        kind: what was done to the digits.
+        cues: how many.
+        recalled: share whose result has a cosine above 0.9 to the digit that was stored.
+        same_class: share whose result is nearest to a stored digit of the same class.
+        mean_steps: updates until rest.
+        largest_rise: of the energy in one update, over all cues.
+        rounding: what such a rise may be by rounding alone.
+    """
+
+    kind: str
+    cues: int
+    recalled: float
+    same_class: float
+    mean_steps: float
+    largest_rise: float
+    rounding: float
+
+    @property
+    def energy_never_rose(self) -> bool:
+        """By more than rounding."""
+        return self.largest_rise <= self.rounding
+
+
+@dataclass(frozen=True)
+class RecallDemo:
+    """What the demo did.
+
+    Attributes:
+        stored: how many digits.
+        beta: inverse temperature.
+        results: of half-hidden and of noisy cues.
+        picture: cues, trajectories, results and energies, as PNG.
+        patterns, cues: the stored digits and the noisy ones, as `.npy` of one row each.
+        labels: which digit each is, a line each.
+        seconds: without drawing.
+    """
+
+    stored: int
+    beta: float
+    results: Sequence[Recalled]
+    picture: Path
+    patterns: Path
+    cues: Path
+    labels: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Cues of one kind, with where they are known, and what they led to."""
+
+    kind: str
+    cue: Tensor
+    known_valid: Tensor | None
+    found: Retrieval
+    right: Tensor
+
+
+def run_recall_demo(out: Path, *, stored: int = STORED, beta: float = BETA, seed: int = 0) -> RecallDemo:
+    """Store digits, retrieve each from its upper half and from itself with noise, and draw some.
+
+    Args:
+        out: folder for the picture and the arrays; made when missing.
+        stored: digits, from 1 to 1,797.
+        beta: inverse temperature, > 0.
+        seed: which digits, and which noise.
+    Raises:
+        TriptychError: a number breaks its rule.
+    """
+    began = time.perf_counter()
+    digits = load_digits(stored, seed=seed)
+    patterns = digits.patterns
+    generator = torch.Generator().manual_seed(seed)
+    known = torch.zeros_like(patterns, dtype=torch.bool)
+    known[:, : patterns.shape[1] // 2] = True
+    noisy = patterns + NOISE * torch.randn(patterns.shape, generator=generator)
+    asked = [
+        _ask("lower half hidden", patterns, patterns, known, beta),
+        _ask("noise", patterns, noisy, None, beta),
+    ]
+    results = [_judge(each, digits) for each in asked]
+    seconds = round(time.perf_counter() - began, 2)
+    rows = [row for each in asked for row in _rows(each, digits)]
+    picture = save(recalled_images(rows, steps_shown=len(_STEPS_SHOWN) + 1), out, "recall-demo").png
+    paths = out / "patterns.npy", out / "cues.npy"
+    for path, array in zip(paths, (patterns, noisy), strict=True):
+        _write_array(path, array)
+    labels = out / "labels.txt"
+    write_text_atomically(labels, "".join(f"{label}\n" for label in digits.labels.tolist()))
+    return RecallDemo(stored, beta, results, picture, *paths, labels, seconds)
+
+
+def _ask(kind: str, patterns: Tensor, cue: Tensor, known_valid: Tensor | None, beta: float) -> _Asked:
+    found = retrieve(patterns, cue, beta=beta, known_valid=known_valid, extras=("trajectory", "energies"))
+    return _Asked(kind, cue, known_valid, found, cosines(found.state, patterns) > SUCCESS)
+
+
+def _judge(asked: _Asked, digits: Digits) -> Recalled:
+    energies = asked.found.energies
+    assert energies is not None
+    scale = digits.patterns.square().sum(1).max() + asked.cue.square().sum(1).max()
+    nearest = torch.cdist(asked.found.state, digits.patterns).argmin(1)
+    return Recalled(
+        kind=asked.kind,
+        cues=len(asked.cue),
+        recalled=asked.right.double().mean().item(),
+        same_class=(digits.labels[nearest] == digits.labels).double().mean().item(),
+        mean_steps=asked.found.steps.double().mean().item(),
+        largest_rise=energies.diff(dim=0).max().item(),
+        rounding=16 * torch.finfo(energies.dtype).eps * scale.item(),
+    )
+
+
+def _rows(asked: _Asked, digits: Digits) -> list[RecalledImage]:
+    """The two cues that had furthest to go to the right digit, and one that went astray, where there are such."""
+    assert asked.found.energies is not None
+    fall = asked.found.energies[1] - asked.found.energies[-1]  # the first update takes a cue most of its way
+    chosen = fall.masked_fill(~asked.right, -1).topk(min(2, int(asked.right.sum()))).indices.tolist()
+    chosen += (~asked.right).nonzero().flatten().tolist()[:1]
+    return [_row(asked, digits, index) for index in chosen]
+
+
+def _row(asked: _Asked, digits: Digits, index: int) -> RecalledImage:
+    trajectory, energies = asked.found.trajectory, asked.found.energies
+    assert trajectory is not None
+    assert energies is not None
+    taken = int(asked.found.steps[index])
+    shown = [min(step, taken) for step in (*_STEPS_SHOWN, taken)]
+    cue = asked.cue[index]
+    if asked.known_valid is not None:
+        cue = cue.masked_fill(~asked.known_valid[index], float("nan"))
+    return RecalledImage(
+        label=f"{asked.kind}: {int(digits.labels[index])}",
+        stored=_image(digits, index, digits.patterns[index]),
+        cue=_image(digits, index, cue),
+        states=[_image(digits, index, trajectory[step, index]) for step in shown],
+        steps=shown,
+        energies=energies[: taken + 1, index].tolist(),
+        right=bool(asked.right[index]),
+    )
+
+
+def _image(digits: Digits, index: int, state: Tensor) -> NDArray[np.float32]:
+    """Grey values again, as the stored digit was centred and scaled. Shape (8, 8)."""
+    grey = digits.mean + state * digits.lengths[index] / state.shape[0] ** 0.5
+    image: NDArray[np.float32] = grey.reshape(_SIDE, _SIDE).numpy()
+    return image
+
+
+def _write_array(path: Path, array: Tensor) -> None:
+    written = io.BytesIO()
+    np.save(written, array.numpy())
+    write_bytes_atomically(path, written.getvalue())

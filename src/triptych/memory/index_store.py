@@ -1,0 +1,155 @@
+"""An index on disk, in the folder `index` of a memory's own.
+
+    store/index/index.json            the manifest: kind, effort, and which patterns it is of; replacing it commits
+    store/index/….faiss               faiss's own format
+    store/index/….safetensors         radii and sizes of the lists
+
+Checked by tests/memory/test_index_store.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, ValidationError
+
+from triptych.data.fingerprints import fingerprint_file
+from triptych.errors import DataError
+from triptych.files import atomic_write, write_text_atomically
+from triptych.memory import store
+from triptych.memory.index import Index
+from triptych.memory.manifest import StoredFile, Strict
+from triptych.memory.memory import Memory
+from triptych.memory.searchers import Built, Kind, Lists, import_faiss
+
+FOLDER, MANIFEST = "index", "index.json"
+
+
+class IndexManifest(Strict):
+    """All that is in an index's folder.
+
+    Attributes:
+        effort: as the index had it when it was saved.
+        patterns: SHA-256 of the names of the memory's files and of what was removed.
+    """
+
+    format: Literal["triptych index"] = "triptych index"
+    version: Literal[1] = 1
+    kind: Kind
+    effort: Annotated[int, Field(ge=1)]
+    patterns: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    searcher: StoredFile
+    lists: StoredFile | None
+
+
+def save_index(index: Index) -> IndexManifest:
+    """Keep an index beside the memory that it was built over; one that was kept before is replaced.
+
+    Raises:
+        DataError: the memory is not on disk, or has changed since it was saved or since the index was built.
+    """
+    memory = index.memory
+    if memory.place is None:
+        raise DataError("the memory is not on disk; expected a saved one. Save it with memory.save(folder).")
+    index.check_memory()
+    patterns = _patterns(memory)
+    folder = memory.place.folder / FOLDER
+    name = secrets.token_hex(8)
+    searcher = folder / f"{name}.faiss"
+    with atomic_write(searcher) as temporary:
+        import_faiss().write_index(index.built.faiss_index, str(temporary))
+    lists = None
+    if index.built.lists is not None:
+        tensors = {"radii": index.built.lists.radii, "sizes": index.built.lists.sizes}
+        lists = store.write_tensors(folder / f"{name}.safetensors", tensors)
+    found = fingerprint_file(searcher)
+    manifest = IndexManifest(
+        kind=index.kind,
+        effort=index.effort,
+        patterns=patterns,
+        searcher=StoredFile(name=searcher.name, bytes=found["bytes"], sha256=found["sha256"]),
+        lists=lists,
+    )
+    write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    for path in folder.iterdir():
+        if not path.name.startswith((name, ".", MANIFEST)):
+            path.unlink(missing_ok=True)
+    return manifest
+
+
+def read_manifest(memory: Memory) -> IndexManifest | None:
+    """What is kept beside a memory; None where nothing is.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    if memory.place is None:
+        return None
+    path = memory.place.folder / FOLDER / MANIFEST
+    try:
+        return IndexManifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"is damaged ({first}). Build it anew with: triptych memory index STORE", path=path) from error
+
+
+def is_fresh(manifest: IndexManifest, memory: Memory) -> bool:
+    """Whether an index is of the patterns that the memory has now."""
+    return all(shard.name is not None for shard in memory.shards) and manifest.patterns == _patterns(memory)
+
+
+def load_index(memory: Memory) -> Index:
+    """The index that is kept beside a memory.
+
+    Its file is faiss's own and read by faiss: load indexes only from people whose programs you would run.
+
+    Raises:
+        MissingExtraError: faiss is not installed.
+        DataError: there is none, it is of other patterns, or it is damaged.
+    """
+    faiss = import_faiss()
+    manifest = read_manifest(memory)
+    if manifest is None or memory.place is None:
+        where = None if memory.place is None else memory.place.folder
+        raise DataError("the memory has no index; expected one. Build it with: triptych memory index STORE", path=where)
+    folder = memory.place.folder / FOLDER
+    if not is_fresh(manifest, memory):
+        raise DataError("the index is of other patterns than the memory has now. "
+                        "Build it anew with: triptych memory index STORE", path=folder / MANIFEST)  # fmt: skip
+    searcher = folder / manifest.searcher.name
+    store.check_file(searcher, manifest.searcher)
+    try:
+        found = faiss.read_index(str(searcher))
+        lists = None
+        if manifest.lists is not None:
+            tensors = store.read_tensors(folder / manifest.lists.name, manifest.lists)
+            centroids = torch.from_numpy(found.quantizer.reconstruct_n(0, found.nlist))[:, : memory.width].clone()
+            lists = Lists(centroids, tensors["radii"], tensors["sizes"])
+            if not tensors["radii"].shape == tensors["sizes"].shape == (found.nlist,):
+                raise ValueError("the lists are others")
+        if found.ntotal != len(memory):
+            raise ValueError(f"{found.ntotal} patterns")
+    except (RuntimeError, AttributeError, KeyError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"is damaged ({first}). Build it anew with: triptych memory index STORE", path=searcher
+        ) from error
+    return Index.restored(memory, manifest.kind, Built(found, lists), effort=manifest.effort)
+
+
+def _patterns(memory: Memory) -> str:
+    """Of a memory's rows, which never change under their file's name.
+
+    Raises:
+        DataError: some are not on disk yet.
+    """
+    rows = [(shard.name, list(shard.removed)) for shard in memory.shards]
+    if any(name is None for name, _ in rows):
+        raise DataError("the memory has patterns that are not on disk; expected all. Save it with memory.save(folder).")
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

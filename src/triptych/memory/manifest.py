@@ -1,0 +1,95 @@
+"""`memory.json`, the text that says what a memory's folder holds: what it does not name is not part of the memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from triptych.errors import DataError
+from triptych.memory.normalisation import Normalisation
+from triptych.memory.shards import Precision
+
+MANIFEST = "memory.json"
+
+Name = Annotated[str, Field(pattern=r"^[0-9a-z-]+(\.[a-z]+)+$")]
+
+
+class Strict(BaseModel):
+    """Unknown keys fail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class StoredFile(Strict):
+    """A file of the folder, which never changes once it is named."""
+
+    name: Name
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class StoredShard(Strict):
+    """Tensors of some patterns, the text of their labels, and which rows no longer count."""
+
+    tensors: StoredFile
+    labels: StoredFile | None
+    rows: Annotated[int, Field(ge=1)]
+    removed: list[Annotated[int, Field(ge=0)]]
+    largest_norm: Annotated[float, Field(ge=0)]
+
+
+class StoredThreshold(Strict):
+    """A calibrated threshold of novelty, as `triptych.memory.novelty.Threshold`."""
+
+    score: Literal["energy", "distance"]
+    threshold: float
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
+    n_cues: Annotated[int, Field(ge=1)]
+
+
+class Manifest(Strict):
+    """All that is in a memory's folder."""
+
+    format: Literal["triptych memory"] = "triptych memory"
+    version: Literal[1] = 1
+    generation: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    value_width: Annotated[int, Field(ge=1)] | None
+    precision: Precision
+    normalisation: Normalisation
+    beta: Annotated[float, Field(gt=0)]
+    next_id: Annotated[int, Field(ge=0)]
+    centre: StoredFile | None
+    novelty: StoredThreshold | None
+    shards: Annotated[list[StoredShard], Field(min_length=1)]
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """The manifest of a folder.
+
+        Raises:
+            DataError: there is none, or it is not of this format.
+        """
+        path = folder / MANIFEST
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            found = "no such folder" if not folder.is_dir() else f"the folder has no {MANIFEST}"
+            raise DataError(
+                f"{found}; expected a memory. Make one with: triptych memory build PATTERNS --out {folder}", path=folder
+            ) from None
+        except NotADirectoryError:
+            raise DataError("is a file; expected the folder of a memory.", path=folder) from None
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the text"
+            value = repr(first["input"])[:60]
+            raise DataError(
+                f"{where} is {value}: {first['msg']}; expected a memory of format version 1. "
+                "Restore it from a copy, or update triptych if a newer one wrote it.",
+                path=path,
+            ) from None

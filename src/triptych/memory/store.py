@@ -1,0 +1,226 @@
+"""A memory on disk: shards of tensors that never change, and one manifest that names them.
+
+    store/memory.json                 the manifest; replacing it is what commits a change
+    store/shards/000001-….safetensors keys, values, ids, label numbers of one `save`
+    store/shards/000001-….labels.json the labels those numbers stand for
+
+New rows go into new files, which are complete on the disk before the manifest names them. Killed at any moment, a
+folder holds the memory as it was before the save or after it; files that no manifest names are left over, and harmless.
+Tensors are mapped from their files when a memory is loaded, and read where they are looked at.
+
+Checked by tests/memory/test_store.py, which kills writers.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from triptych.data.fingerprints import fingerprint_file
+from triptych.errors import DataError
+from triptych.files import atomic_write, write_bytes_atomically, write_text_atomically
+from triptych.memory.manifest import MANIFEST, Manifest, StoredFile, StoredShard
+from triptych.memory.shards import TORCH_DTYPES, Packed, Shard
+
+SHARDS = "shards"
+
+
+def write_shard(folder: Path, shard: Shard, *, number: int) -> StoredShard:
+    """Put a shard's files on the disk; nothing names them until `commit`.
+
+    Args:
+        folder: of the memory.
+        shard: to write.
+        number: the first part of its files' names.
+    """
+    name = f"{number:06d}-{secrets.token_hex(4)}"
+    labels = None
+    if shard.codes is not None:
+        path = folder / SHARDS / f"{name}.labels.json"
+        write_bytes_atomically(path, json.dumps(list(shard.labels), ensure_ascii=False, indent=0).encode())
+        labels = _described(path)
+    tensors = write_tensors(folder / SHARDS / f"{name}.safetensors", _tensors(shard))
+    return StoredShard(
+        tensors=tensors,
+        labels=labels,
+        rows=len(shard),
+        removed=list(shard.removed),
+        largest_norm=shard.largest_norm,
+    )
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> StoredFile:
+    """Write tensors as safetensors; the file is complete or absent."""
+    with atomic_write(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+    return _described(path)
+
+
+def commit(folder: Path, manifest: Manifest, *, replaces: int) -> None:
+    """Make a manifest the folder's own.
+
+    Args:
+        folder: of the memory.
+        manifest: names files that are on the disk already.
+        replaces: the generation it was made from, 0 for none.
+    Raises:
+        DataError: another process has changed the memory since.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{MANIFEST}.lock"):
+        found = Manifest.read(folder).generation if (folder / MANIFEST).exists() else 0
+        if found != replaces:
+            raise DataError(
+                f"the memory is at generation {found}; expected {replaces}, since another process changed it "
+                "meanwhile. Load it again and repeat the change.",
+                path=folder,
+            )
+        write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+
+
+def read_shard(folder: Path, stored: StoredShard, manifest: Manifest) -> Shard:
+    """Map a shard's tensors and read its labels.
+
+    Raises:
+        DataError: a file is missing, truncated, or does not hold what the manifest says.
+    """
+    path = folder / SHARDS / stored.tensors.name
+    tensors = read_tensors(path, stored.tensors)
+    _check_tensors(path, tensors, stored, manifest)
+    labels = [] if stored.labels is None else _read_labels(folder / SHARDS / stored.labels.name, stored.labels)
+    codes = tensors.get("label_codes")
+    if codes is not None and not (int(codes.min()) >= -1 and int(codes.max()) < len(labels)):
+        raise DataError(f"label number {int(codes.max())} has no label; expected less than {len(labels)}.", path=path)
+    values = tensors.get("values")
+    return Shard(
+        keys=Packed(tensors["keys"], tensors.get("key_scale")),
+        values=None if values is None else Packed(values, tensors.get("value_scale")),
+        length=tensors.get("length"),
+        ids=tensors["ids"],
+        codes=codes,
+        labels=labels,
+        largest_norm=stored.largest_norm,
+        removed=tuple(stored.removed),
+        name=stored.tensors.name,
+    )
+
+
+def read_tensors(path: Path, stored: StoredFile) -> dict[str, Tensor]:
+    """Tensors mapped from a file of the stated size.
+
+    Raises:
+        DataError: the file is missing, truncated or damaged.
+    """
+    _check_size(path, stored)
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"is damaged: {error}. Restore it from a copy.", path=path) from error
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Read every file whole and compare its SHA-256.
+
+    Raises:
+        DataError: a file is not what was written.
+    """
+    files = [stored for shard in manifest.shards for stored in (shard.tensors, shard.labels)]
+    for stored in [*files, manifest.centre]:
+        if stored is None:
+            continue
+        check_file(folder / SHARDS / stored.name, stored)
+
+
+def check_file(path: Path, stored: StoredFile) -> None:
+    """Read a file whole and compare its SHA-256.
+
+    Raises:
+        DataError: it is missing, or not what was written.
+    """
+    _check_size(path, stored)
+    found = fingerprint_file(path)["sha256"]
+    if found != stored.sha256:
+        raise DataError(
+            f"has SHA-256 {found[:12]}…; expected {stored.sha256[:12]}…. Restore it from a copy.", path=path
+        )
+
+
+def unused_files(folder: Path, manifest: Manifest) -> Sequence[str]:
+    """Files among the shards that the manifest does not name, as a killed writer leaves them."""
+    named = {stored.name for shard in manifest.shards for stored in (shard.tensors, shard.labels) if stored is not None}
+    named |= set() if manifest.centre is None else {manifest.centre.name}
+    return sorted(path.name for path in (folder / SHARDS).iterdir() if path.name not in named)
+
+
+def _tensors(shard: Shard) -> dict[str, Tensor]:
+    found = {
+        "keys": shard.keys.rows,
+        "key_scale": shard.keys.scale,
+        "values": None if shard.values is None else shard.values.rows,
+        "value_scale": None if shard.values is None else shard.values.scale,
+        "length": shard.length,
+        "ids": shard.ids,
+        "label_codes": shard.codes,
+    }
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], stored: StoredShard, manifest: Manifest) -> None:
+    rows, kept = stored.rows, TORCH_DTYPES[manifest.precision]
+    expected: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
+        "keys": ((rows, manifest.width), kept),
+        "ids": ((rows,), torch.int64),
+    }
+    if manifest.value_width is not None:
+        expected["values"] = ((rows, manifest.value_width), kept)
+    if manifest.precision == "int8":
+        scales = {name.replace("keys", "key").replace("values", "value") for name in expected if name != "ids"}
+        expected |= {f"{name}_scale": ((rows,), torch.float32) for name in scales}
+    if manifest.normalisation != "none":
+        expected["length"] = ((rows,), torch.float32)
+    if stored.labels is not None:
+        expected["label_codes"] = ((rows,), torch.int64)
+    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise DataError(f"the tensor {name} is {found.get(name)}; expected {expected.get(name)} after {MANIFEST}. "
+                            "Restore the folder from a copy.", path=path)  # fmt: skip
+    if any(place >= rows for place in stored.removed):
+        raise DataError(f"row {max(stored.removed)} is removed; expected a row below {rows}.", path=path)
+
+
+def _read_labels(path: Path, stored: StoredFile) -> list[str]:
+    _check_size(path, stored)
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"is damaged: {error}. Restore it from a copy.", path=path) from error
+    if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
+        raise DataError("is not a list of texts. Restore it from a copy.", path=path)
+    return found
+
+
+def _check_size(path: Path, stored: StoredFile) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise DataError("is missing; the memory is not whole. Restore the folder from a copy.", path=path) from None
+    if size != stored.bytes:
+        raise DataError(
+            f"has {size} bytes; expected {stored.bytes}: the memory is not whole. Restore the folder from a copy.",
+            path=path,
+        )
+
+
+def _described(path: Path) -> StoredFile:
+    found = fingerprint_file(path)
+    return StoredFile(name=path.name, bytes=found["bytes"], sha256=found["sha256"])

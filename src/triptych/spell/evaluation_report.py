@@ -1,0 +1,183 @@
+"""What a report tells of an evaluation of spelling: examples, worst errors, confusions, errors by length.
+
+`details` draws it from the predictions once, as plain values that are kept in the run; `section` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from triptych.files import write_tsv
+from triptych.report.canvas import save, symbol_label
+from triptych.report.figures import confusion_bars, error_by_length
+from triptych.report.html import Picture, Section
+from triptych.report.tables import Cell, Table
+from triptych.spell.metrics import (
+    ItemResult,
+    Scores,
+    Symbols,
+    by_length,
+    confusions,
+    error_rows,
+    examples,
+    nearest_reference,
+    worst,
+)
+from triptych.statistics import Estimate
+from triptych.text.predictions import Language
+
+EXAMPLES = 12
+WORST = 25
+CONFUSIONS = 100
+BETWEEN_REFERENCES = " / "
+PREDICTION_COLUMNS = ("source", "references", "prediction", "log_probability", "edits", "reference_length")
+
+
+def details(items: Sequence[ItemResult], scores: Scores, language: Language) -> dict[str, Any]:
+    """Everything `section` shows, as plain values for JSON."""
+    write = _Writer(language)
+    return {
+        "scores": scores.to_dict(),
+        "examples": [
+            [write.source(e.source), write.references(e.references), ", ".join(write.target(p) for p in e.predictions)]
+            for e in examples(items, EXAMPLES)
+        ],
+        "worst": [
+            [write.source(w.source), write.references(w.references), write.target(w.prediction), w.edits]
+            for w in worst(items, WORST)
+        ],
+        "confusions": [list(confusion) for confusion in confusions(items)[:CONFUSIONS]],
+        "by_length": [
+            {"label": part.label, "items": part.scores.n_items, "cer": part.scores.cer.to_dict()}
+            for part in by_length(items, _edges(items), samples=1000)
+        ],
+    }
+
+
+def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], language: Language) -> None:
+    """Write every item's predictions, and the wrong ones again as the error list: `name`.tsv, `name`.errors.tsv."""
+    write = _Writer(language)
+    most = max(len(item.predictions) for item in items)
+    further = [f"{column}_{k}" for k in range(2, most + 1) for column in ("prediction", "log_probability")]
+    rows = []
+    for item in items:
+        near = nearest_reference(item.predictions[0], item.references)
+        row = [write.source(item.source), write.references(item.references)]
+        row += [write.target(item.predictions[0]), f"{item.log_probabilities[0]:.4f}"]
+        row += [str(near.edits), str(len(near.reference))]
+        for prediction, log_probability in zip(item.predictions[1:], item.log_probabilities[1:], strict=True):
+            row += [write.target(prediction), f"{log_probability:.4f}"]
+        rows.append(row)
+    write_tsv(folder / f"{name}.tsv", [*PREDICTION_COLUMNS, *further], rows)
+    wrong = [
+        [
+            write.source(error.source),
+            write.references(error.references),
+            write.target(error.prediction),
+            f"{error.log_probability:.4f}",
+            str(error.edits),
+            str(error.reference_length),
+        ]
+        for error in error_rows(items)
+    ]
+    write_tsv(folder / f"{name}.errors.tsv", PREDICTION_COLUMNS, wrong)
+
+
+def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
+    """The part of the report about one evaluation; its pictures are also written as PNG and SVG."""
+    lengths = error_by_length(
+        [(part["label"], Estimate.from_dict(part["cer"]), part["items"]) for part in told["by_length"]], measure="CER"
+    )
+    stem = name.replace("/", "-")
+    saved = save(lengths, figures, f"{stem}-error-by-length")
+    pictures = [
+        Picture.from_figure(
+            lengths,
+            alt=f"Character error rate by source length, {name}",
+            caption="Character error rate by source length.",
+            saved=saved,
+        )
+    ]
+    if told["confusions"]:
+        bars = confusion_bars([(a, b, n) for a, b, n in told["confusions"]])
+        saved = save(bars, figures, f"{stem}-confusions")
+        pictures.append(
+            Picture.from_figure(
+                bars,
+                alt=f"Most frequent edits, {name}",
+                caption="Most frequent edits, reference to prediction.",
+                saved=saved,
+            )
+        )
+    return Section(
+        title=f"Evaluation {name}",
+        tables=[
+            scores_table(told["scores"]),
+            Table("Examples, drawn at random", ["source", "references", "predictions"], told["examples"]),
+            Table(
+                "Worst errors, by edits per reference symbol",
+                ["source", "references", "prediction", "edits"],
+                told["worst"],
+            ),
+            Table(
+                "Edit confusions",
+                ["reference", "predicted", "times"],
+                [[symbol_label(a), symbol_label(b), n] for a, b, n in told["confusions"][:40]],
+                caption="∅ on one side: the symbol was left out, or put in.",
+            ),
+        ],
+        figures=pictures,
+    )
+
+
+def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
+    """All evaluations of a run in one table."""
+    rows: list[list[Cell]] = []
+    for name, told in evaluations.items():
+        scores = told["scores"]
+        at_three = scores.get("wer_at_k", {}).get("3")
+        measures: list[Cell] = [Estimate.from_dict(scores[key]) for key in ("cer", "wer", "mean_error")]
+        rows.append([name, scores["n_items"], *measures, None if at_three is None else Estimate.from_dict(at_three)])
+    columns = ["evaluation", "items", "CER", "WER", "mean error", "WER@3"]
+    return Section("At a glance", tables=[Table("Evaluations", columns, rows, caption="With 95 % intervals.")])
+
+
+def scores_table(scores: Mapping[str, Any]) -> Table:
+    """Error rates with their intervals."""
+    names = {
+        "cer": "CER: edits / reference symbols",
+        "wer": "WER: items not exactly right",
+        "mean_error": "mean error: edits / reference symbols, averaged over items",
+        "cer_over_predictions": "CER, mean over an item's predictions",
+        "wer_over_predictions": "WER, mean over an item's predictions",
+    }
+    rows: list[list[Cell]] = [[text, Estimate.from_dict(scores[key])] for key, text in names.items() if key in scores]
+    for k, value in scores.get("wer_at_k", {}).items():
+        if int(k) > 1:
+            rows.append([f"WER@{k}: none of the first {k} right", Estimate.from_dict(value)])
+    level = f"{100 * scores['cer']['level']:g}"
+    return Table(
+        f"Scores over {scores['n_items']} items", ["measure", f"value [{level} % interval]"], rows, digits=4,
+        caption="Intervals: of shares of items Wilson's, of the rest by bootstrap over items.",
+    )  # fmt: skip
+
+
+class _Writer:
+    """Symbols as people read them."""
+
+    def __init__(self, language: Language) -> None:
+        self.source = language.source_tokenizer.join
+        self.target = language.target_tokenizer.join
+
+    def references(self, references: Sequence[Symbols]) -> str:
+        return BETWEEN_REFERENCES.join(self.target(reference) for reference in references)
+
+
+def _edges(items: Sequence[ItemResult]) -> list[int]:
+    """Rising edges that cut the source lengths into at most six parts of about equal size, of at least 20 items."""
+    lengths = sorted(len(item.source) for item in items)
+    parts = max(1, min(6, len(lengths) // 20))
+    edges = {lengths[len(lengths) * part // parts] for part in range(1, parts)}
+    return sorted(edge for edge in edges if edge > lengths[0])

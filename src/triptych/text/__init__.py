@@ -1,0 +1,1 @@
+"""Symbols, vocabularies, pairs and predictions of text. Nothing here imports PyTorch."""

@@ -1,0 +1,391 @@
+"""Reading pairs and sources: exact rows and lines, exact words of every error, and arbitrary bytes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from triptych.data.files import MAX_LINE_BYTES
+from triptych.errors import DataError, RecipeError
+from triptych.text.pairs import (
+    BadRow,
+    Columns,
+    Pair,
+    PairFile,
+    SourceLine,
+    group_references,
+    read_pairs,
+    read_sources,
+    split_keys,
+)
+from triptych.text.symbols import Tokenizer
+
+PHONEMES = Tokenizer(unit="symbols")
+LETTERS = Tokenizer()
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(content: str | bytes, name: str = "pairs.tsv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def read(
+    path: Path,
+    *,
+    columns: Columns | None = None,
+    delimiter: str | None = None,
+    max_symbols: int = 1000,
+    skip_bad_rows: bool = False,
+    source_tokenizer: Tokenizer = PHONEMES,
+) -> PairFile:
+    return read_pairs(
+        path,
+        columns=columns,
+        source_tokenizer=source_tokenizer,
+        target_tokenizer=LETTERS,
+        delimiter=delimiter,
+        max_symbols=max_symbols,
+        skip_bad_rows=skip_bad_rows,
+    )
+
+
+def message_of(path: Path, **options: object) -> str:
+    with pytest.raises(DataError) as caught:
+        read(path, **options)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def texts(file: PairFile) -> list[tuple[str, str, int]]:
+    return [(" ".join(pair.source), "".join(pair.target), pair.line) for pair in file]
+
+
+def test_a_pair_is_symbols_and_its_line(write: Write) -> None:
+    file = read(write("k æ t\tcat\nd ɒ ɡ\tdog\n"))
+    assert file.pairs == (
+        Pair(("k", "æ", "t"), ("c", "a", "t"), 1),
+        Pair(("d", "ɒ", "ɡ"), ("d", "o", "g"), 2),
+    )
+    assert len(file) == 2
+    assert (file.skipped, file.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "columns", "delimiter"),
+    [
+        ("k æ\tka\nm\tm\n", "a.tsv", None, None),
+        ("k æ\tka\r\nm\tm\r\n", "a.txt", None, None),
+        ("\ufeffk æ\tka\nm\tm", "a.TSV", None, None),
+        ("ka\tx\t k æ \nm\tx\tm\n", "a.tsv", Columns(3, 1), None),
+        ('"k æ",ka\nm,"m"\n', "a.csv", None, None),
+        ("k æ;ka\nm;m\n", "a.data", None, ";"),
+        (gzip.compress("k æ\tka\nm\tm\n".encode(), mtime=0), "a.tsv.gz", None, None),
+        (gzip.compress("k æ,ka\nm,m\n".encode(), mtime=0), "a.csv.gz", None, None),
+    ],
+)
+def test_the_same_pairs_from_every_layout(
+    write: Write, content: str | bytes, name: str, columns: Columns | None, delimiter: str | None
+) -> None:
+    file = read(write(content, name), columns=columns, delimiter=delimiter)
+    assert texts(file) == [("k æ", "ka", 1), ("m", "m", 2)]
+
+
+def test_columns_by_name_make_the_first_row_a_header(write: Write) -> None:
+    path = write("word\tnote\tphonemes\nka\tx\tk æ\n")
+    assert texts(read(path, columns=Columns("phonemes", "word"))) == [("k æ", "ka", 2)]
+    assert texts(read(path, columns=Columns(3, "word"))) == [("k æ", "ka", 2)]
+    assert len(read(path, columns=Columns(3, 1))) == 2
+
+
+def test_tsv_has_no_quoting_and_csv_has(write: Write) -> None:
+    assert texts(read(write('a\t"b"\n'))) == [("a", '"b"', 1)]
+    assert texts(read(write('a,"b, ""c"""\n', "a.csv"))) == [("a", 'b, "c"', 1)]
+
+
+def test_csv_lines_are_counted_through_quoted_line_breaks(write: Write) -> None:
+    path = write('"a\nb",x\nc,y\n,z\n', "a.csv")
+    pairs = read(path, skip_bad_rows=True, source_tokenizer=LETTERS).pairs
+    assert [(pair.source, pair.line) for pair in pairs] == [(("a", "\n", "b"), 1), (("c",), 3)]
+    assert message_of(path) == f"{path}:4: the source is empty; expected at least one symbol. " + MEND
+
+
+MEND = "Mend the row, or skip bad rows."
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        ("a\tb\nk æ t\n", 2, "the row has 1 column; expected at least 2, the target's column"),
+        ("a\tb\n\tcat\n", 2, "the source is empty; expected at least one symbol"),
+        ("a\tb\nk \t  \n", 2, "the target is empty; expected at least one symbol"),
+        ("a\tb\n\na\tb\n", 2, "the row is blank; expected a source and a target"),
+        ("a\tb\na\0\tb\n", 2, "a NUL byte is at offset 5 of the file; expected text"),
+        ("a\tb\n" + "x " * 100_000 + "\ty\n", 2, "the source has 100000 symbols; expected at most 1000"),
+        ("a\tb\na\t" + "x" * 1001, 2, "the target has 1001 symbols; expected at most 1000"),
+        (
+            b"a\tb\nc\tcaf\xe9\n",
+            2,
+            "byte 0xe9 at offset 9 of the file is not UTF-8; expected UTF-8 text. "
+            "Convert the file with: iconv -f <its encoding> -t UTF-8",
+        ),
+        (
+            "a\tb\n" + "x" * MAX_LINE_BYTES + "\ty\nc\td",
+            2,
+            f"the line has {MAX_LINE_BYTES + 3} bytes; expected at most {MAX_LINE_BYTES}",
+        ),
+    ],
+)
+def test_a_bad_row_is_named_or_skipped(write: Write, content: str | bytes, line: int, reason: str) -> None:
+    path = write(content)
+    assert message_of(path) == f"{path}:{line}: {reason}. {MEND}"
+    file = read(path, skip_bad_rows=True)
+    assert file.skipped == (BadRow(line, reason),)
+    assert file.pairs[0] == Pair(("a",), ("b",), 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        ('a,b\n"c,d\ne,f\n', 2, "the row is not CSV: unexpected end of data"),
+        ('a,b\n"c"x,d\ne,f\n', 2, "the row is not CSV: ',' expected after '\"'"),
+        (b'a,b\n"c\n\xff",d\ne,f\n', 2, "byte 0xff at offset 7 of the file is not UTF-8"),
+        ('a,b\n"' + "c" * 200_000 + '",d\ne,f\n', 2, "the row is not CSV: field larger than field limit (131072)"),
+    ],
+)
+def test_a_bad_csv_row_is_named_by_its_first_line(write: Write, content: str | bytes, line: int, reason: str) -> None:
+    path = write(content, "a.csv")
+    assert message_of(path).startswith(f"{path}:{line}: {reason}")
+    file = read(path, skip_bad_rows=True)
+    assert [row.line for row in file.skipped] == [line]
+    assert texts(file)[0] == ("a", "b", 1)
+    assert len(file) == (1 if "end of data" in reason else 2)
+
+
+def test_text_that_normalising_removes_is_a_bad_row(write: Write) -> None:
+    path = write("42\tb\n")
+    found = message_of(path, source_tokenizer=Tokenizer(letters_only=True))
+    assert found.startswith(f"{path}:1: the source is '42', of which normalising leaves nothing; expected one symbol")
+
+
+def test_the_longest_allowed_row_is_read(write: Write) -> None:
+    assert len(read(write("a b c\tabc\n"), max_symbols=3).pairs[0].source) == 3
+    assert "the source has 3 symbols; expected at most 2" in message_of(write("a b c\tabc\n"), max_symbols=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        ("", None, ": the file is empty; expected at least one pair."),
+        ("a\tb\n", Columns("a", "b"), ": the file holds a header and no rows; expected at least one pair."),
+        (
+            "phonemes\tword\na\tb\n",
+            Columns("phonemes", "wrod"),
+            ":1: target column 'wrod' is 0 times in the header; expected once. Did you mean 'word'?",
+        ),
+        (
+            "word\tword\na\tb\n",
+            Columns(1, "word"),
+            ":1: target column 'word' is 2 times in the header; expected once. Did you mean 'word'?",
+        ),
+    ],
+)
+def test_a_file_without_the_columns_or_rows_is_refused(
+    write: Write, content: str, columns: Columns | None, message: str
+) -> None:
+    path = write(content)
+    assert message_of(path, columns=columns, skip_bad_rows=True) == f"{path}{message}"
+
+
+def test_all_rows_bad_is_an_error_even_when_skipping(write: Write) -> None:
+    path = write("a\n\n")
+    assert message_of(path, skip_bad_rows=True) == (
+        f"{path}:1: all 2 rows are bad; here, the row has 1 column; expected at least 2, the target's column."
+    )
+
+
+def test_a_missing_file_a_folder_and_an_unknown_extension_are_named(write: Write, tmp_path: Path) -> None:
+    write("a\tb\n", "train.tsv")
+    wrong, nowhere = tmp_path / "trian.tsv", tmp_path / "no" / "train.tsv"
+    assert message_of(wrong) == f"{wrong}: no such file. Did you mean '{tmp_path / 'train.tsv'}'?"
+    assert message_of(nowhere) == f"{nowhere}: no such file. The folder {tmp_path / 'no'} does not exist either."
+    folder = tmp_path / "folder.tsv"
+    folder.mkdir()
+    assert message_of(folder) == f"{folder}: is a directory; expected a file."
+    other = write("a\tb\n", "pairs.dat")
+    assert message_of(other) == (
+        f"{other}: the file's extension is '.dat'; expected one of .tsv, .txt, .csv, with or without .gz. "
+        "Give the delimiter."
+    )
+
+
+def test_damaged_gzip_data_is_named_and_never_skipped(write: Write) -> None:
+    lines = "".join(f"a{number}\tb{number}\n" for number in range(5000)).encode()
+    whole = gzip.compress(lines, mtime=0)
+    truncated = write(whole[: len(whole) // 2], "cut.tsv.gz")
+    found = message_of(truncated, skip_bad_rows=True)
+    assert found.startswith(f"{truncated}:")
+    assert "the compressed data is damaged: Compressed file ended before the end-of-stream marker" in found
+    plain = write(b"a\tb\n", "plain.tsv.gz")
+    assert message_of(plain).startswith(f"{plain}:1: the compressed data is damaged: Not a gzipped file")
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    assert "the compressed data is damaged" in message_of(write(bytes(flipped), "flip.tsv.gz"), skip_bad_rows=True)
+
+
+def test_blank_rows_at_the_end_are_no_rows_and_others_are_bad(write: Write) -> None:
+    assert [pair.line for pair in read(write("B\tb\nK\tk\n\n \t \n\n"))] == [1, 2]
+    with pytest.raises(DataError, match=r":2: the row is blank; expected a source and a target"):
+        read(write("B\tb\n\n\nK\tk\n"))
+    file = read(write("B\tb\n\n\nK\tk\n\n"), skip_bad_rows=True)
+    assert ([pair.line for pair in file], [row.line for row in file.skipped]) == ([1, 4], [2, 3])
+    with pytest.raises(DataError, match=r":1: the row is blank"):
+        read(write("\n\n"))
+
+
+def test_a_first_row_like_a_header_is_told(write: Write) -> None:
+    rows = "".join(f"{letter}\t{letter.lower()}\n" for letter in "BKSTMFBKSTMF")
+    assert read(write(rows)).warnings == ()
+    assert (
+        ":1: the first row has symbols that no other row has, as a header would"
+        in read(write("PRONUNCIATION\tword\n" + rows)).warnings[0]
+    )
+
+
+def test_one_pair_and_equal_pairs_are_read_with_a_warning(write: Write) -> None:
+    path = write("a\tb\n")
+    assert read(path).warnings == (f"{path}: there is 1 pair; training and splitting need more.",)
+    path = write("a\tb\n" * 3)
+    file = read(path)
+    assert len(file) == 3
+    assert file.warnings == (f"{path}: all 3 pairs are the same; nothing can be learnt from them.",)
+
+
+@pytest.mark.parametrize(("column", "shown"), [(0, "0"), (True, "True"), ("", "''"), (-1, "-1"), (1.5, "1.5")])
+def test_a_column_that_cannot_be_is_refused(column: int | str, shown: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Columns(1, column)
+    assert str(caught.value) == f"columns.target is {shown}; expected a number >= 1 or a name from the header."
+
+
+def test_settings_that_cannot_be_are_refused(write: Write) -> None:
+    path = write("a\tb\n")
+    with pytest.raises(RecipeError, match=r"^delimiter is '--'; expected one character"):
+        read(path, delimiter="--")
+    with pytest.raises(RecipeError, match=r"^max_symbols is 0; expected an integer >= 1"):
+        read(path, max_symbols=0)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["f.tsv", "f.csv", "f.tsv.gz"]), st.booleans(), st.booleans())
+@example(b'"', "f.csv", True, False)
+@example(b"\xef\xbb\xbf", "f.tsv", False, False)
+@example(b'a,b\r"c\r\n",d', "f.csv", True, True)
+def test_any_bytes_give_pairs_or_a_data_error_with_the_path(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str, skip: bool, named: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(content)
+    columns = Columns("a", "b") if named else None
+    try:
+        file = read(path, columns=columns, skip_bad_rows=skip)
+    except DataError as error:
+        file = PairFile(path, ())
+        message = str(error)
+    else:
+        message = ""
+    assert bool(file.pairs) != message.startswith(f"{path}:")
+    assert all(pair.source and pair.target and pair.line >= 1 for pair in file)
+
+
+FIELDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: LETTERS.split(text))
+
+
+@given(st.lists(st.tuples(FIELDS, FIELDS), min_size=1))
+def test_what_the_csv_module_wrote_is_read(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "written.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    # A file may begin with a byte order mark, so a first field cannot.
+    rows[0] = (rows[0][0].removeprefix("\ufeff"), rows[0][1])
+    if not LETTERS.split(rows[0][0]):
+        return
+    file = read(path, source_tokenizer=LETTERS)
+    assert [(pair.source, pair.target) for pair in file] == [(LETTERS.split(a), LETTERS.split(b)) for a, b in rows]
+
+
+def test_sources_are_read_from_lines_of_text_or_bytes() -> None:
+    expected = [SourceLine(1, "k æ", ("k", "æ")), SourceLine(2, "m", ("m",))]
+    for lines in (["k æ\n", "m"], io.StringIO("k æ\nm\n"), io.BytesIO("\ufeffk æ\r\nm\n".encode())):
+        assert list(read_sources(lines, PHONEMES, path_label="standard input")) == expected
+
+
+def test_a_bad_source_is_named_or_handed_over() -> None:
+    data = b"a\n\nb\xff\nc d e\nd\n"
+    with pytest.raises(DataError) as caught:
+        list(read_sources(io.BytesIO(data), PHONEMES, path_label="standard input"))
+    assert str(caught.value) == (
+        "standard input:2: the source is empty; expected at least one symbol. Mend the line, or skip bad rows."
+    )
+    bad: list[BadRow] = []
+    lines = read_sources(io.BytesIO(data), PHONEMES, path_label="-", max_symbols=2, on_bad_row=bad.append)
+    assert [line.text for line in lines] == ["a", "d"]
+    assert [row.line for row in bad] == [2, 3, 4]
+    assert bad[1].reason.startswith("byte 0xff at offset 4 of the file is not UTF-8")
+    assert bad[2].reason == "the source has 3 symbols; expected at most 2"
+
+
+def test_sources_come_one_at_a_time() -> None:
+    def endless() -> object:
+        while True:
+            yield "a\n"
+
+    lines = read_sources(endless(), PHONEMES, path_label="-")  # type: ignore[arg-type]
+    assert [next(lines).line for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_text_stream_that_is_not_utf8_is_a_data_error() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(b"a\n\xff\n"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"^x\.txt:1: the text is not UTF-8: .*0xff"):
+        list(read_sources(stream, PHONEMES, path_label="x.txt"))
+    with pytest.raises(DataError, match=r"^x:1: byte 0xed at offset 0 of the file is not UTF-8"):
+        list(read_sources(["\udc80"], PHONEMES, path_label="x"))
+
+
+def pair(source: str, target: str) -> Pair:
+    return Pair(tuple(source.split()), tuple(target), 1)
+
+
+PAIRS = [pair("r e d", "red"), pair("r e d", "read"), pair("r i d", "read"), pair("r e d", "red"), pair("k", "c")]
+
+
+def test_references_are_all_different_targets_of_a_source() -> None:
+    assert group_references(PAIRS) == {
+        ("r", "e", "d"): (tuple("red"), tuple("read")),
+        ("r", "i", "d"): (tuple("read"),),
+        ("k",): (("c",),),
+    }
+
+
+def test_split_keys_group_by_the_side_asked_for() -> None:
+    def partition(by: str) -> list[int]:
+        keys = split_keys(PAIRS, by=by)  # type: ignore[arg-type]
+        return [keys.index(key) for key in keys]
+
+    assert partition("target") == [0, 1, 1, 0, 4]
+    assert partition("source") == [0, 0, 2, 0, 4]
+    assert partition("both") == [0, 0, 0, 0, 4]
+    with pytest.raises(RecipeError, match=r"^split\.by is 'word'; expected one of target, source, both\.$"):
+        partition("word")
