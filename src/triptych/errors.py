@@ -85,6 +85,8 @@ class ShapeError(TriptychError, ValueError):
 class MissingExtraError(TriptychError, ImportError):
     """An optional dependency that is not installed."""
 
+    path: Any
+
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed. Install it with: pip install 'triptych[{extra}]'")
 
