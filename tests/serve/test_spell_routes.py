@@ -93,7 +93,11 @@ def test_symbols_that_training_never_showed_are_told(url: str) -> None:
         ),
         ({"sources": ["  "]}, 422, "source is '  ', 0 symbols; expected at least one"),
         ({"sources": []}, 422, "sources: List should have at least 1 item"),
-        ({"sources": ["K"], "method": "greedy", "top_p": 0.5}, 422, "top_p is 0.5 and has no effect with greedy"),
+        (
+            {"sources": ["K"], "method": "greedy", "top_p": 0.5},
+            422,
+            "top_p is 0.5 and has no effect with method 'greedy'",
+        ),
         ({"sources": ["K"], "samplse": 1}, 422, "samplse is '1': Extra inputs are not permitted"),
         ({"sources": ["K"], "top_p": 1.5}, 422, "top_p is '1.5': Input should be less than or equal to 1"),
         ({"sources": ["\ud800"]}, 422, "not half a surrogate pair"),

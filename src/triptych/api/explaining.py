@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from triptych.errors import RecipeError, did_you_mean
 from triptych.images.predictions import Classified
 from triptych.report.canvas import save
@@ -33,7 +31,7 @@ class Explanation:
         picture: the same as a picture; None without attention.
     """
 
-    prediction: Prediction[Tensor]
+    prediction: Prediction[Any]
     weights: list[list[float]] | None
     picture: Path | None
 
@@ -52,7 +50,7 @@ def explain(run: Run, source: str, *, n_best: int = 3, out: Path | None = None, 
     attention = prediction.attention
     if attention is None:
         return Explanation(prediction, None, None)
-    figure = attention_map(attention.cpu().numpy(), prediction.source, prediction.symbols)
+    figure = attention_map(attention, prediction.source, prediction.symbols)
     saved = save(figure, out or run.figures, f"attention-{_stem(prediction.text)}")
     return Explanation(prediction, attention.tolist(), saved.png)
 

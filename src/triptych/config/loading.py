@@ -12,7 +12,6 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -117,6 +116,8 @@ def _checked(schema: type[_Checked], tree: Mapping[str, Any], origin: str) -> _C
 
 def dump_recipe(recipe: AnyRecipe) -> str:
     """The whole recipe, defaults included, as TOML that `load_recipe` reads back to an equal one."""
+    import tomli_w  # not at the top: exported models read decoding settings without it
+
     return tomli_w.dumps(recipe.model_dump())
 
 
@@ -231,7 +232,7 @@ def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
     if kind == "value_error":
         rule = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {rule}." if key else f"{rule}."
-    rule = " or ".join(_rule(each) for each in details)
+    rule = " or ".join(rule_of(each) for each in details)
     return f"{key} is {_shown(value)}; expected {rule}.{_nearest_choice(detail)}"
 
 
@@ -249,7 +250,7 @@ def _nearest_choice(detail: ErrorDetails) -> str:
     return f" Did you mean {close!r}?" if close else ""
 
 
-def _rule(detail: ErrorDetails) -> str:
+def rule_of(detail: ErrorDetails) -> str:
     """What pydantic expected, in the words of the other messages."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in TYPE_RULES:

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from triptych import api
 from triptych.config import dump_recipe
+from triptych.decoding import Speller
 from triptych.errors import RunError, TriptychError, did_you_mean
 from triptych.memory.memory import Memory
 from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.classifier import Classifier
 from triptych.serve.refusals import NotServedError
-from triptych.spell.speller import Speller
 
 Served = TypeVar("Served")
 _EXAMPLES = 12

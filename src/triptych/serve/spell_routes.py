@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from pydantic import ValidationError
-from torch import Tensor
 
-from triptych.config import SpellDecoding, with_beam_for_n_best
-from triptych.errors import DataError, RecipeError
+from triptych.config import SpellDecoding
+from triptych.decoding import Speller
+from triptych.errors import DataError
 from triptych.report.canvas import figure_bytes
 from triptych.report.figures import attention_map
 from triptych.serve.catalogue import printable
@@ -26,18 +25,12 @@ from triptych.serve.schemas import (
     SpellSettings,
 )
 from triptych.serve.studio import REFUSALS, Here, PngResponse, Studio
-from triptych.spell.speller import Speller
 from triptych.text.predictions import Prediction
 
 Symbols = tuple[str, ...]
 RunName = Annotated[str, Path(description="a run of spell")]
 router = APIRouter(prefix="/v1/spell", tags=["spell"], responses=REFUSALS)
 
-_OF_METHOD = {
-    "greedy": (),
-    "beam": ("n_best", "beam_size", "length_penalty"),
-    "sample": ("samples", "temperature", "top_k", "top_p", "seed"),
-}
 _CHARACTERS_PER_SYMBOL = 32  # beyond it a text is not even split
 
 
@@ -70,7 +63,7 @@ async def explain_as_picture(run: RunName, asked: SpellExplainRequest, studio: H
     found, _ = await _explained(studio, run, asked)
     if found.attention is None:
         raise NotServedError(f"run is {run!r}, a model without attention; expected one with. Ask for predict.")
-    weights = found.attention.cpu().numpy()
+    weights = found.attention
     return await studio.draw(lambda: figure_bytes(attention_map(weights, found.source, found.symbols), "png"))
 
 
@@ -81,23 +74,11 @@ def settings_of(speller: Speller, asked: SpellSettings, limits: Limits) -> Spell
         TooLargeError: beyond a bound.
         RecipeError: a setting that has no effect with the method, or breaks a rule.
     """
-    given: dict[str, Any] = asked.model_dump(include=set(SpellSettings.model_fields), exclude_none=True)
-    method = given.get("method") or _implied(speller.decoding.method, given)
-    for name, value in given.items():
-        if name != "method" and name not in _OF_METHOD[method]:
-            owner = next(owner for owner, names in _OF_METHOD.items() if name in names)
-            raise RecipeError(f"{name} is {value} and has no effect with {method}; expected method {owner!r}.")
-    given = with_beam_for_n_best(given, speller.decoding)
-    try:
-        settings = SpellDecoding.model_validate({**speller.decoding.model_dump(), **given, "method": method})
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # of several settings together
-            raise RecipeError(f"{first['msg'].removeprefix('Value error, ')}.") from None
-        raise RecipeError(f"{first['loc'][0]} is {printable(str(first['input']))}: {first['msg']}.") from None
-    if method == "beam":
+    given = asked.model_dump(include=set(SpellSettings.model_fields), exclude_none=True)
+    settings = speller.decoding.changed(given)
+    if settings.method == "beam":
         check_bound("beam_size", settings.beam_size, limits.max_n_best, "--max-n-best")
-    if method == "sample":
+    if settings.method == "sample":
         check_bound("samples", settings.samples, limits.max_samples, "--max-samples")
     return settings
 
@@ -122,10 +103,10 @@ def symbols_of(speller: Speller, text: str, limits: Limits) -> Symbols:
 
 async def _predicted(
     studio: Studio, run: str, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool
-) -> list[Prediction[Tensor]]:
+) -> list[Prediction[Any]]:
     speller = studio.catalogue.speller(run)
 
-    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Tensor]]]:
+    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Any]]]:
         together = [symbols for payload in payloads for symbols in payload]
         found = iter(speller.predict(together, decoding=settings, with_attention=with_attention))
         return [[next(found) for _ in payload] for payload in payloads]
@@ -135,14 +116,14 @@ async def _predicted(
     return await studio.compute(sources, work, key=together, size=len(sources))
 
 
-async def _explained(studio: Studio, run: str, asked: SpellExplainRequest) -> tuple[Prediction[Tensor], SpellDecoding]:
+async def _explained(studio: Studio, run: str, asked: SpellExplainRequest) -> tuple[Prediction[Any], SpellDecoding]:
     speller = studio.catalogue.speller(run)
     settings = settings_of(speller, asked, studio.limits)
     source = symbols_of(speller, asked.source, studio.limits)
     return (await _predicted(studio, run, [source], settings, with_attention=True))[0], settings
 
 
-def _answers(texts: Sequence[str], found: Sequence[Prediction[Tensor]]) -> list[PredictionAnswer]:
+def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[PredictionAnswer]:
     return [
         PredictionAnswer(
             source=text,
@@ -161,9 +142,3 @@ def _answers(texts: Sequence[str], found: Sequence[Prediction[Tensor]]) -> list[
         )
         for text, prediction in zip(texts, found, strict=True)
     ]
-
-
-def _implied(usual: str, given: dict[str, Any]) -> str:
-    """The run's method, unless a setting was given that only another one has."""
-    others = (method for method, names in _OF_METHOD.items() if given.keys() & set(names))
-    return usual if given.keys() <= set(_OF_METHOD[usual]) else next(others, usual)
