@@ -115,7 +115,7 @@ class ServedSpeller:
 
     def split(self, text: str) -> tuple[str, ...]:
         """The symbols of a source; empty where there are none."""
-        return self.speller.language.source_tokenizer.split(text)
+        return self.speller.vocabularies.source_tokenizer.split(text)
 
     def predict(
         self, sources: Sequence[Sequence[str]], settings: SpellDecoding, *, with_attention: bool
@@ -203,7 +203,7 @@ def load_catalogue(
     for name, run in opened.items():
         model = load(run.path, device=device)
         if isinstance(model, Speller):
-            more: dict[str, Any] = {"source_unit": model.language.source_tokenizer.unit, "examples": _examples(run)}
+            more: dict[str, Any] = {"source_unit": model.vocabularies.source_tokenizer.unit, "examples": _examples(run)}
             spellers[name] = ServedSpeller(_info(run, name, model.decoding) | more, model)
         elif isinstance(model, Classifier):
             model.form = replace(model.form, max_pixels=max_image_pixels)
