@@ -184,7 +184,9 @@ def learning_rate_picture(rates: Sequence[float], losses: Sequence[float], sugge
     axes.set(xlabel="learning rate", ylabel="smoothed training loss")
     if suggestion is not None:
         axes.axvline(suggestion, color=MARKED, linestyle="--", linewidth=1)
-        axes.set_title(f"suggested: {suggestion:.2g}, where the loss falls most steeply", color=MARKED, fontsize=10)
+        axes.set_title(
+            f"suggested: {suggestion:.2g}, a tenth of the rate with the lowest loss", color=MARKED, fontsize=10
+        )
     finite = [loss for loss in losses if math.isfinite(loss)]
     if finite:  # the loss explodes at the right end; what matters is its fall
         axes.set_ylim(min(finite) * 0.95, min(max(finite), finite[0] * 1.5))
