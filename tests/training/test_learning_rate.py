@@ -58,7 +58,7 @@ def test_the_losses_are_those_of_the_updates(monkeypatch: pytest.MonkeyPatch) ->
         with torch.no_grad():
             for parameter in network.parameters():
                 assert parameter.grad is not None
-                parameter -= rate * parameter.grad
+                parameter.sub_(parameter.grad, alpha=float(rate))
         expected.append(loss.item())
     monkeypatch.setattr("triptych.training.learning_rate.smoothed", lambda losses, window: losses)
     found, losses, _ = try_learning_rates(
@@ -75,8 +75,8 @@ WINDOW = 10.0
 def curve(lowest: float, depth: float) -> NDArray[np.float64]:
     """A loss that falls by `depth` up to the rate `lowest`, rises to what it was, and then far beyond."""
     distance = np.log10(RATES / lowest)
-    fall: NDArray[np.float64] = 2.3 - depth * np.exp(-(distance**2) * 2)
-    return fall + 20 * np.maximum(0.0, distance - 1.0)
+    losses: NDArray[np.float64] = 2.3 - depth * np.exp(-(distance**2) * 2) + 20 * np.maximum(0.0, distance - 1.0)
+    return losses
 
 
 @pytest.mark.parametrize("lowest", [1e-4, 3e-3, 3e-2])

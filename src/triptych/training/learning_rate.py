@@ -142,4 +142,5 @@ def _weights(count: int, window: float) -> NDArray[np.float64]:
     """What each loss counts in the average at each place; rows sum to one. Shape (N, N)."""
     places = np.arange(count)
     weights: NDArray[np.float64] = np.exp(-(((places[:, None] - places) / window) ** 2) / 2)
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
