@@ -51,7 +51,7 @@ def test_a_trace_begins_at_the_cue_ends_at_the_recall_and_never_rises(url: str, 
 
 
 def _pattern(memory: Memory, number: int) -> list[float]:
-    values: list[float] = memory.contents.values_at(torch.tensor([number]))[0].tolist()
+    values: list[float] = memory.entries.values_at(torch.tensor([number]))[0].tolist()
     return values
 
 
@@ -84,7 +84,7 @@ def test_patterns_are_listed_and_given_as_they_were(url: str, catalogue: Catalog
         ({"cues": [[0.5] * 16] * 65}, 413, "cues is 65; expected at most 64 (--max-cues"),
         ({"cues": [[0.5] * 16], "max_steps": 101}, 413, "max_steps is 101; expected at most 100 (--max-steps"),
         ({"cues": [[0.5] * 16], "known": [[True] * 16] * 2}, 422, "known has 2 rows; expected 1"),
-        ({"cues": [[0.0] * 16]}, 422, "cue is zeros only in row 0"),
+        ({"cues": [[0.0] * 16]}, 422, "Row 0 of cue has only zeros"),
         ({"cues": [[1e30] * 16]}, 422, "cues has a number of size 1e+30; expected at most 1e18"),
         ({"cues": [["a"] * 16]}, 422, "cues.0.0 is 'a': Input should be a valid number"),
     ],
@@ -139,5 +139,5 @@ def test_what_cannot_be_kept_is_not_recalled_either(store: Path, tmp_path: Path)
     with running(build_app(served, may_add=True)) as url:
         refused = ask(url, "add", patterns=cues(1).tolist())
         assert refused.status_code == 422
-        assert "another process" in refused.json()["error"]
+        assert "Another process" in refused.json()["error"]
         assert requests.get(f"{url}/v1/memories/store", timeout=30).json()["patterns"] == 12

@@ -12,7 +12,8 @@ from fastapi import APIRouter, Path, Query
 from torch import Tensor
 
 from triptych.errors import DataError, ShapeError
-from triptych.memory.memory import Memory, Recall
+from triptych.memory.memory import Memory
+from triptych.memory.results import Recall
 from triptych.memory.shards import Shard
 from triptych.recall.retrieval import retrieve as follow
 from triptych.serve.catalogue import StoredMemory
@@ -71,7 +72,7 @@ async def add(memory: MemoryName, asked: AddRequest, studio: Here) -> AddAnswer:
         raise NotAllowedError("adding is not allowed on this server. Start it with --allow-add.")
     check_bound("the number of patterns", len(asked.patterns), studio.limits.max_cues, "--max-cues")
     patterns = matrix(asked.patterns, served.memory.width, "patterns")
-    values = None if asked.values is None else matrix(asked.values, served.memory.contents.value_width, "values")
+    values = None if asked.values is None else matrix(asked.values, served.memory.entries.value_width, "values")
 
     def work(_: Sequence[None]) -> list[AddAnswer]:
         stored = served.memory
@@ -99,8 +100,8 @@ async def list_patterns(
     stored = studio.catalogue.memory(memory).memory
 
     def work(_: Sequence[None]) -> list[PatternList]:
-        places = stored.contents.places()
-        ids, labels = stored.contents.named(places[offset : offset + limit].unsqueeze(0))
+        places = stored.entries.places()
+        ids, labels = stored.entries.named(places[offset : offset + limit].unsqueeze(0))
         names = [PatternName(id=one, label=label) for one, label in zip(ids[0].tolist(), labels[0], strict=True)]
         return [PatternList(total=len(places), patterns=names)]
 
@@ -127,10 +128,10 @@ def card_of(name: str, served: StoredMemory, *, may_add: bool) -> MemoryCard:
         name=name,
         patterns=len(memory),
         width=memory.width,
-        value_width=memory.contents.value_width,
+        value_width=memory.entries.value_width,
         beta=memory.beta,
-        normalisation=memory.contents.scaling.kind,
-        precision=memory.contents.precision,
+        normalisation=memory.entries.scaling.kind,
+        precision=memory.entries.precision,
         novelty=None if memory.threshold is None else dict(vars(memory.threshold)),
         may_add=may_add,
     )
@@ -199,7 +200,7 @@ def _traces(
     )
     assert found.trajectory is not None, "asked for"
     assert found.energies is not None, "asked for"
-    scaling = memory.contents.scaling
+    scaling = memory.entries.scaling
     traces: list[TraceAnswer | None] = []
     for row in range(len(cue)):
         steps = int(found.steps[row]) + 1
@@ -231,7 +232,7 @@ def _place(memory: Memory, pattern: int) -> _Place:
 
 
 def _pattern(memory: Memory, pattern: int) -> PatternAnswer:
-    place, scaling = _place(memory, pattern), memory.contents.scaling
+    place, scaling = _place(memory, pattern), memory.entries.scaling
     here = slice(place.row, place.row + 1)
     return PatternAnswer(
         id=pattern,
