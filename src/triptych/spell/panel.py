@@ -141,9 +141,8 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def read(recipe: SpellRecipe, location: Path | None, _model: Any = None, *, whole: str | None = None) -> Corpus:
-    """The recipe's data, split as for training; with `whole`, all of one file as that split."""
-    is_file = location is not None and location.is_file()
-    return load_corpus(recipe.data, location, whole=whole if is_file else None)
+    """The recipe's data, split as for training; with `whole`, other data as that split."""
+    return load_corpus(recipe.data, location, whole=whole)
 
 
 def evaluate(speller: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding) -> Evaluation:
