@@ -47,7 +47,7 @@ def test_classes_and_probabilities_are_the_classifiers(url: str, catalogue: Cata
 
 def test_activations_are_the_networks(url: str, catalogue: Catalogue) -> None:
     classifier = catalogue.classifier("digits")
-    image = classifier.form.scaled(classifier.read(png())[None])[0]
+    image = classifier.network_input(classifier.read(png()))
     expected = activation_maps(classifier.network, image, layer=1)
     answer = ask(url, "explain?layer=1&channels=2", png()).json()
     assert answer["layer"] == expected.layer
@@ -76,8 +76,8 @@ def test_pictures(url: str, route: str) -> None:
     ("content", "query", "status", "words"),
     [
         (b"", "", 422, "the body is 0 bytes; expected an image file"),
-        (b"%!PS-Adobe", "", 422, "the content is no picture of a known format"),
-        (png()[:200], "", 422, "the picture cannot be decoded"),
+        (b"%!PS-Adobe", "", 422, "this is not a supported image format"),
+        (png()[:200], "", 422, "the image cannot be decoded"),
         (
             bomb(4001),
             "",

@@ -121,7 +121,7 @@ def explain_image(
             f"class is {chosen!r}; expected one of the model's {len(classifier.classes)}. "
             f"{did_you_mean(chosen, classifier.classes)}"
         )
-    given = classifier.form.scaled(pixels[None].to(device))[0]
+    given = classifier.network_input(pixels)
     seen = activation_maps(classifier.network, given, layer=layer or 0)
     evidence = saliency(classifier.network, given, target=classifier.classes.index(chosen))
     original = pixels.permute(1, 2, 0).numpy()

@@ -18,7 +18,7 @@ from triptych.config.loading import (
     with_changes,
 )
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
-from triptych.config.see import SeeAugmentation, SeeData, SeeDecoding, SeeModel, SeeRecipe, SeeTraining
+from triptych.config.see import ImageForm, SeeAugmentation, SeeData, SeeDecoding, SeeModel, SeeRecipe, SeeTraining
 from triptych.config.spell import (
     SpellData,
     SpellDecoding,
@@ -32,6 +32,7 @@ __all__ = [
     "PANELS",
     "RECALL_EXPERIMENTS",
     "AnyRecipe",
+    "ImageForm",
     "OptimizerTable",
     "Precision",
     "RecallRecipe",

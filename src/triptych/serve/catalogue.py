@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,7 +99,7 @@ def load_catalogue(runs: Sequence[str], memories: Sequence[Path], *, device: str
         if isinstance(model, Speller):
             spellers[name] = model
         elif isinstance(model, Classifier):
-            model.form = replace(model.form, max_pixels=max_image_pixels)
+            model.form = model.form.model_copy(update={"max_pixels": max_image_pixels})
             classifiers[name] = model
         else:
             raise RunError(f"{run.path} is of the panel {run.recipe().panel!r}; expected spell or see. "

@@ -125,7 +125,7 @@ class _Seen:
         self.classifier, self.pixels = classifier, pixels
         self.probabilities = classifier.probabilities(pixels[None])[0]
         self.explained_class = of_class or classifier.classes[int(self.probabilities.argmax())]
-        given = classifier.form.scaled(pixels[None].to(classifier.device))[0]
+        given = classifier.network_input(pixels)
         maps = activation_maps(classifier.network, given, layer=layer or 0)
         self.maps = ActivationMaps(maps.layer, maps.maps.cpu())
         target = classifier.classes.index(self.explained_class)
