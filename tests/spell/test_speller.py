@@ -22,7 +22,7 @@ from triptych.spell import speller as speller_module
 from triptych.spell.batches import encode_sources
 from triptych.spell.decoding import decode
 from triptych.spell.ensemble import Ensemble
-from triptych.spell.speller import Language, Speller, as_decoding, with_n_best
+from triptych.spell.speller import Speller, Vocabularies, as_decoding, with_n_best
 
 SOUNDS = [" ".join(sounds) for sounds, _ in toy_pairs(60, seed=5)]
 
@@ -129,7 +129,7 @@ def test_zero_and_one_stand_for_no_limit_in_a_recipe() -> None:
 def test_log_probabilities_are_those_of_the_decoder(speller: Speller) -> None:
     settings = SpellDecoding(method="beam", beam_size=3, n_best=3, length_penalty=0.7)
     source = ("B", "IY", "S")
-    batch = encode_sources([torch.tensor(speller.language.sources.encode(source))])
+    batch = encode_sources([torch.tensor(speller.vocabularies.sources.encode(source))])
     (expected,) = decode(speller.model, batch, as_decoding(settings))
     (prediction,) = speller.predict([source], decoding=settings)
     assert [c.log_probability for c in prediction.candidates] == [h.log_probability for h in expected]
@@ -248,7 +248,7 @@ def test_a_dictionary_comes_before_the_model(speller: Speller) -> None:
 
 
 def test_an_ensemble_of_a_model_with_itself_predicts_as_the_model(speller: Speller) -> None:
-    twice = Speller(Ensemble([speller.model, speller.model]), speller.language, speller.decoding)
+    twice = Speller(Ensemble([speller.model, speller.model]), speller.vocabularies, speller.decoding)
     for one, two in zip(speller.predict(SOUNDS, n_best=3), twice.predict(SOUNDS, n_best=3), strict=True):
         assert [c.text for c in one.candidates] == [c.text for c in two.candidates]
         assert [c.log_probability for c in two.candidates] == pytest.approx(
@@ -257,8 +257,8 @@ def test_an_ensemble_of_a_model_with_itself_predicts_as_the_model(speller: Spell
 
 
 def test_a_language_survives_json(speller: Speller) -> None:
-    text = json.dumps(speller.language.to_dict())
-    assert Language.from_dict(json.loads(text), Path("model.json")) == speller.language
+    text = json.dumps(speller.vocabularies.to_dict())
+    assert Vocabularies.from_dict(json.loads(text), Path("model.json")) == speller.vocabularies
 
 
 # Models on disk

@@ -15,7 +15,7 @@ from triptych.runs.run import Run, now
 
 if TYPE_CHECKING:
     from triptych.spell.speller import Speller
-    from triptych.text.predictions import Language
+    from triptych.text.vocabularies import Vocabularies
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
@@ -85,18 +85,18 @@ def equip(
 
     if weight is not None and lexicon is None:
         raise RecipeError(f"--lexicon-weight is {weight} without --lexicon; expected a word list. Add --lexicon FILE")
-    language = speller.language
+    vocabularies = speller.vocabularies
     if lexicon is not None:
-        speller = speller.with_lexicon(_words(lexicon, language, warn), weight=weight)
+        speller = speller.with_lexicon(_words(lexicon, vocabularies, warn), weight=weight)
     if dictionary is not None:
         pairs = read_pairs(
-            dictionary, source_tokenizer=language.source_tokenizer, target_tokenizer=language.target_tokenizer
+            dictionary, source_tokenizer=vocabularies.source_tokenizer, target_tokenizer=vocabularies.target_tokenizer
         ).pairs
         speller = speller.with_dictionary((pair.source, pair.target) for pair in pairs)
     return speller
 
 
-def _words(path: Path, language: Language, warn: Callable[[Sequence[str]], None]) -> list[str]:
+def _words(path: Path, vocabularies: Vocabularies, warn: Callable[[Sequence[str]], None]) -> list[str]:
     """The words of a list, one per line, that the model can write; told is how many others there are.
 
     Blank lines are no words. Raises DataError where a line is not text, or no word is left.
@@ -107,11 +107,11 @@ def _words(path: Path, language: Language, warn: Callable[[Sequence[str]], None]
         if not row.is_blank:
             raise DataError(f"{row.reason}. Mend the line.", path=path, line=row.line)
 
-    split, targets = language.target_tokenizer.split, language.targets
+    split, targets = vocabularies.target_tokenizer.split, vocabularies.targets
     usable: list[str] = []
     others: list[str] = []
     with open_binary(path) as stream:
-        for line in read_sources(stream, language.target_tokenizer, path_label=path, on_bad_row=refuse):
+        for line in read_sources(stream, vocabularies.target_tokenizer, path_label=path, on_bad_row=refuse):
             (others if targets.unknown in targets.encode(split(line.text)) else usable).append(line.text)
     if others:
         told = (

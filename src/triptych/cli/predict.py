@@ -164,7 +164,7 @@ def _predict_lines(
         label = "standard input" if file == "-" else file
         lines = read_sources(
             stream,
-            speller.language.source_tokenizer,
+            speller.vocabularies.source_tokenizer,
             path_label=label,
             max_symbols=max_symbols,
             on_bad_row=count if skip_bad_rows else None,
@@ -186,7 +186,7 @@ def _write(predictions: Iterator[tuple[int, Prediction[Any]]], speller: Speller,
     from triptych.cli.output import say
 
     warned: set[str] = set()
-    join = speller.language.source_tokenizer.join
+    join = speller.vocabularies.source_tokenizer.join
     for line, prediction in predictions:
         fresh = [symbol for symbol in prediction.unknown if symbol not in warned]
         if fresh:

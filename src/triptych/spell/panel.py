@@ -30,8 +30,9 @@ from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.speller import Speller, build_from_description
 from triptych.text.pairs import Pair
-from triptych.text.predictions import Language, Prediction
+from triptych.text.predictions import Prediction
 from triptych.text.symbols import Vocabulary
+from triptych.text.vocabularies import Vocabularies
 from triptych.training.prepared import Loaders, Prepared
 
 PANEL = "spell"
@@ -107,14 +108,14 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
             ) from None
         networks.append(network.eval().to(device))
         members.append(architecture)
-    language = Language.from_dict(description, run.path / "model.json")
+    language = Vocabularies.from_dict(description, run.path / "model.json")
     _check_vocabularies(members, language, run.path / "model.json")
     decoding = _decoding(description, run.path / "model.json")
     model = networks[0] if len(networks) == 1 else Ensemble(networks)
     return Speller(model, language, decoding, device=device)
 
 
-def _check_vocabularies(members: Sequence[Mapping[str, Any]], language: Language, path: Path) -> None:
+def _check_vocabularies(members: Sequence[Mapping[str, Any]], language: Vocabularies, path: Path) -> None:
     for side, vocabulary in (("source", language.sources), ("target", language.targets)):
         for architecture in members:
             expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
@@ -136,13 +137,12 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one member
             was trained on might be another's test.
     """
-    return joined(runs, PANEL, alike=Language.from_dict, otherwise="other symbols", limit="max_train_pairs")
+    return joined(runs, PANEL, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
 
 
 def read(recipe: SpellRecipe, location: Path | None, _model: Any = None, *, whole: str | None = None) -> Corpus:
-    """The recipe's data, split as for training; with `whole`, all of one file as that split."""
-    is_file = location is not None and location.is_file()
-    return load_corpus(recipe.data, location, whole=whole if is_file else None)
+    """The recipe's data, split as for training; with `whole`, other data as that split."""
+    return load_corpus(recipe.data, location, whole=whole)
 
 
 def evaluate(speller: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding) -> Evaluation:
@@ -190,8 +190,8 @@ def label(decoding: SpellDecoding) -> str:
 
 def record(folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
     """Write every prediction, and tell what a report shows."""
-    story.write_predictions(folder, name, evaluation.items, speller.language)
-    told = story.details(evaluation.items, evaluation.scores, speller.language)
+    story.write_predictions(folder, name, evaluation.items, speller.vocabularies)
+    told = story.details(evaluation.items, evaluation.scores, speller.vocabularies)
     return {**told, "decoding": evaluation.decoding.model_dump()}
 
 
@@ -246,10 +246,10 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
 
 
-def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:
+def _language(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
     source_tokenizer, target_tokenizer = tokenizers(recipe.data)
     train = corpus.splits["train"]
-    return Language(
+    return Vocabularies(
         source_tokenizer,
         target_tokenizer,
         Vocabulary.build(pair.source for pair in train),
@@ -257,13 +257,13 @@ def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:
     )
 
 
-def _architecture(recipe: SpellRecipe, language: Language) -> dict[str, Any]:
+def _architecture(recipe: SpellRecipe, language: Vocabularies) -> dict[str, Any]:
     """Fields of `Architecture`."""
     settings = recipe.model.model_dump(exclude={"name"})
     return {"source_size": len(language.sources), "target_size": len(language.targets), **settings}
 
 
-def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Language, valid_items: Sequence[Item]) -> Loaders:
+def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
     train = EncodedPairs(corpus.splits["train"], language.sources, language.targets)
     valid_pairs = [Pair(item.source, item.references[0], 0) for item in valid_items]
     valid = EncodedPairs(valid_pairs, language.sources, language.targets)
