@@ -79,10 +79,8 @@ def test_train_says_first_what_there_is_and_last_what_to_do(triptych: Triptych, 
     result = triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "mine", *QUICK, *limited)
     lines = result.err.splitlines()
     parameters = Run.open("mine").facts()["parameters"]
-    assert (
-        f"data    train 20 of 48, valid 6, test 6 images of 3 classes: dark, light, striped; a network of {parameters:,} parameters"
-        in lines
-    )
+    content = "images of 3 classes: dark, light, striped"
+    assert f"data    train 20 of 48, valid 6, test 6 {content}; a network of {parameters:,} parameters" in lines
     commands = ("calibrate mine", "test mine", "predict mine FOLDER", "explain mine IMAGE")
     assert lines[-1] == "next    " + "   ".join(f"triptych {command}" for command in commands)
     batches = -(-20 // Run.open("mine").recipe().training.batch_size)
@@ -217,7 +215,6 @@ def test_predict_leaves_bad_files_out_when_asked(triptych: Triptych, place: Path
     assert result.status == 0
     assert [line.split("\t")[0] for line in result.out.splitlines()] == ["new/a.png", "new/z.png"]
     assert result.err.startswith("warning: Skipped 1 unreadable file; the first: new/b.png: ")
-    assert result.err.endswith("Bad files skipped, from this one on: 1.\n")
 
 
 def test_predict_counts_what_is_no_picture(triptych: Triptych, place: Path) -> None:
@@ -329,7 +326,7 @@ def test_compare_runs_whose_data_lay_elsewhere_or_was_named_otherwise(triptych: 
     for run, data in (("good", "shapes"), ("poor", str(place / "copied/deeper"))):
         assert triptych("test", run, "--data", data).status == 0
     names = [(place / f"runs/{run}/predictions/test.one.tsv").read_text().splitlines()[1] for run in ("good", "poor")]
-    assert names[0] == names[1]
+    assert names[0].split("\t")[0] == names[1].split("\t")[0]
     assert (place / "shapes" / names[0].split("\t")[0]).is_file()
     document = json_of(triptych, "compare", "good", "poor", "--on", "test/one", "--out", "c")
     assert [run["n_items"] for run in document["runs"]] == [6, 6]
