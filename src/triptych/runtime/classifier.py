@@ -13,11 +13,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from triptych.config import SeeDecoding
+from triptych.decoding.contract import Array
 from triptych.errors import MissingExtraError, RunError, ShapeError
 from triptych.images.form import InputForm
 from triptych.images.predictions import SHIFT, Classified, listed, views
 from triptych.runtime.folder import Exported
-from triptych.runtime.network import Array
 
 __all__ = ["SHIFT", "Classified", "Classifier", "GivenImage", "SeeDecoding", "load"]
 
