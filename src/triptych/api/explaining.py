@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from triptych.errors import RecipeError, did_you_mean
 from triptych.images.predictions import Classified
 from triptych.report.canvas import save
 from triptych.report.figures import attention_map
@@ -18,7 +15,7 @@ from triptych.report.image_figures import activation_maps as draw_activation_map
 from triptych.report.image_figures import saliency as draw_saliency
 from triptych.runs.run import Run
 from triptych.see import panel as see
-from triptych.see.maps import activation_maps, saliency
+from triptych.see.evidence import evidence
 from triptych.spell import panel as spell
 from triptych.text.predictions import Prediction
 
@@ -33,7 +30,7 @@ class Explanation:
         picture: the same as a picture; None without attention.
     """
 
-    prediction: Prediction[Tensor]
+    prediction: Prediction[Any]
     weights: list[list[float]] | None
     picture: Path | None
 
@@ -52,7 +49,7 @@ def explain(run: Run, source: str, *, n_best: int = 3, out: Path | None = None, 
     attention = prediction.attention
     if attention is None:
         return Explanation(prediction, None, None)
-    figure = attention_map(attention.cpu().numpy(), prediction.source, prediction.symbols)
+    figure = attention_map(attention, prediction.source, prediction.symbols)
     saved = save(figure, out or run.figures, f"attention-{_stem(prediction.text)}")
     return Explanation(prediction, attention.tolist(), saved.png)
 
@@ -114,31 +111,23 @@ def explain_image(
     """
     classifier = see.load(run, device=device)
     pixels = classifier.read(image)
-    classified = classifier.predict(image)[0]
-    chosen = of_class or classified.label
-    if chosen not in classifier.classes:
-        raise RecipeError(
-            f"class is {chosen!r}; expected one of the model's {len(classifier.classes)}. "
-            f"{did_you_mean(chosen, classifier.classes)}"
-        )
-    given = classifier.form.scaled(pixels[None].to(device))[0]
-    seen = activation_maps(classifier.network, given, layer=layer or 0)
-    evidence = saliency(classifier.network, given, target=classifier.classes.index(chosen))
+    found = evidence(classifier, pixels, layer=layer, of_class=of_class)
+    classified, chosen = classifier.predict(image)[0], found.explained_class
     original = pixels.permute(1, 2, 0).numpy()
     heats = {
-        f"Grad-CAM, {chosen}": evidence.grad_cam.cpu().numpy(),
-        f"integrated gradients, {chosen}": evidence.integrated_gradients.cpu().numpy(),
+        f"Grad-CAM, {chosen}": found.grad_cam.numpy(),
+        f"integrated gradients, {chosen}": found.integrated_gradients.numpy(),
     }
     top = list(zip(classified.classes, classified.probabilities, strict=True))
     path_digest = hashlib.sha256(os.fsencode(image.absolute())).hexdigest()[:6]  # images of several folders share names
     folder, stem = out or run.figures, f"{_stem(image.stem)}-{path_digest}"
     maps = save(
-        draw_activation_maps(original, seen.maps.cpu().numpy(), layer=seen.layer),
+        draw_activation_maps(original, found.maps.numpy(), layer=found.layer),
         folder,
-        f"activations-{stem}-{_stem(seen.layer)}",
+        f"activations-{stem}-{_stem(found.layer)}",
     )
     drawn = save(draw_saliency(original, heats, top), folder, f"saliency-{stem}-{_stem(chosen)}")
-    return ImageExplanation(classified, seen.layer, chosen, maps.png, drawn.png)
+    return ImageExplanation(classified, found.layer, chosen, maps.png, drawn.png)
 
 
 def _stem(text: str) -> str:

@@ -16,12 +16,14 @@ from triptych.errors import DataError, TriptychError
 from triptych.export.graph import Graph
 from triptych.export.layers import add
 from triptych.export.quantize import Change, Cost
+from triptych.export.run import Check
 from triptych.runs.run import Run
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.images import Images
+from triptych.see.inputs import scaled
 from triptych.statistics import paired_bootstrap, share_of
 
 TOLERANCE = 1e-5
@@ -52,7 +54,7 @@ def network_graph(classifier: Classifier) -> Graph:
 
 
 @torch.inference_mode()
-def verify(classifier: Classifier, exported: Exported) -> float:
+def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) -> Check:
     """The largest difference of scores from PyTorch over random images: |a - b| / (1 + |b|).
 
     Raises:
@@ -63,9 +65,9 @@ def verify(classifier: Classifier, exported: Exported) -> float:
     for rows in ROWS:
         draw = np.random.default_rng(rows)
         images = draw.random((rows, form.channels, form.height, form.width), dtype=np.float32)
-        scaled = form.scaled(torch.from_numpy(images))
-        wanted = classifier.network(scaled.contiguous(memory_format=torch.channels_last)).numpy()
-        found = session.run(["scores"], {"images": scaled.contiguous().numpy()})[0]
+        values = scaled(form, torch.from_numpy(images))
+        wanted = classifier.network(values.contiguous(memory_format=torch.channels_last)).numpy()
+        found = session.run(["scores"], {"images": values.contiguous().numpy()})[0]
         if wanted.shape != found.shape:
             largest = float("inf")
             break
@@ -76,7 +78,7 @@ def verify(classifier: Classifier, exported: Exported) -> float:
             f"the exported graph differs from PyTorch by {largest:.2g}; expected at most {TOLERANCE:g}. "
             "Nothing was written. Check that the model's weights are finite."
         )
-    return largest
+    return Check(largest)
 
 
 def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
