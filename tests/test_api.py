@@ -17,6 +17,7 @@ from triptych.config import SpellDecoding, load_recipe
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
 from triptych.spell import panel
+from triptych.spell.adapter import module_of
 
 
 def test_three_lines_of_python_predict(toy_runs: ToyRuns) -> None:
@@ -47,7 +48,7 @@ def test_a_training_records_what_it_was_made_from(toy_runs: ToyRuns) -> None:
     assert facts["best"]["valid_cer"] == min(row["valid_cer"] for row in history)
     assert facts["best_epoch"] == 1 + min(range(6), key=lambda epoch: history[epoch]["valid_cer"])
     speller = api.load(toy_runs.folder / "first")
-    assert facts["parameters"] == sum(p.numel() for p in speller.model.parameters())
+    assert facts["parameters"] == sum(p.numel() for p in module_of(speller.model).parameters())
 
 
 def test_the_kept_model_is_the_best_epochs(toy_runs: ToyRuns) -> None:

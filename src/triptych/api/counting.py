@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -15,6 +14,7 @@ from triptych.config import Recipe, SeeRecipe
 from triptych.errors import RecipeError
 from triptych.runs.run import Run
 from triptych.see.build import Architecture, build_network
+from triptych.spell.adapter import module_of
 
 # Named sets of images with the classes they have, so that counting needs no download.
 CLASSES_OF_SETS = {"digits": 10, "kmnist": 10}
@@ -79,7 +79,7 @@ def count_run(run: Run) -> Counted:
     if panel == "see":
         form = model.form
         return _count_images(model.network, (form.channels, form.height, form.width))
-    return Counted(panel, None, None, _modules(model.model))
+    return Counted(panel, None, None, _modules(module_of(model.model)))
 
 
 def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | None = None) -> Counted:
@@ -121,12 +121,11 @@ def _count_images(network: nn.Module, shape: tuple[int, int, int]) -> Counted:
     return Counted("see", shape, count_parameters(network, shape))
 
 
-def _modules(network: Any) -> tuple[ModuleCount, ...]:
+def _modules(network: nn.Module) -> tuple[ModuleCount, ...]:
     """Every part with parameters of its own; those that parts share count at the first."""
     seen: set[nn.Parameter] = set()
     found = []
-    parts = network.named_modules() if isinstance(network, nn.Module) else _members(network)
-    for name, module in parts:
+    for name, module in network.named_modules():
         own = [parameter for parameter in module.parameters(recurse=False) if parameter not in seen]
         seen.update(own)
         if own:
@@ -135,12 +134,3 @@ def _modules(network: Any) -> tuple[ModuleCount, ...]:
                 numbers[parameter.requires_grad] += parameter.numel()
             found.append(ModuleCount(name, type(module).__name__, sum(numbers.values()), numbers[True]))
     return tuple(found)
-
-
-def _members(ensemble: Any) -> list[tuple[str, nn.Module]]:
-    """The parts of an ensemble's members, each under its number."""
-    return [
-        (f"{place}.{name}" if name else str(place), module)
-        for place, member in enumerate(ensemble.members)
-        for name, module in member.named_modules()
-    ]

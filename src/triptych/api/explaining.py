@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from triptych.images.predictions import Classified
 from triptych.report.canvas import save
 from triptych.report.figures import attention_map
@@ -32,7 +30,7 @@ class Explanation:
         picture: the same as a picture; None without attention.
     """
 
-    prediction: Prediction[Tensor]
+    prediction: Prediction[Any]
     weights: list[list[float]] | None
     picture: Path | None
 
@@ -51,7 +49,7 @@ def explain(run: Run, source: str, *, n_best: int = 3, out: Path | None = None, 
     attention = prediction.attention
     if attention is None:
         return Explanation(prediction, None, None)
-    figure = attention_map(attention.cpu().numpy(), prediction.source, prediction.symbols)
+    figure = attention_map(attention, prediction.source, prediction.symbols)
     saved = save(figure, out or run.figures, f"attention-{_stem(prediction.text)}")
     return Explanation(prediction, attention.tolist(), saved.png)
 

@@ -14,7 +14,7 @@ from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run, now
 
 if TYPE_CHECKING:
-    from triptych.spell.speller import Speller
+    from triptych.decoding import Speller
     from triptych.text.vocabularies import Vocabularies
 
 

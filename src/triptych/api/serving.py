@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from torch import Tensor
 
 from triptych.api.models import load
@@ -25,16 +24,16 @@ from triptych.api.served_memory import (
     Stored,
     Trace,
 )
-from triptych.config import SpellDecoding, dump_recipe, with_beam_for_n_best
+from triptych.config import SpellDecoding, dump_recipe
 from triptych.config.loading import explain_invalid
 from triptych.config.serve import ServeLimits, load_limits
+from triptych.decoding import Speller
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError, did_you_mean
 from triptych.images.reading import FORMATS
 from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.classifier import Classifier
 from triptych.see.evidence import Evidence, evidence
-from triptych.spell.speller import Speller
 from triptych.text.predictions import Prediction
 
 __all__ = [
@@ -71,12 +70,7 @@ _EXAMPLES = 12
 _PUBLIC = (
     "title", "began", "ended", "seconds", "best_epoch", "parameters", "counts", "versions", "seed", "evaluations",
 )  # fmt: skip
-SETTINGS_OF_METHOD = {
-    "greedy": (),
-    "beam": ("n_best", "beam_size", "length_penalty"),
-    "sample": ("samples", "temperature", "top_k", "top_p", "seed"),
-}
-DECODING_SETTINGS = ("method", *(name for names in SETTINGS_OF_METHOD.values() for name in names))
+DECODING_SETTINGS = ("method", *SpellDecoding.of_method("beam"), *SpellDecoding.of_method("sample"))
 
 
 @dataclass(frozen=True)
@@ -97,21 +91,11 @@ class ServedSpeller:
         Raises:
             RecipeError: a setting without effect on the method, or a value that breaks its rule.
         """
-        usual = self.speller.decoding
-        method = given.get("method") or _implied(usual.method, given)
-        for name, value in given.items():
-            if name != "method" and name not in SETTINGS_OF_METHOD[method]:
-                owner = next(owner for owner, names in SETTINGS_OF_METHOD.items() if name in names)
-                raise RecipeError(
-                    f"{name} is {value} and has no effect with {method}; expected method {owner!r}.", field=name
-                )
-        changed = with_beam_for_n_best(given, usual)
         try:
-            return SpellDecoding.model_validate({**usual.model_dump(), **changed, "method": method})
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = str(first["loc"][0]) if first["loc"] else ""  # a rule about several settings has none
-            raise RecipeError(explain_invalid(SpellDecoding, [first]), field=field) from None
+            return self.speller.decoding.changed(given)
+        except RecipeError as error:  # requests have no tables
+            text, field = str(error).removeprefix("decoding."), error.field.removeprefix("decoding.")
+            raise RecipeError(text, field=field) from None
 
     def split(self, text: str) -> tuple[str, ...]:
         """The symbols of a source; empty where there are none."""
@@ -119,7 +103,7 @@ class ServedSpeller:
 
     def predict(
         self, sources: Sequence[Sequence[str]], settings: SpellDecoding, *, with_attention: bool
-    ) -> Sequence[Prediction[Tensor]]:
+    ) -> Sequence[Prediction[Any]]:
         """Predict sources, given as symbols."""
         return self.speller.predict(sources, decoding=settings, with_attention=with_attention)
 
@@ -273,9 +257,3 @@ def _examples(run: Run) -> list[str]:
     files = [file for file in every if file.name.startswith("test.")] or every
     sources = (row.get("source") for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
     return list(dict.fromkeys(source for source in sources if source))[:_EXAMPLES]
-
-
-def _implied(usual: str, given: Mapping[str, Any]) -> str:
-    """The run's method, unless a setting was given that only another one has."""
-    others = (method for method, names in SETTINGS_OF_METHOD.items() if given.keys() & set(names))
-    return usual if given.keys() <= set(SETTINGS_OF_METHOD[usual]) else next(others, usual)

@@ -33,7 +33,7 @@ from triptych.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from triptych.spell.speller import Speller
+    from triptych.decoding import Speller
     from triptych.text.pairs import BadRow
     from triptych.text.predictions import Prediction
 

@@ -12,7 +12,6 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -126,6 +125,8 @@ def check_table(schema: type[Checked], tree: Mapping[str, Any], origin: str) -> 
 
 def dump_recipe(recipe: AnyRecipe) -> str:
     """The whole recipe, defaults included, as TOML that `load_recipe` reads back to an equal one."""
+    import tomli_w  # not at the top: exported models read decoding settings without it
+
     return tomli_w.dumps(recipe.model_dump())
 
 
@@ -240,7 +241,7 @@ def explain_invalid(schema: type[BaseModel], details: Sequence[ErrorDetails]) ->
     if kind == "value_error":
         rule = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {rule}." if key else f"{rule}."
-    rule = " or ".join(_rule(each) for each in details)
+    rule = " or ".join(rule_of(each) for each in details)
     return f"{key} is {_shown(value)}; expected {rule}.{_nearest_choice(details[-1])}"
 
 
@@ -258,7 +259,7 @@ def _nearest_choice(detail: ErrorDetails) -> str:
     return f" Did you mean {close!r}?" if close else ""
 
 
-def _rule(detail: ErrorDetails) -> str:
+def rule_of(detail: ErrorDetails) -> str:
     """What pydantic expected, in the words of the other messages."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in TYPE_RULES:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.encoder import SourceBatch
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
 from triptych.training.processes import check_shares

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from triptych.config import SpellDecoding, SpellRecipe
+from triptych.decoding import Speller
 from triptych.errors import RunError
 from triptych.report import comparison
 from triptych.report.card import Use
@@ -21,14 +22,12 @@ from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
 from triptych.spell import evaluation_report as story
+from triptych.spell.adapter import step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
-from triptych.spell.build import Architecture, build_transducer
+from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
-from triptych.spell.decoding.contract import LengthLimit
-from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
-from triptych.spell.speller import Speller, build_from_description
 from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction
 from triptych.text.symbols import Vocabulary
@@ -60,18 +59,22 @@ def prepare(recipe: SpellRecipe, location: Path | None) -> Prepared:
     corpus = load_corpus(recipe.data, location)
     language = _language(recipe, corpus)
     torch.manual_seed(recipe.training.seed)
-    architecture = _architecture(recipe, language)
-    network = build_transducer(Architecture(**architecture))
+    sizes = {"source_size": len(language.sources), "target_size": len(language.targets)}
+    network = build_transducer(recipe.model, **sizes)
     valid_items = corpus.items("valid", references=recipe.data.references)
     decoding = recipe.decoding
     objective = SpellObjective(
         network,
         targets=language.targets,
         valid_items=valid_items,
-        limit=LengthLimit(decoding.max_length_factor, decoding.max_length_extra),
+        decoding=decoding,
         label_smoothing=recipe.training.label_smoothing,
     )
-    description = {"architecture": architecture, **language.to_dict(), "decoding": decoding.model_dump()}
+    description = {
+        "architecture": description_of(recipe.model, **sizes),
+        **language.to_dict(),
+        "decoding": decoding.model_dump(),
+    }
     counts = {split: len(pairs) for split, pairs in corpus.splits.items()}
     loaders = _loaders(recipe, corpus, language, valid_items)
     content = f"pairs of {len(language.sources.symbols)} source and {len(language.targets.symbols)} target symbols"
@@ -111,8 +114,7 @@ def load(run: Run, *, device: str = "cpu") -> Speller:
     language = Vocabularies.from_dict(description, run.path / "model.json")
     _check_vocabularies(members, language, run.path / "model.json")
     decoding = _decoding(description, run.path / "model.json")
-    model = networks[0] if len(networks) == 1 else Ensemble(networks)
-    return Speller(model, language, decoding, device=device)
+    return Speller(step_model(networks, device), language, decoding)
 
 
 def _check_vocabularies(members: Sequence[Mapping[str, Any]], language: Vocabularies, path: Path) -> None:
@@ -255,12 +257,6 @@ def _language(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
         Vocabulary.build(pair.source for pair in train),
         Vocabulary.build(pair.target for pair in train),
     )
-
-
-def _architecture(recipe: SpellRecipe, language: Vocabularies) -> dict[str, Any]:
-    """Fields of `Architecture`."""
-    settings = recipe.model.model_dump(exclude={"name"})
-    return {"source_size": len(language.sources), "target_size": len(language.targets), **settings}
 
 
 def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Vocabularies, valid_items: Sequence[Item]) -> Loaders:

@@ -1,12 +1,14 @@
 """Beam search against enumeration of all targets, and against itself where that is the definition."""
 
 import math
+from random import Random
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.decoding.tables import NO_SOURCES, beam, greedy_settings
 from tests.oracles.decoding import (
     END,
     FIRST_LETTER,
@@ -17,15 +19,16 @@ from tests.oracles.decoding import (
     random_batch,
     random_model,
     rescore,
+    rows_of,
 )
-from triptych.errors import RecipeError, TriptychError
-from triptych.spell.decoding import LengthLimit, SourceBatch, beam_search, greedy
+from triptych.decoding import beam_search, greedy
+from triptych.decoding.beam import MAXIMA, largest
+from triptych.errors import TriptychError
 
 SEEDS = st.integers(0, 10_000)
 LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=5)
 PENALTIES = st.sampled_from([0.0, 0.3, 0.6, 1.0, 2.0])
 END_BIAS = st.sampled_from([-3.0, -0.5, 1.0])
-LIMIT = LengthLimit(factor=1.0, extra=2)
 
 
 @settings(max_examples=25, deadline=None)
@@ -34,10 +37,9 @@ def test_full_width_finds_the_best_of_all_targets(
     seed: int, length_penalty: float, end_bias: float, n_best: int
 ) -> None:
     model = random_model(seed, letters=3, end_bias=end_bias)
-    batch, limit = random_batch(seed, [2, 3, 1]), LengthLimit(factor=1.0, extra=0)
-    result = beam_search(model, batch, beam_size=3**4 + 40, n_best=n_best, length_penalty=length_penalty, limit=limit)
-    for row, hypotheses in enumerate(result):
-        everything = enumerate_targets(model, one_row(batch, row), limit)
+    batch, wide = random_batch(seed, [2, 3, 1]), beam(3**4 + 40, n_best=n_best, length_penalty=length_penalty, extra=0)
+    for row, hypotheses in enumerate(beam_search(model, batch, wide)):
+        everything = enumerate_targets(model, one_row(batch, row), wide)
         scores = {t.symbols: t.log_probability / (len(t.symbols) + 1) ** length_penalty for t in everything}
         best = sorted(scores.values(), reverse=True)[:n_best]
         finished = [h for h in hypotheses if h.finished]
@@ -52,11 +54,9 @@ def test_narrow_beams_equal_the_definition_run_to_the_limit(
     seed: int, lengths: list[int], length_penalty: float, end_bias: float, beam_size: int
 ) -> None:
     model, batch = random_model(seed, end_bias=end_bias), random_batch(seed, lengths)
-    result = beam_search(
-        model, batch, beam_size=beam_size, n_best=beam_size, length_penalty=length_penalty, limit=LIMIT
-    )
-    for row, hypotheses in enumerate(result):
-        expected = narrow_beam(model, one_row(batch, row), LIMIT, beam_size, length_penalty)
+    how = beam(beam_size, n_best=beam_size, length_penalty=length_penalty)
+    for row, hypotheses in enumerate(beam_search(model, batch, how)):
+        expected = narrow_beam(model, one_row(batch, row), how)
         assert [(h.symbols, h.finished) for h in hypotheses] == [(t.symbols, t.finished) for t in expected]
 
 
@@ -64,16 +64,16 @@ def test_narrow_beams_equal_the_definition_run_to_the_limit(
 @given(seed=SEEDS, lengths=LENGTHS, length_penalty=PENALTIES, end_bias=END_BIAS)
 def test_a_beam_of_one_is_greedy(seed: int, lengths: list[int], length_penalty: float, end_bias: float) -> None:
     model, batch = random_model(seed, end_bias=end_bias, attention=True), random_batch(seed, lengths)
-    expected = greedy(model, batch, limit=LIMIT, with_attention=True)
-    result = beam_search(model, batch, beam_size=1, length_penalty=length_penalty, limit=LIMIT, with_attention=True)
-    for (found,), wanted in zip(result, expected, strict=True):
+    expected = greedy(model, batch, greedy_settings(), with_attention=True)
+    result = beam_search(model, batch, beam(1, length_penalty=length_penalty), with_attention=True)
+    for (found,), (wanted,) in zip(result, expected, strict=True):
         length = len(wanted.symbols) + wanted.finished
         assert (found.symbols, found.finished) == (wanted.symbols, wanted.finished)
         assert found.log_probability == wanted.log_probability
         assert found.score == pytest.approx(wanted.score / length**length_penalty, rel=1e-5)
         assert found.attention is not None
         assert wanted.attention is not None
-        assert torch.equal(found.attention, wanted.attention)
+        np.testing.assert_array_equal(found.attention, wanted.attention)
 
 
 @settings(max_examples=40, deadline=None)
@@ -82,16 +82,8 @@ def test_hypotheses_are_distinct_ranked_possible_and_rescored_by_the_model(
     seed: int, lengths: list[int], length_penalty: float, end_bias: float, beam_size: int
 ) -> None:
     model, batch = random_model(seed, end_bias=end_bias, attention=True), random_batch(seed, lengths)
-    result = beam_search(
-        model,
-        batch,
-        beam_size=beam_size,
-        n_best=beam_size,
-        length_penalty=length_penalty,
-        limit=LIMIT,
-        with_attention=True,
-    )
-    for row, hypotheses in enumerate(result):
+    how = beam(beam_size, n_best=beam_size, length_penalty=length_penalty)
+    for row, hypotheses in enumerate(beam_search(model, batch, how, with_attention=True)):
         assert 1 <= len(hypotheses) <= beam_size
         assert len({h.symbols for h in hypotheses}) == len(hypotheses)
         ranks = [(not h.finished, -h.score) for h in hypotheses]
@@ -107,7 +99,7 @@ def test_hypotheses_are_distinct_ranked_possible_and_rescored_by_the_model(
             assert h.attention is not None
             assert again.attention is not None
             assert h.attention.shape == (length, lengths[row])
-            torch.testing.assert_close(h.attention, again.attention)
+            np.testing.assert_allclose(h.attention, again.attention, atol=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -117,7 +109,7 @@ def test_shorter_lists_are_the_beginnings_of_longer_ones(
 ) -> None:
     model, batch = random_model(seed, end_bias=end_bias), random_batch(seed, lengths)
     lists = [
-        beam_search(model, batch, beam_size=beam_size, n_best=n_best, length_penalty=length_penalty, limit=LIMIT)
+        beam_search(model, batch, beam(beam_size, n_best=n_best, length_penalty=length_penalty))
         for n_best in range(1, beam_size + 1)
     ]
     for n_best, shorter in enumerate(lists, start=1):
@@ -126,19 +118,39 @@ def test_shorter_lists_are_the_beginnings_of_longer_ones(
 
 @settings(max_examples=30, deadline=None)
 @given(seed=SEEDS, lengths=LENGTHS, order=st.randoms(use_true_random=False), length_penalty=PENALTIES)
-def test_a_row_does_not_depend_on_its_batch(  # type: ignore[no-untyped-def]
-    seed: int, lengths: list[int], order, length_penalty: float
+def test_a_row_does_not_depend_on_its_batch(
+    seed: int, lengths: list[int], order: Random, length_penalty: float
 ) -> None:
     model, batch = random_model(seed), random_batch(seed, lengths)
-
-    def search(batch: SourceBatch) -> list[object]:
-        return list(beam_search(model, batch, beam_size=4, n_best=3, length_penalty=length_penalty, limit=LIMIT))
-
-    together = search(batch)
+    how = beam(4, n_best=3, length_penalty=length_penalty)
+    together = beam_search(model, batch, how)
     index = list(range(len(lengths)))
     order.shuffle(index)
-    assert search(SourceBatch(batch.symbols[index], batch.lengths[index])) == [together[i] for i in index]
-    assert [search(one_row(batch, row))[0] for row in range(len(lengths))] == together
+    assert beam_search(model, rows_of(batch, index), how) == [together[i] for i in index]
+    assert [beam_search(model, one_row(batch, row), how)[0] for row in range(len(lengths))] == together
+
+
+@pytest.mark.parametrize("count", [1, 3, MAXIMA, MAXIMA + 1, 24])
+def test_the_largest_values_come_in_falling_order_and_of_equal_ones_the_first(count: int) -> None:
+    values = np.random.default_rng(count).integers(0, 6, (50, 24)).astype(np.float32)
+    found, places = largest(values.copy(), count)
+    for row, (best, where) in enumerate(zip(found.tolist(), places.tolist(), strict=True)):
+        expected = sorted(range(24), key=lambda place: (-values[row, place], place))[:count]
+        assert where == expected
+        assert best == values[row, expected].tolist()
+    values[3, 7] = np.nan
+    found, places = largest(values, count)
+    assert math.isnan(found[3, 0])
+    assert places[3, 0] == 7
+
+
+def test_of_equally_probable_targets_the_lower_symbols_come_first() -> None:
+    model = random_model(0)
+    model.table[:, END:] = math.log(1 / 4)
+    for beam_size in (4, 20):
+        (row,) = beam_search(model, random_batch(0, [1]), beam(beam_size, n_best=4, factor=0.0, extra=1))
+        a, b, c = FIRST_LETTER, FIRST_LETTER + 1, FIRST_LETTER + 2
+        assert [h.symbols for h in row] == [(), (a,), (b,), (c,)]
 
 
 def test_a_row_leaves_once_nothing_can_overtake_its_best() -> None:
@@ -146,10 +158,10 @@ def test_a_row_leaves_once_nothing_can_overtake_its_best() -> None:
     model = random_model(0)
     model.table[:, END] = math.log(0.9)
     model.table[:, FIRST_LETTER:] = math.log(0.1 / 3)
-    beam_search(model, random_batch(0, [3, 4]), beam_size=4, limit=LIMIT)
+    beam_search(model, random_batch(0, [3, 4]), beam(4))
     assert model.rows_stepped == [2]
     model.rows_stepped.clear()
-    beam_search(model, random_batch(0, [3, 4]), beam_size=4, n_best=2, limit=LIMIT)
+    beam_search(model, random_batch(0, [3, 4]), beam(4, n_best=2))
     assert model.rows_stepped == [2, 6]
 
 
@@ -159,8 +171,7 @@ def test_a_row_stays_no_longer_than_the_limit_lets_a_mean_recover(longest: int, 
     model = random_model(0)
     model.table[:, END] = math.log(0.9)
     model.table[:, FIRST_LETTER:] = math.log(0.1 / 3)
-    limit = LengthLimit(factor=0.0, extra=longest)
-    beam_search(model, random_batch(0, [3]), beam_size=2, length_penalty=1.0, limit=limit)
+    beam_search(model, random_batch(0, [3]), beam(2, length_penalty=1.0, factor=0.0, extra=longest))
     assert len(model.rows_stepped) == steps
 
 
@@ -170,13 +181,12 @@ def test_an_early_end_does_not_stop_a_longer_hypothesis_with_a_better_mean() -> 
     batch = random_batch(0, [1])
     state, ends = model.start(batch), [0.6, 0.01, 0.01, 0.01, 0.99]
     for symbol, probability in zip([START] + [FIRST_LETTER] * 4, ends, strict=True):
-        state = model.step(torch.tensor([symbol]), state)[1]
+        state = model.step(np.array([symbol]), state)[1]
         model.table[state.codes, END] = math.log(probability)
         model.table[state.codes, FIRST_LETTER] = math.log(1 - probability)
 
     def best(length_penalty: float) -> tuple[int, ...]:
-        limit = LengthLimit(factor=0.0, extra=6)
-        return beam_search(model, batch, beam_size=2, length_penalty=length_penalty, limit=limit)[0][0].symbols
+        return beam_search(model, batch, beam(2, length_penalty=length_penalty, factor=0.0, extra=6))[0][0].symbols
 
     assert best(0.0) == ()
     assert best(1.0) == (FIRST_LETTER,) * 4
@@ -184,14 +194,14 @@ def test_an_early_end_does_not_stop_a_longer_hypothesis_with_a_better_mean() -> 
 
 def test_the_beam_may_be_wider_than_the_vocabulary_and_than_all_targets() -> None:
     model, batch = random_model(2, letters=1), random_batch(2, [1, 1])
-    result = beam_search(model, batch, beam_size=50, n_best=50, limit=LengthLimit(factor=0.0, extra=2))
+    result = beam_search(model, batch, beam(50, n_best=50, factor=0.0, extra=2))
     assert [[h.finished for h in row] for row in result] == [[True] * 3] * 2
     assert [{len(h.symbols) for h in row} for row in result] == [{0, 1, 2}] * 2
 
 
 def test_cut_hypotheses_come_after_finished_ones_and_fill_the_list() -> None:
     model = random_model(1, end_bias=-6.0)
-    (row,) = beam_search(model, random_batch(1, [2]), beam_size=4, n_best=4, limit=LengthLimit(factor=0.0, extra=3))
+    (row,) = beam_search(model, random_batch(1, [2]), beam(4, n_best=4, factor=0.0, extra=3))
     assert len(row) == 4
     assert not row[-1].finished
     assert [h.finished for h in row] == sorted((h.finished for h in row), reverse=True)
@@ -199,42 +209,20 @@ def test_cut_hypotheses_come_after_finished_ones_and_fill_the_list() -> None:
 
 
 def test_attention_is_absent_unless_asked_for() -> None:
-    (row,) = beam_search(random_model(1, attention=True), random_batch(1, [3]), beam_size=2, limit=LIMIT)
+    (row,) = beam_search(random_model(1, attention=True), random_batch(1, [3]), beam(2))
     assert row[0].attention is None
 
 
 def test_an_empty_batch_gives_no_lists() -> None:
-    batch = SourceBatch(torch.zeros(0, 3, dtype=torch.long), torch.zeros(0, dtype=torch.long))
-    assert beam_search(random_model(0), batch, beam_size=2, limit=LIMIT) == []
+    assert beam_search(random_model(0), NO_SOURCES, beam(2)) == []
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 def test_rows_that_cannot_go_on_are_named(value: float) -> None:
     model, batch = random_model(0), random_batch(0, [2, 5, 3])
-    first = model.step(torch.full((3,), 1), model.start(batch))[1].codes
+    first = model.step(np.full(3, START), model.start(batch))[1].codes
     model.table[first[2]] = value
-    with pytest.raises(TriptychError, match=f"log-probability of batch row 2 is {value}; expected a finite number"):
-        beam_search(model, batch, beam_size=3, limit=LIMIT)
-
-
-@pytest.mark.parametrize(
-    ("beam_size", "n_best", "length_penalty", "message"),
-    [
-        (0, 1, 0.0, "decoding.beam_size is 0; expected an integer >= 1. Use --decode greedy for no beam."),
-        (3, 4, 0.0, "decoding.n_best is 4; expected an integer from 1 to decoding.beam_size = 3."),
-        (3, 0, 0.0, "decoding.n_best is 0; expected an integer from 1 to decoding.beam_size = 3."),
-        (3, 1, -0.5, "decoding.length_penalty is -0.5; expected a number >= 0."),
-        (3, 1, math.nan, "decoding.length_penalty is nan; expected a number >= 0."),
-    ],
-)
-def test_impossible_settings_are_named(beam_size: int, n_best: int, length_penalty: float, message: str) -> None:
-    with pytest.raises(RecipeError) as caught:
-        beam_search(
-            random_model(0),
-            random_batch(0, [1]),
-            beam_size=beam_size,
-            n_best=n_best,
-            length_penalty=length_penalty,
-            limit=LIMIT,
-        )
-    assert str(caught.value).startswith(message)
+    with pytest.raises(TriptychError) as caught:
+        beam_search(model, batch, beam(3))
+    assert caught.value.field == "the largest log-probability of batch row 2"
+    assert str(caught.value.value) == str(value)

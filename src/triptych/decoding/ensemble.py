@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from triptych.spell.decoding.contract import SourceBatch, StepModel
+from triptych.decoding.contract import Array, Sources, StepModel
+from triptych.decoding.numerics import log_sum_exp
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,12 @@ class EnsembleState:
     members: tuple[Any, ...]
 
     @property
-    def attention(self) -> Tensor | None:
+    def attention(self) -> Array | None:
         """Mean of the members' weights; None when one of them has none. Shape (B, S)."""
         weights = [member.attention for member in self.members]
-        if any(weight is None for weight in weights):
-            return None
-        return torch.stack(weights).mean(0)
+        return None if any(weight is None for weight in weights) else np.mean(weights, axis=0)
 
-    def select(self, index: Tensor) -> EnsembleState:
+    def select(self, index: Array) -> EnsembleState:
         """Rows by index, in every member."""
         return EnsembleState(tuple(member.select(index) for member in self.members))
 
@@ -42,22 +40,13 @@ class Ensemble:
     def __init__(self, members: Sequence[StepModel[Any]]) -> None:
         self.members = tuple(members)
 
-    @property
-    def start_symbol(self) -> int:
-        """The members' own."""
-        return self.members[0].start_symbol
-
-    @property
-    def end_symbol(self) -> int:
-        """The members' own."""
-        return self.members[0].end_symbol
-
-    def start(self, batch: SourceBatch) -> EnsembleState:
+    def start(self, sources: Sources) -> EnsembleState:
         """All members' states before the first symbol."""
-        return EnsembleState(tuple(member.start(batch) for member in self.members))
+        return EnsembleState(tuple(member.start(sources) for member in self.members))
 
-    def step(self, symbols: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
+    def step(self, symbols: Array, state: EnsembleState) -> tuple[Array, EnsembleState]:
         """Feed one symbol per row to every member. Shapes: symbols (B,), log-probabilities (B, V)."""
         steps = [member.step(symbols, inner) for member, inner in zip(self.members, state.members, strict=True)]
-        log_probs = torch.logsumexp(torch.stack([log_probs for log_probs, _ in steps]), dim=0)
-        return log_probs - math.log(len(self.members)), EnsembleState(tuple(after for _, after in steps))
+        total = log_sum_exp(np.stack([log_probs for log_probs, _ in steps]), axis=0)
+        log_probs = total - total.dtype.type(math.log(len(self.members)))
+        return np.minimum(log_probs, 0), EnsembleState(tuple(after for _, after in steps))

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from triptych.spell.decoding.contract import Hypothesis, LengthLimit, SourceBatch, StateT, StepModel
-from triptych.spell.decoding.trace import Trace, check_possible
+from triptych.config.decoding import SpellDecoding
+from triptych.decoding.contract import END, START, Array, Hypothesis, Sources, StateT, StepModel, length_limits
+from triptych.decoding.trace import Trace, check_possible
 
-Choose = Callable[[Tensor, Tensor, int], Tensor]
+Choose = Callable[[Array, Array, int], Array]
 """(log-probabilities (live, V), numbers of the paths (live,), symbols so far) -> one symbol per path (live,)."""
 
 
 def follow(
     model: StepModel[StateT],
-    batch: SourceBatch,
+    sources: Sources,
     choose: Choose,
+    settings: SpellDecoding,
     *,
     copies: int = 1,
-    limit: LengthLimit,
     with_attention: bool = False,
 ) -> list[list[Hypothesis]]:
     """Follow `copies` paths per source row, each to its end symbol or its length limit.
@@ -33,34 +33,32 @@ def follow(
     Raises:
         TriptychError: a path's chosen symbol has log-probability -inf or nan.
     """
-    if not len(batch.lengths):
+    if not len(sources):
         return []
-    device = batch.symbols.device
-    state = model.start(batch)
-    paths = torch.arange(len(batch.lengths) * copies, device=device)
+    state = model.start(sources)
+    paths = np.arange(len(sources) * copies)
     if copies > 1:
         state = state.select(paths // copies)
-    limits = limit.of(batch.lengths).to(device).repeat_interleave(copies)
-    trace = Trace(len(paths), device=device, with_attention=with_attention)
-    symbols = torch.full_like(paths, model.start_symbol)
-    totals = torch.zeros(len(paths), device=device)
+    limits = length_limits(settings, sources.lengths).repeat(copies)
+    trace = Trace(len(paths), with_attention=with_attention)
+    symbols = np.full(len(paths), START)
+    totals = np.zeros(len(paths), dtype=np.float32)
     while len(paths):
         log_probs, state = model.step(symbols, state)
-        trace.observe(state.attention)
+        trace.observe(state)
         symbols = choose(log_probs, paths, trace.length)
-        gained = log_probs.gather(1, symbols[:, None])[:, 0]
-        check_possible(gained, ~gained.isfinite(), paths // copies)
-        ended = symbols == model.end_symbol
+        gained = log_probs[np.arange(len(paths)), symbols]
+        check_possible(gained, ~np.isfinite(gained), paths // copies)
+        ended = symbols == END
         cut = ~ended & (limits[paths] == trace.length)
         for stopped, sums, finished in ((ended, totals + gained, True), (cut, totals, False)):
-            live = stopped.nonzero()[:, 0]
+            live = np.flatnonzero(stopped)
             trace.end(live, owners=paths[live], totals=sums[live], finished=finished)
-        kept = (~(ended | cut)).nonzero()[:, 0]
+        kept = np.flatnonzero(~(ended | cut))
         if len(kept) < len(paths):
             state = state.select(kept)
         symbols, totals, paths = symbols[kept], (totals + gained)[kept], paths[kept]
         trace.extend(kept, symbols)
-    hypotheses = trace.ended()
-    hypotheses = hypotheses.take(hypotheses.owners.argsort())
-    rows = hypotheses.owners // copies
-    return trace.read(hypotheses, scores=hypotheses.totals, model=model, batch=batch, rows=rows)
+    found = trace.ended()
+    found = found.take(found.owners.argsort(kind="stable"))
+    return trace.read(found, scores=found.totals, model=model, sources=sources, rows=found.owners // copies)

@@ -1,12 +1,14 @@
 """Decoding held to a lexicon, against enumeration of all targets."""
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.decoding.tables import beam, greedy_settings, samples
 from tests.oracles.decoding import (
     END,
     FIRST_LETTER,
@@ -17,23 +19,14 @@ from tests.oracles.decoding import (
     random_model,
     rescore,
 )
+from triptych.config import SpellDecoding
+from triptych.decoding import Constrained, Lexicon, beam_search, decode, greedy, sample
 from triptych.errors import RecipeError, ShapeError, TriptychError
-from triptych.spell.decoding import (
-    Constrained,
-    Decoding,
-    LengthLimit,
-    Sampling,
-    beam_search,
-    decode,
-    greedy,
-    sample,
-)
-from triptych.spell.lexicon import Lexicon
 
 SEEDS = st.integers(0, 10_000)
 WORD = st.lists(st.integers(FIRST_LETTER, FIRST_LETTER + 2), max_size=4).map(tuple)
 WORDS = st.lists(WORD, min_size=1, max_size=12)
-LIMIT = LengthLimit(factor=0.0, extra=4)
+LIMIT: dict[str, Any] = {"factor": 0.0, "extra": 4}
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,9 +36,9 @@ def test_hard_decoding_never_leaves_the_lexicon_and_never_gets_stuck(
 ) -> None:
     bare, batch = random_model(seed, end_bias=end_bias), random_batch(seed, [1, 3, 2])
     model = Constrained(bare, Lexicon.from_words(words))
-    found = [[h] for h in greedy(model, batch, limit=LIMIT)]
-    found += beam_search(model, batch, beam_size=3, n_best=3, limit=LIMIT)
-    found += sample(model, batch, Sampling(samples=4, seed=seed), limit=LIMIT)
+    found = greedy(model, batch, greedy_settings(**LIMIT))
+    found += beam_search(model, batch, beam(3, n_best=3, **LIMIT))
+    found += sample(model, batch, samples(4, seed=seed, **LIMIT))
     for row, hypotheses in enumerate(found):
         assert hypotheses
         for h in hypotheses:
@@ -65,10 +58,7 @@ def test_hard_full_width_ranks_the_words_and_nothing_else(
     (found,) = beam_search(
         Constrained(bare, Lexicon.from_words(words)),
         batch,
-        beam_size=100,
-        n_best=100,
-        length_penalty=length_penalty,
-        limit=LIMIT,
+        beam(100, n_best=100, length_penalty=length_penalty, **LIMIT),
     )
     scores = {
         word: rescore(bare, batch, word, finished=True).log_probability / (len(word) + 1) ** length_penalty
@@ -83,10 +73,10 @@ def test_hard_full_width_ranks_the_words_and_nothing_else(
 def test_open_full_width_charges_the_weight_once_and_reports_the_models_log_probability(
     seed: int, words: list[tuple[int, ...]], weight: float
 ) -> None:
-    bare, batch, limit = random_model(seed), random_batch(seed, [2]), LengthLimit(factor=0.0, extra=3)
-    model = Constrained(bare, Lexicon.from_words(words), "open", weight)
-    (found,) = beam_search(model, batch, beam_size=3**4 + 40, n_best=40, limit=limit)
-    own = {t.symbols: t.log_probability for t in enumerate_targets(bare, batch, limit)}
+    bare, batch, how = random_model(seed), random_batch(seed, [2]), beam(3**4 + 40, n_best=40, factor=0.0, extra=3)
+    model = Constrained(bare, Lexicon.from_words(words), weight)
+    (found,) = beam_search(model, batch, how)
+    own = {t.symbols: t.log_probability for t in enumerate_targets(bare, batch, how)}
     charged = {word: value - weight * (word not in words) for word, value in own.items()}
     assert [h.score for h in found] == pytest.approx(sorted(charged.values(), reverse=True), abs=1e-4)
     for h in found:
@@ -96,21 +86,21 @@ def test_open_full_width_charges_the_weight_once_and_reports_the_models_log_prob
 
 def test_a_word_wins_where_the_weight_exceeds_the_models_preference() -> None:
     bare, batch = random_model(3, end_bias=-1.0), random_batch(3, [4])
-    ((free,),) = beam_search(bare, batch, beam_size=100, limit=LIMIT)
+    ((free,),) = beam_search(bare, batch, beam(100, **LIMIT))
     word = (*free.symbols[:-1], FIRST_LETTER + (free.symbols[-1] == FIRST_LETTER))
     gap = free.log_probability - rescore(bare, batch, word, finished=True).log_probability
     assert gap > 0.1
     for weight, expected in ((gap - 0.05, free.symbols), (gap + 0.05, word)):
-        model = Constrained(bare, Lexicon.from_words([word]), "open", weight)
-        assert beam_search(model, batch, beam_size=100, limit=LIMIT)[0][0].symbols == expected
+        model = Constrained(bare, Lexicon.from_words([word]), weight)
+        assert beam_search(model, batch, beam(100, **LIMIT))[0][0].symbols == expected
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, words=WORDS, weight=st.sampled_from([0.0, 2.0]))
 def test_cut_hypotheses_pay_only_for_having_left(seed: int, words: list[tuple[int, ...]], weight: float) -> None:
     bare, batch = random_model(seed, end_bias=-30.0), random_batch(seed, [2])
-    model = Constrained(bare, Lexicon.from_words(words), "open", weight)
-    for h in sample(model, batch, Sampling(samples=5), limit=LIMIT)[0]:
+    model = Constrained(bare, Lexicon.from_words(words), weight)
+    for h in sample(model, batch, samples(5, **LIMIT))[0]:
         beginning = any(word[: len(h.symbols)] == h.symbols for word in words)
         again = rescore(bare, batch, h.symbols, finished=h.finished)
         assert h.log_probability == pytest.approx(again.log_probability, abs=1e-4)
@@ -119,7 +109,7 @@ def test_cut_hypotheses_pay_only_for_having_left(seed: int, words: list[tuple[in
 
 def test_a_hypothesis_cut_inside_a_word_has_paid_nothing() -> None:
     bare, batch, word = random_model(0), random_batch(0, [2]), (FIRST_LETTER,) * 9
-    (found,) = greedy(Constrained(bare, Lexicon.from_words([word]), "open", 50.0), batch, limit=LIMIT)
+    ((found,),) = greedy(Constrained(bare, Lexicon.from_words([word]), 50.0), batch, greedy_settings(**LIMIT))
     assert (found.symbols, found.finished) == (word[:4], False)
     own = rescore(bare, batch, word[:4], finished=False).log_probability
     assert found.log_probability == found.score == pytest.approx(own, abs=1e-4)
@@ -127,69 +117,69 @@ def test_a_hypothesis_cut_inside_a_word_has_paid_nothing() -> None:
 
 def test_a_hard_hypothesis_cut_by_the_limit_is_the_beginning_of_a_word_and_says_so() -> None:
     word = (FIRST_LETTER,) * 9
-    (found,) = greedy(Constrained(random_model(0), Lexicon.from_words([word])), random_batch(0, [2]), limit=LIMIT)
+    model = Constrained(random_model(0), Lexicon.from_words([word]))
+    ((found,),) = greedy(model, random_batch(0, [2]), greedy_settings(**LIMIT))
     assert (found.symbols, found.finished) == (word[:4], False)
 
 
-def test_a_step_takes_off_what_the_mode_says_and_nothing_else() -> None:
+def test_a_step_takes_off_what_the_weight_says_and_nothing_else() -> None:
     bare, batch = random_model(0), random_batch(0, [2, 2])
     a, b, c = FIRST_LETTER, FIRST_LETTER + 1, FIRST_LETTER + 2
     lexicon = Lexicon.from_words([(a,), (a, b)])
-    own, _ = bare.step(torch.tensor([START, START]), bare.start(batch))
-    for mode, weight in (("hard", None), ("open", 2.0)):
-        model = Constrained(bare, lexicon, mode, weight)  # type: ignore[arg-type]
+    own, _ = bare.step(np.array([START, START]), bare.start(batch))
+    for weight in (None, 2.0):
+        model = Constrained(bare, lexicon, weight)
         taken = math.inf if weight is None else weight
-        log_probs, state = model.step(torch.tensor([START, START]), model.start(batch))
+        log_probs, state = model.step(np.array([START, START]), model.start(batch))
         assert log_probs[0, a] == own[0, a]
-        assert (own - log_probs)[:, [b, c, END]].tolist() == [pytest.approx([taken] * 3)] * 2
-        own_next, _ = bare.step(torch.tensor([a, c]), state.inner)
-        log_probs, _ = model.step(torch.tensor([a, c]), state)
+        leaving = [b, c, END]
+        assert (own[:, leaving] - log_probs[:, leaving]).tolist() == [pytest.approx([taken] * 3)] * 2
+        own_next, _ = bare.step(np.array([a, c]), state.inner)
+        log_probs, _ = model.step(np.array([a, c]), state)
         assert log_probs[0, [b, END]].tolist() == own_next[0, [b, END]].tolist()
-        assert (own_next - log_probs)[0, [a, c]].tolist() == pytest.approx([taken] * 2)
-        assert mode == "hard" or torch.equal(log_probs[1], own_next[1])
+        assert (own_next[0, [a, c]] - log_probs[0, [a, c]]).tolist() == pytest.approx([taken] * 2)
+        assert weight is None or log_probs[1].tolist() == own_next[1].tolist()
 
 
 def test_attention_and_lexicons_on_lexicons_pass_through() -> None:
     bare, batch = random_model(0, attention=True), random_batch(0, [3, 2])
     loose = Lexicon.from_words([(FIRST_LETTER,)])
-    model = Constrained(Constrained(bare, loose, "open", 1.0), Lexicon.from_words([(FIRST_LETTER + 1,)]), "open", 0.5)
-    for method in ("greedy", "beam", "sample"):
-        for row, (h,) in enumerate(decode(model, batch, Decoding(method), with_attention=True)):
+    model = Constrained(Constrained(bare, loose, 1.0), Lexicon.from_words([(FIRST_LETTER + 1,)]), 0.5)
+    for how in (SpellDecoding(), beam(5), samples(1)):
+        for row, (h,) in enumerate(decode(model, batch, how, with_attention=True)):
             again = rescore(bare, one_row(batch, row), h.symbols, finished=h.finished)
             charge = 1.0 * (h.symbols != (FIRST_LETTER,)) + 0.5 * (h.symbols != (FIRST_LETTER + 1,))
             assert h.log_probability == pytest.approx(again.log_probability, abs=1e-4)
             assert h.score == pytest.approx(again.log_probability - charge, abs=1e-4)
             assert h.attention is not None
             assert again.attention is not None
-            torch.testing.assert_close(h.attention, again.attention)
+            np.testing.assert_allclose(h.attention, again.attention, atol=1e-6)
 
 
 def test_words_that_the_model_cannot_produce_are_named_as_the_cause() -> None:
     model = Constrained(random_model(0), Lexicon.from_words([(0, 0)]))
-    with pytest.raises(TriptychError, match=r"batch row 0 is -inf; .* a lexicon has only symbols that the model can"):
-        greedy(model, random_batch(0, [2]), limit=LIMIT)
+    with pytest.raises(TriptychError) as caught:
+        greedy(model, random_batch(0, [2]), greedy_settings(**LIMIT))
+    assert caught.value.value == -math.inf
+    assert "symbol of a lexicon" in caught.value.hint
 
 
 def test_a_lexicon_of_another_vocabulary_is_named() -> None:
     model = Constrained(random_model(0), Lexicon.from_words([(3, 17)]))
-    with pytest.raises(ShapeError, match="largest symbol is 17; expected symbols below the vocabulary's size 6"):
-        greedy(model, random_batch(0, [2]), limit=LIMIT)
+    with pytest.raises(ShapeError) as caught:
+        greedy(model, random_batch(0, [2]), greedy_settings(**LIMIT))
+    assert (caught.value.value, caught.value.expected) == (17, "a symbol below the vocabulary's size 6")
 
 
-@pytest.mark.parametrize(
-    ("words", "mode", "weight", "message"),
-    [
-        ([(3,)], "hrad", None, "lexicon mode is 'hrad'; expected one of hard, open. Did you mean 'hard'?"),
-        ([(3,)], "hard", 1.0, "lexicon weight is 1.0 with mode 'hard'; expected none."),
-        ([(3,)], "open", None, "lexicon weight is None with mode 'open'; expected a number of nats >= 0."),
-        ([(3,)], "open", -1.0, "lexicon weight is -1.0 with mode 'open'; expected a number of nats >= 0."),
-        ([], "hard", None, "the lexicon has 0 words; expected 1 or more."),
-        ([(3, END)], "hard", None, "the lexicon uses symbol 2, which ends a target; expected words without it."),
-    ],
-)
-def test_impossible_settings_are_named(
-    words: list[tuple[int, ...]], mode: str, weight: float | None, message: str
-) -> None:
+@pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
+def test_a_weight_out_of_range_is_refused(weight: float) -> None:
     with pytest.raises(RecipeError) as caught:
-        Constrained(random_model(0), Lexicon.from_words(words), mode, weight)  # type: ignore[arg-type]
-    assert str(caught.value).startswith(message)
+        Constrained(random_model(0), Lexicon.from_words([(3,)]), weight)
+    assert caught.value.field == "lexicon weight"
+    assert str(caught.value.value) == str(weight)
+
+
+@pytest.mark.parametrize(("words", "message"), [([], "the lexicon has 0 words"), ([(3, END)], "uses symbol 2")])
+def test_a_lexicon_without_words_or_with_the_end_symbol_is_refused(words: list[tuple[int, ...]], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Constrained(random_model(0), Lexicon.from_words(words))
