@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.training.line import POINTS, Batches, Line, train
+from triptych.config import common
 from triptych.errors import RecipeError, TrainingError
 from triptych.runs.run import Row, Run
 
@@ -33,9 +34,13 @@ def same(first: Weights, second: Weights) -> bool:
         ([4, 3, 2, 1], "min", 4),
     ],
 )
-def test_the_best_epochs_weights_are_kept(tmp_path: Path, told: list[float], mode: str, best: int) -> None:
+def test_the_best_epochs_weights_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[float], mode: str, best: int
+) -> None:
+    if mode == "max":
+        monkeypatch.setattr(common, "RISING", ("valid_told",))
     line, run = Line(told), Run(tmp_path)
-    fitted = train(line, run, epochs=4, monitor="valid_told", mode=mode)
+    fitted = train(line, run, epochs=4, monitor="valid_told")
     assert fitted.best_epoch == best
     assert [same(kept(run), weights) for weights in line.weights_measured].index(True) == best - 1
     assert [row["valid_told"] for row in run.history()] == told

@@ -13,7 +13,7 @@ from triptych.api.panels import panel_of
 from triptych.config import Recipe, SeeRecipe
 from triptych.errors import RecipeError
 from triptych.runs.run import Run
-from triptych.see.build import Architecture, build_network
+from triptych.see.build import build_network
 from triptych.spell.adapter import module_of
 
 # Named sets of images with the classes they have, so that counting needs no download.
@@ -111,10 +111,8 @@ def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | Non
         raise RecipeError(
             "the number of classes is unknown, since the recipe names no data set; expected --classes N or --data PATH."
         )
-    settings = recipe.model.model_dump()
-    settings["head"] = settings["head"] or None
-    architecture = Architecture(in_channels=shape[0], height=shape[1], width=shape[2], classes=count, **settings)
-    return _count_images(build_network(architecture), shape)
+    network = build_network(recipe.model, in_channels=shape[0], height=shape[1], width=shape[2], classes=count)
+    return _count_images(network, shape)
 
 
 def _count_images(network: nn.Module, shape: tuple[int, int, int]) -> Counted:

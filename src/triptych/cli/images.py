@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from triptych.images.folders import Remarks
+    from triptych.images.walking import Remarks
     from triptych.runs.run import Run
 
 
@@ -32,7 +32,7 @@ def predict_images(
     from triptych.config import with_changes
     from triptych.files import tsv_row
     from triptych.images.bad_files import Skipped
-    from triptych.images.folders import Remarks
+    from triptych.images.walking import Remarks
 
     changes: dict[str, object] = {} if views is None else {"decoding.views": views}
     if line_buffered:
@@ -92,7 +92,7 @@ def explain_images(
 def _paths(source: str, remarks: Remarks) -> Iterator[Path]:
     """The file itself, the images below a folder, or the paths that standard input lists, one per line."""
     from triptych.errors import DataError
-    from triptych.images.folders import image_files
+    from triptych.images.walking import image_files
 
     if source == "-":
         for line in sys.stdin.buffer:
@@ -111,5 +111,5 @@ def _paths(source: str, remarks: Remarks) -> Iterator[Path]:
         found = True
         yield image
     if not found:
-        others = f" Its {len(remarks.others)} files are no pictures." if remarks.others else ""
-        raise DataError(f"has no image in it; expected at least one.{others}", path=path)
+        hint = " ".join(remarks.sentences())
+        raise DataError("the folder has no image; expected at least one.", hint=hint, path=path)

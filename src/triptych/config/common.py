@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +16,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = dict[Literal["train", "valid", "test"], Fraction]
+RISING = ("valid_accuracy",)  # metrics that are better the higher they are
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "auto"]
 
 
@@ -36,6 +38,18 @@ def check_fractions(fractions: Fractions) -> None:
     whole = math.fsum(fractions.values())
     if not math.isclose(whole, 1, abs_tol=1e-6):
         raise ValueError(f"fractions sum to {whole:g} ({listed}); expected 1")
+
+
+def without_retired(values: Any, retired: Mapping[str, Sequence[Any]]) -> Any:
+    """A table's values without keys that no longer exist, so that older recipes and runs can be read.
+
+    Args:
+        values: as they were given.
+        retired: the keys, each with the values under which leaving it out changes nothing.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    return {key: value for key, value in values.items() if key not in retired or value not in retired[key]}
 
 
 class OptimizerTable(Table):
@@ -85,7 +99,6 @@ class TrainingTable(Table):
     batch_size: PositiveInt = Field(default=64, description="items per update, over all devices together")
     seed: Seed = 0
     monitor: str = Field(default="valid_loss", description="metric that chooses the best epoch, by name")
-    mode: Literal["min", "max"] = Field(default="min", description="whether the monitored metric should fall or rise")
     keep: Literal["best", "last"] = Field(default="best", description="which epoch's model the run keeps")
     patience: NonNegativeInt = Field(
         default=0, description="stop after so many epochs without a new best; 0 never stops early"
@@ -100,3 +113,8 @@ class TrainingTable(Table):
         default="32-true",
         description="of the arithmetic; auto is bf16-mixed on hardware with instructions for it and 32-true elsewhere",
     )
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether the monitored metric should fall or rise."""
+        return "max" if self.monitor in RISING else "min"

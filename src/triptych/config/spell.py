@@ -16,6 +16,7 @@ from triptych.config.common import (
     Table,
     TrainingTable,
     check_fractions,
+    without_retired,
 )
 from triptych.config.decoding import SpellDecoding
 
@@ -191,8 +192,12 @@ class SpellTraining(TrainingTable):
     """`[training]` of spell."""
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
-    mode: Literal["min"] = Field(default="min", description="every metric of spell should fall")
     label_smoothing: Probability = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {"mode": ["min"]})
 
 
 class SpellRecipe(Table):

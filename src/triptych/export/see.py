@@ -23,6 +23,7 @@ from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.images import Images
+from triptych.see.inputs import scaled
 from triptych.statistics import paired_bootstrap, share_of
 
 TOLERANCE = 1e-5
@@ -64,9 +65,9 @@ def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) 
     for rows in ROWS:
         draw = np.random.default_rng(rows)
         images = draw.random((rows, form.channels, form.height, form.width), dtype=np.float32)
-        scaled = form.scaled(torch.from_numpy(images))
-        wanted = classifier.network(scaled.contiguous(memory_format=torch.channels_last)).numpy()
-        found = session.run(["scores"], {"images": scaled.contiguous().numpy()})[0]
+        values = scaled(form, torch.from_numpy(images))
+        wanted = classifier.network(values.contiguous(memory_format=torch.channels_last)).numpy()
+        found = session.run(["scores"], {"images": values.contiguous().numpy()})[0]
         if wanted.shape != found.shape:
             largest = float("inf")
             break

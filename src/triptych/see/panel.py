@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from triptych.config import SeeDecoding, SeeModel, SeeRecipe
+from triptych.config import SeeDecoding, SeeRecipe
 from triptych.data.progress import reading_bar
-from triptych.errors import DataError, RecipeError, RunError, ShapeError
+from triptych.errors import DataError, RecipeError, RunError
+from triptych.images.form import InputForm
+from triptych.images.sources import Collection
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
@@ -23,14 +25,13 @@ from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
 from triptych.see import evaluation_report as story
-from triptych.see.augmentation import Augmentation
 from triptych.see.batches import Shuffled, loader
-from triptych.see.build import Architecture, build_network
+from triptych.see.build import build_described, build_network, describe_network
 from triptych.see.classifier import Classifier
-from triptych.see.collection import Collection, load_collection
+from triptych.see.collection import load_collection
 from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.images import Images
-from triptych.see.inputs import InputForm, input_form
+from triptych.see.inputs import input_form
 from triptych.see.metrics import Judged, Scores, score
 from triptych.see.objective import SeeObjective
 from triptych.training.prepared import Loaders, Prepared
@@ -69,38 +70,33 @@ def prepare(recipe: SeeRecipe, location: Path | None) -> Prepared:
         )
     form = input_form(recipe.data, collection.splits["train"].pixels)
     torch.manual_seed(recipe.training.seed)
-    architecture = _architecture(recipe, form, collection.classes)
-    network = build_network(architecture)
-    channels_last = recipe.training.channels_last
-    if channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sizes = _sizes(form, collection.classes)
+    network = build_network(recipe.model, **sizes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = SeeObjective(
         network,
         form=form,
         classes=len(collection.classes),
-        augmentation=_augmentation(recipe),
+        augmentation=recipe.augmentation,
         label_smoothing=recipe.training.label_smoothing,
         class_weights=_class_weights(recipe, collection),
-        channels_last=channels_last,
     )
     description = {
-        "architecture": asdict(architecture),
+        "architecture": describe_network(recipe.model, **sizes),
         "input": form.to_dict(),
         "classes": list(collection.classes),
         "decoding": recipe.decoding.model_dump(),
     }
-    counts = {split: len(images.labels) for split, images in collection.splits.items()}
     loaders = _loaders(recipe, collection, network)
     return Prepared(
         objective,
         loaders,
         description,
         collection.fingerprints,
-        counts,
+        collection.counts,
         collection.warnings,
         collection,
         collection.available,
-        f"images of {len(collection.classes)} classes",
+        collection.content,
     )
 
 
@@ -113,17 +109,13 @@ def load(run: Run, *, device: str = "cpu") -> Classifier:
     check_device(device)
     description = run.model(PANEL)
     path = run.path / "model.json"
-    form = InputForm.from_dict(description.get("input", {}), path)
+    form = InputForm.from_dict(description.get("input"), path)
     classes = description.get("classes")
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
-    expected = (len(classes), form.height, form.width, form.channels)
     networks = []
     for document, tensors in members_of(description, run.tensors(), path):
-        architecture = _read_architecture(document, path)
-        if (architecture.classes, architecture.height, architecture.width, architecture.in_channels) != expected:
-            raise RunError(f"{path}: architecture does not fit classes and input; expected what training wrote.")
-        network = _read_network(architecture, path)
+        network = build_described(document, path, **_sizes(form, classes))
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
@@ -158,7 +150,9 @@ def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
 
 
-def read(recipe: SeeRecipe, location: Path | None, classifier: Classifier, *, whole: str | None = None) -> Collection:
+def read(
+    recipe: SeeRecipe, location: Path | None, classifier: Classifier, *, whole: str | None = None
+) -> Collection[Images]:
     """The recipe's data by the model's classes, split as for training; with `whole`, only that split.
 
     Where the data has no splits, `whole` is all of it.
@@ -168,7 +162,7 @@ def read(recipe: SeeRecipe, location: Path | None, classifier: Classifier, *, wh
 
 
 def evaluate(
-    classifier: Classifier, _recipe: SeeRecipe, data: Collection, *, split: str, decoding: SeeDecoding
+    classifier: Classifier, _recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
 ) -> Evaluation:
     """Predict a split and judge it."""
     if split not in data.splits:
@@ -252,47 +246,16 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     return Errors(items, {"error rate": (wrong, ones), "log loss": (losses, ones)})
 
 
-def _architecture(recipe: SeeRecipe, form: InputForm, classes: Sequence[str]) -> Architecture:
-    settings = recipe.model.model_dump()
-    settings["head"] = settings["head"] or None
-    return Architecture(
-        height=form.height, width=form.width, classes=len(classes), in_channels=form.channels, **settings
-    )
-
-
-def _read_architecture(document: Any, path: Path) -> Architecture:
-    try:
-        settings: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
-        }
-        architecture = Architecture(**settings)
-        # A recipe's table holds the rules of every setting that it and an architecture share.
-        shared = {key: value for key, value in settings.items() if key in SeeModel.model_fields}
-        SeeModel.model_validate({**shared, "head": shared.get("head") or ""})
-    except (TypeError, AttributeError, ValidationError) as error:
-        message = f"{path}: architecture is damaged ({_one_line(error)}); expected what training wrote."
-        raise RunError(message) from None
-    return architecture
-
-
-def _read_network(architecture: Architecture, path: Path) -> nn.Module:
-    try:
-        return build_network(architecture)
-    except (RecipeError, ShapeError, RuntimeError) as error:
-        message = f"{path}: architecture is damaged ({_one_line(error)}); expected what training wrote."
-        raise RunError(message) from None
+def _sizes(form: InputForm, classes: Sequence[str]) -> dict[str, int]:
+    """The sizes that a network is built for."""
+    return {"in_channels": form.channels, "height": form.height, "width": form.width, "classes": len(classes)}
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _augmentation(recipe: SeeRecipe) -> Augmentation | None:
-    settings = recipe.augmentation
-    return None if settings == type(settings)() else Augmentation(**settings.model_dump())
-
-
-def _class_weights(recipe: SeeRecipe, collection: Collection) -> torch.Tensor | None:
+def _class_weights(recipe: SeeRecipe, collection: Collection[Images]) -> torch.Tensor | None:
     if recipe.training.class_weights == "none":
         return None
     return SeeObjective.balanced_weights(collection.splits["train"].labels, len(collection.classes))
@@ -311,7 +274,7 @@ def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_s
         raise DataError(f"the number of training images is {count}; {rule}")
 
 
-def _loaders(recipe: SeeRecipe, collection: Collection, network: nn.Module) -> Loaders:
+def _loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Module) -> Loaders:
     train, valid = collection.splits["train"], collection.splits["valid"]
     _check_normalisable(network, recipe.training.batch_size, len(train.labels), 1)
 
