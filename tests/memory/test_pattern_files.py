@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.messages import check_message
+from triptych.config.see import ImageForm
 from triptych.errors import DataError, TriptychError
 from triptych.images.bad_files import Skipped
-from triptych.images.reading import PictureForm, read_given
-from triptych.memory.pattern_files import ImageSize, read_patterns
+from triptych.images.reading import read_image
+from triptych.memory.image_size import ImageSize
+from triptych.memory.pattern_files import read_patterns
 
 ROWS: NDArray[Any] = np.arange(24, dtype=np.float64).reshape(4, 6) / 7
 
@@ -101,9 +103,9 @@ def test_images_are_read_as_classifiers_read_them(tmp_path: Path) -> None:
     clear.save(tmp_path / "clear.png")
     names = ("clear.png", "deep.png", "turned.png")
     grey = read_patterns(tmp_path, image_size=ImageSize(3, 4)).patterns
-    form = PictureForm(3, 4, "grey")
+    form = ImageForm(height=3, width=4, colour="grey")
     for row, name in zip(grey, names, strict=True):
-        torch.testing.assert_close(row, torch.from_numpy(read_given(tmp_path / name, form)).reshape(-1) / 255)
+        torch.testing.assert_close(row, torch.from_numpy(read_image(tmp_path / name, form)).reshape(-1) / 255)
     torch.testing.assert_close(
         grey[1], torch.from_numpy(ramp.astype(np.float32)).reshape(-1) / 65535, atol=0.003, rtol=0
     )

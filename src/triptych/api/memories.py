@@ -2,73 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor
 
 from triptych.data.files import number_lines, open_binary
-from triptych.errors import ConflictError, DataError, ShapeError, TriptychError, did_you_mean
+from triptych.errors import ConflictError, DataError, ShapeError
 from triptych.images.bad_files import Skipped
-from triptych.memory.folder import unused_files, verify
+from triptych.memory.image_size import ImageSize
 from triptych.memory.index import Index
-from triptych.memory.index_store import FOLDER, is_fresh, load_index, read_manifest, save_index
-from triptych.memory.index_store import unused_files as unused_index_files
+from triptych.memory.index_store import save_index
 from triptych.memory.memory import Memory
-from triptych.memory.normalisation import Normalisation
-from triptych.memory.pattern_files import ImageSize, OnBad, PatternFile, read_patterns
-from triptych.memory.results import Nearest
-from triptych.memory.searchers import KINDS, Kind
-from triptych.memory.shards import Precision
+from triptych.memory.pattern_files import OnBad, PatternFile, read_patterns
+from triptych.memory.searchers import Kind
 from triptych.recall.temperature import TemperatureSearch
 
 __all__ = [
     "BuiltIndex",
     "ImageSize",
     "Memory",
-    "MemoryAnswers",
     "Skipped",
     "add_to_memory",
     "build_memory",
     "calibrate_memory",
     "change_memory",
     "index_memory",
-    "memory_info",
-    "nearest_patterns",
     "open_memory",
-    "query_memory",
     "read_cues",
     "read_pattern_file",
     "remove_from_memory",
     "tune_memory",
 ]
 
-KEPT = "kept"  # the index beside a memory
-INDEXES = (KEPT, *KINDS)
-NORMALISATIONS: tuple[str, ...] = get_args(Normalisation)
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 _ATTEMPTS = 5  # at a change, where other processes change the memory as well
-
-
-@dataclass(frozen=True)
-class MemoryAnswers:
-    """What a memory recalled from some cues.
-
-    Attributes:
-        columns: one list per column, one entry per cue: cue, id, label, distance, energy, entropy or left_out, steps,
-            novelty, novel. A column that says nothing is not there.
-        value: what is recalled. Shape (B, V) or (B, D).
-    """
-
-    columns: Mapping[str, Sequence[Any]]
-    value: Tensor
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per cue."""
-        return [dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -133,57 +103,50 @@ def read_pattern_file(
 
 
 def build_memory(
-    patterns: Path,
+    patterns: PatternFile,
     out: Path,
     *,
-    labels: Path | None = None,
-    values: Path | None = None,
-    image_size: ImageSize | None = None,
-    on_bad: OnBad | None = None,
-    **settings: Any,
+    beta: float | None = None,
+    normalisation: Any = "unit",
+    precision: Any = "float32",
 ) -> Memory:
     """Store the patterns of a file in a new folder.
 
     Args:
-        patterns: see `read_pattern_file`, also for labels, values, image_size and on_bad.
+        patterns: as `read_pattern_file` gives them.
         out: the folder to write; it must not exist.
-        settings: beta, normalisation and precision, as `Memory` takes them.
+        beta, normalisation, precision: see `Memory`.
     Raises:
-        DataError: the folder exists, or a file cannot be used.
+        DataError: the folder exists, or the patterns cannot be used.
         TriptychError: a setting breaks its rule.
     """
     if out.exists():
         hint = "Add to a memory with: triptych memory add"
         raise DataError("The folder exists already; expected a new one.", hint=hint, path=out)
-    found = read_pattern_file(patterns, labels=labels, values=values, image_size=image_size, on_bad=on_bad)
-    with _about(patterns):
-        memory = Memory(found.patterns, labels=found.labels, values=found.values, ids=found.ids, **settings)
-    memory.image_size = found.image_size
+    with _about(patterns.path):
+        memory = Memory(
+            patterns.patterns, labels=patterns.labels, values=patterns.values, ids=patterns.ids,
+            beta=beta, normalisation=normalisation, precision=precision,
+        )  # fmt: skip
+    memory.image_size = patterns.image_size
     memory.save(out)
     return memory
 
 
-def add_to_memory(
-    store: Path,
-    patterns: Path,
-    *,
-    labels: Path | None = None,
-    values: Path | None = None,
-    image_size: ImageSize | None = None,
-    on_bad: OnBad | None = None,
-) -> Memory:
-    """Store more patterns in a memory on disk; see `read_pattern_file`. What other processes add meanwhile stays.
+def add_to_memory(store: Path, patterns: PatternFile) -> Memory:
+    """Store more patterns in a memory on disk. What other processes add meanwhile stays.
 
+    Args:
+        store: folder of the memory.
+        patterns: as `read_pattern_file` gives them.
     Raises:
-        DataError: a file cannot be used, or the patterns do not fit the memory; nothing is changed then.
+        DataError: the patterns do not fit the memory; nothing is changed then.
     """
     memory = open_memory(store)
-    size = image_size or memory.image_size
-    found = read_pattern_file(patterns, labels=labels, values=values, image_size=size, on_bad=on_bad)
 
     def change(memory: Memory) -> None:
-        with _about(patterns):
-            memory.add(found.patterns, labels=found.labels, values=found.values, ids=found.ids)
+        with _about(patterns.path):
+            memory.add(patterns.patterns, labels=patterns.labels, values=patterns.values, ids=patterns.ids)
 
     change_memory(memory, change)
     return memory
@@ -246,50 +209,6 @@ def read_cues(
         message = f"The cues have {found.shape[1]} columns; expected {expected}."
         raise DataError(message, field="columns", value=found.shape[1], expected=expected, path=cues)
     return found
-
-
-def query_memory(
-    memory: Memory, cues: Tensor, *, max_steps: int = 20, index: str | None = None, candidates: int = 32
-) -> MemoryAnswers:
-    """Recall the stored pattern that each cue belongs to, with its confidence and novelty.
-
-    Args:
-        memory: to ask.
-        cues: Shape (B, D).
-        max_steps: updates at most, >= 1.
-        index: average over the candidates of a faiss index: `kept` for the one beside the memory, or a kind to build
-            now. Novelty needs all patterns, and is then given only where it is calibrated.
-        candidates: of the index, >= 1.
-    Raises:
-        DataError, ShapeError, TriptychError: an argument breaks its rule.
-        MissingExtraError: there is an index, and faiss is not installed.
-    """
-    columns: dict[str, Any] = {"cue": list(range(len(cues)))}
-    if index is None:
-        recall = memory.retrieve(cues, max_steps=max_steps)
-        sure = recall.confidence
-        columns |= {"id": sure.nearest.tolist(), "label": list(sure.label), "distance": sure.distance.tolist()}
-        columns |= {"energy": sure.energy.tolist(), "entropy": sure.entropy.tolist()}
-        value, steps = recall.value, recall.steps
-    else:
-        found = _index(memory, index).retrieve(cues, k=candidates, max_steps=max_steps)
-        columns |= {"id": found.nearest.tolist(), "label": list(found.label), "distance": found.distance.tolist()}
-        columns |= {"left_out": found.left_out.tolist()}
-        value, steps = found.value, found.steps
-    columns["steps"] = steps.tolist()
-    if index is None or memory.threshold is not None:
-        novelty = memory.novelty(cues)
-        columns["novelty"] = novelty.tolist()
-        if memory.threshold is not None:
-            columns["novel"] = memory.threshold.is_novel(novelty).tolist()
-    if all(label is None for label in columns["label"]):
-        del columns["label"]
-    return MemoryAnswers(columns, value)
-
-
-def nearest_patterns(memory: Memory, cues: Tensor, *, k: int = 1) -> Nearest:
-    """The k patterns nearest to each cue, by id where they are equally near. Shape (B, D)."""
-    return memory.nearest(cues, k=k)
 
 
 def calibrate_memory(
@@ -362,64 +281,12 @@ def index_memory(
     return BuiltIndex(kind, index.lists, index.effort, size, reached)
 
 
-def memory_info(memory: Memory, *, check_files: bool = False) -> dict[str, Any]:
-    """What a memory on disk holds, as plain values.
-
-    Args:
-        memory: with a folder.
-        check_files: read every file whole and compare its checksum.
-    Raises:
-        DataError: the memory has no folder, or a file is not what was written.
-    """
-    if memory.place is None:
-        raise DataError("The memory has no folder.", hint="Save it first.")
-    folder, manifest = memory.place.folder, memory.place.manifest
-    if check_files:
-        verify(folder, manifest)
-    threshold = memory.threshold or memory.stale_threshold
-    return {
-        "patterns": len(memory),
-        "width": memory.width,
-        "value_width": memory.value_width,
-        "image_size": None if memory.image_size is None else vars(memory.image_size),
-        "labels": len({label for shard in memory.shards for label in shard.labels}),
-        "beta": memory.beta,
-        "normalisation": memory.normalisation,
-        "precision": memory.precision,
-        "shards": len(manifest.shards),
-        "bytes": sum(shard.tensors.bytes for shard in manifest.shards),
-        "removed_rows": sum(len(shard.removed) for shard in manifest.shards),
-        "unused_files": len(unused_files(folder, manifest)) + len(unused_index_files(folder / FOLDER)),
-        "novelty": None if threshold is None else vars(threshold),
-        "index": _index_info(memory),
-    }
-
-
-def _index(memory: Memory, name: str) -> Index:
-    if name not in INDEXES:
-        expected, hint = f"one of {', '.join(INDEXES)}", did_you_mean(name, INDEXES)
-        raise TriptychError(field="index", value=name, expected=expected, hint=hint)
-    if name == KEPT:
-        return load_index(memory)
-    kind: Kind = name  # type: ignore[assignment]  # it is one of the kinds
-    return Index(memory, kind=kind)
-
-
-def _index_info(memory: Memory) -> dict[str, Any] | str | None:
-    """A damaged index is reported, but is not an error: the memory itself may just have been saved."""
-    try:
-        index = read_manifest(memory)
-    except DataError as error:
-        return f"damaged: {error}"
-    return None if index is None else {"kind": index.kind, "effort": index.effort, "fresh": is_fresh(index, memory)}
-
-
 @contextmanager
-def _about(path: Path) -> Iterator[None]:
+def _about(path: Path | None) -> Iterator[None]:
     """Errors about rows begin with the file that the rows came from."""
     try:
         yield
     except (DataError, ShapeError) as error:
-        if error.path is None:
+        if error.path is None and path is not None:
             error.path, error.args = path, (f"{path}: {error}",)
         raise

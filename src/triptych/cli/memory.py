@@ -66,11 +66,9 @@ def build(
     from triptych import api
 
     size, skipped = _image_size(None, height, width, rgb), _Skipped(skip_bad)
-    settings: dict[str, Any] = {"beta": beta, "normalisation": normalisation, "precision": precision}
-    memory = api.build_memory(
-        patterns, out, labels=labels, values=values, image_size=size, on_bad=skipped.on_bad, **settings
-    )
+    found = api.read_pattern_file(patterns, labels=labels, values=values, image_size=size, on_bad=skipped.on_bad)
     skipped.report()
+    memory = api.build_memory(found, out, beta=beta, normalisation=normalisation, precision=precision)
     _report(memory, out, as_json=json)
 
 
@@ -89,9 +87,9 @@ def add(
     from triptych import api
 
     size, skipped = _image_size(store, height, width, rgb), _Skipped(skip_bad)
-    memory = api.add_to_memory(store, patterns, labels=labels, values=values, image_size=size, on_bad=skipped.on_bad)
+    found = api.read_pattern_file(patterns, labels=labels, values=values, image_size=size, on_bad=skipped.on_bad)
     skipped.report()
-    _report(memory, store, as_json=json)
+    _report(api.add_to_memory(store, found), store, as_json=json)
 
 
 def remove(
@@ -239,14 +237,18 @@ class _Skipped:
 
 
 def _image_size(store: Path | None, height: int | None, width: int | None, rgb: bool | None) -> ImageSize | None:
-    """The size that was given, with the memory's own for what was not; None where nothing was given."""
-    if height is None and width is None and rgb is None:
-        return None
+    """The size that was given, with the memory's own for what was not; None where neither says anything."""
     from triptych.api import ImageSize, open_memory
+
+    if store is None and height is None and width is None and rgb is None:
+        return None
 
     usual = (None if store is None else open_memory(store).image_size) or ImageSize()
     channels = usual.channels if rgb is None else 3 if rgb else 1
-    return ImageSize(height or usual.height, width or usual.width, channels)
+    height, width = (
+        given if given is not None else own for given, own in ((height, usual.height), (width, usual.width))
+    )
+    return ImageSize(height, width, channels)
 
 
 def _report(memory: Memory, store: Path, *, as_json: bool, verify: bool = False) -> None:

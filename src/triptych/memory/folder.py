@@ -31,10 +31,10 @@ from torch import Tensor
 from triptych.errors import ConflictError, DataError
 from triptych.files import write_text_atomically
 from triptych.memory.entries import Entries
+from triptych.memory.image_size import ImageSize
 from triptych.memory.manifest import MANIFEST, Manifest, StoredFile, StoredImageSize, StoredShard, StoredThreshold
 from triptych.memory.normalisation import Scaling
 from triptych.memory.novelty import Threshold
-from triptych.memory.pattern_files import ImageSize
 from triptych.memory.shard_files import SHARDS, check_file, read_shard, read_tensors, write_shard, write_tensors
 from triptych.memory.shards import Shard
 

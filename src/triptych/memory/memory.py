@@ -27,9 +27,9 @@ from triptych.memory import query
 from triptych.memory.arguments import as_tensor, checked_rows
 from triptych.memory.blockwise import nearest_rows, rows_at
 from triptych.memory.entries import Entries, Labels
+from triptych.memory.image_size import ImageSize
 from triptych.memory.normalisation import Normalisation, Scaling
 from triptych.memory.novelty import Score, Threshold, calibrate, check_score
-from triptych.memory.pattern_files import ImageSize
 from triptych.memory.results import Confidence, Nearest, Recall, StoredPattern
 from triptych.memory.shards import Precision, Shard, check_precision
 from triptych.recall.checks import check_beta, check_count, check_mask, number, shape_error

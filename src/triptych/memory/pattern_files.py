@@ -23,35 +23,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from triptych.config.see import ImageForm
 from triptych.data.files import number_lines, open_binary, open_raw
-from triptych.errors import DataError, TriptychError, did_you_mean
-from triptych.images.bad_files import BadPicture
-from triptych.images.folders import SUFFIXES, image_files
-from triptych.images.reading import Colour, PictureForm, iterate_pictures
-from triptych.recall.checks import check_count
+from triptych.errors import DataError, did_you_mean
+from triptych.images.bad_files import BadImage
+from triptych.images.reading import iterate_images
+from triptych.images.walking import SUFFIXES, image_files
+from triptych.memory.image_size import ImageSize
 
-OnBad = Callable[[BadPicture], None]
+OnBad = Callable[[BadImage], None]
 _ARRAYS = ("patterns", "labels", "values", "ids")
 _PATTERN_NAMES = ("patterns", "x")
-
-
-@dataclass(frozen=True)
-class ImageSize:
-    """The size that images are brought to; `channels` is 1 (grey) or 3 (RGB), values are 0 to 1.
-
-    Raises:
-        TriptychError: a number breaks its rule.
-    """
-
-    height: int = 28
-    width: int = 28
-    channels: int = 1
-
-    def __post_init__(self) -> None:
-        check_count(self.height, name="height")
-        check_count(self.width, name="width")
-        if self.channels not in (1, 3):
-            raise TriptychError(field="channels", value=self.channels, expected="1 (grey) or 3 (RGB)")
 
 
 @dataclass(frozen=True)
@@ -64,6 +46,7 @@ class PatternFile:
         values: Shape (N, V), float32, where the file has them.
         ids: where the file has them.
         image_size: of the images that the patterns were made from.
+        path: of the file.
     """
 
     patterns: Tensor
@@ -71,6 +54,7 @@ class PatternFile:
     values: Tensor | None = None
     ids: Sequence[int] | None = None
     image_size: ImageSize | None = None
+    path: Path | None = None
 
 
 def read_patterns(path: Path | str, *, image_size: ImageSize | None = None, on_bad: OnBad | None = None) -> PatternFile:
@@ -107,7 +91,7 @@ def read_patterns(path: Path | str, *, image_size: ImageSize | None = None, on_b
         )
     if not found.patterns.shape[0]:
         raise DataError("The file has no patterns.", path=path)
-    return found
+    return replace(found, path=path)
 
 
 def _array(stream: Any, path: Path) -> NDArray[Any]:
@@ -256,15 +240,10 @@ def _read_images(location: Path, size: ImageSize, on_bad: OnBad | None) -> Patte
     if not paths:
         hint = "Supported are JPEG, PNG, GIF, WebP, BMP, TIFF and others that Pillow reads by itself."
         raise DataError("The folder has no images.", hint=hint, path=location)
-    colour: Colour = "grey" if size.channels == 1 else "rgb"
-    form = PictureForm(size.height, size.width, colour)
+    form = ImageForm(height=size.height, width=size.width, colour="grey" if size.channels == 1 else "rgb")
     patterns, labels = [], []
-    images = iterate_pictures(
-        paths, height=form.height, width=form.width, colour=colour, fit=form.fit, max_pixels=form.max_pixels,
-        on_bad=on_bad,
-    )  # fmt: skip
-    for path, pixels in images:
-        patterns.append(pixels.permute(1, 2, 0).reshape(-1).float() / 255)
+    for path, pixels in iterate_images(paths, form, on_bad=on_bad):
+        patterns.append(torch.from_numpy(pixels).permute(1, 2, 0).reshape(-1).float() / 255)
         above = path.relative_to(location).parts[:-1] if path != location else ()
         labels.append(above[0] if above else None)
     if not patterns:
