@@ -104,7 +104,7 @@ def test_bad_files_stop_or_are_left_out(store: Path, tmp_path: Path, *, mapped: 
         run(pictures, mapped=mapped)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/1.png: the content is no picture of a known format; expected JPEG")
-    assert message.endswith("Replace or remove the file, or skip bad files with --skip-bad-files.")
+    assert message.endswith("Replace or remove the file, or skip bad files with --skip-bad.")
     assert not list(store.glob("*"))
     for _ in range(2):
         kept = run(pictures, mapped=mapped, skip=True)

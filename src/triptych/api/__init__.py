@@ -10,36 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from triptych.api.calibrating import Calibrated, calibrate
-    from triptych.api.evaluation import ToJudge, compare, evaluate, read_to_judge, recorded_data, write_report
-    from triptych.api.explaining import Explanation, ImageExplanation, explain, explain_image
+    from triptych.api.evaluation import (
+        EvaluationData,
+        compare,
+        evaluate,
+        read_for_evaluation,
+        recorded_data,
+        write_report,
+    )
+    from triptych.api.explaining import explain, explain_all, explain_image
     from triptych.api.exporting import export, export_store
-    from triptych.api.models import equip, equipment_label, load, make_ensemble
+    from triptych.api.models import Chosen, choose, load, make_ensemble, predict
     from triptych.api.searching import Tuned, tune
+    from triptych.api.testing import Tested, run_test
     from triptych.api.training import NAME_FOR_HELPERS, LearningRates, Trained, find_learning_rate, start_run, train
 
 __all__ = [
     "NAME_FOR_HELPERS",
     "Calibrated",
-    "Explanation",
-    "ImageExplanation",
+    "Chosen",
+    "EvaluationData",
     "LearningRates",
-    "ToJudge",
+    "Tested",
     "Trained",
     "Tuned",
     "calibrate",
+    "choose",
     "compare",
-    "equip",
-    "equipment_label",
     "evaluate",
     "explain",
+    "explain_all",
     "explain_image",
     "export",
     "export_store",
     "find_learning_rate",
     "load",
     "make_ensemble",
-    "read_to_judge",
+    "predict",
+    "read_for_evaluation",
     "recorded_data",
+    "run_test",
     "start_run",
     "train",
     "tune",
@@ -48,11 +58,12 @@ __all__ = [
 
 _HOMES = {
     "calibrating": ("Calibrated", "calibrate"),
-    "evaluation": ("ToJudge", "compare", "evaluate", "read_to_judge", "recorded_data", "write_report"),
-    "explaining": ("Explanation", "ImageExplanation", "explain", "explain_image"),
+    "evaluation": ("EvaluationData", "compare", "evaluate", "read_for_evaluation", "recorded_data", "write_report"),
+    "explaining": ("explain", "explain_all", "explain_image"),
     "exporting": ("export", "export_store"),
-    "models": ("equip", "equipment_label", "load", "make_ensemble"),
+    "models": ("Chosen", "choose", "load", "make_ensemble", "predict"),
     "searching": ("Tuned", "tune"),
+    "testing": ("Tested", "run_test"),
     "training": ("NAME_FOR_HELPERS", "LearningRates", "Trained", "find_learning_rate", "start_run", "train"),
 }
 

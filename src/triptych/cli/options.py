@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from triptych.config import SpellDecoding, SpellRecipe
+    pass
 
 
 def _existing(location: Path | None) -> Path | None:
@@ -82,19 +82,9 @@ Views = Annotated[
         help="Of see: average over one view, flips, shifts or shifts-and-flips. Default: as the recipe says.",
     ),
 ]
-SkipBadRows = Annotated[
-    bool, typer.Option("--skip-bad-rows", help="Of spell: leave rows that cannot be read out, with a count.")
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Skip rows or files that cannot be read, and report how many.")
 ]
-SkipBadFiles = Annotated[
-    bool, typer.Option("--skip-bad-files", help="Of see: leave files that cannot be read out, with a count.")
-]
-
-
-DECODE_OPTIONS = {
-    "greedy": (),
-    "beam": ("beam_size", "n_best", "length_penalty"),
-    "sample": ("samples", "temperature", "top_k", "top_p", "seed"),
-}
 
 
 def reject(panel: str, options: Mapping[str, Any]) -> None:
@@ -109,9 +99,7 @@ def reject(panel: str, options: Mapping[str, Any]) -> None:
         if value is not None and value is not False:
             option = f"--{name.replace('_', '-')}"
             shown = "given" if value is True else value
-            lists_classes = name == "top_k" and "n_best" not in options  # the command takes that one
-            remedy = "Say with --n-best how many classes to list." if lists_classes else "Leave it out."
-            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. {remedy}")
+            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. Leave it out.")
 
 
 def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = ()) -> str:
@@ -119,39 +107,3 @@ def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = (
     located = [] if data is None else ["--data", str(data)]
     changed = [part for setting in settings for part in ("--set", setting)]
     return shlex.join(["triptych", "train", recipe, *located, *changed])
-
-
-def decoding_of(recipe: SpellRecipe, **options: Any) -> SpellDecoding:
-    """The recipe's decoding with the options that were given on top.
-
-    Of beam size and n-best, one that was given moves the recipe's other, so that the beam is at least as wide.
-
-    Raises:
-        RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
-    """
-    from triptych.config import SpellDecoding, with_beam_for_n_best, with_changes
-
-    given = {name: value for name, value in options.items() if value is not None}
-    method = given.pop("decode", None) or _implied_method(recipe.decoding.method, given)
-    _check_options(method, given)
-    fitted = with_beam_for_n_best(given, recipe.decoding)
-    changes = {f"decoding.{name}": value for name, value in fitted.items()}
-    decoding = with_changes(recipe, {**changes, "decoding.method": method}).decoding
-    assert isinstance(decoding, SpellDecoding)
-    return decoding
-
-
-def _implied_method(usual: str, given: dict[str, Any]) -> str:
-    """The recipe's method, unless an option that only another one has was given."""
-    others = (method for method, names in DECODE_OPTIONS.items() if given.keys() & set(names))
-    return usual if given.keys() <= set(DECODE_OPTIONS[usual]) else next(others, usual)
-
-
-def _check_options(method: str, given: dict[str, Any]) -> None:
-    from triptych.errors import RecipeError
-
-    for name, value in given.items():
-        owner = next(owner for owner, names in DECODE_OPTIONS.items() if name in names)
-        if method in DECODE_OPTIONS and method != owner:
-            option = f"--{name.replace('_', '-')}"
-            raise RecipeError(f"{option} is {value} and has no effect with {method}; expected --decode {owner}.")

@@ -85,7 +85,6 @@ class TrainingTable(Table):
     batch_size: PositiveInt = Field(default=64, description="items per update, over all devices together")
     seed: Seed = 0
     monitor: str = Field(default="valid_loss", description="metric that chooses the best epoch, by name")
-    mode: Literal["min", "max"] = Field(default="min", description="whether the monitored metric should fall or rise")
     keep: Literal["best", "last"] = Field(default="best", description="which epoch's model the run keeps")
     patience: NonNegativeInt = Field(
         default=0, description="stop after so many epochs without a new best; 0 never stops early"
@@ -100,3 +99,8 @@ class TrainingTable(Table):
         default="32-true",
         description="of the arithmetic; auto is bf16-mixed on hardware with instructions for it and 32-true elsewhere",
     )
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether the monitored metric should fall or rise."""
+        return "max" if self.monitor.endswith("accuracy") else "min"

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
+from triptych.config.retired import modernised
 from triptych.config.see import SeeRecipe
 from triptych.config.spell import SpellRecipe
 from triptych.errors import RecipeError, did_you_mean, nearest
@@ -87,7 +88,7 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
         raise RecipeError(
             f"{origin}: panel is {found}; expected the name of a panel. {did_you_mean(str(panel), PANELS)}"
         )
-    return _checked(PANELS[panel], tree, origin)
+    return _checked(PANELS[panel], modernised(tree, origin), origin)
 
 
 def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:

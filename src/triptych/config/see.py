@@ -62,7 +62,7 @@ class SeeData(Table):
         default="unit",
         description="values from 0 to 1; or less the training images' mean and divided by their deviation, per channel",
     )
-    skip_bad_files: bool = False
+    skip_bad: bool = False
     max_pixels: PositiveInt = Field(default=50_000_000, description="largest picture that is decoded")
     memory_limit_mb: PositiveInt = Field(
         default=2048, description="decoded images beyond this many MiB are mapped from disk"
@@ -192,20 +192,12 @@ class SeeTraining(TrainingTable):
     """`[training]` of see."""
 
     monitor: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
-    mode: Literal["min", "max"] = "max"
     label_smoothing: Probability = 0.0
     class_weights: Literal["none", "balanced"] = Field(
         default="none",
         description="balanced lets every class count alike in the training loss, however many images it has",
     )
     channels_last: bool = Field(default=True, description="lay images out with channels last, faster on processors")
-
-    @model_validator(mode="after")
-    def _mode_fits(self) -> Self:
-        right = "min" if self.monitor == "valid_loss" else "max"
-        if self.mode != right:
-            raise ValueError(f"mode is {self.mode!r} with monitor {self.monitor!r}; expected {right!r}")
-        return self
 
 
 class SeeDecoding(Table):

@@ -47,7 +47,7 @@ class SpellData(Table):
     strip_diacritics: bool = False
     letters_only: bool = Field(default=False, description="keep letters and . ! ?, everything else becomes one space")
     max_symbols: PositiveInt = Field(default=1000, description="longest side of a pair that is believed")
-    skip_bad_rows: bool = False
+    skip_bad: bool = Field(default=False, description="skip rows that cannot be read, and report how many")
     fractions: Fractions = Field(
         default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of one file or set"
     )
@@ -83,7 +83,6 @@ class SpellData(Table):
 class SpellModel(Table):
     """`[model]`: sizes and kinds of the encoder, the decoder and the attention between them."""
 
-    name: Literal["recurrent"] = "recurrent"
     cell: Literal["lstm", "gru"] = "lstm"
     hidden: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
         default=128, description="decoder width, and the encoder's two directions together"
@@ -179,7 +178,6 @@ class SpellTraining(TrainingTable):
     """`[training]` of spell."""
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
-    mode: Literal["min"] = Field(default="min", description="every metric of spell should fall")
     label_smoothing: Probability = 0.0
 
 

@@ -16,12 +16,10 @@ from triptych.errors import DataError, TriptychError
 from triptych.export.graph import Graph
 from triptych.export.layers import add
 from triptych.export.quantize import Change, Cost
-from triptych.runs.run import Run
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
-from triptych.see.collection import load_collection
-from triptych.see.images import Images
+from triptych.see.collection import Collection
 from triptych.statistics import paired_bootstrap, share_of
 
 TOLERANCE = 1e-5
@@ -79,11 +77,15 @@ def verify(classifier: Classifier, exported: Exported) -> float:
     return largest
 
 
-def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
-    """What the error rate on a split is before and after, under the run's own decoding."""
-    recipe = run.recipe()
-    assert isinstance(recipe, SeeRecipe)
-    images = _images(recipe, location, split)
+def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection, *, split: str) -> Cost:
+    """The error rate on a split before and after quantisation, under the model's own decoding.
+
+    Raises:
+        DataError: the data has no such split.
+    """
+    if split not in data.splits:
+        raise DataError(field="--split", value=split, expected=f"one that the data has: {', '.join(data.splits)}")
+    images = data.splits[split]
     classes = [load_exported(exported).classify(images.pixels.numpy()).argmax(1) for exported in (before, after)]
     truths = images.labels.numpy()
     wrong = [(found != truths).astype(float) for found in classes]
@@ -91,10 +93,3 @@ def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, 
     rates = [share_of(errors) for errors in wrong]
     change = Change(rates[0], rates[1], paired_bootstrap(wrong[1], wrong[0], ones))
     return Cost(split, len(truths), int((classes[0] != classes[1]).sum()), {"error rate": change})
-
-
-def _images(recipe: SeeRecipe, location: Path | None, split: str) -> Images:
-    splits = load_collection(recipe.data, location).splits
-    if split not in splits:
-        raise DataError(f"--split is {split!r}; expected one that the data has: {', '.join(splits)}.")
-    return splits[split]

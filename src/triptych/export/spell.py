@@ -14,13 +14,12 @@ from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
 from triptych.export.quantize import Change, Cost
 from triptych.report.comparison import differences
-from triptych.runs.run import Run
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import Network
 from triptych.runtime.speller import Speller as ExportedSpeller
 from triptych.runtime.speller import load as load_exported
 from triptych.spell.build import Network as TorchNetwork
-from triptych.spell.corpus import Item, load_corpus
+from triptych.spell.corpus import Corpus, Item
 from triptych.spell.decoding.contract import SourceBatch
 from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, errors_of, score
@@ -119,11 +118,9 @@ def difference(network: TorchNetwork, graphs: Network, *, rows: int, length: int
     return largest
 
 
-def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
-    """What error rates on a split are before and after, under the run's own decoding."""
-    recipe = run.recipe()
-    assert isinstance(recipe, SpellRecipe)
-    items = load_corpus(recipe.data, location).items(split, references=recipe.data.references)
+def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *, split: str) -> Cost:
+    """Error rates on a split before and after quantisation, under the model's own decoding."""
+    items = data.items(split, references=recipe.data.references)
     first, second = (judged(load_exported(exported), items) for exported in (before, after))
     scores, other_scores = score(first), score(second)
     paired = differences(errors_of(first), errors_of(second))

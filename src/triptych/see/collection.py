@@ -47,6 +47,16 @@ class Collection:
     warnings: Sequence[str]
     available: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images in each split."""
+        return {split: len(images.labels) for split, images in self.splits.items()}
+
+    @property
+    def content(self) -> str:
+        """What the items are, for a line about the data."""
+        return f"images of {len(self.classes)} classes"
+
     def keys(self, split: str) -> Sequence[str]:
         """What tells each picture of a split from others; none where there is no such split."""
         return self.splits[split].digests if split in self.splits else ()
@@ -73,7 +83,7 @@ def load_collection(
     """
     source = _read(settings, location, whole)
     place = settings.set if location is None else shown(location)
-    if classes is not None and not settings.skip_bad_files:  # otherwise a class may yet turn out to have no pictures
+    if classes is not None and not settings.skip_bad:  # otherwise a class may yet turn out to have no pictures
         check_known([source.classes[label] for part in source.parts.values() for label in part.labels], classes, place)
     parts = _whole(source, whole) if whole else _split(settings, source)
     whole_parts, parts = parts, _limited(settings, parts)
@@ -84,7 +94,7 @@ def load_collection(
     mapped = count * channels * height * width > settings.memory_limit_mb * _MIB
     advance = _counter(progress, count)
     decoded = {
-        split: decode_part(part, form, mapped=mapped, skip_bad_files=settings.skip_bad_files, advance=advance)
+        split: decode_part(part, form, mapped=mapped, skip_bad_files=settings.skip_bad, advance=advance)
         for split, part in parts.items()
     }
     splits = {split: _images(parts[split], found) for split, found in decoded.items()}
@@ -118,7 +128,7 @@ def _read(settings: SeeData, location: Path | None, whole: str | None) -> Source
         if idx_files(location):
             return read_idx(location)
         names = {"train": settings.train, "valid": settings.valid, "test": settings.test}
-        return read_folder(location, names, whole=whole, skip_bad_files=settings.skip_bad_files)
+        return read_folder(location, names, whole=whole, skip_bad_files=settings.skip_bad)
     if location.suffix.lower() == ".npz":
         return read_npz(location)
     if is_idx(location):
