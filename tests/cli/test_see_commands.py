@@ -426,7 +426,7 @@ def test_calibrate_refuses_what_has_no_temperature(triptych: Triptych, place: Pa
     spell = toy_runs.run("first")
     assert "this is a run of spell; expected one of see" in one_error(triptych("calibrate", str(spell.path)))
     Run.open("good").update_facts(status="interrupted")
-    assert "good is interrupted; expected a finished run" in one_error(triptych("calibrate", "good"))
+    assert "this run is interrupted; expected a finished one" in one_error(triptych("calibrate", "good"))
 
 
 def test_report_and_runs(triptych: Triptych, place: Path) -> None:
