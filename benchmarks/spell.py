@@ -34,7 +34,7 @@ from triptych.spell.batches import EncodedPairs, PairBatch
 from triptych.spell.corpus import Corpus, load_corpus
 from triptych.spell.metrics import nearest_reference
 from triptych.spell.panel import PANEL
-from triptych.spell.speller import Language, Speller
+from triptych.spell.speller import Speller, Vocabularies
 from triptych.training.fit import fit
 from triptych.training.output import Output
 from triptych.training.prepared import Prepared
@@ -72,7 +72,7 @@ class Subject:
     recipe: SpellRecipe
     corpus: Corpus
     prepared: Prepared
-    language: Language
+    vocabularies: Vocabularies
     words: Sequence[tuple[str, ...]]
     folder: Path
 
@@ -100,9 +100,9 @@ def prepare(data: Path | None, size: Size, folder: Path) -> Subject:
     assert isinstance(recipe, SpellRecipe)
     corpus = load_corpus(recipe.data, data)
     prepared = PANEL.build(recipe, PANEL.read(recipe, data))
-    language = Language.from_dict(prepared.description, folder / "model.json")
+    vocabularies = Vocabularies.from_dict(prepared.description, folder / "model.json")
     unseen = [pair.source for split in ("test", "valid") for pair in corpus.splits.get(split, ())]
-    return Subject(recipe, corpus, prepared, language, list(dict.fromkeys(unseen))[: size.words], folder)
+    return Subject(recipe, corpus, prepared, vocabularies, list(dict.fromkeys(unseen))[: size.words], folder)
 
 
 def fit_task(subject: Subject) -> Task:
@@ -144,10 +144,12 @@ def floor_task(subject: Subject) -> Task:
 
 def plain_task(subject: Subject) -> Task:
     """An epoch of the plain loop over the same pairs, at the same sizes and with the same optimizer."""
-    language, model, settings = subject.language, subject.recipe.model, subject.recipe.optimizer
-    encoded = EncodedPairs(subject.corpus.splits["train"], language.sources, language.targets)
+    vocabularies, model, settings = subject.vocabularies, subject.recipe.model, subject.recipe.optimizer
+    encoded = EncodedPairs(subject.corpus.splits["train"], vocabularies.sources, vocabularies.targets)
     pairs = list(zip(encoded.sources, encoded.targets, strict=True))
-    plain = PlainTransducer(len(language.sources), len(language.targets), hidden=model.hidden, dropout=model.dropout)
+    plain = PlainTransducer(
+        len(vocabularies.sources), len(vocabularies.targets), hidden=model.hidden, dropout=model.dropout
+    )
     optimizer = torch.optim.Adam(plain.parameters(), lr=settings.learning_rate)
     batch_size = subject.recipe.training.batch_size
     train_plain_epoch(plain, plain_loader(pairs[: WARM_UP_BATCHES * batch_size], batch_size), optimizer)

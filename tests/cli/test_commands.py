@@ -73,7 +73,7 @@ def test_test_takes_data_from_elsewhere_and_says_where_it_is_missing(triptych: T
     other = write_toy(workspace / "other", train=20, valid=5, test=7, seed=9)
     assert json_of(triptych, "test", "first", "--data", str(other))["n_items"] == 7
     assert one_error(triptych("test", "first", "--split", "tst")) == (
-        "split is 'tst'; expected one of train, valid, test. Give the data a tst file."
+        "split is 'tst'; expected one of train, valid, test."
     )
     recorded = workspace / "runs/first/run.json"
     facts = json.loads(recorded.read_text())
@@ -390,7 +390,7 @@ def test_bad_training_data_is_told_with_its_place(
         result = triptych(*arguments, "--skip-bad")
         assert result.status == 0, result.err
         assert f"warning: toy/{message}" in result.err
-        assert "Bad rows skipped, from this one on: 1; rows read: " in result.err
+        assert "Skipped 1 bad rows, of which this is the first; read " in result.err
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_odd_training_data_trains(
     [
         ("one.tsv", b"B IY\tbe\n", "the data has 1 items in 1 groups; expected at least 3 groups"),
         ("same.tsv", b"B IY\tbe\n" * 50, "the data has 50 items in 1 groups; expected at least 3 groups"),
-        ("words.doc", b"B IY\tbe\n", "words.doc: the file's extension is '.doc'; expected one of .tsv, .txt, .csv"),
+        ("words.doc", b"B IY\tbe\n", "words.doc: the extension is '.doc'; expected one of .tsv, .txt, .csv"),
         ("words.tsv.gz", b"no gzip", "words.tsv.gz:1: the compressed data is damaged"),
     ],
 )

@@ -76,7 +76,7 @@ def test_data_that_has_changed_is_not_split_anew(triptych: Triptych, place: Path
     write_pairs(place / "pairs.tsv", 110)
     message = one_error(triptych("test", "one"))
     assert message.startswith(f"the data of one, {place}/pairs.tsv, has changed since training;")
-    assert message.endswith(f"Restore it, or judge the model on all of it with --data {place}/pairs.tsv")
+    assert message.endswith(f"Restore it, or evaluate the model on all of it with --data {place}/pairs.tsv")
     found = json_of(triptych, "test", "one", "--data", "pairs.tsv")
     assert (found["n_items"], found["decoding"]) == (110, "greedy-on-pairs")
 
@@ -97,7 +97,7 @@ def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, plac
     made = api.make_ensemble([Run.open("two"), Run.open("one")], name="whole")
     assert len(made.trained_on()) == 80
     (made.path / "trained-on.bin").write_bytes(b"broken")
-    assert "trained-on.bin is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
+    assert "trained-on.bin: the file is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
     (made.path / "trained-on.bin").unlink()  # as in a run from before it was kept
     assert "in the training of" not in triptych("test", "whole", "--data", "mixed.tsv").err
 

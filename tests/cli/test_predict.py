@@ -134,7 +134,7 @@ BAD_LINES = {
 def test_a_bad_line_stops_with_its_place_or_is_skipped_with_a_count(
     triptych: Triptych, workspace: Path, line: bytes, reason: str
 ) -> None:
-    stdin = b"B IY\n" + line + b"S UW\n" + line
+    stdin = b"B IY\n" + line + line + b"S UW\n"
     failed = triptych("predict", "first", stdin=stdin)
     assert failed.status == 2
     assert failed.err.startswith(f"error: standard input:2: {reason}")

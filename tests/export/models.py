@@ -13,7 +13,7 @@ from triptych.export.folder import write_manifest
 from triptych.runtime.folder import Exported
 from triptych.spell.build import Architecture, Network, build_transducer
 from triptych.spell.ensemble import Ensemble
-from triptych.spell.speller import Language, Speller
+from triptych.spell.speller import Speller, Vocabularies
 from triptych.text.symbols import Tokenizer, Vocabulary
 
 LETTERS = tuple("abcdefghij")
@@ -35,9 +35,9 @@ def speller(*networks: Network, tokenizer: Tokenizer | None = None, **decoding: 
     """A speller of one network, or of an ensemble."""
     tokenizer = tokenizer or Tokenizer()
     vocabulary = Vocabulary(LETTERS)
-    language = Language(tokenizer, tokenizer, vocabulary, vocabulary)
+    vocabularies = Vocabularies(tokenizer, tokenizer, vocabulary, vocabulary)
     model = networks[0] if len(networks) == 1 else Ensemble(networks)
-    return Speller(model, language, SpellDecoding(**decoding))
+    return Speller(model, vocabularies, SpellDecoding(**decoding))
 
 
 def ship(shipped: Speller, folder: Path) -> Exported:

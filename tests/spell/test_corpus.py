@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.messages import check_message
 from tests.toy import LETTERS, toy_pairs, write_toy
 from triptych.config import SpellData
 from triptych.errors import DataError, RecipeError
 from triptych.spell import corpus as corpus_module
-from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
+from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_symbols
 from triptych.text.pairs import Pair, PairFile
-from triptych.text.symbols import Tokenizer
+from triptych.text.symbols import Tokenizer, Vocabulary
 
 
 def settings(**changes: Any) -> SpellData:
@@ -47,7 +48,11 @@ def test_a_folder_may_lack_a_test_file_and_no_other(tmp_path: Path) -> None:
     assert list(corpus.splits) == ["train", "valid"]
     with pytest.raises(DataError) as caught:
         corpus.items("test")
-    assert str(caught.value) == "split is 'test'; expected one of train, valid. Give the data a test file."
+    assert (caught.value.value, caught.value.expected) == ("test", "one of train, valid")
+    assert caught.value.hint == "Give the data a test file."
+    with pytest.raises(DataError) as caught:
+        corpus.items("foo")
+    assert (caught.value.value, caught.value.hint) == ("foo", "")
     (folder / "valid.tsv").unlink()
     with pytest.raises(DataError, match=r"toy/valid\.tsv: no such file"):
         load_corpus(settings(), folder)
@@ -140,6 +145,93 @@ def test_limits_of_evaluation_leave_every_source_all_its_references(tmp_path: Pa
     assert len(load_corpus(settings(max_eval_pairs=2), tmp_path).items("valid")) == 1, "one source at least"
 
 
+def test_limits_do_not_cut_other_data(tmp_path: Path) -> None:
+    limited = settings(max_train_pairs=10, max_eval_pairs=5)
+    folder = write_toy(tmp_path / "toy", train=50, valid=20, test=15)
+    file = one_file(tmp_path / "other.tsv", [(" ".join(sounds), word) for sounds, word in toy_pairs(30)])
+    for location, split, count in (
+        (file, "test", 30),
+        (file, "train", 30),
+        (folder, "test", 15),
+        (folder, "valid", 20),
+    ):
+        corpus = load_corpus(limited, location, whole=split)
+        assert {name: len(pairs) for name, pairs in corpus.splits.items()} == {split: count}
+        assert corpus.available == {}
+
+
+def test_a_folder_with_a_test_file_alone_is_enough_to_evaluate_on(tmp_path: Path) -> None:
+    folder = write_toy(tmp_path / "toy", train=5, valid=5, test=5)
+    expected = spellings(load_corpus(settings(), folder), "test")
+    for name in ("train", "valid"):
+        (folder / f"{name}.tsv").unlink()
+    corpus = load_corpus(settings(), folder, whole="test")
+    assert spellings(corpus, "test") == expected
+    assert [Path(entry["path"]).name for entry in corpus.fingerprints] == ["test.tsv"]
+    with pytest.raises(DataError) as caught:
+        load_corpus(settings(), folder, whole="valid")
+    assert caught.value.path == folder / "valid.tsv"
+    with pytest.raises(DataError) as caught:
+        load_corpus(settings(), folder, whole="foo")
+    assert caught.value.value == "foo"
+
+
+def test_other_data_may_have_other_columns_and_another_delimiter(tmp_path: Path) -> None:
+    recipe = settings(source_column="sounds", target_column="word", delimiter=";")
+    plain = one_file(tmp_path / "plain.tsv", [("B IY", "be"), ("S IY", "see")])
+    corpus = load_corpus(recipe, plain, whole="test")
+    assert spellings(corpus, "test") == [("B IY", "be"), ("S IY", "see")]
+    assert "its two columns are read as source and target" in corpus.warnings[0]
+    turned = load_corpus(recipe.model_copy(update={"reverse": True}), plain, whole="test")
+    assert [(pair.source, pair.target) for pair in turned.splits["test"]] == [
+        (("b", "e"), ("B", "IY")),
+        (("s", "e", "e"), ("S", "IY")),
+    ], "a file is laid out as the recipe's, and swapped like it"
+    with pytest.raises(DataError):
+        load_corpus(recipe, plain)
+
+
+@pytest.mark.parametrize("option", ["lowercase", "strip_diacritics", "letters_only"])
+def test_cleaning_acts_on_the_sides_that_it_names(option: str) -> None:
+    acts = {
+        value: tuple(getattr(tokenizer, option) for tokenizer in tokenizers(settings(**{option: value})))
+        for value in (False, True, "both", "source", "target")
+    }
+    assert acts[False] == (False, False)
+    assert acts[True] == acts["both"] == (True, True)
+    assert (acts["source"], acts["target"]) == ((True, False), (False, True))
+    source, target = tokenizers(settings(**{option: "source", "reverse": True}))
+    assert (getattr(source, option), getattr(target, option)) == (False, True), "columns are named before the swap"
+
+
+def test_symbols_that_a_setting_of_both_sides_merges_are_warned_of(tmp_path: Path) -> None:
+    rows = [("Cat", "k ae1 T"), ("Tea", "t IY"), ("Eat", "iy t")]
+    for split in ("train", "valid"):
+        one_file(tmp_path / f"{split}.tsv", rows)
+    g2p = {"source_unit": "characters", "target_unit": "symbols"}
+    both = load_corpus(settings(**g2p, lowercase=True), tmp_path)
+    assert next(warning for warning in both.warnings if "acts on both sides" in warning).startswith(
+        f"{tmp_path}/train.tsv: data.lowercase acts on both sides and makes target symbols equal that differ, such as "
+        "'IY' and 'iy'; symbols that stand for several: 2."
+    )
+    for choice in ("source", "both"):
+        chosen = load_corpus(settings(**g2p, lowercase=choice), tmp_path)
+        assert not [warning for warning in chosen.warnings if "equal" in warning]
+    source_alone = load_corpus(settings(**g2p, lowercase="source"), tmp_path)
+    assert source_alone.splits["train"][0][:2] == (("c", "a", "t"), ("k", "ae1", "T"))
+
+
+def test_symbols_that_training_never_showed_are_counted() -> None:
+    sources = Vocabulary.build(["abc"])
+    items = [Item(tuple("abc"), ()), Item(tuple("aXY"), ()), Item(tuple("XXX"), ())]
+    assert unseen_symbols(items[:1], sources) == ""
+    assert unseen_symbols(items, sources).startswith(
+        "2 of 3 sources have symbols that training never showed ('X', 'Y')"
+    )
+    many = [Item(tuple("0123456789"), ())]
+    assert "('0', '1', '2', '3', '4' and 5 more)" in unseen_symbols(many, sources)
+
+
 def test_items_have_every_reference_once_or_every_row(tmp_path: Path) -> None:
     rows = [("S IY", "see"), ("B IY", "be"), ("S IY", "sea"), ("S IY", "see"), ("B IY", "bee")]
     for split in ("train", "valid"):
@@ -156,7 +248,7 @@ def test_items_have_every_reference_once_or_every_row(tmp_path: Path) -> None:
     ]
 
 
-def test_skipped_rows_are_told_with_the_first_ones_line(tmp_path: Path) -> None:
+def test_skipped_rows_are_counted_with_the_first_ones_line(tmp_path: Path) -> None:
     folder = write_toy(tmp_path / "toy", train=5, valid=5, test=5)
     with (folder / "train.tsv").open("a", encoding="utf-8") as stream:
         stream.write("B IY\t\nonly one column\n")
@@ -166,7 +258,7 @@ def test_skipped_rows_are_told_with_the_first_ones_line(tmp_path: Path) -> None:
     assert len(corpus.splits["train"]) == 5
     assert list(corpus.warnings) == [
         f"{folder}/train.tsv:6: the target is empty; expected at least one symbol. "
-        "Bad rows skipped, from this one on: 2; rows read: 5."
+        "Skipped 2 bad rows, of which this is the first; read 5 pairs."
     ]
 
 
@@ -177,7 +269,7 @@ def test_suspicious_files_are_warned_of(tmp_path: Path) -> None:
     assert [warning.removeprefix(f"{tmp_path}/") for warning in warnings] == [
         "train.tsv: all 3 pairs are the same; nothing can be learnt from them.",
         "valid.tsv: there is 1 pair; training and splitting need more.",
-        "valid.tsv:1: this pair is in train too; such pairs: 1.",
+        "valid.tsv: 1 pairs of valid are in train too; the first is in line 1.",
     ]
 
 
@@ -236,10 +328,8 @@ def test_unknown_named_sets_suggest_the_nearest() -> None:
 def test_no_data_at_all_says_how_to_give_some() -> None:
     with pytest.raises(DataError) as caught:
         load_corpus(settings(), None)
-    assert str(caught.value) == (
-        "data.set is '' and no data is given; expected one of them. "
-        "Use --data with a folder or a file of pairs, or --set data.set=cmudict"
-    )
+    assert caught.value.field == "data.set"
+    check_message("corpus.no-data", caught.value)
 
 
 def test_a_misspelt_location_suggests_its_neighbour(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from triptych.spell import evaluation_report as story
 from triptych.spell.metrics import ItemResult, score
-from triptych.spell.speller import Language
 from triptych.text.symbols import Tokenizer, Vocabulary
+from triptych.text.vocabularies import Vocabularies
 
-LANGUAGE = Language(Tokenizer(unit="symbols"), Tokenizer(), Vocabulary(("B", "IY")), Vocabulary(("b", "e")))
+VOCABULARIES = Vocabularies(Tokenizer(unit="symbols"), Tokenizer(), Vocabulary(("B", "IY")), Vocabulary(("b", "e")))
 
 
 def item(source: str, references: list[str], predictions: list[str]) -> ItemResult:
@@ -37,7 +37,7 @@ def read_tsv(path: Path) -> list[dict[str, str | None]]:
 
 
 def test_predictions_are_written_in_order_with_their_edits(tmp_path: Path) -> None:
-    story.write_predictions(tmp_path, "test.beam3", ITEMS, LANGUAGE)
+    story.write_predictions(tmp_path, "test.beam3", ITEMS, VOCABULARIES)
     first, second, third, fourth = read_tsv(tmp_path / "test.beam3.tsv")
     assert first == {
         "source": "B IY", "references": "be / bee", "prediction": "bee", "log_probability": "-0.5000", "edits": "0",
@@ -50,7 +50,7 @@ def test_predictions_are_written_in_order_with_their_edits(tmp_path: Path) -> No
 
 
 def test_the_error_list_holds_the_wrong_ones_only(tmp_path: Path) -> None:
-    story.write_predictions(tmp_path, "test.greedy", ITEMS[:3], LANGUAGE)
+    story.write_predictions(tmp_path, "test.greedy", ITEMS[:3], VOCABULARIES)
     errors = read_tsv(tmp_path / "test.greedy.errors.tsv")
     assert {row["source"]: row["edits"] for row in errors} == {"B IY B": "1", "IY": "1"}
     assert list(errors[0]) == list(story.PREDICTION_COLUMNS)
@@ -58,7 +58,7 @@ def test_the_error_list_holds_the_wrong_ones_only(tmp_path: Path) -> None:
 
 def test_details_are_plain_values_that_survive_json() -> None:
     scores = score(ITEMS[:3], samples=50)
-    told = story.details(ITEMS[:3], scores, LANGUAGE)
+    told = story.details(ITEMS[:3], scores, VOCABULARIES)
     assert json.loads(json.dumps(told)) == told
     assert told["scores"]["wer"]["value"] == pytest.approx(2 / 3)
     assert told["scores"]["cer"]["value"] == pytest.approx((0 + 1 + 1) / (3 + 3 + 1))
@@ -70,15 +70,15 @@ def test_details_are_plain_values_that_survive_json() -> None:
 
 def test_length_parts_hold_at_least_twenty_items_and_all_of_them() -> None:
     items = [item(" ".join(["B"] * (1 + i % 7)), ["b"], ["e"]) for i in range(100)]
-    parts = story.details(items, score(items, samples=50), LANGUAGE)["by_length"]
+    parts = story.details(items, score(items, samples=50), VOCABULARIES)["by_length"]
     assert 2 <= len(parts) <= 6
     assert sum(part["items"] for part in parts) == 100
-    few = story.details(items[:25], score(items[:25], samples=50), LANGUAGE)["by_length"]
+    few = story.details(items[:25], score(items[:25], samples=50), VOCABULARIES)["by_length"]
     assert len(few) == 1
 
 
 def test_a_section_shows_tables_and_saves_its_pictures(tmp_path: Path) -> None:
-    told = story.details(ITEMS, score(ITEMS, samples=50), LANGUAGE)
+    told = story.details(ITEMS, score(ITEMS, samples=50), VOCABULARIES)
     section = story.section("test/beam3", told, tmp_path)
     assert section.title == "Evaluation test/beam3"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -94,7 +94,7 @@ def test_a_section_shows_tables_and_saves_its_pictures(tmp_path: Path) -> None:
 
 def test_a_section_without_errors_has_no_confusions(tmp_path: Path) -> None:
     right = [item("B IY", ["be"], ["be"])]
-    section = story.section("valid/greedy", story.details(right, score(right, samples=50), LANGUAGE), tmp_path)
+    section = story.section("valid/greedy", story.details(right, score(right, samples=50), VOCABULARIES), tmp_path)
     assert [path.name for path in tmp_path.glob("*.png")] == ["valid-greedy-error-by-length.png"]
     assert len(section.figures) == 1
 

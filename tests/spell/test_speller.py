@@ -22,7 +22,7 @@ from triptych.spell import speller as speller_module
 from triptych.spell.batches import encode_sources
 from triptych.spell.decoding import decode
 from triptych.spell.ensemble import Ensemble
-from triptych.spell.speller import Language, Speller, as_decoding, with_n_best
+from triptych.spell.speller import Speller, Vocabularies, as_decoding, with_n_best
 
 SOUNDS = [" ".join(sounds) for sounds, _ in toy_pairs(60, seed=5)]
 
@@ -129,7 +129,7 @@ def test_zero_and_one_stand_for_no_limit_in_a_recipe() -> None:
 def test_log_probabilities_are_those_of_the_decoder(speller: Speller) -> None:
     settings = SpellDecoding(method="beam", beam_size=3, n_best=3, length_penalty=0.7)
     source = ("B", "IY", "S")
-    batch = encode_sources([torch.tensor(speller.language.sources.encode(source))])
+    batch = encode_sources([torch.tensor(speller.vocabularies.sources.encode(source))])
     (expected,) = decode(speller.model, batch, as_decoding(settings))
     (prediction,) = speller.predict([source], decoding=settings)
     assert [c.log_probability for c in prediction.candidates] == [h.log_probability for h in expected]
@@ -248,7 +248,7 @@ def test_a_dictionary_comes_before_the_model(speller: Speller) -> None:
 
 
 def test_an_ensemble_of_a_model_with_itself_predicts_as_the_model(speller: Speller) -> None:
-    twice = Speller(Ensemble([speller.model, speller.model]), speller.language, speller.decoding)
+    twice = Speller(Ensemble([speller.model, speller.model]), speller.vocabularies, speller.decoding)
     for one, two in zip(speller.predict(SOUNDS, n_best=3), twice.predict(SOUNDS, n_best=3), strict=True):
         assert [c.text for c in one.candidates] == [c.text for c in two.candidates]
         assert [c.log_probability for c in two.candidates] == pytest.approx(
@@ -257,8 +257,8 @@ def test_an_ensemble_of_a_model_with_itself_predicts_as_the_model(speller: Spell
 
 
 def test_a_language_survives_json(speller: Speller) -> None:
-    text = json.dumps(speller.language.to_dict())
-    assert Language.from_dict(json.loads(text), Path("model.json")) == speller.language
+    text = json.dumps(speller.vocabularies.to_dict())
+    assert Vocabularies.from_dict(json.loads(text), Path("model.json")) == speller.vocabularies
 
 
 # Models on disk
@@ -335,8 +335,8 @@ def test_a_missing_entry_is_named(copied: Path, key: str) -> None:
         ({"architecture": {"source_size": 15}}, "describes no spell model"),
         ({"source_tokenizer": 3}, "is damaged"),
         ({"source_tokenizer": {}}, "tokenizer.unit is missing"),
-        ({"source_symbols": "abc"}, "vocabulary is str; expected a list of symbols"),
-        ({"target_symbols": ["a", "a"]}, "vocabulary symbol 1 is 'a', as is symbol 0"),
+        ({"source_symbols": "abc"}, "vocabulary is 'str'; expected a list of symbols"),
+        ({"target_symbols": ["a", "a"]}, "vocabulary symbol 1 is 'a'; expected each symbol once"),
         ({"decoding": {"method": "greddy"}}, "decoding is damaged"),
         ({"decoding": {"beams": 3}}, "decoding is damaged"),
         ({"members": []}, "members is []; expected a list of one model or more."),
@@ -377,11 +377,11 @@ def test_unknown_names_in_a_description_are_refused(copied: Path) -> None:
 
 def test_missing_and_unreadable_files_are_told(copied: Path) -> None:
     (copied / "model.json").write_text("{")
-    assert loading_fails(copied).startswith(f"{copied}/model.json is damaged (")
+    assert loading_fails(copied).startswith(f"{copied}/model.json: the file is damaged (")
     (copied / "model.json").write_text("[]")
-    assert loading_fails(copied) == f"{copied}/model.json is damaged; expected a JSON object."
+    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged; expected a JSON object."
     (copied / "model.json").unlink()
-    assert loading_fails(copied).startswith(f"{copied}/model.json does not exist; expected a trained model.")
+    assert loading_fails(copied).startswith(f"{copied}/model.json: no such file, so that the run has no model yet.")
 
 
 def test_a_vocabulary_that_does_not_fit_the_tensors_is_refused(copied: Path) -> None:

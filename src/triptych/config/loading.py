@@ -40,7 +40,7 @@ TYPE_RULES = {
 }
 LENGTH_RULES = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 BOUND_RULES = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
-UNION_MEMBERS = ("int", "str")  # where pydantic says which type of a union it tried
+UNION_MEMBERS = ("int", "str", "bool", "literal[")  # how names of the types of a union begin in pydantic's locations
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -233,7 +233,7 @@ def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
         rule = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {rule}." if key else f"{rule}."
     rule = " or ".join(_rule(each) for each in details)
-    return f"{key} is {_shown(value)}; expected {rule}.{_nearest_choice(detail)}"
+    return f"{key} is {_shown(value)}; expected {rule}.{_nearest_choice(details[-1])}"
 
 
 def _did_you_mean_key(name: str, known: Sequence[str]) -> str:
@@ -293,7 +293,7 @@ def _by_key(details: Iterable[ErrorDetails]) -> list[list[ErrorDetails]]:
         if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
             continue
         location = detail["loc"]
-        if detail["type"] != "extra_forbidden" and location and location[-1] in UNION_MEMBERS:
+        if detail["type"] != "extra_forbidden" and location and str(location[-1]).startswith(UNION_MEMBERS):
             location = location[:-1]
         groups.setdefault(location, []).append(detail)
     return list(groups.values())

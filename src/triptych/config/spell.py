@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.config.common import (
     Fraction,
@@ -23,6 +23,12 @@ from triptych.config.common import (
 )
 
 Unit = Literal["characters", "graphemes", "symbols"]
+Sides = bool | Literal["source", "target", "both"]  # columns that a setting acts on; true is both
+
+
+def _named_delimiter(value: Any) -> Any:
+    """The tab where it is written as `\\t` or `tab`, as shells make it hard to write one."""
+    return "\t" if value in ("\\t", "tab") else value
 
 
 class SpellData(Table):
@@ -39,14 +45,22 @@ class SpellData(Table):
     test: str = "test.tsv"
     source_column: int | str = Field(default=1, description="number from 1, or name in a header row")
     target_column: int | str = Field(default=2, description="number from 1, or name in a header row")
-    delimiter: str = Field(default="", description="one character; empty takes it from the file's name")
+    delimiter: Annotated[str, BeforeValidator(_named_delimiter)] = Field(
+        default="", description=r"one character, or \t for a tab; empty takes it from the file's name"
+    )
     source_unit: Unit = Field(default="characters", description="symbols are separated by white space")
     target_unit: Unit = "characters"
     normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = "NFC"
-    lowercase: bool = False
-    strip_diacritics: bool = False
-    letters_only: bool = Field(default=False, description="keep letters and . ! ?, everything else becomes one space")
-    max_symbols: PositiveInt = Field(default=1000, description="longest side of a pair that is believed")
+    lowercase: Sides = Field(default=False, description="of the source or target column, or both (true)")
+    strip_diacritics: Sides = Field(
+        default=False, description="remove accents of the source or target column, or both (true)"
+    )
+    letters_only: Sides = Field(
+        default=False,
+        description="of the source or target column, or both (true): keep letters and . ! ?, everything else becomes "
+        "one space",
+    )
+    max_symbols: PositiveInt = Field(default=1000, description="longer sources or targets make a row a bad row")
     skip_bad: bool = Field(default=False, description="skip rows that cannot be read, and report how many")
     fractions: Fractions = Field(
         default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of one file or set"
@@ -56,13 +70,13 @@ class SpellData(Table):
         default="both", description="pairs alike on this side never lie in two splits"
     )
     reverse: bool = Field(
-        default=False, description="swap the sides after reading: spelling to phonemes from the same data and recipe"
+        default=False, description="swap source and target after reading: G2P from the data and recipe of P2G"
     )
     references: Literal["any", "each"] = Field(
         default="any",
         description="evaluate each source once, right when any of its references matches; or each row by itself",
     )
-    max_train_pairs: NonNegativeInt = Field(default=0, description="use so many training pairs at most; 0 uses all")
+    max_train_pairs: NonNegativeInt = Field(default=0, description="use at most this many training pairs; 0 uses all")
     max_eval_pairs: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
 
     @model_validator(mode="after")

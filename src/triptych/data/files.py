@@ -22,7 +22,7 @@ class Line:
 
     Attributes:
         number: counted from 1.
-        text: without its line end (LF or CRLF); what could not be decoded is replaced by U+FFFD.
+        text: without its line end (LF, CRLF, or CR in a file without LF); what could not be decoded is U+FFFD.
         problem: why the line must not be used, or None.
     """
 
@@ -105,19 +105,27 @@ class _Piece:
 
 
 def _pieces(stream: Iterable[str] | Iterable[bytes]) -> Iterator[_Piece]:
-    """One piece per line; where the stream has `readline`, no line is ever held whole beyond the limit."""
+    """One piece per line; where the stream has `readline`, no line is ever held whole beyond the limit.
+
+    A file that has carriage returns and not one line feed at its beginning is of an old Macintosh, where those end
+    lines.
+    """
     readline = getattr(stream, "readline", None)
     parts: Iterator[str | bytes] = (
         iter(stream) if readline is None else iter(lambda: readline(MAX_LINE_BYTES) or None, None)
     )
     head, length = b"", 0
-    for part in parts:
+    ends: tuple[bytes, ...] = (b"\n",)
+    for number, part in enumerate(parts):
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        head = data if length == 0 else head
-        length += len(data)
-        if readline is None or data.endswith(b"\n"):
-            yield _Piece(head, length)
-            head, length = b"", 0
+        if number == 0 and readline is not None and b"\r" in data and b"\n" not in data:
+            ends = (b"\n", b"\r")
+        for piece in data.splitlines(keepends=True) if len(ends) > 1 else (data,):
+            head = head + piece if length < MAX_LINE_BYTES else head
+            length += len(piece)
+            if readline is None or piece.endswith(ends):
+                yield _Piece(head, length)
+                head, length = b"", 0
     if length:
         yield _Piece(head, length)
 

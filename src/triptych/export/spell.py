@@ -47,7 +47,7 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
         for part, file in names.items():
             graph_of(network, part).save(folder / file)
         members.append({**names, "boundaries": walks})
-    return {"members": members, **speller.language.to_dict(), "decoding": speller.decoding.model_dump()}
+    return {"members": members, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
 
 
 def graph_of(network: TorchNetwork, part: str) -> Any:

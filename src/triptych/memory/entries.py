@@ -63,8 +63,9 @@ class Contents:
         scaled = self.scaling.apply(rows, name="patterns")
         codes, names = coded(None if labels is None else [None if some is None else str(some) for some in labels])
         shard = Shard(
-            keys=Packed.of(scaled.rows, self.precision, name="patterns"),
-            values=None if values is None else Packed.of(values, self.precision, name="values"),
+            # A memory keeps rows of its own: where nothing is scaled or converted, these are still the caller's.
+            keys=Packed.of(rows.clone() if scaled.rows is rows else scaled.rows, self.precision, name="patterns"),
+            values=None if values is None else Packed.of(values.clone(), self.precision, name="values"),
             length=scaled.length,
             ids=numbers,
             codes=codes,

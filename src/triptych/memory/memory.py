@@ -366,6 +366,6 @@ def _checked(rows: Tensor, width: int | None, *, name: str) -> Tensor:
                          "Use x.unsqueeze(0) for a single row.")  # fmt: skip
     if rows.is_complex() or rows.dtype == torch.bool:
         raise ShapeError(f"{name} has dtype {rows.dtype}; expected real numbers.")
-    found = rows.detach().to("cpu", torch.float32)
+    found = rows.detach().to("cpu", torch.float32).contiguous()
     check_finite(found, name=name)
     return found

@@ -175,18 +175,28 @@ def _fused_kernel(device: str, dtype: torch.dtype, aligned: bool) -> _Fused | No
     return fused if fits else None
 
 
+def row_major(rows: Tensor) -> Tensor:
+    """The same rows with neighbouring columns side by side in memory, as the fused kernels read them.
+
+    They take any stride from row to row, but read columns as if they were adjacent, without a check. Columns of `X.T`,
+    `X[:, ::2]`, `numpy.asfortranarray(X)` and expanded rows are not. A tensor that fits is returned as it is.
+    """
+    return rows if rows.stride(-1) == 1 else rows.contiguous()
+
+
 def _fused_on_cpu(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    averaged, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        queries[None, None], keys[None, None], values[None, None], scale=beta
-    )
+    keys, values, queries = (row_major(rows)[None, None] for rows in (keys, values, queries))
+    averaged, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(queries, keys, values, scale=beta)
     return averaged[0, 0], log_sum[0, 0]
 
 
 def _fused_on_cuda(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    count = len(queries)
+    keys, values, queries = (row_major(rows)[None, None] for rows in (keys, values, queries))
     averaged, log_sum, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
-        queries[None, None], keys[None, None], values[None, None], None, True, scale=beta
+        queries, keys, values, None, True, scale=beta
     )
-    return averaged[0, 0], log_sum[0, 0, : len(queries)]  # the kernel pads the rows
+    return averaged[0, 0], log_sum[0, 0, :count]  # the kernel pads the rows
 
 
 def _in_blocks_of_patterns(keys: Tensor, values: Tensor | None, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:

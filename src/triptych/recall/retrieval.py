@@ -24,7 +24,7 @@ from torch import Tensor
 from triptych.errors import ShapeError, TriptychError, did_you_mean
 from triptych.recall.checks import check_beta, check_finite, check_result, check_states
 from triptych.recall.energy import largest_norm
-from triptych.recall.kernels import SCORES_AT_ONCE, average, average_and_potential, blocks, potential_alone
+from triptych.recall.kernels import SCORES_AT_ONCE, average, average_and_potential, blocks, potential_alone, row_major
 from triptych.recall.separation import SOFTMAX, Separation
 
 Extra = Literal["attention", "trajectory", "energies"]
@@ -88,6 +88,7 @@ def retrieve(
     check_beta(beta)
     check_states(patterns, cue, name="cue")
     _check_extras(extras)
+    patterns = row_major(patterns)  # once, not at every step
     start = cue if known_valid is None else _known_part(cue, _checked_mask(known_valid, cue))
     check_finite(start, name="cue")
     norm = _norm(patterns, known_valid) if "energies" in extras else None

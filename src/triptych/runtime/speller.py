@@ -10,9 +10,10 @@ from triptych.runtime.decoding import Batch, Decoding, Hypothesis, decode
 from triptych.runtime.folder import Exported
 from triptych.runtime.lexicon import Constrained, Lexicon
 from triptych.runtime.network import Array, Ensemble, Network, StepModel
-from triptych.text.predictions import Candidate, Language, Prediction
+from triptych.text.predictions import Candidate, Prediction
+from triptych.text.vocabularies import Vocabularies
 
-__all__ = ["Candidate", "Language", "Prediction", "Speller", "load"]
+__all__ = ["Candidate", "Prediction", "Speller", "Vocabularies", "load"]
 
 
 class Speller:
@@ -20,7 +21,7 @@ class Speller:
 
     Args:
         model: a network or an ensemble.
-        language: vocabularies and tokenizers of the model.
+        vocabularies: vocabularies and tokenizers of the model.
         decoding: how to decode when a call does not say.
         dictionary: targets of sources that are looked up before the model is asked.
     """
@@ -28,13 +29,13 @@ class Speller:
     def __init__(
         self,
         model: StepModel,
-        language: Language,
+        vocabularies: Vocabularies,
         decoding: Decoding,
         *,
         dictionary: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]] | None = None,
     ) -> None:
         self.model = model
-        self.language = language
+        self.vocabularies = vocabularies
         self.decoding = decoding
         self.dictionary = dictionary or {}
 
@@ -59,7 +60,7 @@ class Speller:
             RecipeError: settings that break their rule.
         """
         texts = [sources] if isinstance(sources, str) else list(sources)
-        split = self.language.source_tokenizer.split
+        split = self.vocabularies.source_tokenizer.split
         symbols = [split(text) if isinstance(text, str) else tuple(text) for text in texts]
         settings = _with_n_best(decoding or self.decoding, n_best)
         return self._predict(symbols, settings, with_attention=with_attention)
@@ -70,7 +71,7 @@ class Speller:
         for source, target in entries:
             found.setdefault(tuple(source), {})[tuple(target)] = None
         dictionary = {source: tuple(targets) for source, targets in found.items()}
-        return Speller(self.model, self.language, self.decoding, dictionary=dictionary)
+        return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
 
     def with_lexicon(self, words: Iterable[str], *, weight: float | None = None) -> Speller:
         """A speller that keeps to the words of a list, or, with a weight, prefers them.
@@ -81,11 +82,11 @@ class Speller:
         Raises:
             RecipeError: no usable words, or a weight out of range.
         """
-        split, targets = self.language.target_tokenizer.split, self.language.targets
+        split, targets = self.vocabularies.target_tokenizer.split, self.vocabularies.targets
         encoded = (targets.encode(split(word)) for word in words)
         lexicon = Lexicon(word for word in encoded if word and targets.unknown not in word)
         model = Constrained(self.model, lexicon, weight)
-        return Speller(model, self.language, self.decoding, dictionary=self.dictionary)
+        return Speller(model, self.vocabularies, self.decoding, dictionary=self.dictionary)
 
     def _predict(
         self, sources: Sequence[tuple[str, ...]], settings: Decoding, *, with_attention: bool
@@ -100,7 +101,7 @@ class Speller:
         order = sorted(
             set(range(len(sources))) - results.keys(), key=lambda position: (len(sources[position]), position)
         )
-        vocabulary = self.language.sources
+        vocabulary = self.vocabularies.sources
         for begin in range(0, len(order), settings.batch_size):
             positions = order[begin : begin + settings.batch_size]
             batch = Batch.of([vocabulary.encode(sources[position]) for position in positions], positions)
@@ -112,12 +113,12 @@ class Speller:
         return [results[position] for position in range(len(sources))]
 
     def _candidate(self, hypothesis: Hypothesis) -> Candidate[Array]:
-        symbols = self.language.targets.decode(hypothesis.symbols)
-        text = self.language.target_tokenizer.join(symbols)
+        symbols = self.vocabularies.targets.decode(hypothesis.symbols)
+        text = self.vocabularies.target_tokenizer.join(symbols)
         return Candidate(symbols, text, hypothesis.log_probability, hypothesis.score, hypothesis.attention)
 
     def _entry(self, target: tuple[str, ...]) -> Candidate[Array]:
-        return Candidate(target, self.language.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
+        return Candidate(target, self.vocabularies.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
 
 
 def load(exported: Exported, *, threads: int = 1) -> Speller:
@@ -129,7 +130,7 @@ def load(exported: Exported, *, threads: int = 1) -> Speller:
     """
     model = exported.model
     try:
-        language = Language.read(model)
+        vocabularies = Vocabularies.read(model)
         decoding = Decoding.from_dict(model["decoding"])
         members = [
             Network(
@@ -146,16 +147,16 @@ def load(exported: Exported, *, threads: int = 1) -> Speller:
         ) from None
     if not members:
         raise RunError(f"{exported.manifest}: members is []; expected one model or more. Export the run again.")
-    _check_graphemes(language)
-    return Speller(members[0] if len(members) == 1 else Ensemble(members), language, decoding)
+    _check_graphemes(vocabularies)
+    return Speller(members[0] if len(members) == 1 else Ensemble(members), vocabularies, decoding)
 
 
-def _check_graphemes(language: Language) -> None:
+def _check_graphemes(vocabularies: Vocabularies) -> None:
     """Say at once, not at the first word, when texts cannot be split."""
-    if "graphemes" in (language.source_tokenizer.unit, language.target_tokenizer.unit):
+    if "graphemes" in (vocabularies.source_tokenizer.unit, vocabularies.target_tokenizer.unit):
         try:
-            language.source_tokenizer.split("a")
-            language.target_tokenizer.split("a")
+            vocabularies.source_tokenizer.split("a")
+            vocabularies.target_tokenizer.split("a")
         except ImportError:
             raise MissingExtraError("regex", "onnx") from None
 

@@ -122,7 +122,7 @@ def _card(run: Run, name: str, model: Speller | Classifier) -> dict[str, Any]:
         "decoding": model.decoding.model_dump(),
     }
     if isinstance(model, Speller):
-        return card | {"source_unit": model.language.source_tokenizer.unit, "examples": _examples(run)}
+        return card | {"source_unit": model.vocabularies.source_tokenizer.unit, "examples": _examples(run)}
     form = model.form
     image = {"height": form.height, "width": form.width, "colour": form.colour}
     return card | {"classes": list(model.classes), "image": image}

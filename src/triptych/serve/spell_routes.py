@@ -113,7 +113,7 @@ def symbols_of(speller: Speller, text: str, limits: Limits) -> Symbols:
     check_bound(
         "the number of characters of a source", len(text), _CHARACTERS_PER_SYMBOL * most, "--max-source-symbols * 32"
     )
-    symbols = speller.language.source_tokenizer.split(text)
+    symbols = speller.vocabularies.source_tokenizer.split(text)
     if not symbols:
         raise DataError(f"source is {printable(text)}, 0 symbols; expected at least one. Write a word.")
     check_bound("the number of symbols of a source", len(symbols), most, "--max-source-symbols")

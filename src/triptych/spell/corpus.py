@@ -1,8 +1,9 @@
-"""The pairs of a recipe, in three splits, and what evaluation judges."""
+"""The pairs of a recipe, in three splits, and the items of an evaluation."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -15,15 +16,19 @@ from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve
-from triptych.text.pairs import Columns, Pair, PairFile, group_references, read_pairs, split_keys
-from triptych.text.symbols import Tokenizer
+from triptych.text.dictionaries import DictionaryLayout
+from triptych.text.pairs import Pair, PairFile, group_references, read_pairs, split_keys
+from triptych.text.rows import Columns, Layout, fitting_layout
+from triptych.text.symbols import Tokenizer, Vocabulary
 
 SPLITS = ("train", "valid", "test")
+CLEANING = ("lowercase", "strip_diacritics", "letters_only")  # settings that act on the source, the target or both
+SHOWN = 5  # symbols that a warning names
 
 
 @dataclass(frozen=True)
 class Item:
-    """What evaluation judges: a source and all its right answers."""
+    """What a model is evaluated on: a source and all its right answers."""
 
     source: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
@@ -37,7 +42,7 @@ class Corpus:
         splits: pairs of `train`, `valid` and, where there is one, `test`.
         fingerprints: per file or set: name, size and SHA-256.
         warnings: complete sentences for the user.
-        available: pairs of each split that a limit of the recipe took a part of.
+        available: pairs of each split of which a limit of the recipe took a part.
     """
 
     splits: Mapping[str, Sequence[Pair]]
@@ -58,7 +63,7 @@ class Corpus:
         return f"pairs of {len(sources)} source and {len(targets)} target symbols"
 
     def keys(self, split: str) -> list[str]:
-        """What tells each pair of a split from others; none where there is no such split."""
+        """A text per pair of a split that no other pair has; none where there is no such split."""
         return ["\0".join((*pair.source, "", *pair.target)) for pair in self.splits.get(split, ())]
 
     def items(self, split: str, *, references: str = "any") -> list[Item]:
@@ -68,9 +73,8 @@ class Corpus:
             DataError: there is no such split.
         """
         if split not in self.splits:
-            raise DataError(
-                f"split is {split!r}; expected one of {', '.join(self.splits)}. Give the data a {split} file."
-            )
+            hint = f"Give the data a {split} file." if split in SPLITS else ""
+            raise DataError(field="split", value=split, expected=f"one of {', '.join(self.splits)}", hint=hint)
         pairs = self.splits[split]
         if references == "each":
             return [Item(pair.source, (pair.target,)) for pair in pairs]
@@ -79,19 +83,41 @@ class Corpus:
 
 def tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
     """How the model's sources and targets are split into symbols."""
-    given, wanted = _sides(settings)
-    return (wanted, given) if settings.reverse else (given, wanted)
+    first, second = _column_tokenizers(settings)
+    return (second, first) if settings.reverse else (first, second)
 
 
-def _sides(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizers of the two columns, before `reverse`."""
-    common: dict[str, Any] = {
-        "normal_form": settings.normal_form,
-        "lowercase": settings.lowercase,
-        "strip_diacritics": settings.strip_diacritics,
-        "letters_only": settings.letters_only,
-    }
-    return Tokenizer(unit=settings.source_unit, **common), Tokenizer(unit=settings.target_unit, **common)
+def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
+    """The tokenizers of the source and the target column, before `reverse`."""
+    source, target = (
+        Tokenizer(
+            unit=settings.source_unit if side == "source" else settings.target_unit,
+            normal_form=settings.normal_form,
+            **{option: getattr(settings, option) in (True, "both", side) for option in CLEANING},
+        )
+        for side in ("source", "target")
+    )
+    return source, target
+
+
+def dictionary_layout(settings: SpellData) -> DictionaryLayout:
+    """How a dictionary is laid out that belongs to the recipe's data: in the same way."""
+    columns = Columns(settings.source_column, settings.target_column)
+    return DictionaryLayout(columns, settings.delimiter or None, settings.reverse)
+
+
+def unseen_symbols(items: Sequence[Item], sources: Vocabulary) -> str:
+    """A sentence on source symbols that training never showed, which a model takes for one and the same; else ''."""
+    unseen = Counter(symbol for item in items for symbol in sources.unknown_in(item.source))
+    if not unseen:
+        return ""
+    affected = sum(bool(sources.unknown_in(item.source)) for item in items)
+    first = ", ".join(repr(symbol) for symbol in list(unseen)[:SHOWN])
+    more = f" and {len(unseen) - SHOWN} more" if len(unseen) > SHOWN else ""
+    return (
+        f"{affected} of {len(items)} sources have symbols that training never showed ({first}{more}); expect poor "
+        "predictions for them."
+    )
 
 
 def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None = None) -> Corpus:
@@ -100,29 +126,49 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
     Args:
         settings: the recipe's `[data]`.
         location: a folder with the split files, or one file to split; None for a named set.
-        whole: take all of one file as this split instead of splitting it.
+        whole: read other data than the recipe's, to evaluate on: all of a file as this split, or this split's file of a
+            folder, without the recipe's limits, also where its columns or delimiter are not the recipe's.
     Raises:
         DataError: nothing to read, or a file that is missing or bad.
     """
     if location is None and not settings.set:
         raise DataError(
-            "data.set is '' and no data is given; expected one of them. "
-            "Use --data with a folder or a file of pairs, or --set data.set=cmudict"
+            field="data.set",
+            value="",
+            expected="the name of a data set where --data is not given",
+            hint="Use --data with a folder or a file of pairs, or --set data.set=cmudict",
         )
     if location is not None:
         check_location(location)
     if location is None:
         corpus = _named(settings)
+    elif whole:
+        corpus = _other(settings, location, whole)
     elif location.is_dir():
         corpus = _folder(settings, location)
     else:
         file = _read(settings, location)
         try:
-            splits = {whole: file.pairs} if whole else _split(settings, file.pairs)
+            splits = _split(settings, file.pairs)
         except DataError as error:  # too few to split
             raise DataError(str(error), path=location) from None
-        corpus = Corpus(splits, [fingerprint_file(location)], _remarks(file))
-    return _limited(settings, _reversed(corpus) if settings.reverse else corpus)
+        corpus = Corpus(splits, [fingerprint_file(location)], _remarks(settings, file))
+    corpus = _reversed(corpus) if settings.reverse else corpus
+    return corpus if whole else _limited(settings, corpus)
+
+
+def _other(settings: SpellData, location: Path, split: str) -> Corpus:
+    """Other data than the recipe's own, as one split."""
+    if location.is_dir():
+        if split not in SPLITS:
+            raise DataError(field="split", value=split, expected=f"one of {', '.join(SPLITS)}")
+        location = location / getattr(settings, split)
+    layout = fitting_layout(
+        location, Columns(settings.source_column, settings.target_column), settings.delimiter or None
+    )
+    file = _read(settings, location, layout)
+    remarks = [layout.remark] if layout.remark else []
+    return Corpus({split: file.pairs}, [fingerprint_file(location)], [*remarks, *_remarks(settings, file)])
 
 
 def _reversed(corpus: Corpus) -> Corpus:
@@ -137,10 +183,12 @@ def _named(settings: SpellData) -> Corpus:
         value = getattr(settings, key)
         if value != SpellData.model_fields[key].default:
             raise RecipeError(
-                f"data.{key} is {value!r} and has no effect with data.set {settings.set!r}; expected it left out: "
-                "a named set knows its columns"
+                f"data.{key} is {value!r} and has no effect with data.set {settings.set!r}; remove it: a named set "
+                "knows its columns.",
+                field=f"data.{key}",
+                value=value,
             )
-    source, target = _sides(settings)
+    source, target = _column_tokenizers(settings)
     file = resolve(settings.set).load(
         source_tokenizer=source,
         target_tokenizer=target,
@@ -149,7 +197,7 @@ def _named(settings: SpellData) -> Corpus:
     )
     content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
     fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
-    return Corpus(_split(settings, file.pairs), [fingerprint], _remarks(file))
+    return Corpus(_split(settings, file.pairs), [fingerprint], _remarks(settings, file))
 
 
 def _folder(settings: SpellData, folder: Path) -> Corpus:
@@ -158,7 +206,7 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
     if not paths["test"].exists():  # a test split is only asked for by an evaluation
         del paths["test"]
     files = {split: _read(settings, path) for split, path in paths.items()}
-    remarks = [remark for file in files.values() for remark in _remarks(file)]
+    remarks = [remark for file in files.values() for remark in _remarks(settings, file)]
     return Corpus(
         {split: file.pairs for split, file in files.items()},
         [fingerprint_file(path) for path in paths.values()],
@@ -167,38 +215,52 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
 
 
 def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
-    """What is told of pairs of other splits that are in training too."""
+    """Sentences on pairs of other splits that are in training too."""
     trained = {(pair.source, pair.target) for pair in files["train"]}
     remarks = []
     for split in files.keys() - {"train"}:
         shared = [pair for pair in files[split] if (pair.source, pair.target) in trained]
         if shared:
             remarks.append(
-                f"{files[split].path}:{shared[0].line}: this pair is in train too; such pairs: {len(shared)}."
+                f"{files[split].path}: {len(shared)} pairs of {split} are in train too; the first is in line "
+                f"{shared[0].line}."
             )
     return sorted(remarks)
 
 
-def _read(settings: SpellData, path: Path) -> PairFile:
-    source, target = _sides(settings)
+def _read(settings: SpellData, path: Path, layout: Layout | None = None) -> PairFile:
+    source, target = _column_tokenizers(settings)
+    columns, delimiter, _ = layout or Layout(
+        Columns(settings.source_column, settings.target_column), settings.delimiter or None
+    )
     return read_pairs(
         path,
-        columns=Columns(settings.source_column, settings.target_column),
+        columns=columns,
         source_tokenizer=source,
         target_tokenizer=target,
-        delimiter=settings.delimiter or None,
+        delimiter=delimiter,
         max_symbols=settings.max_symbols,
         skip_bad_rows=settings.skip_bad,
     )
 
 
-def _remarks(file: PairFile) -> list[str]:
+def _remarks(settings: SpellData, file: PairFile) -> list[str]:
+    """Sentences on a file: what is likely a mistake, which symbols were merged, how many rows were skipped."""
     remarks = list(file.warnings)
-    if file.skipped:
-        first = file.skipped[0]
+    options = [option for option in CLEANING if getattr(settings, option) is True]
+    for side, groups in file.merged.items() if options else ():
+        other = "target" if side == "source" else "source"
+        first = " and ".join(repr(symbol) for symbol in groups[0][:SHOWN])
         remarks.append(
-            f"{file.path}:{first.line}: {first.reason}. "
-            f"Bad rows skipped, from this one on: {len(file.skipped)}; rows read: {len(file.pairs)}."
+            f"{file.path}: data.{options[0]} acts on both sides and makes {side} symbols equal that differ, such as "
+            f'{first}; symbols that stand for several: {len(groups)}. Use data.{options[0]} = "{other}" to keep the '
+            f'{side} as it is, or "both" if this is wanted.'
+        )
+    if file.skipped:
+        first_row = file.skipped[0]
+        remarks.append(
+            f"{file.path}:{first_row.line}: {first_row.reason}. Skipped {len(file.skipped)} bad rows, of which this is "
+            f"the first; read {len(file.pairs)} pairs."
         )
     return remarks
 
@@ -215,18 +277,18 @@ def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
     """A random part of each split where the recipe sets a limit."""
     splits: dict[str, Sequence[Pair]] = {}
     for split, pairs in corpus.splits.items():
-        is_judged = split != "train"
-        most = settings.max_eval_pairs if is_judged else settings.max_train_pairs
-        by_source = is_judged and settings.references == "any"
+        is_evaluated = split != "train"
+        most = settings.max_eval_pairs if is_evaluated else settings.max_train_pairs
+        by_source = is_evaluated and settings.references == "any"
         splits[split] = _some(pairs, most, settings.split_seed, by_source=by_source)
     available = {split: len(pairs) for split, pairs in corpus.splits.items() if len(splits[split]) < len(pairs)}
     return Corpus(splits, corpus.fingerprints, corpus.warnings, available)
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:
-    """At most so many pairs, drawn at random, in their order; 0 takes all.
+    """At most that many pairs, drawn at random, in their order; 0 takes all.
 
-    With `by_source` a source comes with all its targets or not at all: what is judged must know every right answer.
+    With `by_source` a source comes with all its targets or not at all: an evaluation must know every right answer.
     """
     if most == 0 or len(pairs) <= most:
         return pairs

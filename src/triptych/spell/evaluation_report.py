@@ -26,7 +26,7 @@ from triptych.spell.metrics import (
     worst,
 )
 from triptych.statistics import Estimate
-from triptych.text.predictions import Language
+from triptych.text.vocabularies import Vocabularies
 
 EXAMPLES = 12
 WORST = 25
@@ -35,9 +35,9 @@ BETWEEN_REFERENCES = " / "
 PREDICTION_COLUMNS = ("source", "references", "prediction", "log_probability", "edits", "reference_length")
 
 
-def details(items: Sequence[ItemResult], scores: Scores, language: Language) -> dict[str, Any]:
+def details(items: Sequence[ItemResult], scores: Scores, vocabularies: Vocabularies) -> dict[str, Any]:
     """Everything `section` shows, as plain values for JSON."""
-    write = _Writer(language)
+    write = _Writer(vocabularies)
     return {
         "scores": scores.to_dict(),
         "examples": [
@@ -56,9 +56,9 @@ def details(items: Sequence[ItemResult], scores: Scores, language: Language) -> 
     }
 
 
-def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], language: Language) -> None:
+def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], vocabularies: Vocabularies) -> None:
     """Write every item's predictions, and the wrong ones again as the error list: `name`.tsv, `name`.errors.tsv."""
-    write = _Writer(language)
+    write = _Writer(vocabularies)
     most = max(len(item.predictions) for item in items)
     further = [f"{column}_{k}" for k in range(2, most + 1) for column in ("prediction", "log_probability")]
     rows = []
@@ -167,9 +167,9 @@ def scores_table(scores: Mapping[str, Any]) -> Table:
 class _Writer:
     """Symbols as people read them."""
 
-    def __init__(self, language: Language) -> None:
-        self.source = language.source_tokenizer.join
-        self.target = language.target_tokenizer.join
+    def __init__(self, vocabularies: Vocabularies) -> None:
+        self.source = vocabularies.source_tokenizer.join
+        self.target = vocabularies.target_tokenizer.join
 
     def references(self, references: Sequence[Symbols]) -> str:
         return BETWEEN_REFERENCES.join(self.target(reference) for reference in references)

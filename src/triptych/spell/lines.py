@@ -52,7 +52,7 @@ def predicted(
             stream: Any = sys.stdin.buffer if file == STANDARD_INPUT else stack.enter_context(_opened(file))
             lines = read_sources(
                 stream,
-                speller.language.source_tokenizer,
+                speller.vocabularies.source_tokenizer,
                 path_label=label,
                 max_symbols=max_symbols,
                 on_bad_row=bad.append if skip_bad else None,
@@ -83,7 +83,7 @@ def _opened(file: str) -> Any:
 
 
 def _cells(speller: Speller, prediction: Prediction[Any]) -> list[str]:
-    cells = [speller.language.source_tokenizer.join(prediction.source)]
+    cells = [speller.vocabularies.source_tokenizer.join(prediction.source)]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
     return [cell.replace("\t", " ") for cell in cells]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from triptych.data.downloads import fetch
 from triptych.errors import DataError, did_you_mean
-from triptych.text.pairs import MAX_SYMBOLS, BadRow, Columns, Pair, PairFile, read_pairs
+from triptych.text.pairs import MAX_SYMBOLS, BadRow, Pair, PairFile, read_pairs
+from triptych.text.rows import Columns
 from triptych.text.symbols import Tokenizer
 
 _WIKIPRON_ADDRESSES = (

@@ -31,8 +31,9 @@ from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.speller import Speller, build_from_description
 from triptych.text.pairs import Pair
-from triptych.text.predictions import Language, Prediction
+from triptych.text.predictions import Prediction
 from triptych.text.symbols import Vocabulary
+from triptych.text.vocabularies import Vocabularies
 from triptych.training.prepared import Loaders, Prepared
 
 DECODING_OPTIONS: tuple[str, ...] = ("decode", *(name for names in DECODE_OPTIONS.values() for name in names))
@@ -77,20 +78,20 @@ class SpellPanel:
 
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
         """Build the network for some pairs, initialised from `training.seed`."""
-        language = _language(recipe, data)
+        vocabularies = _vocabularies(recipe, data)
         torch.manual_seed(recipe.training.seed)
-        architecture = _architecture(recipe, language)
+        architecture = _architecture(recipe, vocabularies)
         valid_items = data.items("valid", references=recipe.data.references)
         decoding = recipe.decoding
         objective = SpellObjective(
             build_transducer(Architecture(**architecture)),
-            targets=language.targets,
+            targets=vocabularies.targets,
             valid_items=valid_items,
             limit=LengthLimit(decoding.max_length_factor, decoding.max_length_extra),
             label_smoothing=recipe.training.label_smoothing,
         )
-        description = {"architecture": architecture, **language.to_dict(), "decoding": decoding.model_dump()}
-        return Prepared(objective, _loaders(recipe, data, language, valid_items), description)
+        description = {"architecture": architecture, **vocabularies.to_dict(), "decoding": decoding.model_dump()}
+        return Prepared(objective, _loaders(recipe, data, vocabularies, valid_items), description)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
@@ -113,10 +114,10 @@ class SpellPanel:
                 ) from None
             networks.append(network.eval().to(device))
             members.append(architecture)
-        language = Language.from_dict(description, path)
-        _check_vocabularies(members, language, path)
+        vocabularies = Vocabularies.from_dict(description, path)
+        _check_vocabularies(members, vocabularies, path)
         model = networks[0] if len(networks) == 1 else Ensemble(networks)
-        return Speller(model, language, _decoding(description, path), device=device)
+        return Speller(model, vocabularies, _decoding(description, path), device=device)
 
     def network_of(self, model: Speller) -> tuple[Any, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
@@ -141,7 +142,7 @@ class SpellPanel:
             RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one
                 member was trained on might be another's test.
         """
-        return joined(runs, self.name, alike=Language.from_dict, otherwise="other symbols", limit="max_train_pairs")
+        return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
 
     def evaluate(
         self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding
@@ -239,8 +240,8 @@ class SpellPanel:
 
     def record(self, folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
         """Write every prediction, and tell what a report shows."""
-        evaluation_report.write_predictions(folder, name, evaluation.items, speller.language)
-        told = evaluation_report.details(evaluation.items, evaluation.scores, speller.language)
+        evaluation_report.write_predictions(folder, name, evaluation.items, speller.vocabularies)
+        told = evaluation_report.details(evaluation.items, evaluation.scores, speller.vocabularies)
         return {**told, "decoding": evaluation.decoding.model_dump()}
 
     def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
@@ -268,7 +269,7 @@ class SpellPanel:
             purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
             limits=(
                 "Source symbols that it never saw in training are all alike to it; `triptych predict` warns of them.",
-                "It always answers, also to what is no word of its language; log-probabilities say how sure it is.",
+                "It always answers, also for input that is not a word of its language; log-probabilities say how sure it is.",
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
             ),
@@ -304,8 +305,8 @@ def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) ->
     ]
 
 
-def _check_vocabularies(members: Sequence[Mapping[str, Any]], language: Language, path: Path) -> None:
-    for side, vocabulary in (("source", language.sources), ("target", language.targets)):
+def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Vocabularies, path: Path) -> None:
+    for side, vocabulary in (("source", vocabularies.sources), ("target", vocabularies.targets)):
         for architecture in members:
             expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
             if len(vocabulary.symbols) != expected:
@@ -324,10 +325,10 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
 
 
-def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:
+def _vocabularies(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
     source_tokenizer, target_tokenizer = tokenizers(recipe.data)
     train = corpus.splits["train"]
-    return Language(
+    return Vocabularies(
         source_tokenizer,
         target_tokenizer,
         Vocabulary.build(pair.source for pair in train),
@@ -335,16 +336,16 @@ def _language(recipe: SpellRecipe, corpus: Corpus) -> Language:
     )
 
 
-def _architecture(recipe: SpellRecipe, language: Language) -> dict[str, Any]:
+def _architecture(recipe: SpellRecipe, vocabularies: Vocabularies) -> dict[str, Any]:
     """Fields of `Architecture`."""
     settings = recipe.model.model_dump()
-    return {"source_size": len(language.sources), "target_size": len(language.targets), **settings}
+    return {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets), **settings}
 
 
-def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Language, valid_items: Sequence[Item]) -> Loaders:
-    train = EncodedPairs(corpus.splits["train"], language.sources, language.targets)
+def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
+    train = EncodedPairs(corpus.splits["train"], vocabularies.sources, vocabularies.targets)
     valid_pairs = [Pair(item.source, item.references[0], 0) for item in valid_items]
-    valid = EncodedPairs(valid_pairs, language.sources, language.targets)
+    valid = EncodedPairs(valid_pairs, vocabularies.sources, vocabularies.targets)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.batch_size, recipe.training.seed

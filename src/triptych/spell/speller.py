@@ -18,13 +18,14 @@ from triptych.spell.decoding import Decoding, decode
 from triptych.spell.decoding.constrained import Constrained
 from triptych.spell.decoding.contract import Hypothesis, StepModel
 from triptych.spell.lexicon import ExactLexicon, Lexicon
-from triptych.text.predictions import Candidate, Language, Prediction
+from triptych.text.predictions import Candidate, Prediction
+from triptych.text.vocabularies import Vocabularies
 
 __all__ = [
     "Candidate",
-    "Language",
     "Prediction",
     "Speller",
+    "Vocabularies",
     "as_decoding",
     "build_from_description",
     "with_n_best",
@@ -39,7 +40,7 @@ class Speller:
 
     Args:
         model: anything with the decoding contract: a transducer, an ensemble.
-        language: vocabularies and tokenizers of the model.
+        vocabularies: vocabularies and tokenizers of the model.
         decoding: how to decode when a call does not say.
         device: where the model is.
         exact: targets of sources that are looked up before the model is asked.
@@ -48,14 +49,14 @@ class Speller:
     def __init__(
         self,
         model: StepModel[Any],
-        language: Language,
+        vocabularies: Vocabularies,
         decoding: SpellDecoding,
         *,
         device: str = "cpu",
         exact: ExactLexicon[str] | None = None,
     ) -> None:
         self.model = model
-        self.language = language
+        self.vocabularies = vocabularies
         self.decoding = decoding
         self.device = device
         self.exact = exact
@@ -82,7 +83,7 @@ class Speller:
         """
         texts = [sources] if isinstance(sources, str) else list(sources)
         symbols = [
-            self.language.source_tokenizer.split(text) if isinstance(text, str) else tuple(text) for text in texts
+            self.vocabularies.source_tokenizer.split(text) if isinstance(text, str) else tuple(text) for text in texts
         ]
         settings = with_n_best(decoding or self.decoding, n_best)
         return self._predict(symbols, settings, with_attention=with_attention)
@@ -125,16 +126,16 @@ class Speller:
         Raises:
             RecipeError: no usable words, or a weight out of range.
         """
-        split, targets = self.language.target_tokenizer.split, self.language.targets
+        split, targets = self.vocabularies.target_tokenizer.split, self.vocabularies.targets
         encoded = (targets.encode(split(word)) for word in words)
         lexicon = Lexicon.from_words(word for word in encoded if word and targets.unknown not in word)
         model = Constrained(self.model, lexicon.to(self.device), "hard" if weight is None else "open", weight)
-        return Speller(model, self.language, self.decoding, device=self.device, exact=self.exact)
+        return Speller(model, self.vocabularies, self.decoding, device=self.device, exact=self.exact)
 
     def with_dictionary(self, entries: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Speller:
         """A speller that looks sources up among (source, target) symbol pairs before it asks the model."""
         return Speller(
-            self.model, self.language, self.decoding, device=self.device, exact=ExactLexicon.from_pairs(entries)
+            self.model, self.vocabularies, self.decoding, device=self.device, exact=ExactLexicon.from_pairs(entries)
         )
 
     def _predict(
@@ -159,7 +160,7 @@ class Speller:
                 open_sources.append(position)
         order = sorted(open_sources, key=lambda position: len(sources[position]))
         for positions in _batches(order, [len(sources[position]) for position in order], settings.batch_size):
-            encoded = [torch.tensor(self.language.sources.encode(sources[position])) for position in positions]
+            encoded = [torch.tensor(self.vocabularies.sources.encode(sources[position])) for position in positions]
             decoded = decode(
                 self.model,
                 encode_sources(encoded).to(self.device),
@@ -170,16 +171,16 @@ class Speller:
             for position, hypotheses in zip(positions, decoded, strict=True):
                 source = sources[position]
                 candidates = tuple(self._candidate(hypothesis) for hypothesis in hypotheses)
-                results[position] = Prediction(source, candidates, self.language.sources.unknown_in(source))
+                results[position] = Prediction(source, candidates, self.vocabularies.sources.unknown_in(source))
         return [result for result in results if result is not None]
 
     def _candidate(self, hypothesis: Hypothesis) -> Candidate[Tensor]:
-        symbols = self.language.targets.decode(hypothesis.symbols)
-        text = self.language.target_tokenizer.join(symbols)
+        symbols = self.vocabularies.targets.decode(hypothesis.symbols)
+        text = self.vocabularies.target_tokenizer.join(symbols)
         return Candidate(symbols, text, hypothesis.log_probability, hypothesis.score, hypothesis.attention)
 
     def _entry(self, target: tuple[str, ...]) -> Candidate[Tensor]:
-        return Candidate(target, self.language.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
+        return Candidate(target, self.vocabularies.target_tokenizer.join(target), 0.0, 0.0, origin="lexicon")
 
 
 def _batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[Sequence[int]]:

@@ -10,7 +10,7 @@ from triptych.data.files import open_binary
 from triptych.errors import DataError, RecipeError
 from triptych.spell.speller import Speller
 from triptych.text.pairs import BadRow, read_pairs, read_sources
-from triptych.text.predictions import Language
+from triptych.text.vocabularies import Vocabularies
 
 Symbols = tuple[str, ...]
 Warn = Callable[[Sequence[str]], None]
@@ -40,12 +40,12 @@ def with_word_lists(
     """
     if weight is not None and lexicon is None:
         raise RecipeError(f"--lexicon-weight is {weight} without a word list.", hint="Add --lexicon FILE.")
-    language = speller.language
+    vocabularies = speller.vocabularies
     if lexicon is not None:
-        speller = speller.with_lexicon(_words(lexicon, language, warn), weight=weight)
+        speller = speller.with_lexicon(_words(lexicon, vocabularies, warn), weight=weight)
     if dictionary is not None:
         reverse = recipe is not None and recipe.data.reverse
-        speller = speller.with_dictionary(_entries(dictionary, language, reverse=reverse))
+        speller = speller.with_dictionary(_entries(dictionary, vocabularies, reverse=reverse))
     return speller
 
 
@@ -55,17 +55,17 @@ def label(lexicon: Path | None, weight: float | None, dictionary: Path | None) -
     return text + ("" if dictionary is None else f"-dictionary-{dictionary.stem}")
 
 
-def _entries(path: Path, language: Language, *, reverse: bool) -> list[tuple[Symbols, Symbols]]:
+def _entries(path: Path, vocabularies: Vocabularies, *, reverse: bool) -> list[tuple[Symbols, Symbols]]:
     """Source and target of each row, the columns swapped where the run swaps its own.
 
     Raises:
         DataError: no row has a source that the model could be asked for.
     """
-    sides = (language.source_tokenizer, language.target_tokenizer)
+    sides = (vocabularies.source_tokenizer, vocabularies.target_tokenizer)
     first, second = reversed(sides) if reverse else sides
     pairs = read_pairs(path, source_tokenizer=first, target_tokenizer=second).pairs
     entries = [(pair.target, pair.source) if reverse else (pair.source, pair.target) for pair in pairs]
-    if entries and not any(source and not language.sources.unknown_in(source) for source, _ in entries):
+    if entries and not any(source and not vocabularies.sources.unknown_in(source) for source, _ in entries):
         raise DataError(
             f"none of the {len(entries)} sources consists of symbols that the model knows (the first is "
             f"{' '.join(entries[0][0])!r}), so that the dictionary would never be used.",
@@ -75,7 +75,7 @@ def _entries(path: Path, language: Language, *, reverse: bool) -> list[tuple[Sym
     return entries
 
 
-def _words(path: Path, language: Language, warn: Warn) -> list[str]:
+def _words(path: Path, vocabularies: Vocabularies, warn: Warn) -> list[str]:
     """The words of a list, one per line, that the model can write; the others are counted in a warning.
 
     Blank lines are ignored. Raises DataError where a line is not text, or no word is left.
@@ -85,11 +85,11 @@ def _words(path: Path, language: Language, warn: Warn) -> list[str]:
         if not row.is_blank:
             raise DataError(f"{row.reason}. Fix the line.", path=path, line=row.line)
 
-    split, targets = language.target_tokenizer.split, language.targets
+    split, targets = vocabularies.target_tokenizer.split, vocabularies.targets
     usable: list[str] = []
     others: list[str] = []
     with open_binary(path) as stream:
-        for line in read_sources(stream, language.target_tokenizer, path_label=path, on_bad_row=refuse):
+        for line in read_sources(stream, vocabularies.target_tokenizer, path_label=path, on_bad_row=refuse):
             (others if targets.unknown in targets.encode(split(line.text)) else usable).append(line.text)
     if others:
         problem = (

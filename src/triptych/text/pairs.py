@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from triptych.data.files import Line, number_lines, open_binary
 from triptych.data.splits import connected_groups
-from triptych.errors import DataError, RecipeError, did_you_mean
+from triptych.errors import DataError, RecipeError
+from triptych.text.remarks import PairRemarks
+from triptych.text.rows import Columns, Row, delimiter_of, rows, without_blank_end
 from triptych.text.symbols import Tokenizer
 
 MAX_SYMBOLS = 1000
-ENOUGH_TO_KNOW_A_HEADER = 10  # pairs
-_DELIMITERS = {".tsv": "\t", ".txt": "\t", ".csv": ","}
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """What is given and what it is to become, as symbols, and the line (from 1) where the pair's row begins."""
 
     source: tuple[str, ...]
@@ -29,7 +27,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was left out: the line (from 1) where it begins, why, and whether there was nothing but blanks."""
+    """A row that was skipped: the line (from 1) where it begins, why, and whether there was nothing but blanks."""
 
     line: int
     reason: str
@@ -38,45 +36,27 @@ class BadRow:
 
 @dataclass(frozen=True)
 class PairFile:
-    """What a file of pairs held; iterating over it gives the pairs.
+    """The pairs of a file; iterating over it gives the pairs.
 
     Attributes:
         path: the file.
         pairs: the good rows in file order; exact duplicates are kept as often as they are there.
         skipped: the bad rows, empty unless they were to be skipped.
         warnings: what is legal and yet likely a mistake, one complete sentence each, path included.
+        merged: by side, symbols of the file that normalising made one and the same, such as `S` and `s`.
     """
 
     path: Path
     pairs: tuple[Pair, ...]
     skipped: tuple[BadRow, ...] = ()
     warnings: tuple[str, ...] = ()
+    merged: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
 
     def __len__(self) -> int:
         return len(self.pairs)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold the source and the target: numbers from 1, or names, which make the first row a header."""
-
-    source: int | str = 1
-    target: int | str = 2
-
-    def __post_init__(self) -> None:
-        for side in ("source", "target"):
-            column = getattr(self, side)
-            number = isinstance(column, int) and not isinstance(column, bool)
-            if not (number and column >= 1) and not (isinstance(column, str) and column.strip()):
-                raise RecipeError(f"columns.{side} is {column!r}; expected a number >= 1 or a name from the header.")
-
-    @property
-    def named(self) -> bool:
-        """Whether a column is given by name, so that the first row is a header."""
-        return isinstance(self.source, str) or isinstance(self.target, str)
 
 
 class SourceLine(NamedTuple):
@@ -100,7 +80,7 @@ def read_pairs(
     """Read all pairs of a UTF-8 file, streaming; a .gz file is unpacked on the way.
 
     White space around a field is dropped. A tab-delimited file has no quoting: every tab separates. With any other
-    delimiter, fields are quoted as in CSV, and a quoted field may hold line breaks.
+    delimiter, fields are quoted as in CSV, and a quoted field may hold line breaks. Blank rows at the end are ignored.
 
     Args:
         path: the file.
@@ -109,46 +89,38 @@ def read_pairs(
         target_tokenizer: splits targets.
         delimiter: one character; None goes by the name: tab for .tsv and .txt, comma for .csv.
         max_symbols: the longest source or target allowed, in symbols, >= 1.
-        skip_bad_rows: leave bad rows out and list them instead of stopping at the first.
+        skip_bad_rows: skip bad rows and list them instead of stopping at the first.
     Returns:
         PairFile with at least one pair.
     Raises:
         DataError: the file is missing, empty, damaged or not text, a row is bad, or all rows are.
         RecipeError: delimiter or max_symbols is not usable.
     """
-    path = Path(path)
-    columns = columns or Columns()
+    path, columns = Path(path), columns or Columns()
     _check_max_symbols(max_symbols)
-    split_row = _RowSplitter(columns, (source_tokenizer, target_tokenizer), max_symbols)
-    separator = _delimiter_of(path, delimiter)
+    separator = delimiter_of(path, delimiter)
+    tokenizers = {"source": source_tokenizer, "target": target_tokenizer}
+    remarks = PairRemarks(path, columns, tokenizers)
+    reader = _PairReader(columns, tokenizers, max_symbols, remarks)
     pairs: list[Pair] = []
     skipped: list[BadRow] = []
-    rows_seen = 0
-    blank: list[_Row] = []  # bad rows, unless nothing but blank rows comes after them
-
-    def read(row: _Row) -> None:
-        try:
-            pairs.append(split_row(row))
-        except _BadRowError as error:
-            if not skip_bad_rows:
-                raise DataError(f"{error}. Mend the row, or skip bad rows.", path=path, line=row.line) from None
-            skipped.append(BadRow(row.line, str(error)))
-
+    has_header = False
     with open_binary(path) as stream:
-        for rows_seen, row in enumerate(_rows(number_lines(stream, path=path), separator), start=1):
-            if rows_seen == 1 and columns.named:
-                split_row.read_header(row, path)
-            elif row.is_blank:
-                blank.append(row)
-            else:
-                for waiting in [*blank, row]:
-                    read(waiting)
-                blank.clear()
-    for row in blank if not pairs else ():
-        read(row)
+        table = rows(number_lines(stream, path=path), separator)
+        if columns.named and (header := next(table, None)):
+            has_header = True
+            reader.read_header(header, path)
+        for row in without_blank_end(table):
+            try:
+                pairs.append(reader(row))
+            except _BadRowError as error:
+                if not skip_bad_rows:
+                    hint = "Fix the row, or pass --skip-bad."
+                    raise DataError(f"{error}.", hint=hint, path=path, line=row.line) from None
+                skipped.append(BadRow(row.line, str(error)))
     if not pairs:
-        raise _nothing_read(path, rows_seen, skipped)
-    return PairFile(path, tuple(pairs), tuple(skipped), _warnings(path, pairs, columns))
+        raise _nothing_read(path, skipped, has_header=has_header)
+    return PairFile(path, tuple(pairs), tuple(skipped), remarks.sentences(pairs), remarks.merged())
 
 
 def read_sources(
@@ -159,26 +131,40 @@ def read_sources(
     max_symbols: int = MAX_SYMBOLS,
     on_bad_row: Callable[[BadRow], None] | None = None,
 ) -> Iterator[SourceLine]:
-    """Yield sources to predict from, one per line, holding one line at a time.
+    """Yield sources to predict from, one per line, holding one line at a time. Blank lines at the end are ignored.
 
     Args:
         lines: lines, or an open stream; a binary one (`sys.stdin.buffer`) lets lines that are not UTF-8 be skipped.
         tokenizer: splits sources; the one the model was trained with.
         path_label: what to call the lines in errors: a path, or "standard input".
         max_symbols: the longest source allowed, in symbols, >= 1.
-        on_bad_row: called with each bad line, blank ones among them, which is then left out; None raises at the first.
+        on_bad_row: called with each bad line, blank ones among them, which is then skipped; None raises at the first.
     Raises:
         DataError: a line is bad and `on_bad_row` is None, or the stream cannot be read on.
     """
     _check_max_symbols(max_symbols)
+
+    def refuse(row: BadRow) -> None:
+        if on_bad_row is None:
+            hint = "Fix the line, or pass --skip-bad."
+            raise DataError(f"{row.reason}.", hint=hint, path=path_label, line=row.line)
+        on_bad_row(row)
+
+    blank: list[BadRow] = []  # bad lines, unless nothing but blank lines comes after them
     for line in number_lines(lines, path=path_label):
         try:
-            yield SourceLine(line.number, line.text, _source_symbols(line, tokenizer, max_symbols))
+            symbols = _source_symbols(line, tokenizer, max_symbols)
+        except _BlankError as error:
+            blank.append(BadRow(line.number, str(error), is_blank=True))
+            continue
         except _BadRowError as error:
-            if on_bad_row is None:
-                message = f"{error}. Mend the line, or skip bad rows."
-                raise DataError(message, path=path_label, line=line.number) from None
-            on_bad_row(BadRow(line.number, str(error), is_blank=isinstance(error, _BlankError)))
+            for row in (*blank, BadRow(line.number, str(error))):
+                refuse(row)
+        else:
+            for row in blank:
+                refuse(row)
+            yield SourceLine(line.number, line.text, symbols)
+        blank.clear()
 
 
 def group_references(pairs: Iterable[Pair]) -> dict[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -205,7 +191,7 @@ def split_keys(pairs: Iterable[Pair], *, by: Literal["target", "source", "both"]
         return [pair.source for pair in pairs]
     if by == "both":
         return connected_groups([(("source", *pair.source), ("target", *pair.target)) for pair in pairs])
-    raise RecipeError(f"split.by is {by!r}; expected one of target, source, both.")
+    raise RecipeError(field="group_by", value=by, expected="one of target, source, both")
 
 
 class _BadRowError(Exception):
@@ -216,57 +202,42 @@ class _BlankError(_BadRowError):
     """There is nothing but blanks."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The fields of a row, the line where it begins, and the first problem of the lines it is made of."""
+class _PairReader:
+    """Turns rows into pairs; where columns have names, after `read_header`."""
 
-    line: int
-    fields: list[str]
-    problem: str | None
-
-    @property
-    def is_blank(self) -> bool:
-        """Nothing is in any column, and nothing is wrong with it but that."""
-        return not self.problem and not any(text.strip() for text in self.fields)
-
-
-class _RowSplitter:
-    """Turns rows into pairs."""
-
-    def __init__(self, columns: Columns, tokenizers: tuple[Tokenizer, Tokenizer], max_symbols: int) -> None:
-        self._wanted = {"source": columns.source, "target": columns.target}
-        self._tokenizers = dict(zip(self._wanted, tokenizers, strict=True))
+    def __init__(
+        self, columns: Columns, tokenizers: Mapping[str, Tokenizer], max_symbols: int, remarks: PairRemarks
+    ) -> None:
+        self._positions = {side: column - 1 for side, column in columns.by_side.items() if isinstance(column, int)}
+        self._columns = columns
+        self._tokenizers = tokenizers
         self._max_symbols = max_symbols
-        self._positions = {side: column - 1 for side, column in self._wanted.items() if isinstance(column, int)}
+        self._remarks = remarks
 
-    def read_header(self, row: _Row, path: Path) -> None:
-        """Look named columns up in the first row."""
-        if row.problem:
-            raise DataError(f"{row.problem}.", path=path, line=row.line)
-        header = [name.strip() for name in row.fields]
-        for side, column in self._wanted.items():
-            if not isinstance(column, str):
-                continue
-            count = header.count(column.strip())
-            if count != 1:
-                found = f"{side} column {column!r} is {count} times in the header; expected once"
-                raise DataError(f"{found}. {did_you_mean(column, header)}", path=path, line=row.line)
-            self._positions[side] = header.index(column.strip())
+    def read_header(self, header: Row, path: Path) -> None:
+        """Look named columns up."""
+        self._positions = self._columns.positions(header, path)
+        self._remarks.header_width = len(header.fields)
 
-    def __call__(self, row: _Row) -> Pair:
+    def __call__(self, row: Row) -> Pair:
         if row.problem:
             raise _BadRowError(row.problem)
         if row.is_blank:
             raise _BadRowError("the row is blank; expected a source and a target")
-        source, target = (self._symbols(side, row) for side in ("source", "target"))
+        texts = {side: self._text(side, row) for side in self._tokenizers}
+        source, target = (
+            _symbols_of(text, self._tokenizers[side], self._max_symbols, what=f"the {side}")
+            for side, text in texts.items()
+        )
+        self._remarks.note(row, texts)
         return Pair(source, target, row.line)
 
-    def _symbols(self, side: str, row: _Row) -> tuple[str, ...]:
+    def _text(self, side: str, row: Row) -> str:
         position = self._positions[side]
         if position >= len(row.fields):
             columns = "1 column" if len(row.fields) == 1 else f"{len(row.fields)} columns"
             raise _BadRowError(f"the row has {columns}; expected at least {position + 1}, the {side}'s column")
-        return _symbols_of(row.fields[position], self._tokenizers[side], self._max_symbols, what=f"the {side}")
+        return row.fields[position]
 
 
 def _source_symbols(line: Line, tokenizer: Tokenizer, max_symbols: int) -> tuple[str, ...]:
@@ -286,100 +257,14 @@ def _symbols_of(text: str, tokenizer: Tokenizer, max_symbols: int, *, what: str)
     return symbols
 
 
-def _rows(lines: Iterator[Line], delimiter: str) -> Iterator[_Row]:
-    if delimiter != "\t":
-        return _csv_rows(lines, delimiter)
-    return (_Row(line.number, line.text.split(delimiter), line.problem) for line in lines)
-
-
-class _Feed:
-    """Hands lines to the csv module and remembers where the current row began and what was wrong with its lines."""
-
-    def __init__(self, lines: Iterator[Line]) -> None:
-        self._lines = lines
-        self.begin()
-
-    def begin(self) -> None:
-        self.first: int | None = None
-        self.problem: str | None = None
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.first = self.first or line.number
-        self.problem = self.problem or line.problem
-        return line.text + "\n"
-
-
-def _csv_rows(lines: Iterator[Line], delimiter: str) -> Iterator[_Row]:
-    """Rows of CSV; after one that is not CSV, reading goes on at the next line."""
-    feed = _Feed(lines)
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    while True:
-        feed.begin()
-        fields: list[str] = []
-        problem: str | None = None
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            problem = f"the row is not CSV: {error}; expected quotes to be closed and doubled inside quotes"
-        yield _Row(feed.first or 1, fields, feed.problem or problem)
-
-
-def _delimiter_of(path: Path, delimiter: str | None) -> str:
-    if delimiter is not None:
-        if len(delimiter) != 1 or delimiter in '\r\n" \0':
-            raise RecipeError(f"delimiter is {delimiter!r}; expected one character, not a quote, space or line break.")
-        return delimiter
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix not in _DELIMITERS:
-        known = ", ".join(_DELIMITERS)
-        raise DataError(
-            f"the file's extension is {suffix!r}; expected one of {known}, with or without .gz. Give the delimiter.",
-            path=path,
-        )
-    return _DELIMITERS[suffix]
-
-
 def _check_max_symbols(max_symbols: int) -> None:
     if max_symbols < 1:
-        raise RecipeError(f"max_symbols is {max_symbols}; expected an integer >= 1.")
+        raise RecipeError(field="max_symbols", value=max_symbols, expected="an integer >= 1")
 
 
-def _nothing_read(path: Path, rows_seen: int, skipped: list[BadRow]) -> DataError:
+def _nothing_read(path: Path, skipped: list[BadRow], *, has_header: bool) -> DataError:
     if skipped:
         first = skipped[0]
-        return DataError(f"all {len(skipped)} rows are bad; here, {first.reason}.", path=path, line=first.line)
-    held = "holds a header and no rows" if rows_seen else "is empty"
+        return DataError(f"{first.reason}. No row can be used, of {len(skipped)}.", path=path, line=first.line)
+    held = "holds a header and no rows" if has_header else "is empty"
     return DataError(f"the file {held}; expected at least one pair.", path=path)
-
-
-def _warnings(path: Path, pairs: list[Pair], columns: Columns) -> tuple[str, ...]:
-    warnings: list[str] = []
-    if not columns.named and pairs[0].line == 1 and len(pairs) >= ENOUGH_TO_KNOW_A_HEADER and _is_strange(pairs):
-        warnings.append(
-            f"{path}:1: the first row has symbols that no other row has, as a header would, and is taken for a pair. "
-            "If it is a header, name the columns: data.source_column and data.target_column."
-        )
-    if len(pairs) == 1:
-        warnings.append(f"{path}: there is 1 pair; training and splitting need more.")
-    elif all((pair.source, pair.target) == (pairs[0].source, pairs[0].target) for pair in pairs):
-        warnings.append(f"{path}: all {len(pairs)} pairs are the same; nothing can be learnt from them.")
-    return tuple(warnings)
-
-
-def _is_strange(pairs: Sequence[Pair]) -> bool:
-    """Whether one side of the first pair is made of symbols that this side of no other pair has."""
-    first, others = pairs[0], pairs[1:]
-    return any(
-        set(of_first).isdisjoint(symbol for side in of_others for symbol in side)
-        for of_first, of_others in (
-            (first.source, (pair.source for pair in others)),
-            (first.target, (pair.target for pair in others)),
-        )
-    )

@@ -44,10 +44,19 @@ class Tokenizer:
             choices = _CHOICES.get(option.name)
             if choices is None:
                 if not isinstance(value, bool):
-                    raise RecipeError(f"tokenizer.{option.name} is {value!r}; expected true or false.")
+                    raise RecipeError(field=f"tokenizer.{option.name}", value=value, expected="true or false")
             elif value not in choices:
-                hint = did_you_mean(str(value), choices)
-                raise RecipeError(f"tokenizer.{option.name} is {value!r}; expected one of {', '.join(choices)}. {hint}")
+                raise RecipeError(
+                    field=f"tokenizer.{option.name}",
+                    value=value,
+                    expected=f"one of {', '.join(choices)}",
+                    hint=did_you_mean(str(value), choices),
+                )
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether it may make different texts equal, beyond their Unicode form."""
+        return self.lowercase or self.strip_diacritics or self.letters_only
 
     def normalise(self, text: str) -> str:
         """The text in its normal form, cleaned as the options ask; white space at both ends is always dropped."""
@@ -87,10 +96,14 @@ class Tokenizer:
         known = [option.name for option in fields(cls)]
         for name in options:
             if name not in known:
-                raise RecipeError(f"tokenizer.{name} is not an option. {did_you_mean(str(name), known)}")
+                raise RecipeError(
+                    f"tokenizer.{name} is not an option.",
+                    field=f"tokenizer.{name}",
+                    hint=did_you_mean(str(name), known),
+                )
         for name in known:
             if name not in options:
-                raise RecipeError(f"tokenizer.{name} is missing; expected all of {', '.join(known)}.")
+                raise RecipeError(field=f"tokenizer.{name}", expected=f"all of {', '.join(known)}")
         return cls(**options)
 
     def _compose(self, text: str) -> str:
@@ -143,11 +156,15 @@ class Vocabulary:
         index: dict[str, int] = {}
         for position, symbol in enumerate(self.symbols):
             if not isinstance(symbol, str) or not symbol:
-                raise DataError(f"vocabulary symbol {position} is {symbol!r}; expected a text that is not empty.")
+                raise DataError(
+                    field=f"vocabulary symbol {position}", value=symbol, expected="a text that is not empty"
+                )
             if symbol in index:
                 first = index[symbol] - len(self.special_names)
                 raise DataError(
-                    f"vocabulary symbol {position} is {symbol!r}, as is symbol {first}; expected each once."
+                    field=f"vocabulary symbol {position}",
+                    value=symbol,
+                    expected=f"each symbol once, and symbol {first} is the same",
                 )
             index[symbol] = position + len(self.special_names)
         object.__setattr__(self, "_index", index)
@@ -169,7 +186,7 @@ class Vocabulary:
         return [self._index.get(symbol, self.unknown) for symbol in sequence]
 
     def decode(self, indices: Iterable[int]) -> tuple[str, ...]:
-        """The symbols of some indices: padding, start and end are left out, unknown becomes U+FFFD.
+        """The symbols of some indices: padding, start and end are omitted, unknown becomes U+FFFD.
 
         Raises:
             DataError: an index is negative or too large.
@@ -177,7 +194,9 @@ class Vocabulary:
         symbols: list[str] = []
         for index in indices:
             if not 0 <= index < len(self):
-                raise DataError(f"symbol index is {index}; expected 0 to {len(self) - 1}, the vocabulary's range.")
+                raise DataError(
+                    field="symbol index", value=index, expected=f"0 to {len(self) - 1}, the vocabulary's range"
+                )
             if index >= len(self.special_names):
                 symbols.append(self.symbols[index - len(self.special_names)])
             elif index == self.unknown:
@@ -200,5 +219,5 @@ class Vocabulary:
             DataError: it is not a list, or a symbol is empty, not a text, or there twice.
         """
         if not isinstance(symbols, list | tuple):
-            raise DataError(f"vocabulary is {type(symbols).__name__}; expected a list of symbols.")
+            raise DataError(field="vocabulary", value=type(symbols).__name__, expected="a list of symbols")
         return cls(tuple(symbols))

@@ -1,0 +1,108 @@
+"""What can be given to a speller beside its model: a word list that it keeps to, a dictionary that answers first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triptych.data.files import open_binary
+from triptych.errors import DataError
+from triptych.text.pairs import BadRow, read_pairs, read_sources
+from triptych.text.rows import Columns, fitting_layout
+from triptych.text.vocabularies import Vocabularies
+
+Symbols = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DictionaryLayout:
+    """How the data of a run is laid out, and so the dictionary that belongs to it.
+
+    Attributes:
+        columns: where the sides are, before `reverse`; a dictionary of two plain columns is read too.
+        delimiter: one character; None goes by the file's name.
+        reverse: the first side is the model's target.
+    """
+
+    columns: Columns = field(default_factory=Columns)
+    delimiter: str | None = None
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class WordList:
+    """The words of a list that the model can write, and sentences on the others."""
+
+    words: Sequence[str]
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Pairs of source and target symbols, and sentences on what is likely wrong with them."""
+
+    entries: Sequence[tuple[Symbols, Symbols]]
+    warnings: Sequence[str] = ()
+
+
+def read_words(path: Path, vocabularies: Vocabularies) -> WordList:
+    """The words of a list, one per line, that the model can write. Blank lines are skipped.
+
+    Raises:
+        DataError: a line is not text, or the model can write none of the words.
+    """
+
+    def refuse(row: BadRow) -> None:
+        if not row.is_blank:
+            raise DataError(f"{row.reason}.", hint="Fix the line.", path=path, line=row.line)
+
+    usable: list[str] = []
+    others: list[str] = []
+    with open_binary(path) as stream:
+        for line in read_sources(stream, vocabularies.target_tokenizer, path_label=path, on_bad_row=refuse):
+            (others if vocabularies.targets.unknown_in(line.symbols) else usable).append(line.text)
+    if not usable:
+        found = f"the model can write none of the {len(others)} words, such as {others[0]!r}" if others else "no words"
+        raise DataError(f"{found}; expected one word per line, of symbols that training showed.", path=path)
+    if not others:
+        return WordList(usable)
+    found = f"{len(others)} of {len(usable) + len(others)} words have symbols that training never showed"
+    return WordList(usable, [f"{path}: {found}; they are skipped. The first: {others[0]!r}."])
+
+
+def read_dictionary(path: Path, vocabularies: Vocabularies, layout: DictionaryLayout | None = None) -> Dictionary:
+    """The pairs of a dictionary, from the model's source to its target.
+
+    Args:
+        path: a file laid out as the run's data, or with two plain columns.
+        vocabularies: the model's.
+        layout: of the run's data; by default source and target are the first two columns.
+    Raises:
+        DataError: the file cannot be read.
+    """
+    layout = layout or DictionaryLayout()
+    first, second = vocabularies.source_tokenizer, vocabularies.target_tokenizer
+    if layout.reverse:
+        first, second = second, first
+    found = fitting_layout(path, layout.columns, layout.delimiter)
+    file = read_pairs(
+        path, columns=found.columns, delimiter=found.delimiter, source_tokenizer=first, target_tokenizer=second
+    )
+    pairs = ((pair.target, pair.source) if layout.reverse else (pair.source, pair.target) for pair in file)
+    entries = list(dict.fromkeys(pairs))
+    remark = _strangers(path, [source for source, _ in entries], vocabularies)
+    return Dictionary(entries, [text for text in (found.remark, remark) if text])
+
+
+def _strangers(path: Path, sources: Sequence[Symbols], vocabularies: Vocabularies) -> str:
+    """A sentence where most sources have symbols that training never showed, as with swapped columns."""
+    strange = [source for source in sources if vocabularies.sources.unknown_in(source)]
+    if 2 * len(strange) <= len(sources):
+        return ""
+    symbols = " ".join(vocabularies.sources.symbols[:8])
+    return (
+        f"{path}: {len(sources) - len(strange)} of {len(sources)} entries have sources made of the model's symbols "
+        f"({symbols} …); the first that has not: {vocabularies.source_tokenizer.join(strange[0])!r}. Are the columns "
+        "swapped, or is the dictionary for another model?"
+    )
