@@ -28,13 +28,14 @@ from timing import Result, Task, in_fresh_process, interleaved, peak_memory_mib,
 from yoyodyne_spell import Yoyodyne, find_program
 
 from triptych.config import SpellDecoding, SpellRecipe, load_recipe
+from triptych.decoding import Speller
 from triptych.errors import TriptychError
 from triptych.runs.run import Run
 from triptych.spell.batches import EncodedPairs, PairBatch
 from triptych.spell.corpus import Corpus, load_corpus
 from triptych.spell.metrics import nearest_reference
 from triptych.spell.panel import PANEL
-from triptych.spell.speller import Speller, Vocabularies
+from triptych.text.vocabularies import Vocabularies
 from triptych.training.fit import fit
 from triptych.training.output import Output
 from triptych.training.prepared import Prepared

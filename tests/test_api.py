@@ -18,6 +18,7 @@ from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
 from triptych.spell import panel as spell
 from triptych.spell import word_lists
+from triptych.spell.adapter import module_of
 from triptych.spell.panel import PANEL
 
 
@@ -49,7 +50,7 @@ def test_a_training_records_what_it_was_made_from(toy_runs: ToyRuns) -> None:
     assert facts["best"]["valid_cer"] == min(row["valid_cer"] for row in history)
     assert facts["best_epoch"] == 1 + min(range(6), key=lambda epoch: history[epoch]["valid_cer"])
     speller = api.load(toy_runs.folder / "first")
-    assert facts["parameters"] == sum(p.numel() for p in speller.model.parameters())
+    assert facts["parameters"] == sum(p.numel() for p in module_of(speller.model).parameters())
 
 
 def test_the_kept_model_is_the_best_epochs(toy_runs: ToyRuns) -> None:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from tests.toy import write_toy
+from triptych.config import SpellDecoding, SpellModel
 from triptych.spell.batches import EncodedPairs
-from triptych.spell.build import Architecture, build_transducer
-from triptych.spell.decoding.contract import LengthLimit
+from triptych.spell.build import build_transducer
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
@@ -84,13 +84,13 @@ def test_plain_twin_has_our_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) 
     sources = Vocabulary.build(pair.source for pair in pairs)
     targets = Vocabulary.build(pair.target for pair in pairs)
     torch.manual_seed(0)
-    architecture = Architecture(len(sources), len(targets), hidden=16, embedding=16, attention="additive", dropout=0.3)
-    ours = build_transducer(architecture).eval()
+    model = SpellModel(hidden=16, embedding=16, attention="additive", dropout=0.3)
+    ours = build_transducer(model, source_size=len(sources), target_size=len(targets)).eval()
     plain = PlainTransducer(len(sources), len(targets), hidden=16, dropout=0.3).eval()
     plain.load_state_dict({_plain_name(name): tensor for name, tensor in ours.state_dict().items()})
 
     encoded = EncodedPairs(pairs, sources, targets)
-    share = SpellObjective(ours, targets=targets, valid_items=[], limit=LengthLimit()).loss(encoded[range(4)])
+    share = SpellObjective(ours, targets=targets, valid_items=[], decoding=SpellDecoding()).loss(encoded[range(4)])
     our_loss = torch.as_tensor(share.total / share.count)
     their_loss = plain_loss(plain, collate(list(zip(encoded.sources, encoded.targets, strict=True))))
     torch.testing.assert_close(their_loss, our_loss)

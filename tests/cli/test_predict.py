@@ -76,19 +76,19 @@ def test_samples_depend_on_the_seed_alone(triptych: Triptych, workspace: Path) -
         ),
         (
             ("--decode", "greedy", "--beam-size", "3"),
-            "--beam-size is 3 and has no effect with greedy; expected --decode beam.",
+            "decoding.beam_size is 3 and has no effect with method 'greedy'.",
         ),
         (
             ("--beam-size", "3", "--top-p", "0.5"),
-            "--top-p is 0.5 and has no effect with beam; expected --decode sample.",
+            "decoding.top_p is 0.5 and has no effect with method 'beam'.",
         ),
         (
             ("--decode", "sample", "--n-best", "3"),
-            "--n-best is 3 and has no effect with sample; expected --decode beam.",
+            "decoding.n_best is 3 and has no effect with method 'sample'.",
         ),
         (
             ("--beam-size", "2", "--n-best", "3"),
-            "decoding: n_best is 3; expected an integer from 1 to beam_size = 2. Raise beam_size",
+            "decoding.n_best is 3; expected an integer from 1 to beam_size = 2. Raise beam_size",
         ),
         (("--beam-size", "0"), "decoding.beam_size is 0; expected an integer >= 1."),
         (("--top-p", "1.5"), "decoding.top_p is 1.5; expected a number <= 1."),
@@ -212,7 +212,7 @@ def test_output_begins_before_the_input_ends(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from triptych.cli.predict import predict
-    from triptych.spell import speller
+    from triptych.decoding import speller
 
     monkeypatch.setattr(speller, "CHUNK", 50)
     stream = Endless(400)

@@ -17,11 +17,12 @@ from tests.recipes import spell_recipe
 from tests.toy import write_toy
 from triptych import api
 from triptych.config import SpellDecoding, SpellRecipe, parse_recipe
+from triptych.decoding import Sources
 from triptych.errors import TriptychError
 from triptych.runs.run import Run
-from triptych.spell.build import Architecture, build_transducer
+from triptych.spell.build import build_transducer
 from triptych.spell.corpus import load_corpus
-from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.encoder import SourceBatch
 
 
 def leaves(schema: type[BaseModel], prefix: str = "") -> list[str]:
@@ -137,8 +138,7 @@ MODEL = {
 
 def compute(recipe: SpellRecipe) -> list[float]:
     torch.manual_seed(0)
-    settings = recipe.model.model_dump(exclude={"name"})
-    network = build_transducer(Architecture(12, 9, **settings)).train()
+    network = build_transducer(recipe.model, source_size=12, target_size=9).train()
     torch.manual_seed(1)
     batch = SourceBatch(torch.tensor([[4, 5, 6], [7, 8, 0]]), torch.tensor([3, 2]))
     values: list[float] = network(batch, torch.tensor([[1, 4, 5], [1, 6, 7]])).detach().flatten().tolist()
@@ -236,11 +236,11 @@ DECODING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_decoding(key: str, toy_runs: ToyRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     speller = api.load(toy_runs.folder / "second")
     started: list[int] = []
-    start: Callable[[SourceBatch], Any] = speller.model.start
+    start: Callable[[Sources], Any] = speller.model.start
 
-    def counted(batch: SourceBatch) -> Any:
-        started.append(len(batch.lengths))
-        return start(batch)
+    def counted(sources: Sources) -> Any:
+        started.append(len(sources))
+        return start(sources)
 
     monkeypatch.setattr(speller.model, "start", counted)
 
@@ -268,7 +268,7 @@ def test_training_decodes_by_the_recipes_limits(little_data: Path) -> None:
     recipe = recipe_with("decoding.max_length_factor=0.5", "decoding.max_length_extra=1", "decoding.batch_size=4")
     prepared = prepare(recipe, little_data)
     objective: Any = prepared.objective
-    assert (objective.limit.factor, objective.limit.extra) == (0.5, 1)
+    assert objective.decoding == recipe.decoding
     assert [len(batch.items) for batch in prepared.loaders.valid(0, 1)] == [4, 2]
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from triptych.config import SpellDecoding
+from triptych.config import SpellDecoding, SpellModel
+from triptych.decoding import Speller
 from triptych.export import spell
 from triptych.export.folder import write_manifest
 from triptych.runtime.folder import Exported
-from triptych.spell.build import Architecture, Network, build_transducer
-from triptych.spell.ensemble import Ensemble
-from triptych.spell.speller import Speller, Vocabularies
+from triptych.spell.adapter import step_model
+from triptych.spell.build import Network, build_transducer
 from triptych.text.symbols import Tokenizer, Vocabulary
+from triptych.text.vocabularies import Vocabularies
 
 LETTERS = tuple("abcdefghij")
 SPREAD = 0.6  # of the random weights: large enough that symbols differ in probability
@@ -24,7 +25,8 @@ def network(seed: int = 0, **settings: Any) -> Network:
     """A transducer over the alphabet with random weights, in evaluation mode."""
     torch.manual_seed(seed)
     size = len(LETTERS) + 4
-    built = build_transducer(Architecture(size, size, **{"hidden": 12, "embedding": 12, **settings})).eval()
+    model = SpellModel(**{"hidden": 12, "embedding": 12, **settings})
+    built = build_transducer(model, source_size=size, target_size=size).eval()
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.add_(SPREAD * torch.randn_like(parameter))
@@ -36,8 +38,7 @@ def speller(*networks: Network, tokenizer: Tokenizer | None = None, **decoding: 
     tokenizer = tokenizer or Tokenizer()
     vocabulary = Vocabulary(LETTERS)
     vocabularies = Vocabularies(tokenizer, tokenizer, vocabulary, vocabulary)
-    model = networks[0] if len(networks) == 1 else Ensemble(networks)
-    return Speller(model, vocabularies, SpellDecoding(**decoding))
+    return Speller(step_model(networks), vocabularies, SpellDecoding(**decoding))
 
 
 def ship(shipped: Speller, folder: Path) -> Exported:

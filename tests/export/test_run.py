@@ -90,7 +90,7 @@ def test_eight_bits_are_smaller_and_their_cost_is_measured(first: Run, workspace
     recipe = first.recipe()
     assert isinstance(recipe, SpellRecipe)
     items = load_corpus(recipe.data, api.recorded_data(first)).items("test", references=recipe.data.references)
-    after = score(spell.judged(runtime.load(workspace / "out"), items))
+    after = score(spell.predicted(runtime.load(workspace / "out"), items))
     assert (cost.changes["CER"].after, cost.changes["WER"].after) == (after.cer, after.wer)
     assert cost.changes["WER"].difference.difference == pytest.approx(after.wer.value - evaluated.wer.value)
     document = json.loads((workspace / "out" / "export.json").read_text(encoding="utf-8"))

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from tests.export.models import network, ship, speller
+from triptych.config.spell import AttentionKind
+from triptych.decoding import Sources
 from triptych.errors import TriptychError
-from triptych.export.spell import difference, networks_of, verify
-from triptych.runtime.network import Network
+from triptych.export.spell import difference, verify
+from triptych.runtime.network import GraphModel
 from triptych.runtime.speller import load
-from triptych.spell.build import Attention
-from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.adapter import TorchModel, networks_of
 
 DEEP = {"encoder_layers": 3, "encoder_residual": True, "decoder_layers": 2}
 UNTIED = {"tie_output": False, "embedding": 10}
@@ -41,14 +42,20 @@ SHAPES = ((1, 1), (1, 9), (5, 1), (7, 6), (40, 15))
 every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
 
 
-def graphs_of(model: Any, folder: Path) -> Network:
+def graphs_of(model: Any, folder: Path) -> GraphModel:
     loaded = load(ship(speller(model), folder)).model
-    assert isinstance(loaded, Network)
+    assert isinstance(loaded, GraphModel)
     return loaded
 
 
+def sources_of(rows: int, length: int, seed: int = 0) -> Sources:
+    draw = np.random.default_rng(seed)
+    lengths = [length, *draw.integers(1, length + 1, rows - 1).tolist()]
+    return Sources.of([draw.integers(3, 14, n).tolist() for n in lengths])
+
+
 def test_every_attention_is_among_the_kinds() -> None:
-    assert {settings.get("attention", "none") for settings in KINDS.values()} == set(get_args(Attention))
+    assert {settings.get("attention", "none") for settings in KINDS.values()} == set(get_args(AttentionKind))
 
 
 @every_kind
@@ -56,15 +63,16 @@ def test_graphs_equal_pytorch_for_every_length_and_batch_size(settings: dict[str
     model = network(**settings)
     graphs = graphs_of(model, tmp_path / "out")
     for seed, (rows, length) in enumerate(SHAPES):
-        assert difference(model, graphs, rows=rows, length=length, seed=seed) <= 1e-5
+        sources = sources_of(rows, length, seed)
+        for drawn in (False, True):
+            assert difference(TorchModel(model), graphs, sources, seed=seed, drawn=drawn) <= 1e-5
 
 
 @every_kind
 def test_a_row_does_not_depend_on_the_padding_beside_it(settings: dict[str, Any], tmp_path: Path) -> None:
     graphs = graphs_of(network(**settings), tmp_path / "out")
-    symbols = np.array([[4, 9, 5, 0, 0, 0], [6, 7, 8, 9, 10, 11]])
-    together = graphs.start(symbols, np.array([3, 6]))
-    alone = graphs.start(symbols[:1, :3], np.array([3]))
+    together = graphs.start(Sources.of([[4, 9, 5], [6, 7, 8, 9, 10, 11]]))
+    alone = graphs.start(Sources.of([[4, 9, 5]]))
     for fed in (1, 5, 8):
         both, together = graphs.step(np.full(2, fed), together)
         one, alone = graphs.step(np.full(1, fed), alone)
@@ -80,29 +88,26 @@ def test_log_probabilities_are_within_the_bound_themselves(tmp_path: Path) -> No
     """`difference` is relative above one; here every finite log-probability is compared by itself."""
     model = network(attention="additive", encoder_layers=2)
     graphs = graphs_of(model, tmp_path / "out")
-    draw = np.random.default_rng(3)
-    lengths = draw.integers(1, 12, 30)
-    symbols = np.where(np.arange(11) < lengths[:, None], draw.integers(3, 14, (30, 11)), 0)[:, : lengths.max()]
-    with torch.inference_mode():
-        state: Any = model.start(SourceBatch(torch.from_numpy(symbols), torch.from_numpy(lengths)))
-        other = graphs.start(symbols, lengths)
-        fed = np.full(30, 1)
-        for _ in range(5):
-            wanted, state = model.step(torch.from_numpy(fed), state)
-            found, other = graphs.step(fed, other)
-            assert np.array_equal(np.isneginf(found), np.isneginf(wanted.numpy()))
-            finite = np.isfinite(found)
-            assert np.abs(found[finite] - wanted.numpy()[finite]).max() <= 1e-5
-            fed = found.argmax(1)
+    sources, own = sources_of(30, 11, seed=3), TorchModel(model)
+    state, other = own.start(sources), graphs.start(sources)
+    fed = np.full(30, 1)
+    for _ in range(5):
+        wanted, state = own.step(fed, state)
+        found, other = graphs.step(fed, other)
+        assert np.array_equal(np.isneginf(found), np.isneginf(wanted))
+        finite = np.isfinite(found)
+        assert np.abs(found[finite] - wanted[finite]).max() <= 1e-5
+        fed = found.argmax(1)
 
 
 def test_a_wrong_graph_is_noticed(tmp_path: Path) -> None:
     model = network(attention="general")
     graphs = graphs_of(model, tmp_path / "out")
-    assert difference(network(1, attention="general"), graphs, rows=3, length=5, seed=0) > 1e-2
+    sources = sources_of(3, 5)
+    assert difference(TorchModel(network(1, attention="general")), graphs, sources) > 1e-2
     with torch.no_grad():
         model.decoder.output_bias[6] += 1e-3
-    assert 1e-4 < difference(model, graphs, rows=3, length=5, seed=0) < 1e-2
+    assert 1e-4 < difference(TorchModel(model), graphs, sources) < 1e-2
 
 
 def test_members_of_an_ensemble_are_graphs_of_their_own(tmp_path: Path) -> None:
@@ -110,8 +115,10 @@ def test_members_of_an_ensemble_are_graphs_of_their_own(tmp_path: Path) -> None:
     whole = speller(*members)
     exported = ship(whole, tmp_path / "out")
     assert len(exported.document["files"]) == 6
-    assert networks_of(whole) == tuple(members)
-    assert 0 < verify(whole, exported) <= 1e-5
+    assert networks_of(whole.model) == members
+    check = verify(whole, exported)
+    assert 0 < check.difference <= 1e-5
+    assert check.details == {"lists_compared": 12, "lists_that_differ": 0}
 
 
 def test_verification_refuses_other_weights_and_weights_that_are_not_finite(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from triptych.spell.decoding.contract import LengthLimit, SourceBatch
+from triptych.config import SpellDecoding
+from triptych.decoding import Sources
+from triptych.decoding.contract import Array, length_limits
 
 PADDING, START, END = 0, 1, 2
 FIRST_LETTER = 3
@@ -19,13 +20,13 @@ FIRST_LETTER = 3
 class TableState:
     """A row of the table per hypothesis. Shapes: codes, lengths, seen (B,)."""
 
-    codes: Tensor
-    lengths: Tensor
+    codes: Array
+    lengths: Array
     width: int
-    seen: Tensor
-    attention: Tensor | None = None
+    seen: Array
+    attention: Array | None = None
 
-    def select(self, index: Tensor) -> TableState:
+    def select(self, index: Array) -> TableState:
         attention = None if self.attention is None else self.attention[index]
         return replace(
             self, codes=self.codes[index], lengths=self.lengths[index], seen=self.seen[index], attention=attention
@@ -42,28 +43,31 @@ class TableModel:
         rows_stepped: how many rows each step had.
     """
 
-    table: Tensor
-    attention_table: Tensor | None = None
-    end_symbol: int = END
-    start_symbol: int = START
+    table: Array
+    attention_table: Array | None = None
     rows_stepped: list[int] = field(default_factory=list)
 
-    def start(self, batch: SourceBatch) -> TableState:
-        lengths, width = batch.lengths.to(batch.symbols.device), batch.symbols.shape[1]
-        places = torch.arange(1, width + 1, device=lengths.device)
-        codes = (batch.symbols * places * (places <= lengths[:, None])).sum(1) + 13 * lengths
-        return TableState(codes % len(self.table), lengths, width, torch.zeros_like(lengths))
+    def start(self, sources: Sources) -> TableState:
+        lengths, width = sources.lengths, sources.symbols.shape[1]
+        places = np.arange(1, width + 1)
+        codes = (sources.symbols * places * (places <= lengths[:, None])).sum(1) + 13 * lengths
+        return TableState(codes % len(self.table), lengths, width, np.zeros_like(lengths))
 
-    def step(self, symbols: Tensor, state: TableState) -> tuple[Tensor, TableState]:
+    def step(self, symbols: Array, state: TableState) -> tuple[Array, TableState]:
         self.rows_stepped.append(len(symbols))
         assert bool(((symbols == START) == (state.seen == 0)).all()), "start is the first symbol fed, and only that"
         codes = (state.codes * 31 + symbols * 7 + 1) % len(self.table)
         attention = None
         if self.attention_table is not None:
-            valid = torch.arange(state.width, device=codes.device) < state.lengths[:, None]
-            weights = self.attention_table[codes, : state.width]
-            attention = weights.masked_fill(~valid, -math.inf).softmax(1)
+            valid = np.arange(state.width) < state.lengths[:, None]
+            attention = softmax(np.where(valid, self.attention_table[codes, : state.width], -np.inf))
         return self.table[codes], replace(state, codes=codes, attention=attention, seen=state.seen + 1)
+
+
+def softmax(scores: Array) -> Array:
+    """Of the last axis."""
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
 def random_model(
@@ -76,27 +80,37 @@ def random_model(
     sharpness: float = 1.5,
 ) -> TableModel:
     """A model with random rows; every letter and the end symbol have some probability."""
-    generator = torch.Generator().manual_seed(seed)
-    scores = sharpness * torch.randn(contexts, FIRST_LETTER + letters, generator=generator)
+    random = np.random.default_rng(seed)
+    scores = sharpness * random.standard_normal((contexts, FIRST_LETTER + letters))
     scores[:, END] += end_bias
     scores[:, [PADDING, START]] = -math.inf
-    weights = torch.randn(contexts, 16, generator=generator) if attention else None
-    return TableModel(scores.log_softmax(1), weights)
+    weights = random.standard_normal((contexts, 16)).astype(np.float32) if attention else None
+    with np.errstate(divide="ignore"):
+        return TableModel(np.log(softmax(scores)).astype(np.float32), weights)
 
 
-def random_batch(seed: int, lengths: Sequence[int]) -> SourceBatch:
+def random_batch(seed: int, lengths: Sequence[int]) -> Sources:
     """Random sources of the given lengths, padded with zeros."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = torch.tensor(list(lengths), dtype=torch.long)
-    width = max(lengths, default=0)
-    symbols = torch.randint(3, 50, (len(lengths), width), generator=generator)
-    return SourceBatch(symbols * (torch.arange(width) < sizes[:, None]), sizes)
+    random = np.random.default_rng(seed)
+    return Sources.of([random.integers(3, 50, length).tolist() for length in lengths])
 
 
-def one_row(batch: SourceBatch, row: int) -> SourceBatch:
+def one_row(sources: Sources, row: int) -> Sources:
     """A row on its own, without the padding that longer rows gave it."""
-    length = int(batch.lengths[row])
-    return SourceBatch(batch.symbols[row : row + 1, :length], batch.lengths[row : row + 1])
+    length = int(sources.lengths[row])
+    return Sources(
+        sources.symbols[row : row + 1, :length], sources.lengths[row : row + 1], [list(sources.row_ids)[row]]
+    )
+
+
+def rows_of(sources: Sources, index: Sequence[int]) -> Sources:
+    """Some rows, in another order, with their ids."""
+    return Sources(sources.symbols[index], sources.lengths[index], [list(sources.row_ids)[row] for row in index])
+
+
+def length_of(settings: SpellDecoding, source: Sources) -> int:
+    """The longest target of one source."""
+    return int(length_limits(settings, source.lengths)[0])
 
 
 @dataclass(frozen=True)
@@ -106,26 +120,28 @@ class Scored:
     symbols: tuple[int, ...]
     log_probability: float
     finished: bool
-    attention: Tensor | None
+    attention: Array | None
 
 
-def rescore(model: TableModel, source: SourceBatch, symbols: Sequence[int], *, finished: bool) -> Scored:
+def rescore(model: TableModel, source: Sources, symbols: Sequence[int], *, finished: bool) -> Scored:
     """Feed a target symbol by symbol to one source and add up what the model says of it."""
     state = model.start(source)
-    fed = torch.tensor([model.start_symbol])
+    fed = np.array([START])
     total, attention = 0.0, []
-    for symbol in [*symbols, model.end_symbol] if finished else symbols:
+    for symbol in [*symbols, END] if finished else symbols:
         log_probs, state = model.step(fed, state)
         total += log_probs[0, symbol].item()
         attention.append(state.attention)
-        fed = torch.tensor([symbol])
-    weights = torch.cat([row for row in attention if row is not None]) if model.attention_table is not None else None
+        fed = np.array([symbol])
+    weights = (
+        np.concatenate([row for row in attention if row is not None]) if model.attention_table is not None else None
+    )
     return Scored(tuple(symbols), total, finished, weights)
 
 
-def enumerate_targets(model: TableModel, source: SourceBatch, limit: LengthLimit) -> list[Scored]:
+def enumerate_targets(model: TableModel, source: Sources, settings: SpellDecoding) -> list[Scored]:
     """Every finished target of non-zero probability that the limit allows."""
-    longest = int(limit.of(source.lengths))
+    longest = length_of(settings, source)
     found: list[Scored] = []
     pending: list[tuple[int, ...]] = [()]
     while pending:
@@ -138,24 +154,23 @@ def enumerate_targets(model: TableModel, source: SourceBatch, limit: LengthLimit
     return found
 
 
-def greedy_path(model: TableModel, source: SourceBatch, limit: LengthLimit) -> Scored:
+def greedy_path(model: TableModel, source: Sources, settings: SpellDecoding) -> Scored:
     """The most probable symbol at each step, one row and one symbol at a time."""
-    state, fed = model.start(source), model.start_symbol
+    state, fed = model.start(source), START
     symbols: list[int] = []
     while True:
-        log_probs, state = model.step(torch.tensor([fed]), state)
+        log_probs, state = model.step(np.array([fed]), state)
         row = log_probs[0].tolist()
         fed = row.index(max(row))
-        if fed == model.end_symbol or len(symbols) == int(limit.of(source.lengths)):
-            return rescore(model, source, symbols, finished=fed == model.end_symbol)
+        if fed == END or len(symbols) == length_of(settings, source):
+            return rescore(model, source, symbols, finished=fed == END)
         symbols.append(fed)
 
 
-def narrow_beam(
-    model: TableModel, source: SourceBatch, limit: LengthLimit, beam_size: int, length_penalty: float
-) -> list[Scored]:
-    """Beam search as its docstring tells it, on Python lists and without ever stopping early; best first."""
-    longest = int(limit.of(source.lengths))
+def narrow_beam(model: TableModel, source: Sources, settings: SpellDecoding) -> list[Scored]:
+    """Beam search as its docstring has it, on Python lists and without ever stopping early; best first."""
+    beam_size, length_penalty = settings.beam_size, settings.length_penalty
+    longest = length_of(settings, source)
     live: list[tuple[int, ...]] = [()]
     finished: list[Scored] = []
     cut: list[Scored] = []

@@ -12,11 +12,10 @@ from tests.conftest import ToyRuns
 from tests.export.models import LETTERS, network, ship, speller
 from triptych import api, runtime
 from triptych.config import SpellDecoding
+from triptych.decoding import Speller
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError
-from triptych.runtime.decoding import Decoding
-from triptych.runtime.speller import Speller as ExportedSpeller
+from triptych.runtime import Decoding
 from triptych.runtime.speller import load
-from triptych.spell.speller import Speller
 from triptych.text.symbols import Tokenizer
 
 DECODINGS: dict[str, dict[str, Any]] = {
@@ -47,7 +46,7 @@ def sources(count: int = 40) -> list[str]:
     return ["".join(draw.choice(letters, draw.integers(1, 10))) for _ in range(count)]
 
 
-def pair_of(kind: str, folder: Path, **decoding: Any) -> tuple[Speller, ExportedSpeller]:
+def pair_of(kind: str, folder: Path, **decoding: Any) -> tuple[Speller, Speller]:
     own = speller(*(network(seed, **settings) for seed, settings in enumerate(KINDS[kind])), **decoding)
     return own, load(ship(own, folder))
 
@@ -64,11 +63,11 @@ def assert_same(wanted: Any, found: Any) -> None:
                 assert other.attention is None
             else:
                 assert other.attention is not None
-                np.testing.assert_allclose(other.attention, one.attention.numpy(), atol=1e-5)
+                np.testing.assert_allclose(other.attention, one.attention, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Speller, ExportedSpeller]]:
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Speller, Speller]]:
     """Every kind of model, and what its export reads as."""
     return {kind: pair_of(kind, tmp_path_factory.mktemp("exported") / kind) for kind in KINDS}
 
@@ -76,12 +75,12 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Speller
 @pytest.mark.parametrize("settings", DECODINGS.values(), ids=DECODINGS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_decoder_gives_the_library_s_results(
-    kind: str, settings: dict[str, Any], shipped: dict[str, tuple[Speller, ExportedSpeller]]
+    kind: str, settings: dict[str, Any], shipped: dict[str, tuple[Speller, Speller]]
 ) -> None:
     own, exported = shipped[kind]
     decoding = SpellDecoding(batch_size=16, **settings)
     wanted = own.predict(sources(), decoding=decoding, with_attention=True)
-    found = exported.predict(sources(), decoding=Decoding(**decoding.model_dump()), with_attention=True)
+    found = exported.predict(sources(), decoding=decoding, with_attention=True)
     assert_same(wanted, found)
     assert len({candidate.text for prediction in wanted for candidate in prediction.candidates}) > 1
 
@@ -108,9 +107,10 @@ def test_one_text_symbols_and_nothing_are_sources_too(tmp_path: Path) -> None:
 
 def test_results_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     _, exported = pair_of("additive", tmp_path / "out")
-    for settings in ({"method": "beam"}, {"method": "sample"}):
-        whole: Any = exported.predict(sources(), decoding=Decoding.from_dict({**settings, "batch_size": 64}))
-        parts: Any = exported.predict(sources(), decoding=Decoding.from_dict({**settings, "batch_size": 1}))
+    for method in ("beam", "sample"):
+        settings: dict[str, Any] = {"method": method}
+        whole: Any = exported.predict(sources(), decoding=Decoding(**settings, batch_size=64))
+        parts: Any = exported.predict(sources(), decoding=Decoding(**settings, batch_size=1))
         texts = [[candidate.text for candidate in prediction.candidates] for prediction in whole]
         assert texts == [[candidate.text for candidate in prediction.candidates] for prediction in parts]
 
@@ -133,7 +133,7 @@ def test_word_lists_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     _, exported = pair_of("plain", tmp_path / "out")
     with pytest.raises(RecipeError, match=r"^the lexicon has 0 words; expected 1 or more"):
         exported.with_lexicon(["zz"])
-    with pytest.raises(RecipeError, match=r"^lexicon weight is -1; expected a number of nats >= 0"):
+    with pytest.raises(RecipeError, match=r"^lexicon weight is -1"):
         exported.with_lexicon(["a"], weight=-1)
 
 
@@ -144,7 +144,7 @@ def test_a_dictionary_comes_before_the_model(tmp_path: Path) -> None:
     found = exported.with_dictionary(entries).predict(["ab", "c", "abc"])
     assert_same(wanted, found)
     assert [candidate.text for candidate in found[0].candidates] == ["x", "y"]
-    assert [prediction.best.origin for prediction in found] == ["lexicon", "lexicon", "model"]
+    assert [prediction.best.origin for prediction in found] == ["dictionary", "dictionary", "model"]
     both = exported.with_dictionary(entries).with_lexicon(["ab", "ba"]).predict(["ab", "abc"])
     assert_same(own.with_dictionary(entries).with_lexicon(["ab", "ba"]).predict(["ab", "abc"]), both)
 
@@ -180,11 +180,12 @@ def test_weights_that_are_not_finite_are_told(tmp_path: Path) -> None:
     broken = network()
     broken.decoder.embedding.weight.data[1] = float("nan")
     exported = load(ship(speller(broken), tmp_path / "out"))
-    for method in ("greedy", "beam", "sample"):
+    methods: list[Any] = ["greedy", "beam", "sample"]
+    for method in methods:
         with pytest.raises(
             TriptychError, match=r"^the largest log-probability of batch row 0 is nan; expected a finite"
         ):
-            exported.predict("abc", decoding=Decoding.from_dict({"method": method}))
+            exported.predict("abc", decoding=Decoding(method=method))
 
 
 def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
@@ -192,11 +193,11 @@ def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
     model: Any = exported.model
     for name in ("source_tokenizer", "target_symbols", "decoding", "members"):
         value = model.pop(name)
-        with pytest.raises(RunError, match=rf"export\.json describes no spell model \('{name}'\)"):
+        with pytest.raises(RunError, match=rf"the description of the speller is damaged \('{name}'\)"):
             load(exported)
         model[name] = value
     model["decoding"] = {**model["decoding"], "beam_size": 0}
-    with pytest.raises(RunError, match=r"\(decoding\.beam_size is 0; expected an integer >= 1\.\)"):
+    with pytest.raises(RunError, match=r"decoding\.beam_size is 0; expected an integer >= 1"):
         load(exported)
     model["decoding"]["beam_size"] = 5
     members, model["members"] = model["members"], []

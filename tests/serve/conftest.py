@@ -12,10 +12,10 @@ from tests.conftest import ToyRuns
 from tests.prepared import prepare
 from tests.recipes import see_recipe
 from tests.serve.running import running
+from triptych.api.serving import Catalogue, load_catalogue
 from triptych.memory.memory import Memory
 from triptych.runs.run import Run
 from triptych.serve.app import build_app
-from triptych.serve.catalogue import Catalogue, load_catalogue
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from triptych.config.serve import ServeLimits
 from triptych.serve.server import Address, make_server
 
 
 @contextmanager
-def running(app: Any) -> Iterator[str]:
-    """The address of an application that is being served."""
-    server = make_server(app, Address(port=0), grace_s=10)
+def running(app: Any, limits: ServeLimits | None = None) -> Iterator[str]:
+    """The address of an application that is being served; `limits` are those of its connections."""
+    server = make_server(app, Address(port=0), limits or ServeLimits())
     thread = threading.Thread(target=server.run)
     thread.start()
     until = time.monotonic() + 20

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from tests.serve.running import running
 from tests.serve.test_see_routes import png
+from triptych.api.serving import Catalogue, ServedMemory
+from triptych.config.serve import ServeLimits
+from triptych.memory.memory import Memory
+from triptych.serve.access import Access
 from triptych.serve.app import build_app
-from triptych.serve.catalogue import Catalogue
-from triptych.serve.gate import Access
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -32,21 +35,21 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(params=[(1100, 900), (360, 740)], ids=["desk", "phone"])
+@pytest.fixture(params=[(1100, 900), (768, 1024), (360, 740)], ids=["desk", "tablet", "phone"])
 def page(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page, open; no request goes elsewhere and nothing is complained of in the console."""
+    """The page, open; no request goes elsewhere and nothing is reported in the console."""
     width, height = request.param
     opened = browser.new_page(viewport={"width": width, "height": height})
     asked: list[str] = []
-    complaints: list[str] = []
+    reports: list[str] = []
     opened.on("request", lambda one: asked.append(one.url))
-    opened.on("console", lambda one: complaints.append(one.text) if one.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda one: complaints.append(str(one)))
+    opened.on("console", lambda one: reports.append(one.text) if one.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda one: reports.append(str(one)))
     opened.goto(url)
     opened.wait_for_selector("#panel-spell:not([hidden])")
     yield opened
     assert all(one.startswith((url, "data:", "blob:")) for one in asked), asked
-    assert [one for one in complaints if "status of 4" not in one and "status of 5" not in one] == []
+    assert [one for one in reports if "status of 4" not in one and "status of 5" not in one] == []
     assert not opened.evaluate("document.documentElement.scrollWidth > innerWidth"), "wider than the screen"
     opened.close()
 
@@ -62,26 +65,50 @@ def test_spell(page: Page, catalogue: Catalogue) -> None:
     page.fill("#spell-source", "K AA SH IY T")
     page.click("#spell-form button.go")
     page.wait_for_selector("#spell-answer:not([hidden])")
-    expected = catalogue.speller("first").predict("K AA SH IY T", n_best=5)[0]
+    expected = catalogue.spellers["first"].speller.predict("K AA SH IY T", n_best=5)[0]
     assert page.locator("#spell-table tbody tr td:nth-child(2)").all_inner_texts() == [
-        candidate.text or "(nothing)" for candidate in expected.candidates
+        candidate.text or "(empty)" for candidate in expected.candidates
     ]
     assert page.locator("#spell-attention tr").count() == len(expected.symbols) + 2
     shoot(page, "spell")
     page.select_option("#spell-method", "sample")
-    page.fill("#spell-samples", "3")
+    page.fill("#spell-samples", "16")
+    page.fill("#spell-p", "1")
     page.locator("#spell-examples button").nth(2).click()
-    playwright.expect(page.locator("#spell-table tbody tr")).to_have_count(3)
+    page.wait_for_selector("#spell-answer:not([hidden])")
+    playwright.expect(page.locator("#status")).to_be_empty()
+    texts = page.locator("#spell-table tbody tr td:nth-child(2)").all_inner_texts()
+    times = [int(one) for one in page.locator("#spell-table tbody tr td:nth-child(3)").all_inner_texts()]
+    shares = [float(one.split()[0]) for one in page.locator("#spell-table tbody td:nth-child(4)").all_inner_texts()]
+    assert (len(set(texts)), sum(times)) == (len(texts), 16)
+    assert shares == sorted(shares, reverse=True)
     page.select_option("#spell-method", "greedy")
     page.click("#spell-form button.go")
     playwright.expect(page.locator("#spell-table tbody tr")).to_have_count(1)
 
 
-def test_errors_appear_as_words(page: Page) -> None:
+def test_numbers_out_of_range_are_not_sent(page: Page) -> None:
+    sent: list[str] = []
+    page.on("request", lambda one: sent.append(one.url))
+    for number in ("", "0", "1.5", "17"):
+        page.fill("#spell-n", number)
+        page.click("#spell-form button.go")
+        assert page.evaluate("document.querySelector('#spell-n').matches(':invalid')")
+    assert sent == []
+    page.select_option("#spell-method", "greedy")  # whose settings do not include the number
+    page.click("#spell-form button.go")
+    page.wait_for_selector("#spell-answer:not([hidden])")
+
+
+def test_errors_appear_and_the_old_answer_goes(page: Page) -> None:
+    page.fill("#spell-source", "K AA")
+    page.click("#spell-form button.go")
+    page.wait_for_selector("#spell-answer:not([hidden])")
     page.fill("#spell-source", "K " * 200)
     page.click("#spell-form button.go")
     page.wait_for_selector("#problem:not([hidden])")
     assert "the number of symbols of a source is 200; expected at most 128" in page.inner_text("#problem")
+    assert page.is_hidden("#spell-answer")
     assert page.is_enabled("#spell-form button.go")
     shoot(page, "error")
     page.fill("#spell-source", "K AA")
@@ -98,9 +125,10 @@ def test_see_by_file_and_by_drawing(page: Page, catalogue: Catalogue) -> None:
     page.set_input_files("#see-file", {"name": "../../evil.png", "mimeType": "image/png", "buffer": png()})
     page.click("#see-form button.go")
     page.wait_for_selector("#see-answer:not([hidden])")
-    label = catalogue.classifier("digits").predict(png())[0].label
+    label = catalogue.classifiers["digits"].classifier.predict(png())[0].label
     assert page.locator("#see-table tbody td").first.inner_text() == label
     assert page.locator("#see-maps canvas").count() == 4
+    assert page.locator("#see-evidence canvas").count() == 2
     bar = page.locator("#see-table .bar span").first.bounding_box()
     cell = page.locator("#see-table .bar").first.bounding_box()
     assert bar is not None
@@ -109,7 +137,7 @@ def test_see_by_file_and_by_drawing(page: Page, catalogue: Catalogue) -> None:
     page.set_input_files("#see-file", {"name": "no.png", "mimeType": "image/png", "buffer": b"nothing"})
     page.click("#see-form button.go")
     page.wait_for_selector("#problem:not([hidden])")
-    assert "no picture of a known format" in page.inner_text("#problem")
+    assert page.is_hidden("#see-answer")
     page.locator("#see-canvas").scroll_into_view_if_needed()
     box = page.locator("#see-canvas").bounding_box()
     assert box is not None
@@ -120,8 +148,31 @@ def test_see_by_file_and_by_drawing(page: Page, catalogue: Catalogue) -> None:
     page.click("#see-form button.go")
     page.wait_for_selector("#problem", state="hidden")
     playwright.expect(page.locator("#status")).to_be_empty()
+    page.wait_for_selector("#see-answer:not([hidden])")
     playwright.expect(page.locator("#see-given")).to_have_js_property("naturalWidth", 280)
+    assert ink_of(page) == pytest.approx((0.1, 0.9), abs=0.02)  # top and bottom of the drawing, cropped
+    page.uncheck("#see-crop")
+    page.click("#see-form button.go")
+    page.wait_for_selector("#see-answer:not([hidden])")
+    assert ink_of(page) == pytest.approx((0.1, 0.9), abs=0.1)
+    assert ink_of(page) != pytest.approx((0.1, 0.9), abs=0.002)
     shoot(page, "see")
+
+
+def ink_of(page: Page) -> tuple[float, float]:
+    """The first and last row with ink in the image that was sent, as shares of its height."""
+    rows: list[int] = page.evaluate("""async () => {
+        const image = document.querySelector("#see-given");
+        await image.decode();
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [280, 280];
+        const context = canvas.getContext("2d", { willReadFrequently: true });
+        context.drawImage(image, 0, 0);
+        const pixels = context.getImageData(0, 0, 280, 280).data;
+        const side = [...Array(280).keys()];
+        return side.filter((y) => side.some((x) => pixels[4 * (280 * y + x)] > 127));
+    }""")
+    return rows[0] / 280, (rows[-1] + 1) / 280
 
 
 def test_recall_comes_back_with_the_energy_falling(page: Page) -> None:
@@ -134,7 +185,7 @@ def test_recall_comes_back_with_the_energy_falling(page: Page) -> None:
     page.click("#recall-form button.go")
     page.wait_for_selector("#recall-answer:not([hidden])")
     words = page.inner_text("#recall-words")
-    assert "p4 (pattern 4), the one it was made from" in words
+    assert "Retrieved p4 (pattern 4), the pattern of the cue" in words
     before, after = words.split("energy from ")[1].rstrip(".").split(" to ")
     assert float(after) <= float(before)
     playwright.expect(page.locator("#recall-play")).to_have_text("Play", timeout=15_000)
@@ -142,15 +193,66 @@ def test_recall_comes_back_with_the_energy_falling(page: Page) -> None:
     shoot(page, "recall")
 
 
+def colours(page: Page, canvas: str) -> list[list[list[int]]]:
+    """Red, green and blue of a canvas, by row and column."""
+    width, data = page.evaluate(f"""() => {{
+        const canvas = document.querySelector("{canvas}");
+        const context = canvas.getContext("2d");
+        return [canvas.width, [...context.getImageData(0, 0, canvas.width, canvas.height).data]];
+    }}""")
+    pixels = [data[i : i + 3] for i in range(0, len(data), 4)]
+    return [pixels[i : i + width] for i in range(0, len(pixels), width)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Catalogue:
+    """A memory of 250 images of 2 x 3 pixels in colour, and one of those alone is red, green, blue, black and white."""
+    patterns = torch.rand(250, 18, generator=torch.Generator().manual_seed(0))
+    patterns[0] = torch.tensor([1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1.0])
+    Memory(patterns, beta=30.0).save(tmp_path / "photos")
+    return Catalogue(memories={"photos": ServedMemory(tmp_path / "photos")})
+
+
+def test_colour_images_of_a_large_memory(browser: Browser, photos: Catalogue) -> None:
+    opened = browser.new_page(viewport={"width": 768, "height": 1024})
+    with running(build_app(photos, ServeLimits(max_trace_numbers=100))) as url:
+        opened.goto(url)
+        opened.wait_for_selector("#panel-recall:not([hidden])")
+        playwright.expect(opened.locator("#recall-pattern option")).to_have_count(200)
+        assert "first 200 of 250 patterns" in opened.inner_text("#recall-listed")
+        opened.select_option("#recall-colour", "rgb")
+        opened.fill("#recall-columns", "3")
+        red, green, blue = [255, 0, 0], [0, 255, 0], [0, 0, 255]
+        expected = [[red, green, blue], [[0, 0, 0], [255, 255, 255], [255, 0, 255]]]
+        assert colours(opened, "#recall-stored") == expected
+        opened.fill("#recall-noise", "0")
+        opened.click("#recall-form button.go")
+        opened.wait_for_selector("#recall-answer:not([hidden])")
+        words = opened.inner_text("#recall-words")
+        assert "Retrieved pattern 0, the pattern of the cue" in words
+        assert "too large to show the states" in words
+        assert colours(opened, "#recall-state") == expected
+        assert opened.is_hidden("#recall-chart")
+        shoot(opened, "photos")
+    opened.close()
+
+
 def test_everything_by_keyboard(page: Page) -> None:
     page.focus("#tab-spell")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.id") == "tab-see"
     page.focus("#see-canvas")
+    assert page.is_visible("#see-pen")
+    before = page.locator("#see-pen").bounding_box()
     page.keyboard.press(" ")
     for _ in range(5):
         page.keyboard.press("ArrowDown")
+    after = page.locator("#see-pen").bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["y"] > before["y"] + 10
     page.keyboard.press("Tab")
+    assert page.is_hidden("#see-pen")
     page.focus("#see-form button.go")
     page.keyboard.press("Enter")
     page.wait_for_selector("#see-answer:not([hidden])")
@@ -163,12 +265,15 @@ def test_everything_by_keyboard(page: Page) -> None:
     page.wait_for_selector("#spell-answer:not([hidden])")
 
 
-def test_a_key_is_asked_for_and_a_server_that_has_gone_is_told_of(browser: Browser, catalogue: Catalogue) -> None:
+def test_the_key_is_required_and_a_stopped_server_is_reported(browser: Browser, catalogue: Catalogue) -> None:
     opened = browser.new_page()
     with running(build_app(catalogue, access=Access("correct-horse"))) as url:
         opened.goto(url)
         opened.wait_for_selector("#key-form:not([hidden])")
-        assert "the key is missing or wrong" in opened.inner_text("#problem")
+        assert opened.inner_text("#problem") == "This server requires an API key."
+        opened.fill("#key", "wrong-horse")
+        opened.click("#key-form button")
+        playwright.expect(opened.locator("#problem")).to_have_text("The API key is wrong.")
         opened.fill("#key", "correct-horse")
         opened.click("#key-form button")
         opened.wait_for_selector("#panel-spell:not([hidden])")

@@ -12,10 +12,9 @@ import pytest
 import requests
 
 from tests.serve.running import running
-from triptych.memory.memory import Memory
+from triptych.api.serving import Catalogue, ServedMemory
+from triptych.config.serve import ServeLimits
 from triptych.serve.app import build_app
-from triptych.serve.catalogue import Catalogue, StoredMemory
-from triptych.serve.limits import Limits
 
 schemathesis: Any = pytest.importorskip("schemathesis")
 hypothesis: Any = pytest.importorskip("hypothesis")
@@ -27,10 +26,10 @@ def test_no_request_of_the_documents_kind_or_near_it_makes_an_error(
     catalogue: Catalogue, store: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(store, tmp_path / "store")
-    memories = {"store": StoredMemory(Memory.load(tmp_path / "store"), tmp_path / "store")}
-    served = Catalogue(catalogue.spellers, catalogue.classifiers, memories, catalogue.cards)
+    memories = {"store": ServedMemory(tmp_path / "store")}
+    served = Catalogue(catalogue.spellers, catalogue.classifiers, memories)
     asked: Counter[tuple[str, int]] = Counter()
-    with running(build_app(served, Limits(max_stored=1000), may_add=True)) as url:
+    with running(build_app(served, ServeLimits(max_stored=1000), may_add=True)) as url:
         document = schemathesis.openapi.from_url(f"{url}/openapi.json")
         settings = hypothesis.settings(
             max_examples=40, deadline=None, derandomize=True, database=None,

@@ -75,10 +75,36 @@ def test_the_first_of_a_batch_waits_for_others_but_not_for_ever() -> None:
 def test_a_full_queue_refuses_and_says_when_to_come_back(worker: Worker, seen: Seen) -> None:
     for number in range(4):
         worker.submit(number, seen.work, key="a")
-    with pytest.raises(BusyError, match=r"are 4; expected fewer \(--queue-size\)") as refused:
+    with pytest.raises(BusyError) as refused:
         worker.submit(9, seen.work, key="a")
+    assert refused.value.field == "queue_size"
     assert refused.value.headers == {"Retry-After": "1"}
     seen.go.set()
+
+
+def test_jobs_that_were_given_up_make_room_in_the_queue(worker: Worker, seen: Seen) -> None:
+    futures = [worker.submit(number, seen.work, key="a") for number in range(1, 5)]
+    for future in futures:
+        future.cancel()
+    last = worker.submit(9, seen.work, key="b")
+    assert worker.waiting == 1
+    seen.go.set()
+    assert last.result(10) == 90
+    assert seen.batches == [[0], [9]]
+
+
+def test_clients_take_turns() -> None:
+    worker, seen = Worker("test", queue_size=99, max_batch=2, batch_wait_s=0.0), Seen()
+    worker.submit(0, seen.work, client="many")
+    assert seen.begun.wait(10)
+    futures = [worker.submit(number, seen.work, key=number, client="many") for number in range(1, 6)]
+    futures += [worker.submit(number, seen.work, key=number, client="few") for number in (10, 11)]
+    futures += [worker.submit(12, seen.work, key=3, client="third")]
+    seen.go.set()
+    for future in futures:
+        future.result(10)
+    assert seen.batches == [[0], [10], [12, 3], [1], [11], [2], [4], [5]]
+    worker.close()
 
 
 def test_one_that_fails_does_not_spoil_the_others(worker: Worker, seen: Seen) -> None:
@@ -96,8 +122,9 @@ def test_one_that_fails_does_not_spoil_the_others(worker: Worker, seen: Seen) ->
 
 def test_a_job_that_takes_too_long_is_given_up_and_dropped(worker: Worker, seen: Seen) -> None:
     future = worker.submit(1, seen.work, key="a")
-    with pytest.raises(TooSlowError, match=r"longer than 0\.05 s; expected less \(--timeout-s"):
+    with pytest.raises(TooSlowError) as caught:
         asyncio.run(result_of(future, 0.05))
+    assert caught.value.field == "timeout_s"
     seen.go.set()
     assert worker.submit(2, seen.work, key="b").result(10) == 20
     assert [1] not in seen.batches

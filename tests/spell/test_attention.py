@@ -7,22 +7,22 @@ import torch
 from torch import Tensor
 
 from tests.oracles.recurrent import attend_one, score_one
-from triptych.errors import RecipeError
+from triptych.config.spell import AttentionKind
 from triptych.recall.energy import energy
 from triptych.recall.layers import Hopfield
 from triptych.spell.attention import (
-    KINDS,
     AdditiveAttention,
-    AttentionKind,
+    Attention,
     DotAttention,
     GeneralAttention,
     HopfieldAttention,
     attend,
     build_attention,
-    look,
+    read_source,
 )
 
 B, T, S, H = 3, 4, 5, 6
+ALL = torch.ones(B, S, dtype=torch.bool)
 ONE_STEP: tuple[AttentionKind, ...] = ("dot", "general", "additive")
 
 
@@ -30,9 +30,15 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def built(kind: AttentionKind, steps: int = 1) -> Attention:
+    attention = build_attention(kind, H, steps=steps)
+    assert attention is not None
+    return attention
+
+
 def build(kind: AttentionKind) -> DotAttention | GeneralAttention | AdditiveAttention:
     torch.manual_seed(3)
-    attention = build_attention(kind, H).double()
+    attention = built(kind).double()
     assert not isinstance(attention, HopfieldAttention)
     for parameter in attention.parameters():  # biases too: a zero bias would hide a missing one
         torch.nn.init.normal_(parameter, std=0.7)
@@ -40,7 +46,7 @@ def build(kind: AttentionKind) -> DotAttention | GeneralAttention | AdditiveAtte
 
 
 def hopfield(steps: int) -> HopfieldAttention:
-    attention = build_attention("hopfield", H, steps=steps).double()
+    attention = built("hopfield", steps).double()
     assert isinstance(attention, HopfieldAttention)
     generator = torch.Generator().manual_seed(3)
     for parameter in attention.parameters():
@@ -51,7 +57,7 @@ def hopfield(steps: int) -> HopfieldAttention:
 @pytest.mark.parametrize("kind", ONE_STEP)
 def test_scores_equal_a_loop_over_steps_and_positions(kind: AttentionKind) -> None:
     attention, queries, memory = build(kind), draw(B, T, H), draw(B, S, H, seed=1)
-    scores = attention.scores(queries, attention.keys(memory))
+    scores = attention.scores(queries, attention.keys(memory), ALL)
     assert scores.shape == (B, T, S)
     for b in range(B):
         for t in range(T):
@@ -64,7 +70,7 @@ def test_contexts_and_weights_equal_a_loop_over_the_real_positions(kind: Attenti
     attention, queries, memory = build(kind), draw(B, T, H), draw(B, S, H, seed=1)
     lengths = [5, 1, 3]
     valid = torch.arange(S) < torch.tensor(lengths).unsqueeze(1)
-    context, weights = attend(attention.scores(queries, attention.keys(memory)), memory, valid)
+    context, weights = attend(attention.scores(queries, attention.keys(memory), ALL), memory, valid)
     for b, length in enumerate(lengths):
         for t in range(T):
             one = [score_one(attention, queries[b, t], state) for state in memory[b, :length]]
@@ -79,7 +85,7 @@ def test_padding_cannot_be_seen_however_large_its_states_are() -> None:
     valid = torch.tensor([[True, True, True, False, False]])
     loud = memory.clone()
     loud[:, 3:] = 1e6
-    first, second = (attend(DotAttention().scores(queries, m), m, valid) for m in (memory, loud))
+    first, second = (attend(DotAttention().scores(queries, m, valid), m, valid) for m in (memory, loud))
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
 
@@ -97,7 +103,7 @@ def test_gradients_equal_finite_differences(kind: AttentionKind) -> None:
     valid = torch.tensor([[True, True, True], [True, False, False]])
 
     def contexts(queries: Tensor, memory: Tensor, *_: Tensor) -> Tensor:
-        return attend(attention.scores(queries, attention.keys(memory)), memory, valid)[0]
+        return attend(attention.scores(queries, attention.keys(memory), ALL), memory, valid)[0]
 
     inputs = (draw(2, 2, H).requires_grad_(), draw(2, 3, H, seed=1).requires_grad_(), *attention.parameters())
     assert torch.autograd.gradcheck(contexts, inputs)
@@ -107,7 +113,7 @@ def test_gradients_equal_finite_differences(kind: AttentionKind) -> None:
 def test_hopfield_attention_is_the_layer_of_recall_on_its_keys(steps: int) -> None:
     attention, queries, memory = hopfield(steps), draw(B, T, H), draw(B, S, H, seed=1)
     valid = torch.arange(S) < torch.tensor([5, 1, 3]).unsqueeze(1)
-    context, weights = look(attention, queries, attention.keys(memory), memory, valid)
+    context, weights = read_source(attention, queries, attention.keys(memory), memory, valid)
     layer = Hopfield(H, beta=attention.log_beta.exp().item(), steps=steps)
     state, keys = queries @ attention.query.weight.T, memory @ attention.key.weight.T
     torch.testing.assert_close(context, layer(state, keys, values=memory, stored_valid=valid))
@@ -120,7 +126,7 @@ def test_each_hopfield_step_lowers_the_energy() -> None:
     beta = hopfield(1).log_beta.exp().item()
     for steps in (1, 2, 3, 4):
         attention = hopfield(steps)
-        _, weights = look(attention, queries, attention.keys(memory), memory, torch.ones(1, S, dtype=torch.bool))
+        _, weights = read_source(attention, queries, attention.keys(memory), memory, torch.ones(1, S, dtype=torch.bool))
         energies.append(energy(keys, weights[0] @ keys, beta=beta))
     fall = torch.stack(energies).diff(dim=0)
     assert (fall <= 1e-12).all()
@@ -131,43 +137,23 @@ def test_gradients_of_hopfield_attention_equal_finite_differences() -> None:
     attention, valid = hopfield(3), torch.tensor([[True, True, True], [True, False, False]])
 
     def contexts(queries: Tensor, memory: Tensor, *_: Tensor) -> Tensor:
-        return look(attention, queries, attention.keys(memory), memory, valid)[0]
+        return read_source(attention, queries, attention.keys(memory), memory, valid)[0]
 
     inputs = (draw(2, 2, H).requires_grad_(), draw(2, 3, H, seed=1).requires_grad_(), *attention.parameters())
     assert torch.autograd.gradcheck(contexts, inputs)
 
 
-def test_beta_begins_as_in_scaled_attention_and_one_look_is_every_kinds() -> None:
+def test_beta_begins_as_in_scaled_attention_and_one_step_is_every_kinds() -> None:
     attention = build_attention("hopfield", 16)
     assert isinstance(attention, HopfieldAttention)
     assert attention.log_beta.exp().item() == pytest.approx(0.25)
     queries, memory, valid = draw(B, T, H), draw(B, S, H, seed=1), torch.ones(B, S, dtype=torch.bool)
     for kind in ONE_STEP:
         other = build(kind)
-        expected = attend(other.scores(queries, other.keys(memory)), memory, valid)
-        assert torch.equal(look(other, queries, other.keys(memory), memory, valid)[0], expected[0])
-
-
-def test_several_steps_are_hopfields() -> None:
-    with pytest.raises(RecipeError) as caught:
-        build_attention("dot", H, steps=3)
-    assert str(caught.value) == (
-        "attention_steps is 3 with attention 'dot'; expected 1. Several steps need attention 'hopfield'."
-    )
-    with pytest.raises(RecipeError) as caught:
-        build_attention("hopfield", H, steps=0)
-    assert str(caught.value).startswith("attention_steps is 0; expected an integer >= 1.")
+        expected = attend(other.scores(queries, other.keys(memory), valid), memory, valid)
+        assert torch.equal(read_source(other, queries, other.keys(memory), memory, valid)[0], expected[0])
 
 
 def test_sizes_are_those_of_the_equations() -> None:
-    counts = {kind: sum(p.numel() for p in build_attention(kind, H).parameters()) for kind in KINDS}
+    counts = {kind: sum(p.numel() for p in built(kind).parameters()) for kind in (*ONE_STEP, "hopfield")}
     assert counts == {"dot": 0, "general": H * H, "additive": H * H + H * H + H, "hopfield": 2 * H * H + 1}
-
-
-def test_an_unknown_kind_names_the_nearest() -> None:
-    with pytest.raises(RecipeError) as caught:
-        build_attention("aditive", H)  # type: ignore[arg-type]
-    assert (
-        str(caught.value)
-        == "attention is 'aditive'; expected one of dot, general, additive, hopfield. Did you mean 'additive'?"
-    )

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.spell.build import Architecture, build_transducer
+from triptych.config import SpellModel
+from triptych.spell.build import build_transducer
 from triptych.text.symbols import Vocabulary
 
-SIZES: dict[str, Any] = {"source_size": 400, "target_size": 300, "hidden": 64, "embedding": 64, "attention": "general"}
+SIZES: dict[str, Any] = {"hidden": 64, "embedding": 64, "attention": "general"}
 
 
 def network(**settings: Any) -> nn.Module:
     torch.manual_seed(3)
-    return build_transducer(Architecture(**{**SIZES, **settings}))
+    return build_transducer(SpellModel(**{**SIZES, **settings}), source_size=400, target_size=300)
 
 
 @pytest.mark.parametrize(("start", "deviation"), [("scaled", 64**-0.5), ("pytorch", 1.0)])

@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.oracles.recurrent import transduce_one
-from triptych.config import load_recipe
+from triptych.config import SpellModel, SpellRecipe, load_recipe
 from triptych.errors import ShapeError
-from triptych.spell.build import Architecture, build_transducer
-from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.encoder import Sizes, hide_symbols
+from triptych.spell.build import build_transducer
+from triptych.spell.encoder import Sizes, SourceBatch, hide_symbols
 from triptych.spell.model import Decoder, DecoderState, Transducer
 from triptych.text.symbols import Vocabulary
 
@@ -45,8 +44,8 @@ every_architecture = pytest.mark.parametrize("settings", ARCHITECTURES.values(),
 def build(settings: dict[str, Any], **further: Any) -> Transducer:
     """A transducer in float64 whose every parameter, biases too, is drawn anew."""
     torch.manual_seed(5)
-    architecture = {"hidden": 8, "embedding": 8, "dropout": 0.0, **settings, **further}
-    network = build_transducer(Architecture(SOURCE, TARGET, **architecture))
+    model = SpellModel(**{"hidden": 8, "embedding": 8, "dropout": 0.0, **settings, **further})
+    network = build_transducer(model, source_size=SOURCE, target_size=TARGET)
     assert isinstance(network, Transducer)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -186,9 +185,10 @@ def lstm_parameters(inputs: int, width: int) -> int:
     ],
 )
 def test_recipes_build_the_specified_architectures(recipe: str, of_attention: int) -> None:
-    settings = load_recipe(recipe).model.model_dump(exclude={"name"})
+    loaded = load_recipe(recipe)
+    assert isinstance(loaded, SpellRecipe)
     v_source, v_target = 50, 30
-    network = build_transducer(Architecture(v_source, v_target, **settings))
+    network = build_transducer(loaded.model, source_size=v_source, target_size=v_target)
     assert isinstance(network, Transducer)
     encoder, decoder = network.encoder, network.decoder
     assert encoder.embedding.weight.shape == (v_source, 128)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from triptych.spell.build import Architecture, build_transducer
-from triptych.spell.decoding.contract import SourceBatch
+from triptych.config import SpellModel
+from triptych.spell.build import build_transducer
+from triptych.spell.encoder import SourceBatch
 from triptych.spell.monotonic import MonotonicTransducer
 from triptych.text.symbols import Vocabulary
 
 
 def build(**changes: object) -> MonotonicTransducer:
     torch.manual_seed(3)
-    numbers = {"hidden": 6, "embedding": 6, "encoder_hidden": 8, "attention_width": 5, "dropout": 0.0, **changes}
-    network = build_transducer(Architecture(9, 8, attention="monotonic", **numbers))  # type: ignore[arg-type]
+    numbers: dict[str, Any] = {"hidden": 6, "embedding": 6, "encoder_hidden": 8, "attention_width": 5, "dropout": 0.0}
+    model = SpellModel(attention="monotonic", **{**numbers, **changes})
+    network = build_transducer(model, source_size=9, target_size=8)
     assert isinstance(network, MonotonicTransducer)
     for parameter in network.parameters():  # far from uniform, so that a wrong index shows
         parameter.data.mul_(2.0)

@@ -16,6 +16,7 @@ from triptych import api
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.errors import DataError, RunError
 from triptych.runs.run import Run
+from triptych.spell.adapter import module_of
 from triptych.spell.corpus import Item
 from triptych.spell.panel import PANEL, evaluate_items
 
@@ -152,6 +153,6 @@ def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:
 
 def test_a_loaded_model_is_in_evaluation_mode_on_its_device(toy_runs: ToyRuns) -> None:
     speller = api.load(toy_runs.folder / "first")
-    network: Any = speller.model
+    network: Any = module_of(speller.model)
     assert not network.training
     assert {p.device.type for p in network.parameters()} == {"cpu"}

@@ -17,12 +17,10 @@ from tests.conftest import ToyRuns
 from tests.toy import spell, toy_pairs
 from triptych import api
 from triptych.config import SpellDecoding
+from triptych.decoding import Ensemble, Sources, Speller, decode
+from triptych.decoding import speller as speller_module
 from triptych.errors import DataError, RecipeError, RunError
-from triptych.spell import speller as speller_module
-from triptych.spell.batches import encode_sources
-from triptych.spell.decoding import decode
-from triptych.spell.ensemble import Ensemble
-from triptych.spell.speller import Speller, Vocabularies, as_decoding, with_n_best
+from triptych.text.vocabularies import Vocabularies
 
 SOUNDS = [" ".join(sounds) for sounds, _ in toy_pairs(60, seed=5)]
 
@@ -85,7 +83,7 @@ def test_the_properties_are_those_of_the_best_candidate(speller: Speller) -> Non
     assert best.origin == "model"
     assert prediction.attention is not None
     assert prediction.attention.shape == (len(best.symbols) + 1, 2)
-    torch.testing.assert_close(prediction.attention.sum(1), torch.ones(len(best.symbols) + 1))
+    assert prediction.attention.sum(1).tolist() == pytest.approx([1.0] * (len(best.symbols) + 1), abs=1e-5)
 
 
 def test_attention_is_kept_only_when_asked_for(speller: Speller) -> None:
@@ -96,15 +94,15 @@ def test_attention_is_kept_only_when_asked_for(speller: Speller) -> None:
 
 def test_n_best_widens_the_beam_or_draws_samples() -> None:
     greedy = SpellDecoding()
-    assert with_n_best(greedy, None) is greedy
-    assert with_n_best(greedy, 1).method == "greedy"
-    wide = with_n_best(greedy, 9)
+    assert greedy.for_candidates(None) is greedy
+    assert greedy.for_candidates(1).method == "greedy"
+    wide = greedy.for_candidates(9)
     assert (wide.method, wide.n_best, wide.beam_size) == ("beam", 9, 9)
-    narrow = with_n_best(greedy, 3)
+    narrow = greedy.for_candidates(3)
     assert (narrow.method, narrow.n_best, narrow.beam_size) == ("beam", 3, 5)
-    one = with_n_best(SpellDecoding(method="beam", n_best=4), 1)
+    one = SpellDecoding(method="beam", n_best=4).for_candidates(1)
     assert (one.method, one.n_best) == ("beam", 1)
-    samples = with_n_best(SpellDecoding(method="sample"), 7)
+    samples = SpellDecoding(method="sample").for_candidates(7)
     assert (samples.method, samples.samples) == ("sample", 7)
 
 
@@ -119,18 +117,10 @@ def test_n_best_gives_different_candidates_best_first(speller: Speller) -> None:
         speller.predict(["B IY"], n_best=0)
 
 
-def test_zero_and_one_stand_for_no_limit_in_a_recipe() -> None:
-    plain = as_decoding(SpellDecoding())
-    assert (plain.top_k, plain.top_p) == (None, None)
-    limited = as_decoding(SpellDecoding(top_k=4, top_p=0.5))
-    assert (limited.top_k, limited.top_p) == (4, 0.5)
-
-
 def test_log_probabilities_are_those_of_the_decoder(speller: Speller) -> None:
     settings = SpellDecoding(method="beam", beam_size=3, n_best=3, length_penalty=0.7)
     source = ("B", "IY", "S")
-    batch = encode_sources([torch.tensor(speller.vocabularies.sources.encode(source))])
-    (expected,) = decode(speller.model, batch, as_decoding(settings))
+    (expected,) = decode(speller.model, Sources.of([speller.vocabularies.sources.encode(source)]), settings)
     (prediction,) = speller.predict([source], decoding=settings)
     assert [c.log_probability for c in prediction.candidates] == [h.log_probability for h in expected]
     assert [c.score for c in prediction.candidates] == [h.score for h in expected]
@@ -238,7 +228,7 @@ def test_a_dictionary_comes_before_the_model(speller: Speller) -> None:
     entries = [(("B", "IY"), tuple("bee")), (("B", "IY"), tuple("be")), (("Z",), tuple("zed"))]
     looked_up = speller.with_dictionary(entries)
     be, z, other = looked_up.predict(["B IY", "Z", "S IY"])
-    assert [(c.text, c.origin, c.log_probability) for c in be.candidates] == [("bee", "lexicon", 0.0)]
+    assert [(c.text, c.origin, c.log_probability) for c in be.candidates] == [("bee", "dictionary", 0.0)]
     assert (z.text, z.unknown) == ("zed", ())
     assert other.best.origin == "model"
     two = looked_up.predict(["B IY"], n_best=2)[0]
@@ -330,9 +320,9 @@ def test_a_missing_entry_is_named(copied: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"architecture": None}, "describes no spell model"),
-        ({"architecture": 3}, "describes no spell model"),
-        ({"architecture": {"source_size": 15}}, "describes no spell model"),
+        ({"architecture": None}, "the description of the network is damaged"),
+        ({"architecture": 3}, "the description of the network is damaged"),
+        ({"architecture": {"source_size": 15}}, "the description of the network is damaged"),
         ({"source_tokenizer": 3}, "is damaged"),
         ({"source_tokenizer": {}}, "tokenizer.unit is missing"),
         ({"source_symbols": "abc"}, "vocabulary is 'str'; expected a list of symbols"),
@@ -343,7 +333,7 @@ def test_a_missing_entry_is_named(copied: Path, key: str) -> None:
         ({"members": 3}, "members is 3; expected a list of one model or more."),
     ],
 )
-def test_damaged_entries_are_told(copied: Path, changes: dict[str, Any], part: str) -> None:
+def test_damaged_entries_are_named(copied: Path, changes: dict[str, Any], part: str) -> None:
     edit(copied, **changes)
     message = loading_fails(copied)
     assert str(copied / "model.json") in message
@@ -370,7 +360,7 @@ def test_tensors_that_do_not_fit_the_description_are_refused(copied: Path, chang
 
 def test_unknown_names_in_a_description_are_refused(copied: Path) -> None:
     architecture = json.loads((copied / "model.json").read_text())["architecture"]
-    for change, part in (({"attention": "dott"}, "'dott'"), ({"cell": "lstmm"}, "'lstmm'"), ({"hiden": 3}, "'hiden'")):
+    for change, part in (({"attention": "dott"}, "'dott'"), ({"cell": "lstmm"}, "'lstmm'"), ({"hiden": 3}, "hiden")):
         edit(copied, architecture={**architecture, **change})
         assert part in loading_fails(copied)
 

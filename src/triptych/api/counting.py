@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -87,18 +86,17 @@ def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | Non
     return _counted(panel.name, *panel.untrained(recipe, data, classes=classes))
 
 
-def _counted(panel: str, network: Any, shape: tuple[int, int, int] | None) -> Counted:
+def _counted(panel: str, network: nn.Module, shape: tuple[int, int, int] | None) -> Counted:
     if shape is None:
         return Counted(panel, None, None, _modules(network))
     return Counted(panel, shape, count_parameters(network, shape))
 
 
-def _modules(network: Any) -> tuple[ModuleCount, ...]:
+def _modules(network: nn.Module) -> tuple[ModuleCount, ...]:
     """Every part with parameters of its own; those that parts share count at the first."""
     seen: set[nn.Parameter] = set()
     found = []
-    parts = network.named_modules() if isinstance(network, nn.Module) else _members(network)
-    for name, module in parts:
+    for name, module in network.named_modules():
         own = [parameter for parameter in module.parameters(recurse=False) if parameter not in seen]
         seen.update(own)
         if own:
@@ -107,12 +105,3 @@ def _modules(network: Any) -> tuple[ModuleCount, ...]:
                 numbers[parameter.requires_grad] += parameter.numel()
             found.append(ModuleCount(name, type(module).__name__, sum(numbers.values()), numbers[True]))
     return tuple(found)
-
-
-def _members(ensemble: Any) -> list[tuple[str, nn.Module]]:
-    """The parts of an ensemble's members, each under its number."""
-    return [
-        (f"{place}.{name}" if name else str(place), module)
-        for place, member in enumerate(ensemble.members)
-        for name, module in member.named_modules()
-    ]

@@ -15,12 +15,32 @@ Memories = Annotated[
 ]
 ApiKey = Annotated[
     str | None,
-    typer.Option("--api-key", envvar="TRIPTYCH_API_KEY", help="Key that requests must carry. Better in the variable."),
+    typer.Option(
+        "--api-key", envvar="TRIPTYCH_API_KEY", help="Key that requests must carry; the variable keeps it out of `ps`."
+    ),
 ]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Let others reach the server without a key.")]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option("--allow-host", metavar="NAME", help="Name the server answers to; may be repeated."),
+    typer.Option("--allow-host", metavar="NAME", help="Name by which the server is reached; may be repeated."),
+]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-origin",
+        metavar="ORIGIN",
+        help="Other site whose pages may send requests, such as https://app.example.org; may be repeated; * is any.",
+    ),
+]
+RootPath = Annotated[
+    str, typer.Option(metavar="PATH", help="Path under which a proxy serves it, such as /models. Default: none.")
+]
+LimitsFile = Annotated[Path | None, typer.Option("--limits", metavar="FILE", help="Limits of requests, as TOML.")]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit", metavar="NAME=VALUE", help="Change one limit; may be repeated. --show-limits lists their names."
+    ),
 ]
 
 
@@ -37,50 +57,47 @@ def serve(
     api_key: ApiKey = None,
     insecure: Insecure = False,
     allow_host: AllowHost = None,
-    allow_add: Annotated[bool, typer.Option("--allow-add", help="Let requests add patterns to memories.")] = False,
+    allow_origin: AllowOrigin = None,
+    root_path: RootPath = "",
+    allow_add: Annotated[bool, typer.Option("--allow-add", help="Accept new patterns for memories.")] = False,
     device: Device = "cpu",
-    max_body_bytes: Annotated[int, typer.Option(help="Bytes of one request.")] = 8_000_000,
-    max_sources: Annotated[int, typer.Option(help="Texts to spell in one request.")] = 64,
-    max_source_symbols: Annotated[int, typer.Option(help="Symbols of one text.")] = 128,
-    max_n_best: Annotated[int, typer.Option(help="Candidates of one text, and width of the beam.")] = 16,
-    max_samples: Annotated[int, typer.Option(help="Samples drawn for one text.")] = 16,
-    max_image_pixels: Annotated[int, typer.Option(help="Width times height of one image.")] = 16_000_000,
-    max_cues: Annotated[int, typer.Option(help="Cues, or patterns to add, in one request.")] = 64,
-    max_steps: Annotated[int, typer.Option(help="Updates of one recall.")] = 100,
-    max_trace_numbers: Annotated[int, typer.Option(help="Patterns times width of a memory traced.")] = 20_000_000,
-    max_stored: Annotated[int, typer.Option(help="Patterns in one memory that may be added to.")] = 1_000_000,
-    timeout_s: Annotated[float, typer.Option(help="Seconds for one request.")] = 30.0,
-    queue_size: Annotated[int, typer.Option(help="Requests at once; beyond, 503 with Retry-After.")] = 256,
-    max_batch: Annotated[int, typer.Option(help="Items computed together.")] = 64,
-    batch_wait_ms: Annotated[float, typer.Option(help="Milliseconds a request waits for others.")] = 2.0,
+    limits: LimitsFile = None,
+    limit: Limit = None,
+    show_limits: Annotated[bool, typer.Option("--show-limits", help="Print all limits as TOML and exit.")] = False,
 ) -> None:
-    """Answer over HTTP what runs and memories predict and recall, with a page for people at the same address.
+    """Serve runs and memories over HTTP, with a web page.
 
     Examples:
 
         triptych serve first
 
-        triptych serve words digits --memory store --port 8080
+        triptych serve words digits --memory store --port 8080 --limit timeout_s=60
 
         TRIPTYCH_API_KEY=... triptych serve first --host 0.0.0.0 --allow-host models.example.org
     """
     from triptych.cli.output import say
-    from triptych.serve import need_server
+    from triptych.config.serve import describe_limits, load_limits
+    from triptych.serve import check_installed
 
-    need_server()
+    chosen = load_limits(limits, limit or ())
+    if show_limits:
+        print(describe_limits(chosen))
+        return
+    check_installed()
+    from triptych.api.serving import fitted_limits, load_catalogue
     from triptych.serve.app import build_app
-    from triptych.serve.catalogue import load_catalogue
-    from triptych.serve.limits import Limits
-    from triptych.serve.server import Address, access_for, run_server, tune_threads
+    from triptych.serve.server import Address, access_for, checked_root_path, run_server, tune_threads
 
-    limits = Limits(
-        max_body_bytes, max_sources, max_source_symbols, max_n_best, max_samples, max_image_pixels, max_cues,
-        max_steps, max_trace_numbers, max_stored, timeout_s, queue_size, max_batch, batch_wait_ms,
-    )  # fmt: skip
-    address = Address(host, port)
-    access = access_for(address, key=api_key, insecure=insecure, allowed_hosts=tuple(allow_host or ()))
-    catalogue = load_catalogue(runs or [], memory or [], device=device, max_image_pixels=max_image_pixels)
-    names = [*catalogue.cards, *catalogue.memories]
-    say(f"serving {', '.join(names)}")
+    address, root = Address(host, port), checked_root_path(root_path)
+    access = access_for(
+        address,
+        key=api_key,
+        insecure=insecure,
+        allowed_hosts=allow_host or (),
+        allowed_origins=allow_origin or (),
+    )
+    catalogue = load_catalogue(runs or [], memory or [], device=device, max_image_pixels=chosen.max_image_pixels)
+    chosen = fitted_limits(chosen, catalogue, say)
+    say(f"serving {', '.join([*catalogue.runs, *catalogue.memories])}")
     tune_threads()
-    run_server(build_app(catalogue, limits, access, may_add=allow_add), address, grace_s=timeout_s)
+    run_server(build_app(catalogue, chosen, access, may_add=allow_add, root_path=root), address, chosen)

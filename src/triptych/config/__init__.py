@@ -1,6 +1,7 @@
 """Strict recipes: TOML in, checked tables, TOML out."""
 
 from triptych.config.common import OptimizerTable, Precision, Table, TrainingTable
+from triptych.config.decoding import SpellDecoding
 from triptych.config.loading import (
     PANELS,
     AnyRecipe,
@@ -21,11 +22,9 @@ from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
 from triptych.config.see import SeeAugmentation, SeeData, SeeDecoding, SeeModel, SeeRecipe, SeeTraining
 from triptych.config.spell import (
     SpellData,
-    SpellDecoding,
     SpellModel,
     SpellRecipe,
     SpellTraining,
-    with_beam_for_n_best,
 )
 
 __all__ = [
@@ -59,6 +58,5 @@ __all__ = [
     "parse_recipe",
     "parse_value",
     "shipped_recipes",
-    "with_beam_for_n_best",
     "with_changes",
 ]

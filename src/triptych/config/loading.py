@@ -12,7 +12,6 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -25,16 +24,20 @@ from triptych.errors import RecipeError, did_you_mean, nearest
 Recipe = SpellRecipe | SeeRecipe  # what is trained
 AnyRecipe = Recipe | RecallRecipe  # experiments too
 PANELS: dict[str, type[SpellRecipe] | type[SeeRecipe]] = {"spell": SpellRecipe, "see": SeeRecipe}
-_Checked = TypeVar("_Checked", bound=BaseModel)
+Checked = TypeVar("Checked", bound=BaseModel)
 SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 TYPE_RULES = {
     "int_type": "an integer",
     "int_from_float": "an integer",
+    "int_parsing": "an integer",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
+    "bool_parsing": "true or false",
     "string_type": "a text",
     "tuple_type": "a list, such as [1, 2]",
+    "list_type": "a list",
     "dict_type": "a table",
     "model_type": "a table",
 }
@@ -88,7 +91,7 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
         raise RecipeError(
             f"{origin}: panel is {found}; expected the name of a panel. {did_you_mean(str(panel), PANELS)}"
         )
-    return _checked(PANELS[panel], modernised(tree, origin), origin)
+    return check_table(PANELS[panel], modernised(tree, origin), origin)
 
 
 def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:
@@ -105,19 +108,26 @@ def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:
         raise RecipeError(
             f"{origin}: experiment is {found}; expected the name of one. {did_you_mean(str(kind), RECALL_EXPERIMENTS)}"
         )
-    return _checked(RECALL_EXPERIMENTS[kind], tree, origin)
+    return check_table(RECALL_EXPERIMENTS[kind], tree, origin)
 
 
-def _checked(schema: type[_Checked], tree: Mapping[str, Any], origin: str) -> _Checked:
+def check_table(schema: type[Checked], tree: Mapping[str, Any], origin: str) -> Checked:
+    """Values of a table, checked; `origin` names their source in messages.
+
+    Raises:
+        RecipeError: an unknown key, or a value that breaks its rule.
+    """
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(schema, details) for details in _by_key(error.errors())]
+        problems = [explain_invalid(schema, details) for details in _by_key(error.errors())]
         raise RecipeError(" ".join(problems) if not origin else f"{origin}: {' '.join(problems)}") from None
 
 
 def dump_recipe(recipe: AnyRecipe) -> str:
     """The whole recipe, defaults included, as TOML that `load_recipe` reads back to an equal one."""
+    import tomli_w  # not at the top: exported models read decoding settings without it
+
     return tomli_w.dumps(recipe.model_dump())
 
 
@@ -213,15 +223,15 @@ def parse_value(text: str) -> Any:
     return text if isinstance(value, date | time) else value
 
 
-def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
-    """One message for what was found wrong at one key; a key that takes several types has a detail for each."""
+def explain_invalid(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
+    """One message for the errors that pydantic found at one key; a key that takes several types has one for each."""
     detail = details[0]
     location = [str(part) for part in detail["loc"]]
     value, kind = detail["input"], detail["type"]
     if kind == "extra_forbidden":
         known = _known_keys(schema, location[:-1])
         return f"{'.'.join(location)} is not a known key. {_did_you_mean_key(location[-1], known)}"
-    if location[-1] == "[key]":
+    if location[-1:] == ["[key]"]:
         key = ".".join(location[:-1])
         return f"{key} is not a known key. {did_you_mean(location[-2], _choices(detail))}"
     if len(details) > 1:
@@ -232,7 +242,7 @@ def _explain(schema: type[BaseModel], details: Sequence[ErrorDetails]) -> str:
     if kind == "value_error":
         rule = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {rule}." if key else f"{rule}."
-    rule = " or ".join(_rule(each) for each in details)
+    rule = " or ".join(rule_of(each) for each in details)
     return f"{key} is {_shown(value)}; expected {rule}.{_nearest_choice(details[-1])}"
 
 
@@ -250,7 +260,7 @@ def _nearest_choice(detail: ErrorDetails) -> str:
     return f" Did you mean {close!r}?" if close else ""
 
 
-def _rule(detail: ErrorDetails) -> str:
+def rule_of(detail: ErrorDetails) -> str:
     """What pydantic expected, in the words of the other messages."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in TYPE_RULES:
@@ -260,6 +270,8 @@ def _rule(detail: ErrorDetails) -> str:
         return f"{'an integer' if isinstance(bound, int) else 'a number'} {BOUND_RULES[kind]} {_bound(bound)}"
     if kind == "literal_error":
         return f"one of {', '.join(choice or repr(choice) for choice in _choices(detail))}"
+    if kind == "string_too_long":
+        return f"at most {context['max_length']} characters"
     if kind == "multiple_of":
         return f"a multiple of {context['multiple_of']}"
     if kind in LENGTH_RULES:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.config.common import (
-    Fraction,
     Fractions,
-    NonNegativeFloat,
     NonNegativeInt,
     OptimizerTable,
-    PositiveFloat,
     PositiveInt,
     Probability,
     Seed,
@@ -21,8 +17,10 @@ from triptych.config.common import (
     TrainingTable,
     check_fractions,
 )
+from triptych.config.decoding import SpellDecoding
 
 Unit = Literal["characters", "graphemes", "symbols"]
+AttentionKind = Literal["none", "dot", "general", "additive", "hopfield", "monotonic"]
 Sides = bool | Literal["source", "target", "both"]  # columns that a setting acts on; true is both
 
 
@@ -112,10 +110,10 @@ class SpellModel(Table):
         default=False, description="add each encoder layer's input to its output, from the second layer on"
     )
     decoder_layers: PositiveInt = 1
-    attention: Literal["none", "dot", "general", "additive", "hopfield", "monotonic"] = Field(
+    attention: AttentionKind = Field(
         default="none",
-        description="monotonic: a hard position that moves on, summed out; the others are soft; "
-        "hopfield: the query moves towards what it is near first",
+        description="monotonic: each symbol is written from one position, which is summed out; the others are soft; "
+        "hopfield: iterates retrieval before reading",
     )
     attention_width: NonNegativeInt = Field(default=0, description="of monotonic attention's scores; 0 is hidden")
     attention_steps: PositiveInt = Field(default=1, description="of hopfield attention, the answering one included")
@@ -193,42 +191,6 @@ class SpellTraining(TrainingTable):
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
     label_smoothing: Probability = 0.0
-
-
-class SpellDecoding(Table):
-    """`[decoding]`: how targets are read off the model when testing and predicting."""
-
-    method: Literal["greedy", "beam", "sample"] = "greedy"
-    beam_size: PositiveInt = 5
-    n_best: PositiveInt = 1
-    length_penalty: NonNegativeFloat = Field(
-        default=0.0, description="divides log-probabilities by length to this power"
-    )
-    samples: PositiveInt = 3
-    temperature: PositiveFloat = 1.0
-    top_k: NonNegativeInt = Field(default=0, description="0 keeps all symbols")
-    top_p: Fraction = 1.0
-    seed: Seed = 0
-    max_length_factor: PositiveFloat = Field(default=3.0, description="longest target per source symbol, plus extra")
-    max_length_extra: NonNegativeInt = 10
-    batch_size: PositiveInt = Field(default=256, description="sources at a time; fewer where they are long")
-
-    @model_validator(mode="after")
-    def _beam_holds_n_best(self) -> Self:
-        if self.method == "beam" and self.n_best > self.beam_size:
-            raise ValueError(
-                f"n_best is {self.n_best}; expected an integer from 1 to beam_size = {self.beam_size}. Raise beam_size"
-            )
-        return self
-
-
-def with_beam_for_n_best(given: Mapping[str, Any], usual: SpellDecoding) -> dict[str, Any]:
-    """Settings of decoding as given; where only one of beam size and n-best is, it moves the usual other to fit it."""
-    if "n_best" in given and "beam_size" not in given:
-        return {**given, "beam_size": max(usual.beam_size, given["n_best"])}
-    if "beam_size" in given and "n_best" not in given:
-        return {**given, "n_best": min(usual.n_best, given["beam_size"])}
-    return dict(given)
 
 
 class SpellRecipe(Table):

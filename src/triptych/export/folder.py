@@ -86,7 +86,7 @@ def _readme(panel: str, name: str, model: Mapping[str, Any]) -> str:
     call = "update(cues)" if panel == "recall" else 'predict(["..."])'
     pillow = " pillow" if panel == "see" else ""
     graphemes = any(model.get(side, {}).get("unit") == "graphemes" for side in ("source_tokenizer", "target_tokenizer"))
-    packages = "numpy onnxruntime" + (" regex" if graphemes else "") + pillow
+    packages = "numpy onnxruntime pydantic" + (" regex" if graphemes else "") + pillow
     return (
         f"# {name}\n\n"
         f"A model of the panel `{panel}`, exported to ONNX by Triptych. It needs no PyTorch:\n\n"

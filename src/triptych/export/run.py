@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,14 +22,27 @@ from triptych.runtime.folder import Exported
 WRITERS = {"spell": "triptych.export.spell", "see": "triptych.export.see"}
 
 
+@dataclass(frozen=True)
+class Check:
+    """How exported graphs compare with PyTorch.
+
+    Attributes:
+        difference: the largest of their outputs, relative above one.
+        details: more figures by name, for `export.json`.
+    """
+
+    difference: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Writer(Protocol):
     """What a panel's module offers."""
 
     def write(self, model: Any, folder: Path) -> dict[str, Any]:
         """Write graphs into a folder; what the runtime needs to read them."""
 
-    def verify(self, model: Any, exported: Exported) -> float:
-        """The largest difference from PyTorch; TriptychError where it is too large."""
+    def verify(self, model: Any, exported: Exported, run: Run | None = None) -> Check:
+        """Compare with PyTorch, on data of the run too where there is any; TriptychError where they differ much."""
 
     def cost(self, before: Exported, after: Exported, recipe: Any, data: Any, *, split: str) -> Cost:
         """Error rates on a split of a recipe's data before and after quantisation."""
@@ -126,9 +139,9 @@ def _write(run: Run, model: Any, folder: Path) -> float:
     writer = writer_of(panel)
     description = writer.write(model, folder)
     _describe(folder, panel, run, description, {})
-    difference = writer.verify(model, Exported.open(folder))
-    _describe(folder, panel, run, description, {"difference": difference})
-    return difference
+    check = writer.verify(model, Exported.open(folder), run)
+    _describe(folder, panel, run, description, {"difference": check.difference, **check.details})
+    return check.difference
 
 
 def _describe(folder: Path, panel: str, run: Run, model: Mapping[str, Any], more: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from triptych.errors import DataError, TriptychError
 from triptych.export.graph import Graph
 from triptych.export.layers import add
 from triptych.export.quantize import Change, Cost
+from triptych.export.run import Check
+from triptych.runs.run import Run
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
@@ -50,7 +52,7 @@ def network_graph(classifier: Classifier) -> Graph:
 
 
 @torch.inference_mode()
-def verify(classifier: Classifier, exported: Exported) -> float:
+def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) -> Check:
     """The largest difference of scores from PyTorch over random images: |a - b| / (1 + |b|).
 
     Raises:
@@ -74,7 +76,7 @@ def verify(classifier: Classifier, exported: Exported) -> float:
             f"the exported graph differs from PyTorch by {largest:.2g}; expected at most {TOLERANCE:g}. "
             "Nothing was written. Check that the model's weights are finite."
         )
-    return largest
+    return Check(largest)
 
 
 def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection, *, split: str) -> Cost:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from triptych.config import SpellRecipe
+from triptych.config import SpellDecoding, SpellRecipe
+from triptych.decoding import Sources, Speller, StepModel, decode
+from triptych.decoding.contract import END, START, Array
 from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
 from triptych.export.quantize import Change, Cost
+from triptych.export.run import Check
 from triptych.report.comparison import differences
+from triptych.runs.run import Run
 from triptych.runtime.folder import Exported
-from triptych.runtime.network import Network
-from triptych.runtime.speller import Speller as ExportedSpeller
 from triptych.runtime.speller import load as load_exported
-from triptych.spell.build import Network as TorchNetwork
+from triptych.spell.adapter import TorchModel, networks_of
+from triptych.spell.build import Network
 from triptych.spell.corpus import Corpus, Item
-from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
 from triptych.spell.panel import results_of
-from triptych.spell.speller import Speller
+from triptych.text.symbols import Vocabulary
 
 TOLERANCE = 1e-5
-SHAPES = ((1, 1), (3, 7), (8, 4))  # batch and source length of the inputs that an export is checked on
-STEPS = 4
+SHAPES = ((1, 1), (3, 7), (8, 4))  # number and length of the random sources that an export is checked on
+OWN_SOURCES = 64  # of the run's predictions, that it is checked on too
+STEPS = 6
+LISTS = SpellDecoding(method="beam", beam_size=5, n_best=3)
 
 
 def write(speller: Speller, folder: Path) -> dict[str, Any]:
@@ -38,7 +42,7 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
     Returns:
         What `triptych.runtime.speller` needs to read them, as plain values for JSON.
     """
-    networks = networks_of(speller)
+    networks = networks_of(speller.model)
     members = []
     for number, network in enumerate(networks):
         prefix = "" if len(networks) == 1 else f"member{number}-"
@@ -50,78 +54,117 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
     return {"members": members, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
 
 
-def graph_of(network: TorchNetwork, part: str) -> Any:
+def graph_of(network: Network, part: str) -> Any:
     """The graph of one part, `encoder` or `step`, of a network."""
     if isinstance(network, MonotonicTransducer):
         return monotonic.encoder_graph(network) if part == "encoder" else monotonic.step_graph(network)
     return transducer.encoder_graph(network) if part == "encoder" else transducer.step_graph(network)
 
 
-def networks_of(speller: Speller) -> Sequence[TorchNetwork]:
-    """The networks of a loaded run: one, or the members of an ensemble."""
-    return speller.model.members if isinstance(speller.model, Ensemble) else (speller.model,)  # type: ignore[return-value]
+def verify(speller: Speller, exported: Exported, run: Run | None = None) -> Check:
+    """Compare exported graphs with PyTorch on random sources and on sources that the run has predicted.
 
-
-def verify(speller: Speller, exported: Exported) -> float:
-    """The largest difference from PyTorch over random sources: |a - b| / (1 + |b|), log-probabilities and attention.
+    Every step's log-probabilities and attention are compared along targets that the model writes itself, most probable
+    and drawn ones. Targets that it never writes would not do: what a monotonic model makes of a symbol that it thinks
+    impossible (log-probability below -46) is the rounding of numbers close to 0, in PyTorch as well as in the graphs.
+    The n-best lists of whole spellers are compared too, and counted.
 
     Raises:
-        TriptychError: it is more than the tolerance, 1e-5.
+        TriptychError: a step differs by more than the tolerance, 1e-5.
     """
+    found = load_exported(exported)
+    batches = [_random_sources(speller, rows, length, seed) for seed, (rows, length) in enumerate(SHAPES)]
+    own = [] if run is None else _own_sources(speller, run)
+    batches += [Sources.of(own)] if own else []
+    graphs = getattr(found.model, "members", (found.model,))
     largest = 0.0
-    for number, network in enumerate(networks_of(speller)):
-        member = exported.model["members"][number]
-        graphs = Network(
-            exported.session(member["encoder"], threads=1),
-            exported.session(member["step"], threads=1),
-            boundaries=member["boundaries"],
-        )
-        for seed, (rows, length) in enumerate(SHAPES):
-            largest = max(largest, difference(network, graphs, rows=rows, length=length, seed=seed))
+    for network, graph in zip(networks_of(speller.model), graphs, strict=True):
+        for seed, sources in enumerate(batches):
+            for drawn in (False, True):
+                largest = max(largest, difference(TorchModel(network), graph, sources, seed=seed, drawn=drawn))
+    lists, differing = _compare_lists(speller, found, batches) if np.isfinite(largest) else (0, 0)
     if not largest <= TOLERANCE:
         raise TriptychError(
             f"the exported graphs differ from PyTorch by {largest:.2g}; expected at most {TOLERANCE:g}. "
-            "Nothing was written. Check that the model's weights are finite."
+            f"{LISTS.n_best}-best lists of {differing} of {lists} sources differ. Nothing was written.",
+            hint="Check that the model's weights are finite.",
         )
-    return largest
+    return Check(largest, {"lists_compared": lists, "lists_that_differ": differing})
 
 
-@torch.inference_mode()
-def difference(network: TorchNetwork, graphs: Network, *, rows: int, length: int, seed: int) -> float:
-    """How far graphs are from their network: |a - b| / (1 + |b|), over a few steps with random symbols, one batch.
+def difference(
+    model: StepModel[Any], graphs: StepModel[Any], sources: Sources, *, seed: int = 0, drawn: bool = False
+) -> float:
+    """How far graphs are from their network: |a - b| / (1 + |b|), over a few steps of one batch.
 
     Args:
-        network: in evaluation mode.
+        model: the network.
         graphs: exported from it.
-        rows: B.
-        length: S, of the longest source; the others are shorter.
-        seed: of sources and symbols.
+        sources: B of them.
+        seed: of the drawn symbols.
+        drawn: feed symbols drawn from the network's distribution; otherwise its most probable ones.
     """
-    draw = np.random.default_rng(seed)
-    lengths = draw.integers(1, length + 1, rows)
-    lengths[0] = length
-    symbols = draw.integers(3, network.encoder.embedding.num_embeddings, (rows, length))
-    symbols[np.arange(length) >= lengths[:, None]] = 0
-    state = network.start(SourceBatch(torch.from_numpy(symbols), torch.from_numpy(lengths)))
-    other = graphs.start(symbols, lengths)
-    fed = np.full(rows, 1)
+    random = np.random.default_rng(seed)
+    state, other = model.start(sources), graphs.start(sources)
+    fed = np.full(len(sources), START)
     largest = 0.0
     for _ in range(STEPS):
-        wanted, state = network.step(torch.from_numpy(fed), state)  # type: ignore[arg-type]
+        wanted, state = model.step(fed, state)
         found, other = graphs.step(fed, other)
-        largest = max(largest, _distance(wanted.numpy(), found))
-        if state.attention is not None and other.attention is not None:
-            largest = max(largest, _distance(state.attention.numpy(), other.attention))
-        elif (state.attention is None) != (other.attention is None):
+        largest = max(largest, _distance(wanted, found))
+        weights, other_weights = state.attention, other.attention
+        if (weights is None) != (other_weights is None):
             return float("inf")
-        fed = draw.integers(2, network.decoder.embedding.num_embeddings, rows)
+        if weights is not None and other_weights is not None:
+            largest = max(largest, _distance(weights, other_weights))
+        if not np.isfinite(largest):
+            return float("inf")
+        fed = _next_symbols(wanted, random if drawn else None)
     return largest
+
+
+def _next_symbols(log_probs: Array, random: np.random.Generator | None) -> Array:
+    """The most probable symbol of each row, or a drawn one; the end symbol is fed on like any other."""
+    if random is None:
+        others = log_probs.copy()
+        others[:, END] = -np.inf
+        return np.asarray(others.argmax(1))
+    cumulative = np.exp(log_probs.astype(np.float64)).cumsum(1)
+    return np.asarray((cumulative <= random.random((len(log_probs), 1)) * cumulative[:, -1:]).sum(1))
+
+
+def _random_sources(speller: Speller, rows: int, length: int, seed: int) -> Sources:
+    """Sources of random symbols: one of that length, and shorter ones."""
+    random = np.random.default_rng(seed)
+    lengths = [length, *random.integers(1, length + 1, rows - 1).tolist()]
+    return Sources.of([random.integers(Vocabulary.unknown, len(speller.vocabularies.sources), n) for n in lengths])
+
+
+def _own_sources(speller: Speller, run: Run) -> list[list[int]]:
+    """The first sources that a run has predicted, as indices; none where it has predicted nothing."""
+    vocabularies = speller.vocabularies
+    for path in sorted((run.path / "predictions").glob("*.tsv")):
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(islice(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE), OWN_SOURCES))
+        split = vocabularies.source_tokenizer.split
+        return [vocabularies.sources.encode(split(row.get("source") or "")) or [Vocabulary.unknown] for row in rows]
+    return []
+
+
+def _compare_lists(speller: Speller, found: Speller, batches: Sequence[Sources]) -> tuple[int, int]:
+    """Number of sources, and of those whose n-best lists differ."""
+    lists, differing = 0, 0
+    for sources in batches:
+        wanted, given = decode(speller.model, sources, LISTS), decode(found.model, sources, LISTS)
+        lists += len(sources)
+        differing += sum([h.symbols for h in a] != [h.symbols for h in b] for a, b in zip(wanted, given, strict=True))
+    return lists, differing
 
 
 def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *, split: str) -> Cost:
     """Error rates on a split before and after quantisation, under the model's own decoding."""
     items = data.items(split, references=recipe.data.references)
-    first, second = (judged(load_exported(exported), items) for exported in (before, after))
+    first, second = (predicted(load_exported(exported), items) for exported in (before, after))
     scores, other_scores = score(first), score(second)
     paired = differences(errors_of(first), errors_of(second))
     return Cost(
@@ -135,13 +178,13 @@ def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *
     )
 
 
-def judged(speller: ExportedSpeller, items: Sequence[Item]) -> list[ItemResult]:
-    """What an exported speller predicts for some items."""
+def predicted(speller: Speller, items: Sequence[Item]) -> list[ItemResult]:
+    """What a speller predicts for some items."""
     return results_of(items, speller.predict([item.source for item in items]))
 
 
 def _distance(wanted: Any, found: Any) -> float:
-    """Largest |a - b| / (1 + |b|); equal infinities are no distance, other non-finite values an infinite one."""
+    """Largest |a - b| / (1 + |b|); equal infinities have distance 0, other non-finite values an infinite one."""
     if wanted.shape != found.shape:
         return float("inf")
     same = wanted == found

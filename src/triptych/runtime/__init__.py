@@ -1,4 +1,4 @@
-"""Exported models without PyTorch: NumPy and ONNX Runtime are all that is needed.
+"""Exported models without PyTorch: NumPy, ONNX Runtime and pydantic are all that is needed.
 
 from triptych import runtime
 
@@ -12,8 +12,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from triptych.config.decoding import SpellDecoding as Decoding
 from triptych.errors import RunError, did_you_mean
-from triptych.runtime.decoding import Decoding
 from triptych.runtime.folder import Exported
 
 __all__ = ["Decoding", "Exported", "load"]

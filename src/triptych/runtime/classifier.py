@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from triptych.decoding.contract import Array
 from triptych.errors import MissingExtraError, RecipeError, RunError, ShapeError, did_you_mean
 from triptych.images.predictions import SHIFT, Classified, listed, views
 from triptych.runtime.folder import Exported
-from triptych.runtime.network import Array
 from triptych.runtime.settings import settings_of
 
 __all__ = ["SHIFT", "Classified", "Classifier", "Form", "Picture", "Reading", "Views", "load"]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from triptych.decoding.contract import Array
 from triptych.errors import DataError, RunError, ShapeError, TriptychError
 from triptych.runtime.folder import Exported
-from triptych.runtime.network import Array
 
 SCORES_AT_ONCE = 1 << 24  # N x B is never larger than this: 64 MiB
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from triptych.errors import RecipeError, did_you_mean
 from triptych.images.predictions import Classified
 from triptych.report.canvas import file_stem, save
 from triptych.report.image_figures import activation_maps as draw_activation_maps
 from triptych.report.image_figures import saliency as draw_saliency
 from triptych.see.classifier import Classifier
-from triptych.see.maps import activation_maps, saliency
+from triptych.see.evidence import evidence
 
 
 @dataclass(frozen=True)
@@ -92,30 +91,20 @@ def explained(
         RecipeError: no such convolution or class.
     """
     pixels = classifier.read(image)
-    classified = classifier.predict(image)[0]
-    chosen = of_class or classified.label
-    if chosen not in classifier.classes:
-        raise RecipeError(
-            field="class",
-            value=chosen,
-            expected=f"one of the model's {len(classifier.classes)}",
-            hint=did_you_mean(chosen, classifier.classes),
-        )
-    given = classifier.form.scaled(pixels[None].to(classifier.device))[0]
-    seen = activation_maps(classifier.network, given, layer=layer or 0)
-    evidence = saliency(classifier.network, given, target=classifier.classes.index(chosen))
+    found = evidence(classifier, pixels, layer=layer, of_class=of_class)
+    classified, chosen = classifier.predict(image)[0], found.explained_class
     original = pixels.permute(1, 2, 0).numpy()
     heats = {
-        f"Grad-CAM, {chosen}": evidence.grad_cam.cpu().numpy(),
-        f"integrated gradients, {chosen}": evidence.integrated_gradients.cpu().numpy(),
+        f"Grad-CAM, {chosen}": found.grad_cam.numpy(),
+        f"integrated gradients, {chosen}": found.integrated_gradients.numpy(),
     }
     top = list(zip(classified.classes, classified.probabilities, strict=True))
     path_digest = hashlib.sha256(os.fsencode(image.absolute())).hexdigest()[:6]  # images of several folders share names
     stem = f"{file_stem(image.stem)}-{path_digest}"
     maps = save(
-        draw_activation_maps(original, seen.maps.cpu().numpy(), layer=seen.layer),
+        draw_activation_maps(original, found.maps.numpy(), layer=found.layer),
         out,
-        f"activations-{stem}-{file_stem(seen.layer)}",
+        f"activations-{stem}-{file_stem(found.layer)}",
     )
     drawn = save(draw_saliency(original, heats, top), out, f"saliency-{stem}-{file_stem(chosen)}")
-    return ImageExplanation(classified, seen.layer, chosen, maps.png, drawn.png)
+    return ImageExplanation(classified, found.layer, chosen, maps.png, drawn.png)

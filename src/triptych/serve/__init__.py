@@ -1,18 +1,18 @@
-"""Trained runs and memories over HTTP, with a page for people: FastAPI and uvicorn, extra `serve`."""
+"""Trained runs and memories over HTTP, with a web page: FastAPI and uvicorn, extra `serve`."""
 
 from __future__ import annotations
 
 import importlib.util
 
-from triptych.errors import MissingExtraError
 
-
-def need_server() -> None:
-    """See that what serving needs is installed.
+def check_installed() -> None:
+    """Check that the packages of the extra `serve` are installed.
 
     Raises:
-        MissingExtraError: it is not.
+        MissingExtraError: one is not.
     """
+    from triptych.api.serving import MissingExtraError
+
     for package in ("fastapi", "uvicorn", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "serve")

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches a route: who asks, how much, how long, and what is counted of it.
+"""What every request passes before it reaches a route: who sends it, its size and time, and its line in the log.
 
 It wraps the whole application, so that nothing is parsed before its size is known. Log lines and metrics are made of
 the route's template, the status and times: no text from outside gets into them.
@@ -7,26 +7,32 @@ the route's template, the status and times: no text from outside gets into them.
 from __future__ import annotations
 
 import asyncio
-import hmac
+import contextlib
 import json
 import logging
 import secrets
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextvars import ContextVar
 from typing import Any
-from urllib.parse import urlsplit
 
-from triptych.serve.catalogue import printable
-from triptych.serve.limits import Limits
+from triptych.api.serving import ServeLimits
+from triptych.serve.access import Access, KeyCheck
 from triptych.serve.metrics import Metrics
-from triptych.serve.refusals import BusyError, IncompleteError, NoKeyError, NotAllowedError, RefusedError, TooLargeError
+from triptych.serve.refusals import (
+    BadRequestError,
+    BusyError,
+    IncompleteError,
+    RefusedError,
+    TooLargeError,
+    check_limit,
+    printable,
+)
 
 logger = logging.getLogger("triptych.serve")
+CLIENT: ContextVar[str] = ContextVar("CLIENT", default="")  # address of the client whose request is being answered
 
-_ALWAYS_ANSWERED = ("/healthz", "/readyz")  # by those who watch over the server, under load and without a key
-_NEEDS_KEY = ("/v1/", "/metrics")
+_ALWAYS_ANSWERED = ("/healthz", "/readyz")  # for monitoring: under load and without a key
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _GONE = 499  # the client left before there was an answer
 SECURITY_HEADERS = {
@@ -38,36 +44,25 @@ SECURITY_HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class Access:
-    """Who may ask.
-
-    Attributes:
-        key: what requests must carry; None asks for none.
-        hosts: names the server answers to, without ports; None for any. On a loopback address this keeps out pages
-            of other sites that point a name of theirs at it.
-    """
-
-    key: str | None = None
-    hosts: Sequence[str] | None = None
-
-
 class Gate:
     """ASGI middleware.
 
     Args:
-        app: what answers.
-        access: who may ask.
+        app: the application behind it.
+        access: who may send requests.
         limits: how much at once.
         metrics: where requests are counted.
+        root_path: the path that a proxy serves the application under, without a slash at its end; it may be in a
+            request's path or have been removed.
     """
 
-    def __init__(self, app: Any, *, access: Access, limits: Limits, metrics: Metrics) -> None:
-        self.app, self.access, self.limits, self.metrics = app, access, limits, metrics
+    def __init__(self, app: Any, *, access: Access, limits: ServeLimits, metrics: Metrics, root_path: str = "") -> None:
+        self.app, self.access, self.limits, self.metrics, self.root_path = app, access, limits, metrics, root_path
+        self._keys = KeyCheck(access)
         self._in_flight = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request, or hand it on."""
+        """Answer one request, or pass it on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -82,61 +77,69 @@ class Gate:
             self._record(scope, answer.status or _GONE, time.monotonic() - began)
 
     async def _answer(self, scope: Any, receive: Any, answer: _Answer) -> None:
+        CLIENT.set((scope.get("client") or ("",))[0])
         try:
-            self._check(scope)
-            body = await self._body(scope, receive)
-            if body is None:
+            path = self._enter(scope)
+            if path == "":
+                await answer.redirect(f"{self.root_path}/")
                 return
-            await self.app(scope, _Replay(body, receive), answer)
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            self.access.check_host(headers)
+            self.access.check_origin(scope["method"], headers)
+            await self._keys.check(path, headers)
+            if self._in_flight > self.limits.queue_size and path not in _ALWAYS_ANSWERED:
+                raise BusyError(self.limits.queue_size)
+            body = await self._body(headers, receive)
+            if body is not None:
+                await self._pass_on(scope, body, receive, answer)
         except RefusedError as refusal:
-            await answer.refuse(refusal.status, str(refusal), refusal.headers)
+            await answer.refuse(refusal)
         except Exception as error:  # noqa: BLE001 - a fault of the server's, which must not end it
             number = secrets.token_hex(4)
             frames = "; ".join(
                 f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
             )
             logger.error("error %s: %s %s at %s", number, type(error).__name__, printable(str(error), 500), frames)
-            await answer.refuse(500, f"the server made an error. Its log tells of it under {number}.", {})
+            await answer.refuse(_fault(number))
 
-    def _check(self, scope: Any) -> None:
-        """See that the request may be answered.
+    def _enter(self, scope: Any) -> str:
+        """Note the root path in the scope, and return the path below it."""
+        path: str = scope["path"]
+        if self.root_path and (path == self.root_path or path.startswith(f"{self.root_path}/")):
+            path = path[len(self.root_path) :]
+        scope["root_path"], scope["path"] = self.root_path, self.root_path + path
+        return path
 
-        Raises:
-            RefusedError: it may not.
-        """
-        path = scope["path"]
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        if self.access.hosts is not None and _host_name(host) not in self.access.hosts:
-            raise NotAllowedError(
-                f"Host is {printable(host)}; expected one of {', '.join(self.access.hosts)} (--allow-host)."
-            )
-        origin = headers.get("origin")
-        if scope["method"] not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc != host:
-            raise NotAllowedError(f"Origin is {printable(origin)}; expected this server's own pages only.")
-        if self.access.key is not None and path.startswith(_NEEDS_KEY):
-            kind, _, key = headers.get("authorization", "").partition(" ")
-            right = hmac.compare_digest(key.strip().encode("latin-1"), self.access.key.encode("utf-8"))
-            if kind.lower() != "bearer" or not right:
-                raise NoKeyError
-        if self._in_flight > self.limits.queue_size and path not in _ALWAYS_ANSWERED:
-            raise BusyError(self.limits.queue_size)
+    async def _pass_on(self, scope: Any, body: bytes, receive: Any, answer: _Answer) -> None:
+        """Have the application answer, and stop it when the client leaves."""
+        work = asyncio.ensure_future(self.app(scope, _Replay(body), answer))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+                return
+            work.result()
+        finally:
+            gone.cancel()
+            work.cancel()
 
-    async def _body(self, scope: Any, receive: Any) -> bytes | None:
+    async def _body(self, headers: dict[str, str], receive: Any) -> bytes | None:
         """The whole body; None where the client leaves before its end.
 
         Raises:
-            TooLargeError, IncompleteError: it is more, or takes longer, than the server allows.
+            BadRequestError, TooLargeError, IncompleteError: its length is malformed, or it is larger, or takes longer,
+                than the server allows.
         """
         most = self.limits.max_body_bytes
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or len(declared) > 15:
-            raise TooLargeError(
-                f"Content-Length is {printable(declared.decode('latin-1'))}; expected a number of bytes up to {most} "
-                "(--max-body-bytes of the server). Send less."
+        declared = headers.get("content-length", "0")
+        if not (declared.isascii() and declared.isdigit()):
+            raise BadRequestError(
+                f"Content-Length is {printable(declared)}; expected a number of bytes.", field="Content-Length"
             )
-        if int(declared) > most:
-            raise TooLargeError(_too_large(str(int(declared)), most))
+        check_limit("Content-Length", int(declared[:20]), most, "max_body_bytes")
         parts: list[bytes] = []
         size = 0
         try:
@@ -148,13 +151,18 @@ class Gate:
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
                     if size > most:
-                        raise TooLargeError(_too_large(f"more than {most}", most))
+                        raise TooLargeError(
+                            f"The body has more than {most} bytes, the server's limit max_body_bytes.",
+                            field="max_body_bytes",
+                            hint="Send less.",
+                        )
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
             raise IncompleteError(
-                f"the request is not complete after {self.limits.timeout_s:g} s; expected less (--timeout-s of the "
-                "server). Send it again."
+                f"The request was not complete after {self.limits.timeout_s:g} s, the server's limit timeout_s.",
+                field="timeout_s",
+                hint="Send it again.",
             ) from None
 
     def _record(self, scope: Any, status: int, seconds: float) -> None:
@@ -165,7 +173,7 @@ class Gate:
 
 
 class _Answer:
-    """The way back, which adds the security headers and remembers the status."""
+    """Sends an answer, adds the security headers and remembers the status."""
 
     def __init__(self, send: Any) -> None:
         self._send = send
@@ -178,37 +186,54 @@ class _Answer:
             message = {**message, "headers": [*message.get("headers", []), *own]}
         await self._send(message)
 
-    async def refuse(self, status: int, words: str, headers: dict[str, str]) -> None:
-        """Say why there is no answer, unless one has begun."""
+    async def refuse(self, refusal: RefusedError) -> None:
+        """Send the reason why there is no answer, unless one has begun."""
         if self.status:
             return
-        content = json.dumps({"error": words}).encode()
-        every = {"content-type": "application/json", "content-length": str(len(content)), "connection": "close"}
-        every |= {name.lower(): value for name, value in headers.items()}
-        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in every.items()]
+        content = json.dumps(error_content(refusal)).encode()
+        headers = {"content-type": "application/json", "connection": "close", **refusal.headers}
+        await self._whole(refusal.status, content, headers)
+
+    async def redirect(self, path: str) -> None:
+        """Send the client to another path."""
+        await self._whole(307, b"", {"location": path})
+
+    async def _whole(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        every = {**headers, "content-length": str(len(content))}
+        pairs = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in every.items()]
         await self({"type": "http.response.start", "status": status, "headers": pairs})
         await self({"type": "http.response.body", "body": content})
 
 
 class _Replay:
-    """Gives a body that was read already, and then whatever the connection gives."""
+    """Gives a body that was read already, and nothing more: the gate itself hears of clients that leave."""
 
-    def __init__(self, body: bytes, receive: Any) -> None:
+    def __init__(self, body: bytes) -> None:
         self._body: bytes | None = body
-        self._receive = receive
 
     async def __call__(self) -> Any:
         if self._body is None:
-            return await self._receive()
+            await asyncio.Event().wait()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-def _too_large(size: str, most: int) -> str:
-    return f"the body is {size} bytes; expected at most {most} (--max-body-bytes of the server). Send less."
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
-def _host_name(host: str) -> str:
-    """The name of a Host header, without its port."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
-    return name.lower()
+def error_content(error: Any) -> dict[str, str]:
+    """An error as a request's answer: one sentence without paths of this machine, and the field it is about."""
+    text = str(error)
+    if error.path is not None:
+        for place in (f"{error.path}:{error.line}: ", f"{error.path}: "):
+            text = text.removeprefix(place)
+        text = text.replace(str(error.path), error.path.name)
+    return {"error": text} | ({"field": error.field} if error.field else {})
+
+
+def _fault(number: str) -> RefusedError:
+    fault = RefusedError(f"Internal server error. See entry {number} in the server's log.")
+    fault.status = 500
+    return fault

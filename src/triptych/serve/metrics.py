@@ -11,7 +11,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """What one server counts; a registry of its own, so that several may be in one process."""
+    """Counters of one server, in a registry of their own, so that one process may run several servers."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -20,7 +20,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "triptych_request_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "From the first byte of a request to the last byte of its answer.",
             ["route"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -48,9 +48,9 @@ class Metrics:
         self._batch_seconds.observe(seconds)
 
     def watch_queue(self, length: Callable[[], int]) -> None:
-        """Report the length of a queue, asked for when metrics are read."""
+        """Report the length of a queue, taken when metrics are read."""
         Gauge("triptych_queue_length", "Requests waiting to be computed.", registry=self.registry).set_function(length)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All of them in Prometheus's text format."""
         return generate_latest(self.registry)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from triptych.errors import TriptychError
+from collections.abc import Mapping
+
+from triptych.api.serving import TriptychError, did_you_mean
 
 
 class RefusedError(TriptychError):
@@ -10,14 +12,28 @@ class RefusedError(TriptychError):
 
     Attributes:
         status: HTTP status.
-        headers: what the answer carries besides.
+        headers: further headers of the answer.
     """
 
     status = 400
+    headers: Mapping[str, str] = {}
 
-    def __init__(self, message: str, *, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.headers = headers or {}
+
+class BadRequestError(RefusedError):
+    """It is not a well-formed request."""
+
+
+class NoKeyError(RefusedError):
+    """The key is missing or wrong."""
+
+    status = 401
+    headers = {"WWW-Authenticate": "Bearer"}  # noqa: RUF012 - never changed
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server requires an API key, and the request has none or a wrong one.",
+            hint="Send it as Authorization: Bearer KEY.",
+        )
 
 
 class NotAllowedError(RefusedError):
@@ -26,26 +42,26 @@ class NotAllowedError(RefusedError):
     status = 403
 
 
-class NoKeyError(RefusedError):
-    """The key is missing or wrong."""
-
-    status = 401
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the key is missing or wrong; expected the server's. Send it as Authorization: Bearer KEY.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-
-
 class NotServedError(RefusedError):
     """No run, memory or pattern of that name."""
 
     status = 404
 
 
+class IncompleteError(RefusedError):
+    """The request was not complete in time."""
+
+    status = 408
+
+
+class ConflictError(RefusedError):
+    """Other processes change the same memory."""
+
+    status = 409
+
+
 class TooLargeError(RefusedError):
-    """Beyond one of the server's bounds, which the message names."""
+    """More than a limit of the server, which the message names."""
 
     status = 413
 
@@ -56,15 +72,27 @@ class WrongKindError(RefusedError):
     status = 415
 
 
+class TooManyWrongKeysError(RefusedError):
+    """Many requests with wrong keys are in progress."""
+
+    status = 429
+    headers = {"Retry-After": "1"}  # noqa: RUF012 - never changed
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests with wrong API keys.", hint="Try again in 1 s.")
+
+
 class BusyError(RefusedError):
     """As many requests wait as may wait."""
 
     status = 503
+    headers = {"Retry-After": "1"}  # noqa: RUF012 - never changed
 
-    def __init__(self, queue_size: int, *, retry_after_s: int = 1) -> None:
+    def __init__(self, queue_size: int) -> None:
         super().__init__(
-            f"the requests under way are {queue_size}; expected fewer (--queue-size). Try again in {retry_after_s} s.",
-            headers={"Retry-After": str(retry_after_s)},
+            f"The server is busy: {queue_size} requests are in progress, its limit queue_size.",
+            field="queue_size",
+            hint="Try again in 1 s.",
         )
 
 
@@ -72,15 +100,10 @@ class StoppingError(RefusedError):
     """The server is being stopped."""
 
     status = 503
+    headers = {"Retry-After": "10"}  # noqa: RUF012 - never changed
 
     def __init__(self) -> None:
-        super().__init__("the server is stopping. Try again in a while.", headers={"Retry-After": "10"})
-
-
-class IncompleteError(RefusedError):
-    """The request was not complete in time."""
-
-    status = 408
+        super().__init__("The server is stopping.", hint="Try again in 10 s.")
 
 
 class TooSlowError(RefusedError):
@@ -89,11 +112,24 @@ class TooSlowError(RefusedError):
     status = 504
 
 
-def check_bound(what: str, value: float, bound: float, option: str, advice: str = "Send less.") -> None:
-    """See that a value keeps to a bound of the server.
+def check_limit(what: str, value: float, most: float, limit: str, advice: str = "Send less.") -> None:
+    """Check that a value keeps to a limit of the server.
 
     Raises:
-        TooLargeError: it does not; the message names the value, the bound and the option that sets it.
+        TooLargeError: it does not; the message names the value, the rule and the limit.
     """
-    if value > bound:
-        raise TooLargeError(f"{what} is {value}; expected at most {bound} ({option} of the server). {advice}")
+    if value > most:
+        raise TooLargeError(
+            field=what, value=value, expected=f"at most {most} (the server's limit {limit})", hint=advice
+        )
+
+
+def printable(text: str, longest: int = 60) -> str:
+    """A text from outside as it may stand in a message: quoted, cut, control characters escaped."""
+    return ascii(text if len(text) <= longest else text[:longest] + "...")
+
+
+def not_served(what: str, name: str, known: list[str]) -> NotServedError:
+    """The error for a name that is not served."""
+    hint = did_you_mean(name[:100], known) if known else "None is served."
+    return NotServedError(f"{what} is {printable(name)}; expected one that is served.", field=what, hint=hint)

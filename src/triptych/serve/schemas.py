@@ -1,14 +1,17 @@
-"""What requests and answers hold, with examples for the OpenAPI document."""
+"""Bodies of requests and answers, with examples for the OpenAPI document."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Optional
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+
+from triptych.api.serving import DECODING_SETTINGS, MemoryInfo, ServeLimits, SpellDecoding, Trace
 
 
 def _whole(text: str) -> str:
-    """Half of a surrogate pair is no character, and could not be sent back."""
+    """Refuse half a surrogate pair, which is not a character and could not be sent back."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ValueError("expected whole characters, not half a surrogate pair")
     return text
@@ -19,33 +22,34 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Asked(BaseModel):
-    """A request: unknown keys fail."""
+    """A request; unknown keys fail."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class ErrorAnswer(BaseModel):
-    """Why there is no answer, in one sentence."""
+    """Why there is no answer: a sentence, and the field or limit that it is about."""
 
     error: str
+    field: str | None = None
 
 
-class SpellSettings(Asked):
-    """How targets are read off the model; what is left out is as the run's recipe says."""
-
-    method: Literal["greedy", "beam", "sample"] | None = None
-    n_best: int | None = Field(default=None, ge=1, description="of beam: candidates, best first")
-    beam_size: int | None = Field(default=None, ge=1, description="of beam: hypotheses kept")
-    length_penalty: Number | None = Field(default=None, ge=0, le=10, description="of beam: power of the length")
-    samples: int | None = Field(default=None, ge=1, description="of sample: drawn per source")
-    temperature: Number | None = Field(default=None, ge=0.01, le=100, description="of sample")
-    top_k: int | None = Field(default=None, ge=0, le=1_000_000, description="of sample: symbols drawn from; 0 all")
-    top_p: Number | None = Field(default=None, gt=0, le=1, description="of sample: probability mass drawn from")
-    seed: int | None = Field(default=None, ge=0, lt=2**63, description="of sample")
+def _spell_settings() -> type[Asked]:
+    """The settings of the decoding table that requests may change, each optional, with its rule and description."""
+    fields: dict[str, Any] = {}
+    for name in DECODING_SETTINGS:
+        declared = SpellDecoding.model_fields[name]
+        kind: Any = Annotated[declared.annotation, *declared.metadata] if declared.metadata else declared.annotation
+        text = (declared.description or "").strip()
+        fields[name] = (Optional[kind], Field(default=None, description=text or None))  # noqa: UP045 - not a literal
+    return create_model("SpellSettings", __base__=Asked, **fields)
 
 
-class SpellRequest(SpellSettings):
-    """Texts to predict targets for."""
+SpellSettings = _spell_settings()
+
+
+class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
+    """Sources to predict targets for; settings that are missing are the run's own."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -60,8 +64,8 @@ class SpellRequest(SpellSettings):
     sources: list[Text] = Field(min_length=1, description="in the run's own notation, such as phonemes with spaces")
 
 
-class SpellExplainRequest(SpellSettings):
-    """One text whose prediction is to be explained."""
+class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
+    """One source whose prediction is explained; settings that are missing are the run's own."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]}
@@ -72,15 +76,16 @@ class SpellExplainRequest(SpellSettings):
 class CandidateAnswer(BaseModel):
     """One predicted target; `score` is what the decoder ranked by, `log_probability` the model's, in nats."""
 
+    model_config = ConfigDict(from_attributes=True)
     text: str
-    symbols: list[str]
+    symbols: Sequence[str]
     score: float
     log_probability: float
     probability: float
 
 
 class PredictionAnswer(BaseModel):
-    """The candidates for one source, best first; `unknown` are symbols that training never showed."""
+    """The candidates for one source, best first; `unknown` are symbols that did not occur in training."""
 
     source: str
     symbols: list[str]
@@ -117,10 +122,10 @@ class SeeAnswer(BaseModel):
 
 
 class SeeExplainAnswer(SeeAnswer):
-    """What the network saw.
+    """What the network computed from an image.
 
-    `maps` are activations of a convolution by channel, row and column; `grad_cam` and `integrated_gradients` say, by
-    row and column, what spoke for `explained_class`.
+    `maps` are activations of a convolution by channel, row and column; `grad_cam` and `integrated_gradients` are the
+    evidence for `explained_class` by row and column.
     """
 
     layer: str
@@ -132,7 +137,7 @@ class SeeExplainAnswer(SeeAnswer):
 
 
 class RetrieveRequest(Asked):
-    """Cues to recall from."""
+    """Cues to retrieve patterns with."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -145,26 +150,20 @@ class RetrieveRequest(Asked):
     )
     cues: list[list[Number]] = Field(min_length=1, description="rows as wide as the stored patterns")
     known: list[list[bool]] | None = Field(
-        default=None, description="true where a cue is known; what it holds elsewhere is not looked at"
+        default=None, description="true where a cue is known; its numbers elsewhere are ignored"
     )
     max_steps: int = Field(default=20, ge=1, description="updates at most")
-    trace: bool = Field(default=False, description="tell the state and energy after every update")
+    trace: bool = Field(default=False, description="include the state and energy after every update")
 
 
-class TraceAnswer(BaseModel):
-    """States on the patterns' own scale, and their energies, the cue first; the energy never rises."""
+class RetrievedAnswer(BaseModel):
+    """What one cue retrieved, and how certain that is.
 
-    states: list[list[float]]
-    energies: list[float]
-
-
-class RecallAnswer(BaseModel):
-    """What one cue recalled, and how sure that is.
-
-    `energy` and `entropy` (nats) are of the state that was reached, `distance` is to the nearest pattern `id`, both
-    normalised; `novelty` is of the cue itself, and `novel` is null unless the memory is calibrated.
+    `energy` and `entropy` (nats) are of the final state, `distance` is to the nearest pattern `id`, both normalised;
+    `novelty` is of the cue itself, and `novel` is null unless the memory is calibrated.
     """
 
+    model_config = ConfigDict(from_attributes=True)
     value: list[float]
     id: int
     label: str | None
@@ -175,15 +174,15 @@ class RecallAnswer(BaseModel):
     converged: bool
     novelty: float | None
     novel: bool | None
-    trace: TraceAnswer | None = None
+    trace: Trace | None = None
 
 
 class RetrieveAnswer(BaseModel):
-    """Recalls in the order of the cues."""
+    """What was retrieved, in the order of the cues."""
 
     memory: str
     beta: float
-    recalls: list[RecallAnswer]
+    recalls: Sequence[RetrievedAnswer]
 
 
 class AddRequest(Asked):
@@ -194,29 +193,15 @@ class AddRequest(Asked):
     )
     patterns: list[list[Number]] = Field(min_length=1)
     labels: list[Annotated[Text, Field(max_length=200)] | None] | None = None
-    values: list[list[Number]] | None = Field(default=None, description="where the memory has values, and only there")
+    values: list[list[Number]] | None = Field(default=None, description="required where the memory has values")
 
 
 class AddAnswer(BaseModel):
-    """Ids of the patterns that were stored."""
+    """Ids of the patterns that were stored, and the number of patterns now."""
 
     memory: str
     ids: list[int]
     patterns: int
-
-
-class MemoryCard(BaseModel):
-    """What a memory is."""
-
-    name: str
-    patterns: int
-    width: int
-    value_width: int | None
-    beta: float
-    normalisation: str
-    precision: str
-    novelty: dict[str, Any] | None
-    may_add: bool
 
 
 class PatternName(BaseModel):
@@ -233,23 +218,16 @@ class PatternList(BaseModel):
     patterns: list[PatternName]
 
 
-class PatternAnswer(PatternName):
-    """A stored pattern as it was given, and what it recalls."""
-
-    pattern: list[float]
-    value: list[float]
-
-
 class ServiceAnswer(BaseModel):
-    """What this server serves: cards of runs and memories, and its bounds."""
+    """What this server serves: its runs and memories, and its limits."""
 
     version: str
     runs: list[dict[str, Any]]
-    memories: list[MemoryCard]
-    limits: dict[str, float]
+    memories: list[MemoryInfo]
+    limits: ServeLimits
 
 
 class Health(BaseModel):
-    """How the server is."""
+    """The state of the server."""
 
     status: str

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 
-from triptych.errors import TriptychError
-from triptych.serve.gate import Access
+from triptych.api.serving import ServeLimits, TriptychError
+from triptych.serve.access import Access
+from triptych.serve.connections import capacity, protocol
 
 _OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -37,65 +40,102 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in the Host header of those who call it, where that is a loopback address."""
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return tuple(dict.fromkeys((*_OWN_NAMES, own)))
 
-def access_for(address: Address, *, key: str | None, insecure: bool, allowed_hosts: tuple[str, ...] = ()) -> Access:
-    """Who may ask a server at an address.
+
+def access_for(
+    address: Address,
+    *,
+    key: str | None,
+    insecure: bool,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+) -> Access:
+    """Who may send requests to a server at an address.
 
     Raises:
-        TriptychError: others can reach it, no key is asked for, and that was not said to be meant; or the key is short.
+        TriptychError: others can reach it without a key, and --insecure was not given; the key is short; or an origin
+            is malformed.
     """
     if key is not None and (len(key) < 8 or not key.isascii() or not key.isprintable() or " " in key):
         raise TriptychError(
-            f"the API key has {len(key)} characters; expected at least 8, printable ASCII without spaces. "
-            "Make one with: openssl rand -hex 24"
+            f"The API key has {len(key)} characters; expected at least 8, printable ASCII without spaces.",
+            field="--api-key",
+            hint="Make one with: openssl rand -hex 24",
         )
     if key is None and not address.is_loopback and not insecure:
         raise TriptychError(
-            f"--host is {address.host} and there is no key; expected one where others can reach the server. "
-            "Set TRIPTYCH_API_KEY, or say --insecure if that is meant."
+            f"--host is {address.host}, which others can reach, and there is no API key.",
+            field="--host",
+            hint="Set TRIPTYCH_API_KEY, or pass --insecure to serve without a key.",
         )
+    for origin in allowed_origins:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise TriptychError(
+                field="--allow-origin", value=origin, expected="scheme and host, such as https://app.example.org"
+            )
+    origins = tuple(origin.lower() for origin in allowed_origins)
     if allowed_hosts:
-        return Access(key, tuple(name.lower() for name in allowed_hosts))
-    return Access(key, _OWN_NAMES if address.is_loopback else None)
+        return Access(key, tuple(name.lower() for name in allowed_hosts), origins)
+    return Access(key, address.names if address.is_loopback else None, origins)
 
 
-def make_server(app: Any, address: Address, *, grace_s: float) -> uvicorn.Server:
+def checked_root_path(path: str) -> str:
+    """A root path with a slash at its beginning and none at its end; empty for none.
+
+    Raises:
+        TriptychError: it has characters that a path of an address has not.
+    """
+    if not re.fullmatch(r"[\w\-./~]*", path, re.ASCII) or "//" in path:
+        raise TriptychError(field="--root-path", value=path, expected="a path such as /models")
+    whole = path.strip("/")
+    return f"/{whole}" if whole else ""
+
+
+def make_server(app: Any, address: Address, limits: ServeLimits) -> uvicorn.Server:
     """A server that is ready to run.
 
     Args:
         app: the application.
         address: where to listen.
-        grace_s: seconds that requests under way are given when it is stopped.
+        limits: its `timeout_s` is also the time for requests in progress when the server is stopped.
     """
     config = uvicorn.Config(
         app,
         host=address.host,
         port=address.port,
+        http=protocol(limits),
         lifespan="on",
         access_log=False,  # the gate's own lines hold nothing from outside
         log_config=_LOGGING,
         server_header=False,
         date_header=False,
         ws="none",
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=max(1, round(grace_s)),
+        backlog=capacity(limits).backlog,
+        timeout_keep_alive=max(1, round(limits.idle_timeout_s)),
+        timeout_graceful_shutdown=max(1, round(limits.timeout_s)),
     )
     return uvicorn.Server(config)
 
 
-def run_server(app: Any, address: Address, *, grace_s: float) -> None:
-    """Answer until SIGINT or SIGTERM; then take nothing new, finish what is under way, and return.
+def run_server(app: Any, address: Address, limits: ServeLimits) -> None:
+    """Answer until SIGINT or SIGTERM; then accept nothing new, finish the requests in progress, and return.
 
     Raises:
         TriptychError: the address cannot be used.
     """
     try:
-        make_server(app, address, grace_s=grace_s).run()
+        make_server(app, address, limits).run()
     except SystemExit as ended:
         if ended.code:
             raise TriptychError(
-                f"--host and --port are {address.host} and {address.port}; expected an address that is free. "
-                "The line above says why it cannot be used."
+                f"Cannot listen on {address.host}, port {address.port}; the line above gives the reason.",
+                field="--port",
+                hint="Choose another --host or --port.",
             ) from None
         raise
 
@@ -113,5 +153,5 @@ _LOGGING: dict[str, Any] = {
 
 
 def tune_threads() -> None:
-    """Let threads take turns every half millisecond: PyTorch's thread asks for the lock at each of its many calls."""
+    """Let threads switch every half millisecond: PyTorch's thread takes Python's lock at each of its many calls."""
     sys.setswitchinterval(0.0005)

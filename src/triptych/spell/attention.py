@@ -1,4 +1,4 @@
-"""How a decoder looks at the encoder's states: one small class per kind.
+"""How a decoder attends to the encoder's states: one small class per kind.
 
 Letters in shapes: B batch, S source length, T target length, H hidden.
 """
@@ -6,15 +6,12 @@ Letters in shapes: B batch, S source length, T target length, H hidden.
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from triptych.errors import RecipeError, did_you_mean
-
-AttentionKind = Literal["dot", "general", "additive", "hopfield"]
-KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)
+from triptych.config.spell import AttentionKind
+from triptych.errors import RecipeError
 
 
 class DotAttention(nn.Module):
@@ -27,7 +24,7 @@ class DotAttention(nn.Module):
         """What of the source is compared with queries, computed once per source. Shapes: (B, S, H) to (B, S, H)."""
         return memory
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def scores(self, queries: Tensor, keys: Tensor, source_valid: Tensor) -> Tensor:
         """Unnormalised scores e. Shapes: queries (B, T, H), keys (B, S, H), result (B, T, S)."""
         return queries @ keys.transpose(1, 2)
 
@@ -46,7 +43,7 @@ class GeneralAttention(nn.Module):
         """The states themselves. Shapes: (B, S, H) to (B, S, H)."""
         return memory
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def scores(self, queries: Tensor, keys: Tensor, source_valid: Tensor) -> Tensor:
         """Unnormalised scores e. Shapes: queries (B, T, H), keys (B, S, H), result (B, T, S)."""
         projected: Tensor = self.query(queries)
         return projected @ keys.transpose(1, 2)
@@ -72,7 +69,7 @@ class AdditiveAttention(nn.Module):
         projected: Tensor = self.key(memory)
         return 2 * projected
 
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def scores(self, queries: Tensor, keys: Tensor, source_valid: Tensor) -> Tensor:
         """Unnormalised scores e. Shapes: queries (B, T, H), keys (B, S, H), result (B, T, S)."""
         mixed = torch.sigmoid_(2 * self.query(queries).unsqueeze(2) + keys.unsqueeze(1))  # (B, T, S, H)
         energy = self.energy.weight[0]
@@ -80,7 +77,7 @@ class AdditiveAttention(nn.Module):
 
 
 class HopfieldAttention(nn.Module):
-    """Several steps of recall: the query moves towards the source positions that it is near before it is answered.
+    """Several steps of recall: the query moves towards the source positions near it before they are read.
 
     With q = Wq s_t and the keys k_i = Wk h_i,
 
@@ -91,14 +88,12 @@ class HopfieldAttention(nn.Module):
 
     Args:
         hidden: H.
-        steps: >= 1, the one that answers included.
+        steps: >= 1, the one that reads included.
     Source: Ramsauer et al. 2020, arXiv:2008.02217, section 3.  Checked by tests/spell/test_attention.py.
     """
 
     def __init__(self, hidden: int, steps: int) -> None:
         super().__init__()
-        if steps < 1:
-            raise RecipeError(f"attention_steps is {steps}; expected an integer >= 1. One step is plain attention.")
         self.query = nn.Linear(hidden, hidden, bias=False)
         self.key = nn.Linear(hidden, hidden, bias=False)
         self.log_beta = nn.Parameter(torch.tensor(-0.5 * math.log(hidden)))
@@ -125,17 +120,15 @@ class HopfieldAttention(nn.Module):
 Attention = DotAttention | GeneralAttention | AdditiveAttention | HopfieldAttention
 
 
-def build_attention(kind: AttentionKind, hidden: int, *, steps: int = 1) -> Attention:
+def build_attention(kind: AttentionKind, hidden: int, *, steps: int = 1) -> Attention | None:
     """The attention of that name for states of width `hidden`; `steps` >= 1 is of hopfield.
 
     Raises:
-        RecipeError: there is no such kind, or a kind of one step is to take more.
+        RecipeError: the kind is not one that reads a whole source at once.
     """
-    if steps != 1 and kind != "hopfield":
-        raise RecipeError(
-            f"attention_steps is {steps} with attention {kind!r}; expected 1. Several steps need attention 'hopfield'."
-        )
     match kind:
+        case "none":
+            return None
         case "dot":
             return DotAttention()
         case "general":
@@ -144,22 +137,18 @@ def build_attention(kind: AttentionKind, hidden: int, *, steps: int = 1) -> Atte
             return AdditiveAttention(hidden)
         case "hopfield":
             return HopfieldAttention(hidden, steps)
-    raise RecipeError(f"attention is {kind!r}; expected one of {', '.join(KINDS)}. {did_you_mean(str(kind), KINDS)}")
+    raise RecipeError(field="model.attention", value=kind, expected="one of none, dot, general, additive, hopfield")
 
 
-def look(
+def read_source(
     attention: Attention, queries: Tensor, keys: Tensor, memory: Tensor, source_valid: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What queries (B, T, H) take from a source: contexts (B, T, H) and weights (B, T, S); see `attend`."""
-    if isinstance(attention, HopfieldAttention):
-        scores = attention.scores(queries, keys, source_valid)
-    else:
-        scores = attention.scores(queries, keys)
-    return attend(scores, memory, source_valid)
+    """What queries (B, T, H) read from a source: contexts (B, T, H) and weights (B, T, S); see `attend`."""
+    return attend(attention.scores(queries, keys, source_valid), memory, source_valid)
 
 
 def attend(scores: Tensor, memory: Tensor, source_valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Average the states with the softmax of their scores, padding left out.
+    """Average the states with the softmax of their scores, without padding.
 
     Args:
         scores: unnormalised scores. Shape (B, T, S).

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from triptych.runs.processes import check_shares
-from triptych.spell.decoding.contract import SourceBatch
+from triptych.spell.encoder import SourceBatch
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
 

@@ -1,48 +1,22 @@
-"""From numbers to a network: every architecture of the panel by its settings."""
+"""From the recipe's `[model]` to a network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
 from torch import nn
 
+from triptych.config import SpellModel
+from triptych.errors import RunError
 from triptych.spell.attention import build_attention
-from triptych.spell.encoder import Cell, Dropped, Encoder, Sizes
+from triptych.spell.encoder import Encoder, Sizes
 from triptych.spell.model import Decoder, Transducer
 from triptych.spell.monotonic import MonotonicDecoder, MonotonicTransducer
 
-Attention = Literal["none", "dot", "general", "additive", "hopfield", "monotonic"]
 Network = Transducer | MonotonicTransducer
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The numbers and names a transducer is built from; `model.json` keeps them.
-
-    S1 is the default with vocabulary sizes; S2 adds `attention="additive"`, S5 `attention="general"`.
-    """
-
-    source_size: int
-    target_size: int
-    cell: Cell = "lstm"
-    hidden: int = 128
-    encoder_hidden: int = 0
-    embedding: int = 128
-    encoder_layers: int = 1
-    encoder_residual: bool = False
-    decoder_layers: int = 1
-    attention: Attention = "none"
-    attention_width: int = 0
-    attention_steps: int = 1
-    input_feeding: bool = False
-    tie_output: bool = True
-    initial_weights: Literal["scaled", "pytorch"] = "scaled"
-    dropout: float = 0.3
-    encoder_dropout: Dropped = "states"
-    layer_dropout: float = 0.0
-    source_symbol_dropout: float = 0.0
-    target_symbol_dropout: float = 0.0
 
 
 def initialise(network: nn.Module) -> None:
@@ -70,48 +44,76 @@ def initialise(network: nn.Module) -> None:
                     nn.init.ones_(parameter.data[module.hidden_size : 2 * module.hidden_size])
 
 
-def build_transducer(architecture: Architecture) -> Network:
-    """A transducer with freshly initialised weights."""
-    a = architecture
-    sizes = Sizes(a.cell, a.embedding, a.hidden, a.dropout, a.layer_dropout)
-    encoder_sizes = replace(sizes, hidden=a.encoder_hidden or a.hidden)
+def build_transducer(settings: SpellModel, *, source_size: int, target_size: int) -> Network:
+    """A transducer with freshly initialised weights.
+
+    Args:
+        settings: kinds and sizes, the recipe's `[model]`.
+        source_size, target_size: of the vocabularies, special symbols included.
+    """
+    sizes = Sizes(settings.cell, settings.embedding, settings.hidden, settings.dropout, settings.layer_dropout)
     encoder = Encoder(
-        a.source_size,
-        encoder_sizes,
-        layers=a.encoder_layers,
-        residual=a.encoder_residual,
-        dropped=a.encoder_dropout,
+        source_size,
+        replace(sizes, hidden=settings.encoder_hidden or settings.hidden),
+        layers=settings.encoder_layers,
+        residual=settings.encoder_residual,
+        dropped=settings.encoder_dropout,
     )
+    hidden_symbols = {
+        "source_symbol_dropout": settings.source_symbol_dropout,
+        "target_symbol_dropout": settings.target_symbol_dropout,
+    }
     network: Network
-    if a.attention == "monotonic":
-        decoder = MonotonicDecoder(
-            a.target_size,
-            sizes,
-            source_hidden=encoder_sizes.hidden,
-            attention_width=a.attention_width or a.hidden,
-            layers=a.decoder_layers,
-        )
-        network = MonotonicTransducer(
-            encoder,
-            decoder,
-            source_symbol_dropout=a.source_symbol_dropout,
-            target_symbol_dropout=a.target_symbol_dropout,
-        )
+    if settings.attention == "monotonic":
+        network = MonotonicTransducer(encoder, _monotonic_decoder(settings, target_size, sizes), **hidden_symbols)
     else:
-        attention = None if a.attention == "none" else build_attention(a.attention, a.hidden, steps=a.attention_steps)
-        network = Transducer(
-            encoder,
-            Decoder(
-                a.target_size,
-                sizes,
-                attention=attention,
-                layers=a.decoder_layers,
-                tie_output=a.tie_output,
-                input_feeding=a.input_feeding,
-            ),
-            source_symbol_dropout=a.source_symbol_dropout,
-            target_symbol_dropout=a.target_symbol_dropout,
-        )
-    if a.initial_weights == "scaled":
+        network = Transducer(encoder, _decoder(settings, target_size, sizes), **hidden_symbols)
+    if settings.initial_weights == "scaled":
         initialise(network)
     return network
+
+
+def _monotonic_decoder(settings: SpellModel, target_size: int, sizes: Sizes) -> MonotonicDecoder:
+    return MonotonicDecoder(
+        target_size,
+        sizes,
+        source_hidden=settings.encoder_hidden or settings.hidden,
+        attention_width=settings.attention_width or settings.hidden,
+        layers=settings.decoder_layers,
+    )
+
+
+def _decoder(settings: SpellModel, target_size: int, sizes: Sizes) -> Decoder:
+    return Decoder(
+        target_size,
+        sizes,
+        attention=build_attention(settings.attention, settings.hidden, steps=settings.attention_steps),
+        layers=settings.decoder_layers,
+        tie_output=settings.tie_output,
+        input_feeding=settings.input_feeding,
+    )
+
+
+def description_of(settings: SpellModel, *, source_size: int, target_size: int) -> dict[str, Any]:
+    """What `build_from_description` reads, for `model.json`."""
+    return {"source_size": source_size, "target_size": target_size, **settings.model_dump(exclude={"name"})}
+
+
+def build_from_description(description: Any, path: Path) -> Network:
+    """The network that a `model.json` describes, untrained.
+
+    Raises:
+        RunError: it describes no network.
+    """
+    try:
+        settings = dict(description)
+        source_size, target_size = settings.pop("source_size"), settings.pop("target_size")
+        return build_transducer(SpellModel(**settings), source_size=source_size, target_size=target_size)
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))} {first['input']!r}: {first['msg']}"
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        why = str(error)
+    raise RunError(
+        f"the description of the network is damaged ({why}).", hint="Restore the file, or train again.", path=path
+    )

@@ -13,12 +13,28 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from triptych.nn.dropout import Dropout
-from triptych.spell.decoding.contract import SourceBatch
 from triptych.text.symbols import Vocabulary
 
 Cell = Literal["lstm", "gru"]
 Dropped = Literal["states", "final", "none"]
 CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+@dataclass
+class SourceBatch:
+    """Encoded source sequences, padded at the end. It is not frozen, since Lightning writes into batches.
+
+    Attributes:
+        symbols: source vocabulary indices. Shape (B, S), int64.
+        lengths: number of real symbols in each row, >= 1. Shape (B,), int64, on the CPU.
+    """
+
+    symbols: Tensor
+    lengths: Tensor
+
+    def to(self, device: Any) -> SourceBatch:
+        """The same batch with its symbols on another device."""
+        return SourceBatch(self.symbols.to(device), self.lengths)
 
 
 @dataclass(frozen=True)

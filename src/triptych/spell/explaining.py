@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from triptych.config import SpellDecoding
+from triptych.decoding import Speller
 from triptych.report.canvas import file_stem, save
 from triptych.report.figures import attention_map
-from triptych.spell.speller import Speller, with_n_best
 from triptych.text.predictions import Prediction
 
 CANDIDATES = 3  # listed where nothing else is asked for
@@ -30,7 +28,7 @@ class Explanation:
         picture: the same as a figure; None without attention.
     """
 
-    prediction: Prediction[Tensor]
+    prediction: Prediction[Any]
     weights: list[list[float]] | None
     picture: Path | None
 
@@ -97,15 +95,14 @@ def explained(
     prediction = speller.predict(source, decoding=decoding, with_attention=True)[0]
     wanted = n_best or CANDIDATES
     if decoding.method != "sample" and len(prediction.candidates) < wanted:
-        others = speller.predict(source, decoding=with_n_best(decoding, wanted))[0].candidates
+        others = speller.predict(source, decoding=decoding.for_candidates(wanted))[0].candidates
         known = {candidate.symbols for candidate in prediction.candidates}
         further = [candidate for candidate in others if candidate.symbols not in known]
         prediction = replace(prediction, candidates=(*prediction.candidates, *further)[:wanted])
     attention = prediction.attention
     if attention is None:
         return Explanation(prediction, None, None)
-    weights = attention.cpu().numpy() if isinstance(attention, Tensor) else attention
-    figure = attention_map(weights, prediction.source, prediction.symbols)
+    figure = attention_map(attention, prediction.source, prediction.symbols)
     digest = hashlib.sha256("\0".join(prediction.source).encode()).hexdigest()[:6]  # homophones share their target
     saved = save(figure, out, f"attention-{file_stem(prediction.text)}-{digest}")
-    return Explanation(prediction, weights.tolist(), saved.png)
+    return Explanation(prediction, attention.tolist(), saved.png)

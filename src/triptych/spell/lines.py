@@ -12,8 +12,8 @@ from typing import Any
 
 from triptych.config import SpellDecoding
 from triptych.data.files import open_binary
+from triptych.decoding import Speller
 from triptych.errors import DataError
-from triptych.spell.speller import Speller
 from triptych.text.pairs import BadRow, read_sources
 from triptych.text.predictions import Prediction
 

@@ -16,9 +16,8 @@ from torch.nn import functional as F
 
 from triptych.errors import ShapeError
 from triptych.nn.dropout import Dropout
-from triptych.spell.attention import Attention, look
-from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid
+from triptych.spell.attention import Attention, read_source
+from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, SourceBatch, hide_symbols, source_valid
 from triptych.text.symbols import Vocabulary
 
 
@@ -128,7 +127,7 @@ class Decoder(nn.Module):
         weights = None
         if self.attention is not None and self.combine is not None:
             memory = state.memory
-            context, weights = look(self.attention, outputs, memory.keys, memory.states, memory.valid)
+            context, weights = read_source(self.attention, outputs, memory.keys, memory.states, memory.valid)
             outputs = torch.tanh(self.combine(torch.cat((context, outputs), dim=-1)))
         outputs = self.dropout(outputs)
         weight = self.embedding.weight if self.output_weight is None else self.output_weight
@@ -143,7 +142,7 @@ class Decoder(nn.Module):
 
 
 class Transducer(nn.Module):
-    """Encoder and decoder together; a `StepModel` for every decoder.
+    """Encoder and decoder together; decoded through `triptych.spell.adapter`.
 
     Args:
         encoder: from source symbols to states of width H.
@@ -151,9 +150,6 @@ class Transducer(nn.Module):
         source_symbol_dropout: share of source symbols shown as unknown in training, in [0, 1).
         target_symbol_dropout: the same for the symbols fed to the decoder.
     """
-
-    start_symbol = Vocabulary.start
-    end_symbol = Vocabulary.end
 
     def __init__(
         self,

@@ -26,8 +26,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from triptych.nn.dropout import Dropout
-from triptych.spell.decoding.contract import SourceBatch
-from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, hide_symbols, source_valid, with_boundaries
+from triptych.spell.encoder import (
+    CELLS,
+    Encoder,
+    Memory,
+    Sizes,
+    SourceBatch,
+    hide_symbols,
+    source_valid,
+    with_boundaries,
+)
 from triptych.text.symbols import Vocabulary
 
 TINY = 1e-20  # keeps a walk alive where probabilities underflow
@@ -150,7 +158,7 @@ class MonotonicDecoder(nn.Module):
 
 
 class MonotonicTransducer(nn.Module):
-    """Encoder and monotonic decoder together; a `StepModel` for every decoder.
+    """Encoder and monotonic decoder together; decoded through `triptych.spell.adapter`.
 
     Args:
         encoder: from source symbols to states.
@@ -158,9 +166,6 @@ class MonotonicTransducer(nn.Module):
         source_symbol_dropout: share of source symbols shown as unknown in training, in [0, 1).
         target_symbol_dropout: the same for the symbols fed to the decoder.
     """
-
-    start_symbol = Vocabulary.start
-    end_symbol = Vocabulary.end
 
     def __init__(
         self,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch.nn import functional as F
 
+from triptych.config import SpellDecoding
+from triptych.decoding import Sources, greedy
+from triptych.spell.adapter import TorchModel
 from triptych.spell.batches import PairBatch
 from triptych.spell.build import Network
 from triptych.spell.corpus import Item
-from triptych.spell.decoding.contract import LengthLimit, StepModel
-from triptych.spell.decoding.greedy import greedy
 from triptych.spell.metrics import nearest_reference
 from triptych.text.symbols import Vocabulary
 from triptych.training.objective import Share
@@ -25,7 +25,7 @@ class SpellObjective:
         network: the transducer.
         targets: the target vocabulary.
         valid_items: validation items, in the order of the validation data set.
-        limit: longest target when decoding.
+        decoding: limits of the length of what is decoded.
         label_smoothing: share of the target probability that is spread over all symbols, in [0, 1).
     """
 
@@ -35,13 +35,13 @@ class SpellObjective:
         *,
         targets: Vocabulary,
         valid_items: Sequence[Item],
-        limit: LengthLimit,
+        decoding: SpellDecoding,
         label_smoothing: float = 0.0,
     ) -> None:
         self.network = network
         self.targets = targets
         self.valid_items = valid_items
-        self.limit = limit
+        self.decoding = decoding
         self.label_smoothing = label_smoothing
 
     def loss(self, batch: PairBatch) -> Share:
@@ -50,10 +50,11 @@ class SpellObjective:
 
     def measure(self, batch: PairBatch) -> dict[str, Share]:
         """`loss` against the first reference, `cer`, `wer` and `mean_error` against the nearest."""
-        model: StepModel[Any] = self.network
-        decoded = greedy(model, batch.source, limit=self.limit)
+        source = batch.source
+        sources = Sources(source.symbols.cpu().numpy(), source.lengths.numpy(), batch.items)
+        decoded = greedy(TorchModel(self.network, source.symbols.device), sources, self.decoding)
         edits, lengths, wrong, errors = 0, 0, 0, 0.0
-        for item, hypothesis in zip(batch.items, decoded, strict=True):
+        for item, (hypothesis,) in zip(batch.items, decoded, strict=True):
             prediction = self.targets.decode(hypothesis.symbols)
             near = nearest_reference(prediction, self.valid_items[item].references)
             edits += near.edits

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from triptych.config import SpellDecoding, SpellRecipe
-from triptych.config.chosen import DECODE_OPTIONS, chosen_decoding
+from triptych.decoding import Speller
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
 from triptych.report.card import Use
@@ -22,21 +22,19 @@ from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
 from triptych.spell import demo, evaluation_report, explaining, lines, word_lists
+from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
-from triptych.spell.build import Architecture, build_transducer
+from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
-from triptych.spell.decoding.contract import LengthLimit
-from triptych.spell.ensemble import Ensemble
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
-from triptych.spell.speller import Speller, build_from_description
 from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction
 from triptych.text.symbols import Vocabulary
 from triptych.text.vocabularies import Vocabularies
 from triptych.training.prepared import Loaders, Prepared
 
-DECODING_OPTIONS: tuple[str, ...] = ("decode", *(name for names in DECODE_OPTIONS.values() for name in names))
+DECODING_OPTIONS = ("decode", *SpellDecoding.of_method("beam"), *SpellDecoding.of_method("sample"))
 WORD_LIST_OPTIONS = ("lexicon", "lexicon_weight", "dictionary")
 
 
@@ -80,17 +78,21 @@ class SpellPanel:
         """Build the network for some pairs, initialised from `training.seed`."""
         vocabularies = _vocabularies(recipe, data)
         torch.manual_seed(recipe.training.seed)
-        architecture = _architecture(recipe, vocabularies)
+        sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
         valid_items = data.items("valid", references=recipe.data.references)
         decoding = recipe.decoding
         objective = SpellObjective(
-            build_transducer(Architecture(**architecture)),
+            build_transducer(recipe.model, **sizes),
             targets=vocabularies.targets,
             valid_items=valid_items,
-            limit=LengthLimit(decoding.max_length_factor, decoding.max_length_extra),
+            decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
         )
-        description = {"architecture": architecture, **vocabularies.to_dict(), "decoding": decoding.model_dump()}
+        description = {
+            "architecture": description_of(recipe.model, **sizes),
+            **vocabularies.to_dict(),
+            "decoding": decoding.model_dump(),
+        }
         return Prepared(objective, _loaders(recipe, data, vocabularies, valid_items), description)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
@@ -116,12 +118,11 @@ class SpellPanel:
             members.append(architecture)
         vocabularies = Vocabularies.from_dict(description, path)
         _check_vocabularies(members, vocabularies, path)
-        model = networks[0] if len(networks) == 1 else Ensemble(networks)
-        return Speller(model, vocabularies, _decoding(description, path), device=device)
+        return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
 
-    def network_of(self, model: Speller) -> tuple[Any, tuple[int, int, int] | None]:
+    def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
-        return model.model, None
+        return module_of(model.model), None
 
     def untrained(
         self, recipe: SpellRecipe, location: Path | None, *, classes: int | None
@@ -162,8 +163,8 @@ class SpellPanel:
         Raises:
             RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
         """
-        options = {name: value for name, value in given.items() if name in DECODING_OPTIONS}
-        return chosen_decoding(recipe, options)
+        options = {"method" if name == "decode" else name: given[name] for name in DECODING_OPTIONS if name in given}
+        return recipe.decoding.changed(options)
 
     def equip(
         self, model: Speller, recipe: SpellRecipe, given: Mapping[str, Any], *, warn: Callable[[Sequence[str]], None]
@@ -269,7 +270,7 @@ class SpellPanel:
             purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
             limits=(
                 "Source symbols that it never saw in training are all alike to it; `triptych predict` warns of them.",
-                "It always answers, also for input that is not a word of its language; log-probabilities say how sure it is.",
+                "It always answers, also for input that is not a word of its language.",
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
             ),
@@ -334,12 +335,6 @@ def _vocabularies(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
         Vocabulary.build(pair.source for pair in train),
         Vocabulary.build(pair.target for pair in train),
     )
-
-
-def _architecture(recipe: SpellRecipe, vocabularies: Vocabularies) -> dict[str, Any]:
-    """Fields of `Architecture`."""
-    settings = recipe.model.model_dump()
-    return {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets), **settings}
 
 
 def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:

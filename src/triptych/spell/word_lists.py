@@ -7,8 +7,8 @@ from pathlib import Path
 
 from triptych.config import SpellRecipe
 from triptych.data.files import open_binary
+from triptych.decoding import Speller
 from triptych.errors import DataError, RecipeError
-from triptych.spell.speller import Speller
 from triptych.text.pairs import BadRow, read_pairs, read_sources
 from triptych.text.vocabularies import Vocabularies
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Weights = TypeVar("Weights")  # of attention: a tensor, or an array where there is no PyTorch
+Weights = TypeVar("Weights")  # of attention
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Candidate(Generic[Weights]):
         score: what the decoder ranked by.
         attention: weights over source symbols for each target symbol and the end. Shape (T + 1, S); None without
             attention or where it was not asked for.
-        origin: `model`, or `lexicon` for an entry of a dictionary.
+        origin: `model` or `dictionary`.
+        finished: False where the length limit cut the target before its end symbol, whose probability
+            `log_probability` then lacks.
     """
 
     symbols: tuple[str, ...]
@@ -29,6 +31,7 @@ class Candidate(Generic[Weights]):
     score: float
     attention: Weights | None = None
     origin: str = "model"
+    finished: bool = True
 
     @property
     def probability(self) -> float:

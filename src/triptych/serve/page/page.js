@@ -12,16 +12,16 @@ function element(name, properties, ...children) {
   return made;
 }
 
-function say(words) { byId("status").textContent = words; }
-function complain(words) {
-  byId("problem").textContent = words;
-  byId("problem").hidden = !words;
-  if (!words) return;
-  say("");
+function showStatus(text) { byId("status").textContent = text; }
+function showProblem(text) {
+  byId("problem").textContent = text;
+  byId("problem").hidden = !text;
+  if (!text) return;
+  showStatus("");
   byId("problem").scrollIntoView({ block: "nearest" });
 }
 
-// An answer, or an Error whose message says what is wrong; never waits for ever.
+// The content of an answer, or an Error with a message for the person; never waits for ever.
 async function ask(address, body, type) {
   const limit = 1000 * ((service ? service.limits.timeout_s : 30) + 5);
   const headers = {};
@@ -37,28 +37,32 @@ async function ask(address, body, type) {
   try {
     content = await answer.json();
   } catch {
-    throw new Error(`The server answered with status ${answer.status} and no words.`);
+    throw new Error(`The server answered with status ${answer.status}.`);
   }
-  if (answer.status === 401) byId("key-form").hidden = false;
+  if (answer.status === 401) {
+    byId("key-form").hidden = false;
+    throw new Error(key ? "The API key is wrong." : "This server requires an API key.");
+  }
   if (!answer.ok) throw new Error(content.error || `The server answered with status ${answer.status}.`);
   return content;
 }
 const askJson = (address, content) => ask(address, JSON.stringify(content), "application/json");
-const path = (...parts) => "/" + parts.map(encodeURIComponent).join("/");
+const path = (...parts) => parts.map(encodeURIComponent).join("/"); // relative: a proxy may serve the page under any path
 
-// Runs an action with its buttons disabled, and tells in words how it went.
-function during(action, words) {
+// Runs an action with its buttons disabled and the old answer hidden, and shows its problem if it has one.
+function during(action, text, answer) {
   return async (event) => {
     if (event) event.preventDefault();
-    complain("");
-    say(words);
+    showProblem("");
+    showStatus(text);
+    if (answer) byId(answer).hidden = true;
     const buttons = [...document.querySelectorAll("button.go")];
     buttons.forEach((button) => { button.disabled = true; });
     try {
       await action();
-      say("");
+      showStatus("");
     } catch (error) {
-      complain(error.message);
+      showProblem(error.message);
     } finally {
       buttons.forEach((button) => { button.disabled = false; });
     }
@@ -87,7 +91,7 @@ function show(name) {
     byId(`tab-${other}`).tabIndex = chosen ? 0 : -1;
     byId(`panel-${other}`).hidden = !chosen;
   }
-  complain("");
+  showProblem("");
 }
 byId("tabs").addEventListener("click", (event) => { if (event.target.id.startsWith("tab-")) show(event.target.id.slice(4)); });
 byId("tabs").addEventListener("keydown", (event) => {
@@ -103,12 +107,26 @@ byId("tabs").addEventListener("keydown", (event) => {
 const spellRuns = () => service.runs.filter((run) => run.panel === "spell");
 function chooseSpellRun() {
   const run = spellRuns().find((one) => one.name === byId("spell-run").value);
-  byId("spell-hint").textContent = (run.title ? `${run.title}. ` : "") + (run.source_unit === "symbols" ? "Write symbols with spaces between them." : "Write a text.");
+  byId("spell-hint").textContent = (run.title ? `${run.title}. ` : "") + (run.source_unit === "symbols" ? "Enter symbols with spaces between them." : "Enter a text.");
   byId("spell-examples").replaceChildren(...run.examples.map((text) => element("button", { type: "button", textContent: text })));
   byId("spell-source").value = run.examples[0] || "";
 }
 function chooseMethod() {
-  for (const one of document.querySelectorAll("[data-method]")) one.hidden = one.dataset.method !== byId("spell-method").value;
+  for (const one of document.querySelectorAll("[data-method]")) {
+    one.hidden = one.dataset.method !== byId("spell-method").value;
+    one.querySelector("input").disabled = one.hidden; // or its value would be checked unseen
+  }
+}
+// Candidates as rows of text, score, probability and times; samples are counted, and the most probable come first.
+function rowsOf(candidates, counted) {
+  const rows = new Map();
+  for (const one of candidates) {
+    const key = JSON.stringify(one.symbols);
+    if (!counted || !rows.has(key)) rows.set(counted ? key : rows.size, { ...one, times: 0 });
+    if (counted) rows.get(key).times += 1;
+  }
+  const all = [...rows.values()];
+  return counted ? all.sort((a, b) => b.probability - a.probability) : all;
 }
 async function spell() {
   const method = byId("spell-method").value;
@@ -117,15 +135,16 @@ async function spell() {
   if (method === "sample") Object.assign(asked, { samples: Number(byId("spell-samples").value), top_p: Number(byId("spell-p").value), seed: Number(byId("spell-seed").value) });
   const answer = await askJson(path("v1", "spell", byId("spell-run").value, "explain"), asked);
   const prediction = answer.predictions[0];
-  byId("spell-unknown").textContent = prediction.unknown.length ? `The model has never seen: ${prediction.unknown.join(" ")}` : "";
-  table(byId("spell-table"), [["", true], ["text"], ["score", true], ["probability", true]], prediction.candidates.map((one, i) => [String(i + 1), one.text || "(nothing)", one.score.toFixed(3), percent(one.probability)]));
+  const counted = method === "sample";
+  byId("spell-unknown").textContent = prediction.unknown.length ? `Symbols that did not occur in training: ${prediction.unknown.join(" ")}` : "";
+  table(byId("spell-table"), [["", true], ["text"], [counted ? "times drawn" : "score", true], ["probability", true]], rowsOf(prediction.candidates, counted).map((one, i) => [String(i + 1), one.text || "(empty)", counted ? String(one.times) : one.score.toFixed(3), percent(one.probability)]));
   drawAttention(prediction, answer.attention);
   byId("spell-answer").hidden = false;
 }
 function drawAttention(prediction, weights) {
   const place = byId("spell-attention");
   place.replaceChildren();
-  byId("spell-look").textContent = weights ? "A row per symbol that was written: how much it looked at each source symbol, in percent." : "This model has no attention to show.";
+  byId("spell-attention-hint").textContent = weights ? `Rows: symbols of “${prediction.candidates[0].text || "(empty)"}”. Columns: source symbols. Cells: attention weights in percent.` : "This model has no attention.";
   if (!weights) return;
   const rows = [...prediction.candidates[0].symbols, "end"];
   place.append(element("tr", {}, element("td", {}), ...prediction.symbols.map((symbol) => element("th", { scope: "col", textContent: symbol }))));
@@ -136,13 +155,13 @@ function drawAttention(prediction, weights) {
       if (weight > 0.5) cell.style.color = "white";
       return cell;
     });
-    place.append(element("tr", {}, element("th", { scope: "row", textContent: rows[i] }), ...cells));
+    place.append(element("tr", {}, element("th", { scope: "row", textContent: rows[i] ?? "" }), ...cells));
   });
 }
 
 // ---- see
 const pen = byId("see-canvas");
-const ink = pen.getContext("2d");
+const ink = pen.getContext("2d", { willReadFrequently: true });
 let drawn = false;
 let at = [140, 140];
 const seeRun = () => service.runs.find((one) => one.panel === "see" && one.name === byId("see-run").value);
@@ -162,18 +181,48 @@ function stroke(from, to) {
   byId("see-file").value = "";
 }
 const where = (event) => { const box = pen.getBoundingClientRect(); return [(event.clientX - box.left) * pen.width / box.width, (event.clientY - box.top) * pen.height / box.height]; };
+const cursor = byId("see-pen"); // where the keyboard's pen is
+function showPen() {
+  cursor.hidden = document.activeElement !== pen;
+  cursor.style.left = `${100 * at[0] / pen.width}%`;
+  cursor.style.top = `${100 * at[1] / pen.height}%`;
+  cursor.classList.toggle("down", penDown);
+}
+let penDown = false;
+for (const name of ["focus", "blur", "keyup", "pointerup"]) pen.addEventListener(name, showPen);
 pen.addEventListener("pointerdown", (event) => { pen.setPointerCapture(event.pointerId); at = where(event); stroke(at, at); });
 pen.addEventListener("pointermove", (event) => { if (event.buttons) { const next = where(event); stroke(at, next); at = next; } });
-let penDown = false;
 pen.addEventListener("keydown", (event) => {
-  if (event.key === " ") { penDown = !penDown; if (penDown) stroke(at, at); event.preventDefault(); return; }
+  if (event.key === " ") { penDown = !penDown; if (penDown) stroke(at, at); event.preventDefault(); showPen(); return; }
   const move = { ArrowUp: [0, -10], ArrowDown: [0, 10], ArrowLeft: [-10, 0], ArrowRight: [10, 0] }[event.key];
   if (!move) return;
   event.preventDefault();
   const next = at.map((value, i) => Math.min(270, Math.max(10, value + move[i])));
   if (penDown) stroke(at, next);
   at = next;
+  showPen();
 });
+// The drawing as an image of the canvas's size; cropped, it fills the image but for a margin of a tenth on each side.
+function drawnImage() {
+  const size = pen.width;
+  const pixels = ink.getImageData(0, 0, size, size).data;
+  const paper = byId("see-invert").checked ? 255 : 0;
+  let [left, top, right, bottom] = [size, size, -1, -1];
+  for (let i = 0; i < size * size; i += 1) {
+    if (Math.abs(pixels[4 * i] - paper) < 64) continue;
+    left = Math.min(left, i % size); right = Math.max(right, i % size);
+    top = Math.min(top, Math.floor(i / size)); bottom = Math.max(bottom, Math.floor(i / size));
+  }
+  const image = element("canvas", { width: size, height: size });
+  const context = image.getContext("2d");
+  context.fillStyle = paper ? "white" : "black";
+  context.fillRect(0, 0, size, size);
+  const side = byId("see-crop").checked && right >= 0 ? 1.25 * Math.max(right - left + 1, bottom - top + 1) : size;
+  const corner = side === size ? [0, 0] : [(left + right + 1 - side) / 2, (top + bottom + 1 - side) / 2];
+  context.imageSmoothingQuality = "high";
+  context.drawImage(pen, -corner[0] * size / side, -corner[1] * size / side, size * size / side, size * size / side);
+  return new Promise((done) => image.toBlob(done, "image/png"));
+}
 async function givenImage() {
   const file = byId("see-file").files[0];
   if (file) {
@@ -181,7 +230,7 @@ async function givenImage() {
     return file;
   }
   if (!drawn) throw new Error(byId("see-draw").hidden ? "No image is chosen. Choose a file first." : "No image is chosen. Choose a file, or draw one.");
-  return new Promise((done) => pen.toBlob(done, "image/png"));
+  return drawnImage();
 }
 let shownImage = null;
 async function see() {
@@ -196,56 +245,67 @@ async function see() {
     bar.style.width = `${100 * one.probability}%`;
     return [one.name, percent(one.probability), element("td", { className: "bar" }, bar)];
   }));
-  byId("see-look").textContent = `${answer.layer}: ${answer.maps.length} of ${answer.channels} channels, ${answer.maps[0].length} x ${answer.maps[0][0].length}; dark is weak, light is strong.`;
-  const all = answer.maps.flat(2);
-  const range = [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
-  byId("see-maps").replaceChildren(...answer.maps.map((map, i) => {
-    const canvas = element("canvas", {});
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Activations of channel ${i}`);
-    paint(canvas, map.flat(), map[0].length, range);
-    return canvas;
-  }));
+  byId("see-evidence-hint").textContent = `For ${answer.explained_class}: light pixels speak for the class.`;
+  byId("see-evidence").replaceChildren(...[["Grad-CAM", answer.grad_cam], ["integrated gradients", answer.integrated_gradients]].map(([name, map]) => element("figure", {}, mapCanvas(map, rangeOf(map.flat()), `Evidence by ${name}`), element("figcaption", { textContent: name }))));
+  byId("see-maps-hint").textContent = `${answer.layer}: ${answer.maps.length} of ${answer.channels} channels, ${answer.maps[0].length} x ${answer.maps[0][0].length}; dark is weak, light is strong.`;
+  const range = rangeOf(answer.maps.flat(2));
+  byId("see-maps").replaceChildren(...answer.maps.map((map, i) => mapCanvas(map, range, `Activations of channel ${i}`)));
   byId("see-answer").hidden = false;
+}
+
+function mapCanvas(map, range, label) {
+  const canvas = element("canvas", {});
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", label);
+  paint(canvas, map.flat(), { columns: map[0].length, colour: "grey" }, range);
+  return canvas;
 }
 
 // ---- recall
 let pattern = null;
 let cue = null;
 let known = null;
-let shape = 1;
+let nearest = null; // the pattern that was retrieved without a trace
 let recalled = null;
 let playing = null;
 const memoryName = () => byId("recall-memory").value;
+const memory = () => service.memories.find((one) => one.name === memoryName());
+const shape = () => ({ columns: Math.max(1, Math.floor(Number(byId("recall-columns").value)) || 1), colour: byId("recall-colour").value });
 
-// Grey values, light for large; what is unknown is orange, which is no shade of grey.
-function paint(canvas, values, width, [low, high], known) {
-  canvas.width = width;
-  canvas.height = Math.ceil(values.length / width);
+// Light is large; numbers that are unknown are orange in a grey image, and black in one of colours.
+function paint(canvas, values, { columns, colour }, [low, high], known) {
+  const depth = colour === "rgb" ? 3 : 1;
+  canvas.width = columns;
+  canvas.height = Math.ceil(values.length / depth / columns);
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
-  values.forEach((value, i) => {
-    const grey = 255 * Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
-    image.data.set(known && !known[i] ? [232, 185, 140, 255] : [grey, grey, grey, 255], 4 * i);
-  });
+  const level = (i) => 255 * Math.min(1, Math.max(0, ((values[i] ?? low) - low) / (high - low || 1)));
+  for (let i = 0; i * depth < values.length; i += 1) {
+    const numbers = depth === 3 ? [0, 1, 2].map((one) => 3 * i + one) : [i, i, i];
+    const seen = numbers.map((one) => !known || known[one]);
+    const [red, green, blue] = numbers.map((one, place) => (seen[place] ? level(one) : 0));
+    image.data.set(depth === 1 && !seen[0] ? [232, 185, 140, 255] : [red, green, blue, 255], 4 * i);
+  }
   context.putImageData(image, 0, 0);
 }
-// A pattern's width says nothing of its shape: a square where it is one, or else the widest rectangle below two to one.
+// Without a known size: a square where the count allows one, or else the widest rectangle below two to one.
 function columnsOf(count) {
   for (let rows = Math.floor(Math.sqrt(count)); rows >= Math.sqrt(count / 2); rows -= 1) if (count % rows === 0) return count / rows;
   return Math.ceil(Math.sqrt(count));
 }
 const rangeOf = (values) => [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+const nameOf = (one) => (one.label === null ? `pattern ${one.id}` : `${one.label} (pattern ${one.id})`);
 async function chooseMemory() {
   const list = await ask(`${path("v1", "memories", memoryName(), "patterns")}?limit=200`);
-  fill(byId("recall-pattern"), list.patterns.map((one) => [one.id, one.label === null ? `pattern ${one.id}` : `${one.label} (pattern ${one.id})`]));
+  fill(byId("recall-pattern"), list.patterns.map((one) => [one.id, nameOf(one)]));
+  byId("recall-listed").textContent = list.total > list.patterns.length ? `The list has the first ${list.patterns.length} of ${list.total} patterns; cues are compared with all of them.` : "";
+  const image = memory().image;
+  byId("recall-colour").value = image ? image.colour : "grey";
+  byId("recall-columns").value = image ? image.width : columnsOf(memory().width);
   await choosePattern();
 }
 async function choosePattern() {
-  const found = await ask(path("v1", "memories", memoryName(), "patterns", byId("recall-pattern").value));
-  pattern = found.pattern;
-  shape = columnsOf(pattern.length);
-  paint(byId("recall-stored"), pattern, shape, rangeOf(pattern));
+  pattern = (await ask(path("v1", "memories", memoryName(), "patterns", byId("recall-pattern").value))).pattern;
   damage();
 }
 function normal() { return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()); }
@@ -258,26 +318,45 @@ function damage() {
   const spread = Math.sqrt(pattern.reduce((a, b) => a + (b - mean) ** 2, 0) / pattern.length) || 1;
   cue = pattern.map((value) => value + strength * spread * normal());
   const half = pattern.length / 2;
-  const rule = { none: null, lower: (i) => i < half, upper: (i) => i >= half, random: () => Math.random() < 0.5 }[byId("recall-hide").value];
+  const depth = shape().colour === "rgb" ? 3 : 1; // the numbers of a pixel are hidden together
+  const coins = pattern.map(() => Math.random() < 0.5);
+  const rule = { none: null, lower: (i) => i < half, upper: (i) => i >= half, random: (i) => coins[Math.floor(i / depth)] }[byId("recall-hide").value];
   known = rule && pattern.map((_, i) => rule(i));
-  paint(byId("recall-cue"), cue, shape, rangeOf(pattern), known);
+  paintCue();
+}
+function paintCue() {
+  paint(byId("recall-stored"), pattern, shape(), rangeOf(pattern));
+  paint(byId("recall-cue"), cue, shape(), rangeOf(pattern), known);
+}
+function reshape() {
+  if (shape().colour === "rgb" && pattern.length % 3) { byId("recall-colour").value = "grey"; showProblem(`A pattern has ${pattern.length} numbers, which are not whole RGB pixels.`); }
+  paintCue();
+  if (!byId("recall-answer").hidden) showStep(Number(byId("recall-step").value));
 }
 async function recall() {
-  const asked = { cues: [cue], trace: true };
+  const traced = memory().patterns * memory().width <= service.limits.max_trace_numbers;
+  const asked = { cues: [cue], trace: traced };
   if (known) asked.known = [known];
   recalled = (await askJson(path("v1", "memories", memoryName(), "retrieve"), asked)).recalls[0];
-  byId("recall-answer").hidden = false;
-  const last = recalled.trace.states.length - 1;
-  byId("recall-step").max = last;
+  if (!traced) nearest = (await ask(path("v1", "memories", memoryName(), "patterns", recalled.id))).pattern;
   const right = String(recalled.id) === byId("recall-pattern").value;
-  const name = recalled.label === null ? `pattern ${recalled.id}` : `${recalled.label} (pattern ${recalled.id})`;
-  byId("recall-words").textContent = `Came to ${name}, ${right ? "the one it was made from" : "another than it was made from"}, in ${last} ${last === 1 ? "update" : "updates"}; energy from ${recalled.trace.energies[0].toFixed(3)} to ${recalled.trace.energies[last].toFixed(3)}.`;
-  play();
+  const energies = traced ? recalled.trace.energies : [];
+  const energy = traced ? `energy from ${energies[0].toFixed(3)} to ${energies.at(-1).toFixed(3)}` : `energy ${recalled.energy.toFixed(3)}. The memory is too large to show the states on the way (the server's limit max_trace_numbers)`;
+  byId("recall-words").textContent = `Retrieved ${nameOf(recalled)}, ${right ? "the pattern of the cue" : "which is not the pattern of the cue"}, in ${recalled.steps} ${recalled.steps === 1 ? "update" : "updates"}; ${energy}.`;
+  for (const id of ["recall-chart", "recall-steps"]) byId(id).hidden = !traced;
+  byId("recall-step").max = Math.max(0, energies.length - 1);
+  byId("recall-answer").hidden = false;
+  if (traced) play(); else showStep(0);
 }
 function showStep(step) {
   byId("recall-step").value = step;
+  if (!recalled.trace) {
+    paint(byId("recall-state"), nearest, shape(), rangeOf(pattern));
+    byId("recall-caption").textContent = "the retrieved pattern";
+    return;
+  }
   const first = step === 0;
-  paint(byId("recall-state"), first ? cue : recalled.trace.states[step], shape, rangeOf(pattern), first ? known : null);
+  paint(byId("recall-state"), first ? cue : recalled.trace.states[step], shape(), rangeOf(pattern), first ? known : null);
   byId("recall-caption").textContent = first ? "the cue" : `after ${step} of ${recalled.trace.states.length - 1} updates`;
   drawEnergy(step);
 }
@@ -312,7 +391,9 @@ function play() {
 
 // ---- start
 async function start() {
-  service = await ask("/v1/service");
+  service = await ask("v1/service");
+  byId("spell-n").max = service.limits.max_n_best;
+  byId("spell-samples").max = service.limits.max_samples;
   byId("key-form").hidden = true;
   const sees = service.runs.filter((run) => run.panel === "see");
   byId("tab-spell").hidden = !spellRuns().length;
@@ -323,21 +404,22 @@ async function start() {
   if (service.memories.length) { fill(byId("recall-memory"), service.memories.map((one) => [one.name, `${one.name}, ${one.patterns} patterns`])); await chooseMemory(); }
   show(shownTabs()[0]);
 }
-byId("key-form").addEventListener("submit", (event) => { key = byId("key").value; sessionStorage.setItem("key", key); during(start, "Asking the server what it serves…")(event); });
-byId("spell-form").addEventListener("submit", during(spell, "Predicting…"));
+byId("key-form").addEventListener("submit", (event) => { key = byId("key").value; sessionStorage.setItem("key", key); during(start, "Loading…")(event); });
+byId("spell-form").addEventListener("submit", during(spell, "Predicting…", "spell-answer"));
 byId("spell-run").addEventListener("change", chooseSpellRun);
 byId("spell-method").addEventListener("change", chooseMethod);
 byId("spell-examples").addEventListener("click", (event) => { if (event.target.type === "button") { byId("spell-source").value = event.target.textContent; byId("spell-form").requestSubmit(); } });
-byId("see-form").addEventListener("submit", during(see, "Looking…"));
+byId("see-form").addEventListener("submit", during(see, "Classifying…", "see-answer"));
 byId("see-run").addEventListener("change", chooseSeeRun);
-byId("see-again").addEventListener("click", during(see, "Looking…"));
+byId("see-again").addEventListener("click", during(see, "Computing activations…"));
 byId("see-clear").addEventListener("click", clearDrawing);
 byId("see-invert").addEventListener("change", clearDrawing);
-byId("recall-form").addEventListener("submit", during(recall, "Recalling…"));
-byId("recall-memory").addEventListener("change", during(chooseMemory, "Asking for patterns…"));
-byId("recall-pattern").addEventListener("change", during(choosePattern, "Asking for the pattern…"));
+byId("recall-form").addEventListener("submit", during(recall, "Retrieving…", "recall-answer"));
+byId("recall-memory").addEventListener("change", during(chooseMemory, "Loading patterns…", "recall-answer"));
+byId("recall-pattern").addEventListener("change", during(choosePattern, "Loading the pattern…", "recall-answer"));
 for (const id of ["recall-hide", "recall-noise"]) byId(id).addEventListener("input", damage);
 byId("recall-redraw").addEventListener("click", damage);
+for (const id of ["recall-columns", "recall-colour"]) byId(id).addEventListener("input", reshape);
 byId("recall-step").addEventListener("input", (event) => { stop(); showStep(Number(event.target.value)); });
 byId("recall-play").addEventListener("click", () => { if (playing) stop(); else play(); });
-during(start, "Asking the server what it serves…")();
+during(start, "Loading…")();

@@ -1,0 +1,335 @@
+"""A memory that a server offers: it follows what other processes save, and stores what requests add together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.memory.manifest import MANIFEST, Manifest
+from triptych.memory.memory import Memory, Recall
+from triptych.memory.shards import Shard
+from triptych.recall.retrieval import retrieve as follow
+
+_LARGEST = 1e18  # whose squares are still finite in 32 bits
+_TRIES = 5
+
+
+class NotStoredError(DataError):
+    """An id that is not stored."""
+
+
+class ChangedError(TriptychError):
+    """Other processes changed the memory again and again while patterns were added."""
+
+
+@dataclass(frozen=True)
+class MemoryInfo:
+    """What a memory is.
+
+    Attributes:
+        name: of its folder.
+        patterns, width, value_width: N, D and V; V is None where patterns recall themselves.
+        beta: inverse temperature.
+        normalisation, precision: how patterns are compared and kept.
+        novelty: the calibrated threshold, if there is one.
+        image: height, width and colour of the images that patterns are, where that is known.
+        may_add: whether requests may add patterns.
+    """
+
+    name: str
+    patterns: int
+    width: int
+    value_width: int | None
+    beta: float
+    normalisation: str
+    precision: str
+    novelty: dict[str, Any] | None
+    image: dict[str, Any] | None
+    may_add: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """Cues of one request. Shapes: (B, D), float32 and bool."""
+
+    cues: Tensor
+    known: Tensor | None
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Patterns of one request, with their labels and values."""
+
+    patterns: Tensor
+    labels: Sequence[str | None] | None
+    values: Tensor | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """States on the scale of the patterns, and their energies, the cue first."""
+
+    states: list[list[float]]
+    energies: list[float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one cue retrieved: fields as `triptych.memory.memory.Recall` and `Confidence`, as plain values."""
+
+    value: list[float]
+    id: int
+    label: str | None
+    distance: float
+    energy: float
+    entropy: float
+    steps: int
+    converged: bool
+    novelty: float | None
+    novel: bool | None
+    trace: Trace | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored pattern as it was given, and the value it recalls."""
+
+    id: int
+    label: str | None
+    pattern: list[float]
+    value: list[float]
+
+
+class ServedMemory:
+    """A memory in its folder. One thread at a time may call what is not marked as free of the memory.
+
+    Args:
+        folder: of the memory.
+    Raises:
+        DataError: it holds no memory, or not all of one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.memory = Memory.load(folder)
+        self._signature: tuple[int, ...] = ()  # of the manifest when it was last compared
+
+    def info(self, *, may_add: bool) -> MemoryInfo:
+        """What the memory is."""
+        memory = self.memory
+        return MemoryInfo(
+            name=self.folder.resolve().name,
+            patterns=len(memory),
+            width=memory.width,
+            value_width=memory.contents.value_width,
+            beta=memory.beta,
+            normalisation=memory.contents.scaling.kind,
+            precision=memory.contents.precision,
+            novelty=None if memory.threshold is None else dict(vars(memory.threshold)),
+            image=None,
+            may_add=may_add,
+        )
+
+    def refresh(self) -> None:
+        """Load the memory again if another process has saved it; a folder that cannot be read leaves it as it was."""
+        try:
+            signature = _signature(self.folder)
+            if signature == self._signature:
+                return
+            if self._changed():
+                self.memory = Memory.load(self.folder)
+        except (DataError, OSError):
+            return
+        self._signature = signature
+
+    def query(self, cues: Sequence[Sequence[float]], known: Sequence[Sequence[bool]] | None) -> Query:
+        """Cues from outside, checked.
+
+        Raises:
+            ShapeError, DataError: a row has another width, or a number is too large.
+        """
+        rows = _matrix(cues, self.memory.width, "cues")
+        mask = None if known is None else _matrix(known, self.memory.width, "known", dtype=torch.bool)
+        if mask is not None and mask.shape != rows.shape:
+            raise ShapeError(f"known has {len(mask)} rows; expected {len(rows)}, one per cue.", field="known")
+        return Query(rows, mask)
+
+    def addition(
+        self,
+        patterns: Sequence[Sequence[float]],
+        labels: Sequence[str | None] | None,
+        values: Sequence[Sequence[float]] | None,
+    ) -> Addition:
+        """Patterns from outside, checked as `query` checks cues."""
+        rows = _matrix(patterns, self.memory.width, "patterns")
+        found = None if values is None else _matrix(values, self.memory.contents.value_width, "values")
+        return Addition(rows, labels, found)
+
+    def retrieve(self, queries: Sequence[Query], *, max_steps: int, trace: bool) -> list[list[Answer]]:
+        """Retrieve for the cues of several requests together; either all have `known` or none."""
+        self.refresh()
+        memory = self.memory
+        cues = torch.cat([query.cues for query in queries])
+        masks = [query.known for query in queries if query.known is not None]
+        known = torch.cat(masks) if masks else None
+        recall = memory.retrieve(cues, max_steps=max_steps, known_valid=known)
+        novelty = None if masks else memory.novelty(cues)
+        novel = None if masks or memory.threshold is None else memory.is_novel(cues)
+        traces = _traces(memory, cues, known, recall, max_steps) if trace else [None] * len(cues)
+        answers = iter(
+            Answer(
+                value=recall.value[row].tolist(),
+                id=int(recall.confidence.nearest[row]),
+                label=recall.confidence.label[row],
+                distance=float(recall.confidence.distance[row]),
+                energy=float(recall.confidence.energy[row]),
+                entropy=float(recall.confidence.entropy[row]),
+                steps=int(recall.steps[row]),
+                converged=bool(recall.converged[row]),
+                novelty=None if novelty is None or not math.isfinite(novelty[row]) else float(novelty[row]),
+                novel=None if novel is None else bool(novel[row]),
+                trace=traces[row],
+            )
+            for row in range(len(cues))
+        )
+        return [[next(answers) for _ in query.cues] for query in queries]
+
+    def add(self, additions: Sequence[Addition]) -> list[list[int]]:
+        """Store the patterns of several requests with one save: all of them, or none.
+
+        Where another process saves at the same time, its patterns are loaded and these are added to them.
+
+        Args:
+            additions: of the requests.
+        Returns:
+            The ids of each request's patterns.
+        Raises:
+            ShapeError, DataError: an argument breaks a rule of the memory.
+            ChangedError: other processes kept saving.
+        """
+        for _ in range(_TRIES):
+            self.refresh()
+            try:
+                return self._add(additions)
+            except BaseException:
+                changed = self._changed()
+                self.memory = Memory.load(self.folder)  # without what could not be saved
+                if not changed:
+                    raise
+        raise ChangedError("the memory is being changed by other processes; nothing was added.", hint="Try again.")
+
+    def names(self, offset: int, limit: int) -> tuple[int, list[tuple[int, str | None]]]:
+        """The number of patterns, and ids and labels of some, in the order they were added."""
+        self.refresh()
+        contents = self.memory.contents
+        places = contents.places()
+        ids, labels = contents.named(places[offset : offset + limit].unsqueeze(0))
+        return len(places), list(zip(ids[0].tolist(), labels[0], strict=True))
+
+    def pattern(self, number: int) -> Stored:
+        """A stored pattern by its id.
+
+        Raises:
+            NotStoredError: there is none.
+        """
+        self.refresh()
+        place, scaling = _place(self.memory, number), self.memory.contents.scaling
+        row = slice(place.row, place.row + 1)
+        return Stored(
+            id=number,
+            label=place.shard.label_of(place.row),
+            pattern=scaling.undo(place.shard.keys.rows_at(row), place.length)[0].tolist(),
+            value=place.shard.value_rows(row, scaling)[0].tolist(),
+        )
+
+    def _add(self, additions: Sequence[Addition]) -> list[list[int]]:
+        ids = [
+            self.memory.add(addition.patterns, labels=addition.labels, values=addition.values).tolist()
+            for addition in additions
+        ]
+        self.memory.save(self.folder)
+        return ids
+
+    def _changed(self) -> bool:
+        place = self.memory.place
+        return place is None or Manifest.read(self.folder).generation != place.manifest.generation
+
+
+def _signature(folder: Path) -> tuple[int, ...]:
+    """What changes whenever a memory's manifest is replaced."""
+    found = (folder / MANIFEST).stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _matrix(rows: Sequence[Sequence[Any]], width: int | None, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Rows from outside as a tensor. Shape (rows, width).
+
+    Raises:
+        ShapeError: a row has another width.
+        DataError: a number is too large.
+    """
+    expected = len(rows[0]) if width is None else width
+    for number, row in enumerate(rows):
+        if len(row) != expected:
+            raise ShapeError(f"{name} has {len(row)} numbers in row {number}; expected {expected}.", field=name)
+    made = torch.tensor(rows, dtype=torch.float64 if dtype == torch.float32 else dtype).to(dtype)
+    if dtype == torch.float32 and bool((made.abs() > _LARGEST).any()):
+        raise DataError(
+            f"{name} has a number of size {made.abs().max().item():g}; expected at most {_LARGEST:g}.",
+            field=name,
+            hint="Scale the numbers down.",
+        )
+    return made
+
+
+def _traces(memory: Memory, cue: Tensor, known: Tensor | None, recall: Recall, max_steps: int) -> list[Trace | None]:
+    """The states and energies on the way of every cue, on the scale of the pattern that it reached."""
+    found = follow(
+        memory.keys().double(),  # in which rounding does not let the energy rise
+        memory.scaled(cue, known_valid=known).double(),
+        beta=memory.beta,
+        max_steps=max_steps,
+        tolerance=1e-4,
+        known_valid=known,
+        extras=("trajectory", "energies"),
+    )
+    assert found.trajectory is not None, "asked for"
+    assert found.energies is not None, "asked for"
+    scaling = memory.contents.scaling
+    traces: list[Trace | None] = []
+    for row in range(len(cue)):
+        steps = int(found.steps[row]) + 1
+        length = _place(memory, int(recall.confidence.nearest[row])).length
+        states = scaling.undo(found.trajectory[:steps, row].float(), None if length is None else length.expand(steps))
+        traces.append(Trace(states.tolist(), found.energies[:steps, row].tolist()))
+    return traces
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a pattern is kept: its shard, and its row there."""
+
+    shard: Shard
+    row: int
+
+    @property
+    def length(self) -> Tensor | None:
+        """The number that the pattern was divided by. Shape (1,)."""
+        return None if self.shard.length is None else self.shard.length[self.row : self.row + 1]
+
+
+def _place(memory: Memory, pattern: int) -> _Place:
+    for shard in memory.shards:
+        found = ((shard.ids == pattern) & shard.kept()).nonzero()
+        if len(found):
+            return _Place(shard, int(found[0]))
+    raise NotStoredError(
+        field="pattern", value=pattern, expected="the id of a stored one", hint="See the list of patterns."
+    )

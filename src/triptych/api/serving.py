@@ -1,0 +1,259 @@
+"""Runs and memories as a server offers them: loaded once, described for the page, and asked with plain values."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from triptych.api.models import load
+from triptych.api.served_memory import (
+    Addition,
+    Answer,
+    ChangedError,
+    MemoryInfo,
+    NotStoredError,
+    Query,
+    ServedMemory,
+    Stored,
+    Trace,
+)
+from triptych.config import SpellDecoding, dump_recipe
+from triptych.config.loading import explain_invalid
+from triptych.config.serve import ServeLimits, load_limits
+from triptych.decoding import Speller
+from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError, did_you_mean
+from triptych.images.reading import FORMATS
+from triptych.report.comparison import read_rows
+from triptych.runs.run import Run
+from triptych.see.classifier import Classifier
+from triptych.see.evidence import Evidence, evidence
+from triptych.text.predictions import Prediction
+
+__all__ = [
+    "DECODING_SETTINGS",
+    "Addition",
+    "Answer",
+    "Catalogue",
+    "ChangedError",
+    "DataError",
+    "MemoryInfo",
+    "MissingExtraError",
+    "NotStoredError",
+    "Prediction",
+    "Query",
+    "RecipeError",
+    "ServeLimits",
+    "ServedClassifier",
+    "ServedMemory",
+    "ServedSpeller",
+    "SpellDecoding",
+    "Stored",
+    "Trace",
+    "TriptychError",
+    "declared_pixels",
+    "did_you_mean",
+    "explain_invalid",
+    "fitted_limits",
+    "load_catalogue",
+    "load_limits",
+]
+
+_EXAMPLES = 12
+# Of run.json: no paths of this machine.
+_PUBLIC = (
+    "title", "began", "ended", "seconds", "best_epoch", "parameters", "counts", "versions", "seed", "evaluations",
+)  # fmt: skip
+DECODING_SETTINGS = ("method", *SpellDecoding.of_method("beam"), *SpellDecoding.of_method("sample"))
+
+
+@dataclass(frozen=True)
+class ServedSpeller:
+    """A run of spell.
+
+    Attributes:
+        info: what `GET /v1/runs/RUN` answers.
+        speller: the model.
+    """
+
+    info: dict[str, Any]
+    speller: Speller
+
+    def settings(self, given: Mapping[str, Any]) -> SpellDecoding:
+        """The run's decoding settings with some changed; a setting of one method implies that method.
+
+        Raises:
+            RecipeError: a setting without effect on the method, or a value that breaks its rule.
+        """
+        try:
+            return self.speller.decoding.changed(given)
+        except RecipeError as error:  # requests have no tables
+            text, field = str(error).removeprefix("decoding."), error.field.removeprefix("decoding.")
+            raise RecipeError(text, field=field) from None
+
+    def split(self, text: str) -> tuple[str, ...]:
+        """The symbols of a source; empty where there are none."""
+        return self.speller.vocabularies.source_tokenizer.split(text)
+
+    def predict(
+        self, sources: Sequence[Sequence[str]], settings: SpellDecoding, *, with_attention: bool
+    ) -> Sequence[Prediction[Any]]:
+        """Predict sources, given as symbols."""
+        return self.speller.predict(sources, decoding=settings, with_attention=with_attention)
+
+
+@dataclass(frozen=True)
+class ServedClassifier:
+    """A run of see.
+
+    Attributes:
+        info: what `GET /v1/runs/RUN` answers.
+        classifier: the model.
+    """
+
+    info: dict[str, Any]
+    classifier: Classifier
+
+    def read(self, content: bytes) -> Tensor:
+        """Decode an uploaded image in the network's size, uint8. Shape (C, height, width).
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self.classifier.read(content)
+
+    def probabilities(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Class probabilities of decoded images. Shape of each: (classes,)."""
+        return list(self.classifier.probabilities(torch.stack(list(images))))
+
+    def evidence(self, pixels: Tensor, *, layer: str | None, of_class: str | None) -> Evidence:
+        """See `triptych.see.evidence.evidence`."""
+        return evidence(self.classifier, pixels, layer=layer, of_class=of_class)
+
+    def most_probable(self, probabilities: Tensor, top_k: int | None) -> list[tuple[str, float]]:
+        """Classes and their probabilities, the most probable first."""
+        classes = self.classifier.classes
+        best: Any = probabilities.topk(min(top_k or self.classifier.decoding.top_k, len(classes)))
+        return [
+            (classes[place], value) for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything that a server serves, by name."""
+
+    spellers: Mapping[str, ServedSpeller] = field(default_factory=dict)
+    classifiers: Mapping[str, ServedClassifier] = field(default_factory=dict)
+    memories: Mapping[str, ServedMemory] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """What is known of each run, by name."""
+        every: dict[str, ServedSpeller | ServedClassifier] = {**self.spellers, **self.classifiers}
+        return {name: served.info for name, served in every.items()}
+
+
+def load_catalogue(
+    runs: Sequence[str], memories: Sequence[Path], *, device: str = "cpu", max_image_pixels: int
+) -> Catalogue:
+    """Load runs and memories.
+
+    Args:
+        runs: names or paths.
+        memories: folders.
+        device: where models are put.
+        max_image_pixels: largest image that a classifier decodes.
+    Raises:
+        RunError, DataError: one cannot be loaded.
+        TriptychError: two have the same name, or there is nothing to serve.
+    """
+    opened = {run.path.resolve().name: run for run in map(Run.open, runs)}
+    stored = {folder.resolve().name: folder for folder in memories}
+    if len(opened) < len(runs) or len(stored) < len(memories):
+        names = [Path(place).resolve().name for place in [*runs, *map(str, memories)]]
+        twice = next((name for name in names if names.count(name) > 1), "")
+        raise TriptychError(f"the name {twice!r} is there twice; expected different names.", hint="Rename a folder.")
+    if not opened and not stored:
+        raise TriptychError("nothing to serve; expected a run or a memory.", hint="For example: triptych serve first")
+    spellers: dict[str, ServedSpeller] = {}
+    classifiers: dict[str, ServedClassifier] = {}
+    for name, run in opened.items():
+        model = load(run.path, device=device)
+        if isinstance(model, Speller):
+            more: dict[str, Any] = {"source_unit": model.vocabularies.source_tokenizer.unit, "examples": _examples(run)}
+            spellers[name] = ServedSpeller(_info(run, name, model.decoding) | more, model)
+        elif isinstance(model, Classifier):
+            model.form = replace(model.form, max_pixels=max_image_pixels)
+            form = model.form
+            image = {"height": form.height, "width": form.width, "colour": form.colour}
+            more = {"classes": list(model.classes), "image": image}
+            classifiers[name] = ServedClassifier(_info(run, name, model.decoding) | more, model)
+        else:
+            raise RunError(f"panel is {run.recipe().panel!r}; expected one that predicts.", path=run.path)
+    return Catalogue(spellers, classifiers, {name: ServedMemory(folder) for name, folder in stored.items()})
+
+
+def fitted_limits(limits: ServeLimits, catalogue: Catalogue, warn: Callable[[str], None]) -> ServeLimits:
+    """Limits that allow every run's own decoding settings: defaults are raised where a run needs more, with a warning.
+
+    Raises:
+        RecipeError: a run needs more than a limit that was set on purpose.
+    """
+    for name, served in catalogue.spellers.items():
+        decoding = served.speller.decoding
+        needs = {"beam": ("max_n_best", "beam_size", decoding.beam_size),
+                 "sample": ("max_samples", "samples", decoding.samples)}  # fmt: skip
+        limit, setting, value = needs.get(decoding.method, ("max_n_best", "n_best", 1))
+        if value <= getattr(limits, limit):
+            continue
+        if limit in limits.model_fields_set:
+            raise RecipeError(
+                f"{name}: the run's own decoding.{setting} is {value}; expected at most {limit} = "
+                f"{getattr(limits, limit)}.",
+                field=limit,
+                hint=f"Start with --limit {limit}={value}",
+            )
+        warn(f"{name}: its decoding.{setting} is {value}, so the limit {limit} is raised to {value}.")
+        raised = {**limits.model_dump(include=limits.model_fields_set), limit: value}
+        limits = ServeLimits.model_validate(raised)
+    return limits
+
+
+def declared_pixels(content: bytes) -> int:
+    """Width times height of an image by its file's header; 0 where it has none, which decoding then reports."""
+    Image.init()
+    try:
+        with Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN]) as image:
+            return image.width * image.height
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return 2 * (Image.MAX_IMAGE_PIXELS or 2**31)
+    except Exception:  # noqa: BLE001 - Pillow's readers raise all kinds on damaged files
+        return 0
+
+
+def _info(run: Run, name: str, decoding: Any) -> dict[str, Any]:
+    facts, recipe = run.facts(), run.recipe()
+    data = [{**entry, "path": Path(str(entry.get("path", ""))).name} for entry in facts.get("data", [])]
+    return {
+        "name": name,
+        "panel": recipe.panel,
+        **{key: facts[key] for key in _PUBLIC if key in facts},
+        "data": data,
+        "recipe": dump_recipe(recipe),
+        "decoding": decoding.model_dump(),
+    }
+
+
+def _examples(run: Run) -> list[str]:
+    """Sources to try, from the items that the run was tested on."""
+    every = [file for file in sorted((run.path / "predictions").glob("*.tsv")) if ".errors." not in file.name]
+    files = [file for file in every if file.name.startswith("test.")] or every
+    sources = (row.get("source") for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
+    return list(dict.fromkeys(source for source in sources if source))[:_EXAMPLES]

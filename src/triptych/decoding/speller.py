@@ -1,0 +1,213 @@
+"""A model with its vocabularies: texts in, predictions out. The same class for a run and for an exported folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from triptych.config.decoding import SpellDecoding
+from triptych.decoding.constrained import Constrained
+from triptych.decoding.contract import Array, Hypothesis, Sources, StepModel
+from triptych.decoding.dictionary import Dictionary, Symbols
+from triptych.decoding.dispatch import decode
+from triptych.decoding.trie import Lexicon
+from triptych.errors import DataError
+from triptych.text.predictions import Candidate, Prediction
+from triptych.text.symbols import Tokenizer
+from triptych.text.vocabularies import Vocabularies
+
+CHUNK = 4096  # sources held at once while streaming; sorted by length within
+USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
+
+Text = str | Sequence[str]
+"""A text, to be split as in training, or its symbols."""
+
+
+class Speller:
+    """Predicts targets for sources.
+
+    Args:
+        model: anything with the decoding contract: a network, exported graphs, an ensemble.
+        vocabularies: vocabularies and tokenizers of the model.
+        decoding: how to decode when a call does not say.
+        dictionary: targets of sources that are looked up before the model is asked.
+    """
+
+    def __init__(
+        self,
+        model: StepModel[Any],
+        vocabularies: Vocabularies,
+        decoding: SpellDecoding,
+        *,
+        dictionary: Dictionary | None = None,
+    ) -> None:
+        self.model = model
+        self.vocabularies = vocabularies
+        self.decoding = decoding
+        self.dictionary = dictionary
+
+    def predict(
+        self,
+        sources: str | Sequence[Text],
+        *,
+        n_best: int | None = None,
+        decoding: SpellDecoding | None = None,
+        with_attention: bool = False,
+    ) -> list[Prediction[Array]]:
+        """Predict a target for every source.
+
+        Args:
+            sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            n_best: candidates per source; more than one decodes with a beam at least as wide, unless samples are drawn.
+                None takes what `decoding` says.
+            decoding: how to decode; None takes the model's own.
+            with_attention: keep attention weights with every candidate.
+        Raises:
+            DataError: a source without symbols.
+            RecipeError: settings that break their rule.
+        """
+        texts = [sources] if isinstance(sources, str) else sources
+        symbols = [_symbols(text, self.vocabularies.source_tokenizer) for text in texts]
+        settings = (decoding or self.decoding).for_candidates(n_best)
+        return self._predict(symbols, settings, with_attention=with_attention)
+
+    def stream(
+        self, sources: Iterable[Symbols], *, decoding: SpellDecoding | None = None, chunk: int | None = None
+    ) -> Iterator[Prediction[Array]]:
+        """Predict for any number of sources, given as symbols, in order and in bounded memory.
+
+        Args:
+            sources: what to predict from. Where reading them fails, those before are still predicted.
+            decoding: how to decode; None takes the model's own.
+            chunk: sources read before the first of them is answered, >= 1; by default 4,096.
+        Raises:
+            DataError: a source without symbols.
+        """
+        rest = iter(sources)
+        done = 0
+        failure: DataError | None = None
+        while failure is None:
+            held, failure = _take(rest, chunk or CHUNK)
+            if not held and failure is None:
+                return
+            yield from self._predict(held, decoding or self.decoding, first=done)
+            done += len(held)
+        raise failure
+
+    def with_lexicon(self, words: Iterable[Text], *, weight: float | None = None) -> Speller:
+        """A speller that keeps to the words of a list, or, with a weight, prefers them.
+
+        Words with symbols that training never showed cannot be produced and are skipped.
+
+        Args:
+            words: targets as texts or symbols.
+            weight: nats that a target outside the list costs, >= 0; None allows no other.
+        Raises:
+            DataError: one text where a list belongs.
+            RecipeError: no usable words, or a weight out of range.
+        """
+        if isinstance(words, str):
+            raise DataError(field="words", value=words, expected="a list of texts", hint=f"Write [{words!r}].")
+        targets = self.vocabularies.targets
+        encoded = (targets.encode(_symbols(word, self.vocabularies.target_tokenizer)) for word in words)
+        lexicon = Lexicon.from_words(word for word in encoded if word and targets.unknown not in word)
+        model = Constrained(self.model, lexicon, weight)
+        return Speller(model, self.vocabularies, self.decoding, dictionary=self.dictionary)
+
+    def with_dictionary(self, pairs: Iterable[tuple[Text, Text]]) -> Speller:
+        """A speller that looks sources up before it asks the model.
+
+        Args:
+            pairs: (source, target), each as text or symbols; of several targets of a source the preferred one first.
+        Raises:
+            DataError: an entry that is not a pair, or whose source has no symbols.
+        """
+        dictionary = Dictionary(self._split_pairs(pairs))
+        return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
+
+    def _split_pairs(self, pairs: Iterable[tuple[Text, Text]]) -> Iterator[tuple[Symbols, Symbols]]:
+        for number, pair in enumerate(pairs, start=1):
+            if isinstance(pair, str) or len(pair) != 2:
+                raise DataError(
+                    field=f"dictionary entry {number}",
+                    value=pair,
+                    expected="a pair of source and target",
+                    hint='Write a list of pairs, such as [("K AE T", "cat")].',
+                )
+            source, target = pair
+            yield (
+                _symbols(source, self.vocabularies.source_tokenizer),
+                _symbols(target, self.vocabularies.target_tokenizer),
+            )
+
+    def _predict(
+        self, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
+    ) -> list[Prediction[Array]]:
+        """Predictions in the order of the sources; `first` is the number of the first one, which samples depend on."""
+        results: list[Prediction[Array] | None] = [None] * len(sources)
+        unknown_to_dictionary = []
+        for position, source in enumerate(sources):
+            if not source:
+                raise DataError(f"source {first + position} has 0 symbols; expected at least one. Numbers begin at 0.")
+            known = () if self.dictionary is None else self.dictionary.lookup(source)
+            if known:
+                candidates = tuple(self._entry(target) for target in known[: settings.candidates])
+                results[position] = Prediction(source, candidates)
+            else:
+                unknown_to_dictionary.append(position)
+        order = sorted(unknown_to_dictionary, key=lambda position: len(sources[position]))
+        vocabulary = self.vocabularies.sources
+        for positions in _batches(order, [len(sources[position]) for position in order], settings.batch_size):
+            batch = Sources.of(
+                [vocabulary.encode(sources[position]) for position in positions],
+                [first + position for position in positions],
+            )
+            decoded = decode(self.model, batch, settings, with_attention=with_attention)
+            for position, hypotheses in zip(positions, decoded, strict=True):
+                source = sources[position]
+                candidates = tuple(self._candidate(hypothesis) for hypothesis in hypotheses)
+                results[position] = Prediction(source, candidates, vocabulary.unknown_in(source))
+        return [result for result in results if result is not None]
+
+    def _candidate(self, hypothesis: Hypothesis) -> Candidate[Array]:
+        symbols = self.vocabularies.targets.decode(hypothesis.symbols)
+        return Candidate(
+            symbols,
+            self.vocabularies.target_tokenizer.join(symbols),
+            hypothesis.log_probability,
+            hypothesis.score,
+            hypothesis.attention,
+            finished=hypothesis.finished,
+        )
+
+    def _entry(self, target: Symbols) -> Candidate[Array]:
+        return Candidate(target, self.vocabularies.target_tokenizer.join(target), 0.0, 0.0, origin="dictionary")
+
+
+def _symbols(text: Text, tokenizer: Tokenizer) -> Symbols:
+    return tokenizer.split(text) if isinstance(text, str) else tuple(text)
+
+
+def _take(sources: Iterator[Symbols], count: int) -> tuple[list[Symbols], DataError | None]:
+    """The next sources, at most `count` of them, and what reading them failed with."""
+    held: list[Symbols] = []
+    try:
+        for source in sources:
+            held.append(source)
+            if len(held) == count:
+                break
+    except DataError as error:
+        return held, error
+    return held, None
+
+
+def _batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[Sequence[int]]:
+    """Cut positions, whose lengths ascend, into batches of at most `most` rows and `most` x 32 symbols, or of one."""
+    begin = 0
+    for end, length in enumerate(lengths):
+        rows = end - begin
+        if rows == most or (rows and (rows + 1) * length > most * USUAL_LENGTH):
+            yield positions[begin:end]
+            begin = end
+    if begin < len(positions):
+        yield positions[begin:]

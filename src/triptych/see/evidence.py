@@ -1,0 +1,67 @@
+"""What a classifier sees in one image, as arrays: class probabilities, activations, and the evidence for a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from triptych.errors import RecipeError, did_you_mean
+from triptych.see.classifier import Classifier
+from triptych.see.maps import activation_maps, saliency
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a classifier sees in an image; tensors are on the CPU.
+
+    Attributes:
+        probabilities: of all classes. Shape (classes,).
+        explained_class: the class that the evidence is for.
+        layer: name of the convolution of `maps`.
+        maps: activations of its channels. Shape (channels, h, w).
+        grad_cam: Shape (height, width).
+        integrated_gradients: Shape (height, width).
+    """
+
+    probabilities: Tensor
+    explained_class: str
+    layer: str
+    maps: Tensor
+    grad_cam: Tensor
+    integrated_gradients: Tensor
+
+
+def evidence(
+    classifier: Classifier, pixels: Tensor, *, layer: str | None = None, of_class: str | None = None
+) -> Evidence:
+    """Classify an image, and compute the activations of a convolution and the evidence for a class.
+
+    Args:
+        classifier: the model.
+        pixels: as `classifier.read` gives them, uint8. Shape (C, height, width).
+        layer: the convolution, by name or number; the first by default.
+        of_class: the explained class; the most probable one by default.
+    Raises:
+        RecipeError: no such convolution or class.
+    """
+    if of_class is not None and of_class not in classifier.classes:
+        raise RecipeError(
+            field="class",
+            value=of_class,
+            expected=f"one of the model's {len(classifier.classes)} classes",
+            hint=did_you_mean(of_class, classifier.classes),
+        )
+    probabilities = classifier.probabilities(pixels[None])[0]
+    chosen = of_class or classifier.classes[int(probabilities.argmax())]
+    given = classifier.form.scaled(pixels[None].to(classifier.device))[0]
+    seen = activation_maps(classifier.network, given, layer=layer or 0)
+    found = saliency(classifier.network, given, target=classifier.classes.index(chosen))
+    return Evidence(
+        probabilities=probabilities.cpu(),
+        explained_class=chosen,
+        layer=seen.layer,
+        maps=seen.maps.cpu(),
+        grad_cam=found.grad_cam.cpu(),
+        integrated_gradients=found.integrated_gradients.cpu(),
+    )

@@ -1,0 +1,126 @@
+"""What all routes share: the models, the limits, and the threads that compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+
+from triptych.api.serving import Catalogue, ServedClassifier, ServedMemory, ServedSpeller, ServeLimits
+from triptych.serve.access import Access
+from triptych.serve.gate import CLIENT
+from triptych.serve.metrics import Metrics
+from triptych.serve.refusals import not_served
+from triptych.serve.schemas import ErrorAnswer
+from triptych.serve.worker import Worker, result_of
+
+Payload = TypeVar("Payload")
+Result = TypeVar("Result")
+Served = TypeVar("Served")
+
+STATUS_TEXTS = {
+    400: "The body cannot be read as JSON.",
+    401: "The API key is missing or wrong.",
+    403: "Not allowed from there, or on this server.",
+    404: "There is no such run, memory or pattern.",
+    408: "The request was not complete in time.",
+    409: "Other processes are changing the memory.",
+    413: "More than a limit of the server, which the message names.",
+    422: "A value breaks its rule, which the message names.",
+    429: "Too many requests with wrong API keys.",
+    503: "Too many requests; Retry-After says when to try again.",
+    504: "It took too long.",
+}
+REFUSALS: dict[int | str, dict[str, object]] = {
+    status: {"model": ErrorAnswer, "description": text} for status, text in STATUS_TEXTS.items()
+}
+
+
+@dataclass(frozen=True)
+class AppState:
+    """What the routes of one server share.
+
+    Attributes:
+        catalogue: runs and memories.
+        limits: of requests.
+        access: who may send them.
+        metrics: counters.
+        worker: the one thread that PyTorch runs in.
+        decoders: two threads that decode uploaded images, so that no more than two are in memory whole.
+        may_add: whether patterns may be added to memories.
+    """
+
+    catalogue: Catalogue
+    limits: ServeLimits
+    access: Access
+    metrics: Metrics
+    worker: Worker
+    decoders: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="triptych-decoder")
+    )
+    may_add: bool = False
+
+    def speller(self, name: str) -> ServedSpeller:
+        """A run of spell."""
+        return _found("run", name, self.catalogue.spellers)
+
+    def classifier(self, name: str) -> ServedClassifier:
+        """A run of see."""
+        return _found("run", name, self.catalogue.classifiers)
+
+    def memory(self, name: str) -> ServedMemory:
+        """A memory."""
+        return _found("memory", name, self.catalogue.memories)
+
+    async def compute(
+        self,
+        payload: Payload,
+        work: Callable[[Sequence[Payload]], Sequence[Result]],
+        *,
+        key: Hashable = None,
+        size: int = 1,
+    ) -> Result:
+        """Run a job in PyTorch's thread; see `Worker.submit`."""
+        job = self.worker.submit(payload, work, key=key, size=size, client=CLIENT.get())
+        return await result_of(job, self.limits.timeout_s)
+
+    async def compute_alone(self, work: Callable[[], Result]) -> Result:
+        """Run a job in PyTorch's thread, together with no other."""
+        return await self.compute(None, lambda _: [work()])
+
+    def close(self) -> None:
+        """Finish what is queued and end the threads."""
+        self.worker.close()
+        self.decoders.shutdown()
+
+
+def start_state(catalogue: Catalogue, limits: ServeLimits, access: Access, *, may_add: bool = False) -> AppState:
+    """The state for a catalogue, its threads running."""
+    metrics = Metrics()
+    worker = Worker(
+        "triptych-torch",
+        queue_size=limits.queue_size,
+        max_batch=limits.max_batch,
+        batch_wait_s=limits.batch_wait_ms / 1000,
+        on_batch=metrics.batch,
+    )
+    metrics.watch_queue(lambda: worker.waiting)
+    return AppState(catalogue, limits, access, metrics, worker, may_add=may_add)
+
+
+def _found(what: str, name: str, known: Mapping[str, Served]) -> Served:
+    if name in known:
+        return known[name]
+    raise not_served(what, name, list(known))
+
+
+def _state_of(request: Request) -> AppState:
+    state = request.app.state.triptych
+    assert isinstance(state, AppState), "build_app sets it"
+    return state
+
+
+State = Annotated[AppState, Depends(_state_of)]
