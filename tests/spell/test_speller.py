@@ -282,7 +282,7 @@ def test_truncated_tensors_are_refused(copied: Path, share: float) -> None:
     path = copied / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    assert loading_fails(copied).startswith(f"{path} is damaged (")
+    assert loading_fails(copied).startswith(f"{path}: the file is damaged (")
 
 
 def test_a_pickle_under_the_models_name_is_refused_and_not_run(copied: Path, tmp_path: Path) -> None:
@@ -292,9 +292,9 @@ def test_a_pickle_under_the_models_name_is_refused_and_not_run(copied: Path, tmp
 
     path = copied / "model.safetensors"
     path.write_bytes(pickle.dumps(Evil()))
-    assert loading_fails(copied).startswith(f"{path} is damaged (")
+    assert loading_fails(copied).startswith(f"{path}: the file is damaged (")
     torch.save({"decoder": Evil()}, path)
-    assert loading_fails(copied).startswith(f"{path} is damaged (")
+    assert loading_fails(copied).startswith(f"{path}: the file is damaged (")
     assert not (tmp_path / "ran").exists()
     pickle.loads(pickle.dumps(Evil()))
     assert (tmp_path / "ran").exists(), "the pickle would have run"
