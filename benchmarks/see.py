@@ -31,10 +31,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from triptych.config import Precision, SeeRecipe, load_recipe
 from triptych.errors import TriptychError
+from triptych.images.form import InputForm
+from triptych.images.sources import Collection
 from triptych.see.batches import ImageBatch
 from triptych.see.classifier import Classifier
-from triptych.see.collection import Collection, load_collection
-from triptych.see.inputs import InputForm
+from triptych.see.collection import load_collection
+from triptych.see.images import Images as Split
+from triptych.see.inputs import scaled
 from triptych.see.objective import SeeObjective
 from triptych.see.panel import PANEL
 from triptych.training.fit import fit
@@ -79,7 +82,7 @@ class Subject:
 
     name: str
     recipe: SeeRecipe
-    collection: Collection
+    collection: Collection[Split]
     prepared: Prepared
     files: Sequence[Path]
 
@@ -138,7 +141,7 @@ def prepare(name: str, batch_size: int, data: Path, size: Size) -> Subject:
     recipe = load_recipe(RECIPES[name], [*limits, f"training.batch_size={batch_size}", "training.epochs=2"])
     assert isinstance(recipe, SeeRecipe)
     collection = load_collection(recipe.data, data)
-    paths = [Path(path) for path in collection.splits["train"].names]
+    paths = [data / name for name in collection.splits["train"].names]
     files = paths if all(path.is_file() for path in paths) else []
     return Subject(name, recipe, collection, PANEL.build(recipe, collection), files)
 
@@ -178,7 +181,7 @@ def floor_task(subject: Subject, clock: Clock, *, channels_last: bool = True, bf
     network = subject.objective.network
     layout = torch.channels_last if channels_last else torch.contiguous_format
     batches: list[ImageBatch] = list(subject.prepared.loaders.train(0, 1))
-    values = [subject.objective.form.scaled(batch.pixels).contiguous(memory_format=layout) for batch in batches]
+    values = [scaled(subject.objective.form, batch.pixels).contiguous(memory_format=layout) for batch in batches]
     optimizer = build_optimizer(network.parameters(), subject.recipe.optimizer)
 
     def work(some: int) -> None:

@@ -13,7 +13,6 @@ from tests.see.architectures import RESIDUAL
 from triptych.anatomy.convolution import conv_matrix
 from triptych.anatomy.counts import LayerCount, compare_with_fully_connected, count_parameters
 from triptych.errors import ShapeError, TriptychError
-from triptych.see.build import build_network
 
 
 def scenes(*, modern: bool) -> nn.Sequential:
@@ -96,7 +95,7 @@ def sizes(layer: LayerCount) -> tuple[int, ...] | None:
 
 def test_receptive_fields_of_residual_blocks_are_the_largest_of_their_paths() -> None:
     """By hand: s + 2 j for a 3 x 3 kernel and s + j for 2 x 2 pooling, the jump j doubling where the size is halved."""
-    found = count_parameters(build_network(RESIDUAL), (3, 28, 28))
+    found = count_parameters(RESIDUAL.build(), (3, 28, 28))
     by_name = {layer.name: sizes(layer) for layer in found.layers}
     by_hand = {
         "stem.0": 3,
@@ -138,7 +137,7 @@ class Crossing(nn.Module):
 
 @pytest.mark.parametrize(
     ("network", "layer", "shape", "size"),
-    [(Crossing(), "last", (1, 16), 5), (build_network(RESIDUAL), "norm", (3, 64, 64), 49)],
+    [(Crossing(), "last", (1, 16), 5), (RESIDUAL.build(), "norm", (3, 64, 64), 49)],
 )
 def test_receptive_fields_of_paths_are_where_gradients_reach(
     network: nn.Module, layer: str, shape: tuple[int, ...], size: int

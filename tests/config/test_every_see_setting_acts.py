@@ -15,16 +15,16 @@ from PIL import Image
 from tests.config.test_every_setting_acts import leaves
 from tests.prepared import prepare
 from tests.recipes import see_recipe
+from tests.see.architectures import Architecture
 from tests.see.shapes import KINDS, draw_shape, write_shapes
 from triptych import api
-from triptych.config import SeeDecoding, SeeRecipe
+from triptych.config import SeeAugmentation, SeeDecoding, SeeRecipe
 from triptych.errors import TriptychError
+from triptych.images.form import InputForm
 from triptych.runs.run import Run
-from triptych.see.augmentation import Augmentation
-from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
-from triptych.see.inputs import InputForm, input_form
+from triptych.see.inputs import input_form
 
 ONE_VALUE = ("panel",)
 Case = tuple[str, tuple[str, ...]]
@@ -78,7 +78,7 @@ DATA = {
     "max_pixels": Data("max_pixels=100"),
     "memory_limit_mb": Data("memory_limit_mb=1", ("height=160", "width=160")),
     "fractions": Data("fractions={train=0.5, valid=0.3, test=0.2}"),
-    "valid_fraction": Data("valid_fraction=0.4", ("valid=nothing",), location="unvalidated"),
+    "valid_fraction": Data("valid_fraction=0.4", location="unvalidated"),
     "split_seed": Data("split_seed=1"),
     "max_train_images": Data("max_train_images=3"),
     "max_eval_images": Data("max_eval_images=1"),
@@ -128,14 +128,14 @@ def test_images_beyond_the_memory_limit_are_mapped(
     places: dict[str, Path | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mapped: list[bool] = []
+    from triptych.images.cache import decode_images
     from triptych.see import collection
-    from triptych.see.cache import decode_part
 
     def noted(*given: Any, **named: Any) -> Any:
         mapped.append(named["mapped"])
-        return decode_part(*given, **named)
+        return decode_images(*given, **named)
 
-    monkeypatch.setattr(collection, "decode_part", noted)
+    monkeypatch.setattr(collection, "decode_images", noted)
     case = DATA["memory_limit_mb"]
     base = [f"data.{setting}" for setting in case.base]
     read(recipe_with(*base), places["classes"])
@@ -171,7 +171,7 @@ def test_augmentation(key: str, places: dict[str, Path | None]) -> None:
         prepared = prepare(recipe_with("training.batch_size=6", *settings), places["classes"])
         objective: Any = prepared.objective
         augmentation = objective.augmentation
-        assert augmentation is None or isinstance(augmentation, Augmentation)
+        assert augmentation is None or isinstance(augmentation, SeeAugmentation)
         torch.manual_seed(0)
         return float(torch.as_tensor(objective.loss(next(iter(prepared.loaders.train(0, 1)))).total).detach())
 
@@ -201,14 +201,12 @@ MODEL: dict[str, Case] = {
     "drop_path": ("drop_path=0.9", RESIDUAL),
     "squeeze": ("squeeze=2", RESIDUAL),
     "dropout": ("dropout=0.9", RESIDUAL),
-    "output": ("output=logits", ()),
 }
 
 
 def compute(recipe: SeeRecipe) -> list[float]:
-    settings = recipe.model.model_dump()
     torch.manual_seed(0)
-    network = build_network(Architecture(24, 24, 3, **{**settings, "head": settings["head"] or None})).train()
+    network = Architecture(recipe.model, 24, 24, 3, 3).build().train()
     for parameter in network.parameters():  # gates and branches that begin at nothing would hide what they do
         if parameter.ndim == 1 or not parameter.any():
             torch.nn.init.normal_(parameter)
@@ -277,12 +275,11 @@ def test_optimizer_and_training(
     assert plain != left_behind((*base, change), tmp_path / "changed", places["classes"])
 
 
-def test_the_monitored_metric_says_which_way_is_better(tmp_path: Path, places: dict[str, Path | None]) -> None:
-    """When all images are classified correctly, the loss still falls."""
+def test_monitor(tmp_path: Path, places: dict[str, Path | None]) -> None:
+    """When all images are classified correctly, the loss falls on."""
     fast = ("model.normalised=true", "optimizer.learning_rate=0.05", "training.epochs=6")
     rows, by_accuracy, _ = left_behind(fast, tmp_path / "accuracy", places["classes"])
-    by_loss = ("training.monitor=valid_loss",)
-    again, best, _ = left_behind((*fast, *by_loss), tmp_path / "loss", places["classes"])
+    again, best, _ = left_behind((*fast, "training.monitor=valid_loss"), tmp_path / "loss", places["classes"])
     assert rows == again
     accuracies, losses = ([row[key] for row in rows] for key in ("valid_accuracy", "valid_loss"))
     assert by_accuracy == 1 + accuracies.index(max(accuracies))
@@ -290,22 +287,18 @@ def test_the_monitored_metric_says_which_way_is_better(tmp_path: Path, places: d
     assert by_accuracy != best
 
 
+def test_keys_of_older_recipes_are_read_and_change_nothing() -> None:
+    older = ("training.mode=max", "training.channels_last=false", "model.output=logits")
+    assert recipe_with(*older) == recipe_with()
+    assert recipe_with("training.monitor=valid_loss", "training.mode=min").training.mode == "min"
+    for wrong in ("training.mode=min", "training.channels_last=3", "model.output=odds"):
+        with pytest.raises(TriptychError):
+            recipe_with(wrong)
+
+
 def test_the_same_training_leaves_the_same_behind(tmp_path: Path, places: dict[str, Path | None]) -> None:
     both = [left_behind((), tmp_path / name, places["classes"]) for name in "ab"]
     assert both[0] == both[1]
-
-
-@pytest.mark.parametrize("setting", ["true", "false"])
-def test_channels_last(setting: str, places: dict[str, Path | None]) -> None:
-    prepared = prepare(recipe_with(f"training.channels_last={setting}"), places["classes"])
-    objective: Any = prepared.objective
-    seen: list[bool] = []
-    objective.network.register_forward_pre_hook(
-        lambda _, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
-    )
-    objective.loss(next(iter(prepared.loaders.train(0, 1))))
-    weight = objective.network.blocks[1].convolution.weight
-    assert [*seen, weight.is_contiguous(memory_format=torch.channels_last)] == [setting == "true"] * 2
 
 
 # decoding: what a model answers
@@ -322,10 +315,10 @@ DECODING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("key", DECODING)
 def test_decoding(key: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = build_network(Architecture(12, 12, 3, channels=(4,))).eval()
+    network = Architecture.of(12, 12, 3, channels=(4,)).build().eval()
     seen: list[int] = []
     network.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    form = InputForm(12, 12, "rgb", "stretch", 10_000, (0.0,) * 3, (1.0,) * 3)
+    form = InputForm(height=12, width=12, mean=(0.0,) * 3, deviation=(1.0,) * 3)
     pictures = [draw_shape(tmp_path / f"{kind}.png", kind, 3) for kind in KINDS]
 
     def answers(settings: SeeDecoding) -> Any:
@@ -360,7 +353,7 @@ def test_no_key_is_left_out() -> None:
         "augmentation": AUGMENTATION,
         "model": MODEL,
         "optimizer": OPTIMIZER,
-        "training": [*TRAINING, "monitor", "channels_last"],
+        "training": [*TRAINING, "monitor"],
         "decoding": DECODING,
     }
     shown = [f"{table}.{key}" for table, keys in tables.items() for key in keys]

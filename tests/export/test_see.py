@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +12,38 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tests.see.architectures import RESIDUAL, V1, V2, V3
+from tests.see.architectures import RESIDUAL, V1, V2, V3, Architecture
 from triptych import runtime
 from triptych.config import SeeDecoding
-from triptych.errors import DataError, RecipeError, RunError, ShapeError, TriptychError
+from triptych.errors import DataError, RunError, ShapeError, TriptychError
 from triptych.export import see
 from triptych.export.folder import write_manifest
+from triptych.images.form import InputForm
 from triptych.runtime.classifier import Classifier as ExportedClassifier
-from triptych.runtime.classifier import Reading
 from triptych.runtime.folder import Exported
-from triptych.see.build import Architecture, build_network
 from triptych.see.classifier import Classifier
-from triptych.see.inputs import InputForm
 
-SMALL = replace(V2, height=20, width=24, channels=(6, 8), hidden=(10, 7))
+SMALL = V2.changed(height=20, width=24, channels=(6, 8), hidden=(10, 7))
 HOPFIELD = {"head": "hopfield", "head_steps": 3, "head_queries": 2}
 KINDS: dict[str, Architecture] = {
-    "v1": replace(V1, hidden=(20, 12)),
+    "v1": V1.changed(hidden=(20, 12)),
     "v2": SMALL,
-    "v3": replace(V3, hidden=(16, 8)),
-    "last-norm-left-out": replace(SMALL, normalised=True, last_hidden_norm=False),
-    "logits": replace(SMALL, output="logits"),
-    "even-kernels": replace(SMALL, kernels=(4, 2)),
-    "hopfield": replace(SMALL, **HOPFIELD),  # type: ignore[arg-type]
-    "no-hidden": replace(SMALL, hidden=(), hidden_dropout=(), head="average"),
+    "v3": V3.changed(hidden=(16, 8)),
+    "last-norm-left-out": SMALL.changed(normalised=True, last_hidden_norm=False),
+    "even-kernels": SMALL.changed(kernels=(4, 2)),
+    "hopfield": SMALL.changed(**HOPFIELD),
+    "no-hidden": SMALL.changed(hidden=(), hidden_dropout=(), head="average"),
     "residual": RESIDUAL,
-    "residual-odd-size": replace(RESIDUAL, height=27, width=33, in_channels=1),
-    "residual-squeeze": replace(RESIDUAL, squeeze=4, dropout=0.2, drop_path=0.3, channels=(8, 8, 12)),
-    "residual-hopfield": replace(RESIDUAL, **HOPFIELD),  # type: ignore[arg-type]
+    "residual-odd-size": RESIDUAL.changed(height=27, width=33, in_channels=1),
+    "residual-squeeze": RESIDUAL.changed(squeeze=4, dropout=0.2, drop_path=0.3, channels=(8, 8, 12)),
+    "residual-hopfield": RESIDUAL.changed(**HOPFIELD),
 }
 
 
 def classifier(architecture: Architecture, **decoding: Any) -> Classifier:
     """A classifier with random weights and random running statistics."""
     torch.manual_seed(0)
-    network = build_network(architecture).eval()
+    network = architecture.build().eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             for part in (module.running_mean, module.weight, module.bias):
@@ -55,16 +51,16 @@ def classifier(architecture: Architecture, **decoding: Any) -> Classifier:
                 nn.init.normal_(part, 0.5, 0.5)
             assert module.running_var is not None
             nn.init.uniform_(module.running_var, 0.5, 2)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     grey = architecture.in_channels == 1
     form = InputForm(
-        architecture.height,
-        architecture.width,
-        "grey" if grey else "rgb",
-        "crop",
-        10_000,
-        (0.3,) if grey else (0.5, 0.4, 0.3),
-        (0.2,) if grey else (0.25, 0.3, 0.2),
+        height=architecture.height,
+        width=architecture.width,
+        colour="grey" if grey else "rgb",
+        fit="crop",
+        max_pixels=10_000,
+        mean=(0.3,) if grey else (0.5, 0.4, 0.3),
+        deviation=(0.2,) if grey else (0.25, 0.3, 0.2),
     )
     names = [f"class {number}" for number in range(architecture.classes)]
     return Classifier(network, form=form, classes=names, decoding=SeeDecoding(**decoding))
@@ -126,7 +122,7 @@ def test_predictions_are_the_library_s(settings: dict[str, Any], tmp_path: Path)
 
 
 def test_files_bytes_and_arrays_are_read_alike(tmp_path: Path) -> None:
-    own, exported = both(tmp_path / "out", replace(SMALL, in_channels=1))
+    own, exported = both(tmp_path / "out", SMALL.changed(in_channels=1))
     path = tmp_path / "picture.png"
     Image.fromarray(pictures()[1]).save(path)
     given: list[Any] = [path, str(path), path.read_bytes(), pictures()[1]]
@@ -141,32 +137,20 @@ def test_files_bytes_and_arrays_are_read_alike(tmp_path: Path) -> None:
 
 def test_pictures_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     _, exported = both(tmp_path / "out")
-    with pytest.raises(DataError, match=r"none\.png: no such file\. Replace the file\."):
+    with pytest.raises(DataError, match=r"none\.png: no such file\. Replace the image\."):
         exported.predict(tmp_path / "none.png")
     large = io.BytesIO()
     Image.new("L", (200, 200)).save(large, "PNG")
-    with pytest.raises(
-        DataError, match=r"^the picture: the picture is 200 x 200, 40000 pixels; expected at most 10000"
-    ):
+    with pytest.raises(DataError, match=r"^the image: the image is 200 x 200, 40000 pixels; expected at most 10000"):
         exported.predict(large.getvalue())
-    with pytest.raises(DataError, match=r"^picture is an array of float64 with shape \(3, 3\); expected uint8"):
+    with pytest.raises(DataError, match=r"^the image is an array of float64 with shape \(3, 3\); expected uint8"):
         exported.predict(np.zeros((3, 3)))
+    for empty in (np.zeros((0, 10, 3), np.uint8), Image.new("RGB", (0, 0))):
+        with pytest.raises(DataError, match=r"expected at least one pixel"):
+            exported.predict(empty)
     with pytest.raises(ShapeError, match=r"^pixels have shape \(1, 3, 9, 9\); expected \(N, 3, 20, 24\)"):
         exported.classify(np.zeros((1, 3, 9, 9), dtype=np.uint8))
     assert exported.classify(np.zeros((0, 3, 20, 24), dtype=np.uint8)).shape == (0, 6)
-
-
-def test_settings_are_the_recipe_s_and_are_checked() -> None:
-    assert vars(Reading()) == SeeDecoding().model_dump()
-    for values, message in (
-        ({"views": "flip"}, r"decoding\.views is 'flip'; expected one of .* Did you mean 'flips'\?"),
-        ({"top_k": 0}, r"decoding\.top_k is 0; expected an integer >= 1"),
-        ({"batch_size": True}, r"decoding\.batch_size is True; expected an integer >= 1"),
-        ({"temperature": 0.0}, r"decoding\.temperature is 0\.0; expected a number > 0"),
-        ({"topk": 3}, r"decoding\.topk is not a setting\. Did you mean 'top_k'\?"),
-    ):
-        with pytest.raises(RecipeError, match=f"^{message}"):
-            Reading.from_dict(values)
 
 
 def test_other_weights_are_noticed(tmp_path: Path) -> None:
@@ -195,9 +179,14 @@ def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
 
     for name in ("input", "classes", "graph", "decoding"):
         value = model.pop(name)
-        with pytest.raises(RunError, match=rf"export\.json describes no image model \('{name}'\)"):
+        with pytest.raises(RunError, match=rf"export\.json: the image model is damaged \('{name}'\)"):
             load(exported)
         model[name] = value
     model["input"] = {**model["input"], "mean": [0.5]}
-    with pytest.raises(RunError, match=r"classes or input do not fit together"):
+    with pytest.raises(RunError, match=r"input is damaged .*mean has 1 entries"):
         load(exported)
+    model["input"] = {**model["input"], "mean": [0.5] * 3}
+    for settings in ({"views": "flip"}, {"top_k": 0}, {"temperature": 0.0}, {"topk": 3}):
+        model["decoding"] = settings
+        with pytest.raises(RunError, match=rf"the image model is damaged .*{next(iter(settings))}"):
+            load(exported)

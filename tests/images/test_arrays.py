@@ -42,12 +42,12 @@ def test_npz_by_its_usual_names(tmp_path: Path, names: tuple[str, ...], splits: 
     for number, (images, labels) in enumerate(zip(names[::2], names[1::2], strict=True)):
         arrays |= {images: pixels(4, 5, 6, seed=number), labels: np.array([0, 1, 2, 1])}
     source = read_npz(save(tmp_path / "a.npz", **arrays))
-    assert list(source.parts) == (
+    assert list(source.splits) == (
         ["all"] if splits == 1 else ["train", "valid", "test"] if splits == 3 else ["train", "test"]
     )
     assert source.classes == ("0", "1", "2")
-    part = next(iter(source.parts.values()))
-    assert np.array_equal(np.asarray(part.pictures), arrays[names[0]])
+    part = next(iter(source.splits.values()))
+    assert np.array_equal(np.asarray(part.images), arrays[names[0]])
     assert part.labels == [0, 1, 2, 1]
     assert part.names[3] == f"{names[0]}:3"
     assert part.digests[2] == hashlib.sha256(arrays[names[0]][2].tobytes()).hexdigest()
@@ -63,10 +63,10 @@ def test_npz_by_its_usual_names(tmp_path: Path, names: tuple[str, ...], splits: 
 )  # fmt: skip
 def test_channels_first_or_last(tmp_path: Path, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
     values = pixels(*given)
-    part = read_npz(save(tmp_path / "a.npz", x=values, y=[0, 1, 0])).parts["all"]
-    assert np.asarray(part.pictures).shape == expected
+    part = read_npz(save(tmp_path / "a.npz", x=values, y=[0, 1, 0])).splits["all"]
+    assert np.asarray(part.images).shape == expected
     moved = values.transpose(0, 2, 3, 1) if given == (3, 3, 5, 6) else values
-    assert np.asarray(part.pictures).tobytes() == moved.tobytes()
+    assert np.asarray(part.images).tobytes() == moved.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_channels_first_or_last(tmp_path: Path, given: tuple[int, ...], expected
 def test_values_of_every_type(tmp_path: Path, values: np.ndarray[Any, Any], expected: list[int] | str) -> None:
     path = save(tmp_path / "a.npz", x=values.reshape(3, 1, 1), y=[0, 1, 1])
     if isinstance(expected, list):
-        assert np.asarray(read_npz(path).parts["all"].pictures).ravel().tolist() == expected
+        assert np.asarray(read_npz(path).splits["all"].images).ravel().tolist() == expected
         return
     with pytest.raises(DataError) as caught:
         read_npz(path)
@@ -104,7 +104,7 @@ def test_splits_are_read_on_one_scale(tmp_path: Path) -> None:
     def values(train: Any, test: Any) -> list[list[int]]:
         arrays = {name: np.reshape(given, (2, 1, 1)) for name, given in (("x_train", train), ("x_test", test))}
         source = read_npz(save(tmp_path / "a.npz", **arrays, y_train=[0, 1], y_test=[0, 1]))
-        return [np.asarray(part.pictures).ravel().tolist() for part in source.parts.values()]
+        return [np.asarray(part.images).ravel().tolist() for part in source.splits.values()]
 
     whole = np.array([0, 33000], np.uint16), np.array([200, 255], np.uint16)
     assert values(*whole) == [[0, 128], [1, 1]]
@@ -138,7 +138,7 @@ def test_values_far_below_their_scale_are_warned_of(tmp_path: Path, values: Any,
     images = values.reshape(2, 1, 1)
     path = save(tmp_path / "a.npz", x_train=images, y_train=[0, 1], x_test=images[:1], y_test=[1])
     assert read_npz(path).warnings == [
-        f"{path}: the values of x_train and x_test go {told} so the pictures are nearly black. "
+        f"{path}: the values of x_train and x_test go {told} so the images are nearly black. "
         "Scale the values to 0..255, or as floating-point numbers to 0..1."
     ] * (told is not None)
 
@@ -161,7 +161,7 @@ def test_class_names_and_numbers(
     named = {} if names is None else {"classes": np.array(names)}
     source = read_npz(save(tmp_path / "a.npz", x=pixels(3, 2, 2), y=np.array(labels), **named))
     assert source.classes == classes
-    assert source.parts["all"].labels == numbers
+    assert source.splits["all"].labels == numbers
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_labels_of_numbers_and_of_text_do_not_mix(tmp_path: Path) -> None:
         "whole numbers in all, or text in all. Save them alike."
     )
     save(path, **images, y_train=np.array([0, 1], np.uint8), y_test=np.array([[1.0], [0.0]]))
-    assert read_npz(path).parts["test"].labels == [1, 0]
+    assert read_npz(path).splits["test"].labels == [1, 0]
 
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
@@ -228,15 +228,15 @@ def test_idx_pairs_by_their_names(tmp_path: Path, packed: bool) -> None:
             path = tmp_path / f"{name}-{kind}-ubyte{'.gz' if packed else ''}"
             path.write_bytes(gzip.compress(data) if packed else data)
     source = read_idx(tmp_path)
-    assert {split: len(part) for split, part in source.parts.items()} == {"train": 6, "test": 3}
-    assert np.array_equal(np.asarray(source.parts["test"].pictures), pixels(3, 4, 5, seed=3))
-    assert [int(source.classes[label]) for label in source.parts["train"].labels] == (pixels(6, seed=6) % 3).tolist()
-    assert source.parts["test"].names[2] == f"t10k-images-idx3-ubyte{'.gz' if packed else ''}:2"
+    assert {split: len(part) for split, part in source.splits.items()} == {"train": 6, "test": 3}
+    assert np.array_equal(np.asarray(source.splits["test"].images), pixels(3, 4, 5, seed=3))
+    assert [int(source.classes[label]) for label in source.splits["train"].labels] == (pixels(6, seed=6) % 3).tolist()
+    assert source.splits["test"].names[2] == f"t10k-images-idx3-ubyte{'.gz' if packed else ''}:2"
     assert len(source.fingerprints) == 4
     for path in tmp_path.glob("train*"):
         path.unlink()
-    assert list(read_idx(tmp_path).parts) == ["all"]
-    assert list(read_idx(idx_files(tmp_path)[0]).parts) == ["all"]
+    assert list(read_idx(tmp_path).splits) == ["all"]
+    assert list(read_idx(idx_files(tmp_path)[0]).splits) == ["all"]
 
 
 def write_pair(folder: Path, name: str, count: int, *, labels: str = "labels-idx1-ubyte") -> None:
@@ -248,7 +248,7 @@ def write_pair(folder: Path, name: str, count: int, *, labels: str = "labels-idx
 def test_idx_files_of_the_mnist_family_say_their_split(tmp_path: Path, names: tuple[str, str]) -> None:
     write_pair(tmp_path, names[0], 6)
     write_pair(tmp_path, names[1], 3)
-    assert {split: len(part) for split, part in read_idx(tmp_path).parts.items()} == {"train": 6, "test": 3}
+    assert {split: len(part) for split, part in read_idx(tmp_path).splits.items()} == {"train": 6, "test": 3}
     write_pair(tmp_path, "t10k", 3)
     with pytest.raises(DataError, match="the folder has two files for test; expected one"):
         read_idx(tmp_path)
@@ -263,7 +263,7 @@ def test_idx_files_of_no_known_split_are_told(tmp_path: Path) -> None:
         f"{tmp_path}/emnist-more-images-idx3-ubyte: the word before images is 'more'; expected train, t10k, test, "
         "valid, val where a folder has several files of images. Rename the file, or give it alone with --data"
     )
-    assert list(read_idx(tmp_path / "emnist-more-images-idx3-ubyte").parts) == ["all"]
+    assert list(read_idx(tmp_path / "emnist-more-images-idx3-ubyte").splits) == ["all"]
 
 
 def test_labels_of_several_numbers_are_not_supported(tmp_path: Path) -> None:

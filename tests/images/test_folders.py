@@ -11,16 +11,23 @@ from typing import Any
 import pytest
 
 from tests.see.drawn import draw, draw_classes
+from triptych.config import SeeData
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError
-from triptych.images.folders import Remarks, image_files, read_folder
-from triptych.images.sources import Source
+from triptych.images.folders import read_folder
+from triptych.images.reader import FileReader
+from triptych.images.sources import Collection, ImageList
+from triptych.images.walking import Remarks, image_files
 
-NAMES = {"train": "train", "valid": "valid", "test": "test"}
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def read(folder: Path, *, whole: str | None = None, skip: bool = False, **names: str) -> Source:
-    return read_folder(folder, {**NAMES, **names}, whole=whole, skip_bad_files=skip)
+def read(folder: Path, *, whole: str | None = None, skip: bool = False, **settings: Any) -> Collection[ImageList]:
+    data = SeeData(skip_bad=skip, **settings)
+    return read_folder(folder, data, FileReader(data), whole=whole)
 
 
 def test_pictures_are_found_by_name_or_by_their_first_bytes(tmp_path: Path) -> None:
@@ -35,7 +42,7 @@ def test_pictures_are_found_by_name_or_by_their_first_bytes(tmp_path: Path) -> N
     found = [str(path.relative_to(tmp_path)) for path in image_files(tmp_path, remarks)]
     assert found == ["a/000.png", "a/no-suffix", "b/000.png", "b/001.png", "b/deep/er/UPPER.JPG"]
     assert remarks.others == [str(tmp_path / name) for name in ("README", "notes.txt", "pipe.png")]
-    assert remarks.sentences() == [f"{tmp_path}/README: this is no picture. Such files left out, from this one on: 3."]
+    assert remarks.sentences() == [f"Skipped 3 files that are not images; the first: {tmp_path}/README."]
 
 
 def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
@@ -62,10 +69,10 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
     draw_classes(tmp_path, {"dog": 2, "cat": 3, "Zebra": 1})
     source = read(tmp_path)
     assert source.classes == ("Zebra", "cat", "dog")
-    part = source.parts["all"]
+    part = source.splits["all"]
     assert part.labels == [0, 1, 1, 1, 2, 2]
-    assert part.names[0] == str(tmp_path / "Zebra" / "000.png")
-    digests = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in part.names]
+    assert part.names[0] == "Zebra/000.png"
+    digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in part.names]
     assert part.digests == digests
     items = [f"{source.classes[label]}\t{digest}" for label, digest in zip(part.labels, digests, strict=True)]
     assert source.fingerprints == [{"path": str(tmp_path), "images": 6, "sha256": fingerprint_items(items)}]
@@ -77,11 +84,11 @@ def test_split_folders_by_their_usual_names(tmp_path: Path, valid: str) -> None:
         draw_classes(tmp_path / split, {"a": count, "b": count})
     (tmp_path / "notes").mkdir()
     source = read(tmp_path)
-    assert {split: len(part) for split, part in source.parts.items()} == {"train": 6, "valid": 4, "test": 2}
+    assert {split: len(part) for split, part in source.splits.items()} == {"train": 6, "valid": 4, "test": 2}
     assert [entry["path"] for entry in source.fingerprints] == [
         str(tmp_path / name) for name in ("train", valid, "test")
     ]
-    assert read(tmp_path, whole="test").parts.keys() == {"test"}
+    assert read(tmp_path, whole="test").splits.keys() == {"test"}
 
 
 def test_split_folders_by_the_recipes_names(tmp_path: Path) -> None:
@@ -106,18 +113,19 @@ def test_mistakes_of_layout_are_named(tmp_path: Path) -> None:
     draw_classes(tmp_path / "odd" / "test", {"aple": 1, "pear": 1})
     draw_classes(tmp_path / "empty", {"a": 0, "b": 0})
     for name, message in (
-        ("one", "one: the folder has 1 class folders; expected 2 or more, each with pictures of one class."),
-        ("flat", "flat/train: the folder has 0 class folders; expected 2 or more, each with pictures of one class."),
+        ("one", "one: the folder has 1 class folder; expected 2 or more, each with images of one class."),
+        ("flat", "flat/train: the folder has 0 class folders; expected 2 or more, each with images of one class."),
         ("half", "half: there is a folder 'test' and none for training; expected 'train' beside it (data.train)."),
         ("odd", "odd/test: the class is 'aple'; expected one that training has too. Did you mean 'apple'?"),
-        ("empty", "empty: the folder has no pictures that can be read; expected some in each class."),
+        ("empty", "empty: the folder has no images that can be read; expected some in each class."),
         ("none", "none: no such folder."),
     ):
         with pytest.raises(DataError) as caught:
             read(tmp_path / name)
         assert str(caught.value) == f"{tmp_path}/{message}"
-    with pytest.raises(DataError, match="there is no folder 'valid'; expected one"):
+    with pytest.raises(DataError) as caught:
         read(tmp_path / "odd", whole="valid")
+    assert (caught.value.field, caught.value.value, caught.value.path) == ("the split", "valid", tmp_path / "odd")
     assert read(tmp_path / "one", whole="test").classes == ("a",)
 
 
@@ -126,22 +134,21 @@ def test_a_class_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
     draw_classes(tmp_path / "test", {"a": 1, "empty": 2, "more": 0, "z": 1}, seed=1)
     source = read(tmp_path)
     assert source.classes == ("a", "z")
-    assert source.parts["train"].labels == [0, 0, 0, 1, 1]
-    assert source.parts["test"].labels == [0, 1]
-    assert [Path(name).parent.name for name in source.parts["test"].names] == ["a", "z"]
+    assert source.splits["train"].labels == [0, 0, 0, 1, 1]
+    assert source.splits["test"].labels == [0, 1]
+    assert [Path(name).parent.name for name in source.splits["test"].names] == ["a", "z"]
     assert source.warnings == [
-        f"{tmp_path}/test/more: this class folder has no pictures, so it is left out.",
-        f"{tmp_path}/train/empty: this class folder has no pictures that can be read, so it is no class. "
-        "Its pictures in test, left out too: 2.",
-        f"{tmp_path}/train/nowhere: this class folder has no pictures that can be read, so it is no class.",
+        f"{tmp_path}/test/more: this class folder has no images, so it is not used.",
+        f"{tmp_path}/train/empty: this class folder has no images that can be read, so it is not used as a class. "
+        "Skipped 2 images of it in test too.",
+        f"{tmp_path}/train/nowhere: this class folder has no images that can be read, so it is not used as a class.",
     ]
     assert read(tmp_path / "train").classes == ("a", "z")
     draw_classes(tmp_path / "one", {"a": 3, "b": 0, "c": 0})
     with pytest.raises(DataError) as caught:
         read(tmp_path / "one")
     assert str(caught.value) == (
-        f"{tmp_path}/one: 1 of the 3 class folders has pictures that can be read; expected 2 or more. "
-        "Add pictures to 'b'."
+        f"{tmp_path}/one: 1 of 3 class folders has images that can be read; expected 2 or more. Add images to 'b'."
     )
     assert read(tmp_path / "one", whole="test").classes == ("a",)
     for row in range(3):
@@ -150,7 +157,7 @@ def test_a_class_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
     (tmp_path / "train" / "empty" / "a.png").write_bytes((tmp_path / "train" / "a" / "000.png").read_bytes())
     source = read(tmp_path, skip=True)
     assert source.classes == ("a", "empty")
-    assert source.parts["test"].labels == [0, 1, 1]
+    assert source.splits["test"].labels == [0, 1, 1]
 
 
 def test_a_folder_of_pictures_without_classes_is_no_split(tmp_path: Path) -> None:
@@ -158,11 +165,11 @@ def test_a_folder_of_pictures_without_classes_is_no_split(tmp_path: Path) -> Non
     draw(tmp_path / "test" / "1.png", 90)
     (tmp_path / "valid").mkdir()
     source = read(tmp_path)
-    assert {split: len(part) for split, part in source.parts.items()} == {"train": 5}
+    assert {split: len(part) for split, part in source.splits.items()} == {"train": 5}
     assert source.warnings == [
-        f"{tmp_path}/valid: the folder has no class folders, so it is no valid split.",
-        f"{tmp_path}/test: the folder has no class folders, so it is no test split. "
-        f"`triptych predict RUN {tmp_path}/test` names its pictures.",
+        f"{tmp_path}/valid: this folder has no class folders, so it is not used as the valid split.",
+        f"{tmp_path}/test: this folder has no class folders, so it is not used as the test split. "
+        f"`triptych predict RUN {tmp_path}/test` classifies its images.",
     ]
     assert source.fingerprints == read(tmp_path, whole="train").fingerprints
     with pytest.raises(DataError, match="test: the folder has 0 class folders; expected 1 or more"):
@@ -178,7 +185,7 @@ def test_files_that_cannot_be_read_stop_or_are_counted(tmp_path: Path) -> None:
         f"{tmp_path}/a/gone.png: no such file. Replace or remove the file, or skip bad files with --skip-bad."
     )
     source = read(tmp_path, skip=True)
-    assert len(source.parts["all"]) == 4
+    assert len(source.splits["all"]) == 4
     assert [str(bad) for bad in source.bad] == [f"{tmp_path}/a/gone.png: no such file."]
 
 
@@ -210,7 +217,7 @@ def test_a_folder_below_that_may_not_be_read_is_a_bad_file(tmp_path: Path, monke
         "Replace or remove the file, or skip bad files with --skip-bad."
     )
     source = read(tmp_path, skip=True)
-    assert len(source.parts["all"]) == 4
+    assert len(source.splits["all"]) == 4
     assert [str(bad) for bad in source.bad] == [f"{tmp_path}/a/closed: the folder cannot be read: Permission denied."]
 
 
@@ -218,5 +225,5 @@ def test_names_that_are_not_utf8_are_shown_with_their_bytes(tmp_path: Path) -> N
     draw_classes(tmp_path, {"caf\udce9": 1, "tea": 1})
     source = read(tmp_path)
     assert source.classes == ("caf\\xe9", "tea")
-    assert source.parts["all"].names[0] == f"{tmp_path}/caf\\xe9/000.png"
-    assert len(source.parts["all"]) == 2
+    assert source.splits["all"].names[0] == "caf\\xe9/000.png"
+    assert len(source.splits["all"]) == 2

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from triptych.config import ImageForm
 from triptych.errors import DataError
-from triptych.images.bad_files import BadPicture, Skipped, shown
-from triptych.images.reading import Colour, Fit, in_order, iterate_pictures, read_picture
+from triptych.images.bad_files import BadImage, Skipped, shown
+from triptych.images.reading import in_order, iterate_images, read_image
 
 
 def noise(height: int = 30, width: int = 40, channels: int = 3, seed: int = 0) -> Image.Image:
@@ -39,9 +40,8 @@ def read(
     fit: str = "stretch",
     most: int = 10**6,
 ) -> Tensor:
-    return read_picture(
-        source, height=size[0], width=size[1], colour=cast(Colour, colour), fit=cast(Fit, fit), max_pixels=most
-    )
+    form = ImageForm(height=size[0], width=size[1], colour=cast(Any, colour), fit=cast(Any, fit), max_pixels=most)
+    return torch.from_numpy(read_image(source, form))
 
 
 def plainly(image: Image.Image, mode: str = "RGB", size: tuple[int, int] = (12, 16)) -> Tensor:
@@ -131,7 +131,7 @@ def test_floating_point_pictures_go_from_0_to_1() -> None:
         [0, 128],
         [64, 255],
     ]
-    with pytest.raises(DataError, match=r"the grey values go from 0 to 255; expected 0 to 1 of a picture of floating"):
+    with pytest.raises(DataError, match=r"the grey values go from 0 to 255; expected 0 to 1 of an image of floating"):
         read(content(Image.fromarray(values * 255), "TIFF"), colour="grey")
     with pytest.raises(DataError, match=r"the grey values go from -1 to 70000; expected 0 to 65535"):
         read(content(Image.fromarray(np.array([[-1, 70000]], np.int32)), "TIFF"), colour="grey")
@@ -199,8 +199,8 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     with pytest.raises(DataError) as caught:
         read(header, most=10**7)
     assert str(caught.value) == (
-        "the picture: the picture is 5000 x 4000, 20000000 pixels; expected at most 10000000 (data.max_pixels). "
-        "Replace the file."
+        "the image: the image is 5000 x 4000, 20000000 pixels; expected at most 10000000 (data.max_pixels). "
+        "Replace the image."
     )
     huge = header[:16] + (60000).to_bytes(4, "big") * 2
     import zlib
@@ -219,7 +219,7 @@ def test_pillow_does_not_warn_of_sizes_that_are_allowed(monkeypatch: pytest.Monk
         assert torch.equal(read(data), plainly(noise()))
         assert told == []
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with pytest.raises(DataError, match="the header says more pixels than Pillow ever decodes"):
+        with pytest.raises(DataError, match="the header declares more pixels than Pillow ever decodes"):
             read(data)
 
 
@@ -232,7 +232,7 @@ def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Image.Image, "resize", fail)
     with pytest.raises(MemoryError):
         read(path)
-    bad: list[BadPicture] = []
+    bad: list[BadImage] = []
     with pytest.raises(MemoryError):
         stream([path], on_bad=bad.append)
     assert not bad
@@ -242,15 +242,15 @@ def damaged(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Files that are no good picture, and what is said of each."""
     good = content(noise(200, 200), "JPEG")
     for name, data, reason in (
-        ("empty.png", b"", "the file is empty; expected a picture"),
-        ("text.jpg", b"no picture at all", "the content is no picture of a known format; expected JPEG"),
-        ("cut.jpg", good[: len(good) // 2], "the picture cannot be decoded: image file is truncated"),
-        ("cut.png", content(noise(200, 200))[:5000], "the picture cannot be decoded: "),
-        ("cut.gif", content(noise(200, 200), "GIF")[:900], "the picture cannot be decoded: "),
+        ("empty.png", b"", "the file is empty; expected an image"),
+        ("text.jpg", b"no picture at all", "this is not a supported image format; expected JPEG"),
+        ("cut.jpg", good[: len(good) // 2], "the image cannot be decoded: image file is truncated"),
+        ("cut.png", content(noise(200, 200))[:5000], "the image cannot be decoded: "),
+        ("cut.gif", content(noise(200, 200), "GIF")[:900], "the image cannot be decoded: "),
         (
             "page.eps",
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-            "the content is no picture of a known format",
+            "this is not a supported image format",
         ),
     ):
         (tmp_path / name).write_bytes(data)
@@ -267,7 +267,7 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             read(tmp_path / name)
         assert str(caught.value).startswith(f"{tmp_path / name}: {reason}")
-        assert str(caught.value).endswith(". Replace the file.")
+        assert str(caught.value).endswith(". Replace the image.")
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(
-        DataError, match=r"secret\.png: the file cannot be read: Permission denied\. Replace the file\."
+        DataError, match=r"secret\.png: the file cannot be read: Permission denied\. Replace the image\."
     ):
         read(tmp_path / "secret.png")
 
@@ -300,7 +300,7 @@ def test_damage_anywhere_is_an_error_of_ours() -> None:
 
 
 def stream(paths: list[Path], **options: Any) -> list[Any]:
-    return list(iterate_pictures(paths, height=12, width=16, colour="rgb", fit="stretch", max_pixels=10**6, **options))
+    return list(iterate_images(paths, ImageForm(height=12, width=16, max_pixels=10**6), **options))
 
 
 @pytest.mark.parametrize("workers", [None, 1, 3])
@@ -309,30 +309,30 @@ def test_a_stream_keeps_the_order_and_skips_with_reasons(tmp_path: Path, workers
     for number in range(60):
         paths.append(tmp_path / f"{number}.png")
         paths[-1].write_bytes(content(noise(seed=number)) if number % 10 else b"bad")
-    bad: list[BadPicture] = []
+    bad: list[BadImage] = []
     result = stream(paths, workers=workers, on_bad=bad.append)
     assert [picture.path for picture in result] == [path for number, path in enumerate(paths) if number % 10]
     for path, pixels in result:
-        assert torch.equal(pixels, read(path))
+        assert np.array_equal(pixels, read(path).numpy())
     assert [item.name for item in bad] == [str(path) for path in paths[::10]]
-    assert str(bad[0]).startswith(f"{paths[0]}: the content is no picture of a known format; expected JPEG")
+    assert str(bad[0]).startswith(f"{paths[0]}: this is not a supported image format; expected JPEG")
     assert str(bad[0]).endswith(".")
     with pytest.raises(DataError) as caught:
         stream(paths, workers=workers)
-    assert str(caught.value).startswith(f"{paths[0]}: the content is no picture")
+    assert str(caught.value).startswith(f"{paths[0]}: this is not a supported image format")
     assert "skip bad files" in str(caught.value)
 
 
 def test_skipped_files_are_counted_and_ten_are_named() -> None:
-    bad = [BadPicture(f"{number}.png", "no such file") for number in range(12)]
+    bad = [BadImage(f"{number}.png", "no such file") for number in range(12)]
     skipped = Skipped()
     assert skipped.sentences() == []
     skipped.add(bad[0])
-    assert skipped.sentences() == ["0.png: no such file. Bad files skipped, from this one on: 1."]
+    assert skipped.sentences() == ["Skipped 1 unreadable file; the first: 0.png: no such file."]
     for each in bad[1:]:
         skipped.add(each)
     assert skipped.sentences(read=7) == [
-        "0.png: no such file. Bad files skipped, from this one on: 12; pictures read: 7.",
+        "Skipped 12 unreadable files and read 7 images; the first: 0.png: no such file.",
         *(f"{number}.png: no such file." for number in range(1, 10)),
     ]
 
@@ -344,13 +344,13 @@ def test_work_goes_a_bounded_way_ahead_and_stops_with_its_reader() -> None:
     assert len(begun) < 200
     results.close()  # type: ignore[attr-defined]
     assert len(begun) < 200
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("triptych-pictures")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("triptych-images")]
 
 
 def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
     path = Path(str(tmp_path) + "/caf\udce9.png")
     path.write_bytes(content(noise()))
-    assert torch.equal(stream([path])[0].pixels, plainly(noise()))
+    assert np.array_equal(stream([path])[0].pixels, plainly(noise()).numpy())
     assert shown(path) == f"{tmp_path}/caf\\xe9.png"
     path.write_bytes(b"bad")
     with pytest.raises(DataError) as caught:

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Any
 
-from triptych.see.build import Architecture
+from torch import nn
 
-V1 = Architecture(
+from triptych.config import SeeModel
+from triptych.see.build import build_network
+
+SIZES = ("height", "width", "classes", "in_channels")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Settings of a network with the sizes of its images."""
+
+    model: SeeModel
+    height: int
+    width: int
+    classes: int
+    in_channels: int
+
+    @classmethod
+    def of(cls, height: int, width: int, classes: int, in_channels: int = 3, **model: Any) -> Architecture:
+        return cls(SeeModel(**model), height, width, classes, in_channels)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in SIZES}
+
+    def changed(self, **changes: Any) -> Architecture:
+        sizes = {name: changes.pop(name, size) for name, size in self.sizes.items()}
+        return Architecture.of(**sizes, **{**self.model.model_dump(), **changes})
+
+    def build(self) -> Any:
+        network: nn.Module = build_network(self.model, **self.sizes)
+        return network
+
+
+V1 = Architecture.of(
     height=28,
     width=28,
     classes=10,
@@ -17,6 +51,6 @@ V1 = Architecture(
     hidden=(600, 120),
     hidden_dropout=(0.3, 0.0),
 )
-V2 = Architecture(height=48, width=48, classes=6, block_dropout=0.1, hidden=(1024, 512), hidden_dropout=(0.1, 0.0))
-V3 = replace(V2, normalised=True)
-RESIDUAL = Architecture(height=28, width=28, classes=5, name="residual", channels=(8, 16), blocks=2)
+V2 = Architecture.of(height=48, width=48, classes=6, block_dropout=0.1, hidden=(1024, 512), hidden_dropout=(0.1, 0.0))
+V3 = V2.changed(normalised=True)
+RESIDUAL = Architecture.of(height=28, width=28, classes=5, name="residual", channels=(8, 16), blocks=2)

@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from tests.see.architectures import Architecture
 from tests.see.drawn import draw
 from triptych.config import SeeDecoding
 from triptych.errors import DataError, RecipeError, ShapeError
-from triptych.images.bad_files import BadPicture
-from triptych.see.build import Architecture, build_network
+from triptych.images.bad_files import BadImage
+from triptych.images.form import InputForm
 from triptych.see.classifier import Classifier
-from triptych.see.inputs import InputForm
+from triptych.see.inputs import scaled
 
 CLASSES = ("cat", "dog", "fish", "owl")
-FORM = InputForm(10, 12, "rgb", "stretch", 10_000, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+FORM = InputForm(height=10, width=12, max_pixels=10_000, mean=(0.4, 0.5, 0.6), deviation=(0.2, 0.3, 0.4))
 
 
-def classifier(output: str = "logits", **decoding: Any) -> Classifier:
-    settings: dict[str, Any] = {"output": output}
+def classifier(**decoding: Any) -> Classifier:
     torch.manual_seed(0)
-    network = build_network(Architecture(10, 12, 4, channels=(4, 8), hidden=(16,), **settings)).eval()
+    network = Architecture.of(10, 12, 4, channels=(4, 8), hidden=(16,)).build().eval()
     for parameter in network.parameters():
         parameter.data *= 2  # so that classes differ
     return Classifier(network, form=FORM, classes=CLASSES, decoding=SeeDecoding(**decoding))
@@ -56,7 +56,7 @@ def test_a_file_its_bytes_and_its_array_are_the_same_picture(tmp_path: Path) -> 
     for picture in (path, str(path), path.read_bytes(), array):
         assert model.read(picture).numpy().tolist() == array.transpose(2, 0, 1).tolist()
     named = model.predict([path, path.read_bytes(), array])
-    assert [item.name for item in named] == [str(path), "picture 1", "picture 2"]
+    assert [item.name for item in named] == [str(path), "image 1", "image 2"]
     assert named[0].classes == named[1].classes == named[2].classes
     assert model.predict(path) == model.predict([path])
     assert model.predict([]) == []
@@ -67,6 +67,16 @@ def test_arrays_of_one_and_four_channels_are_read_as_files_of_them(tmp_path: Pat
     for name, array in (("grey.png", colour[:, :, 0]), ("alpha.png", np.dstack([colour, colour[:, :, 0]]))):
         Image.fromarray(array).save(tmp_path / name)
         assert torch.equal(classifier().read(array), classifier().read(tmp_path / name))
+    assert torch.equal(classifier().read(colour[:, :, :1]), classifier().read(tmp_path / "grey.png"))
+
+
+EMPTY = [np.zeros((0, 10, 3), np.uint8), np.zeros((4, 0), np.uint8), Image.new("RGB", (0, 0))]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_an_image_without_pixels_is_refused(empty: Any) -> None:
+    with pytest.raises(DataError, match=r"expected at least one pixel"):
+        classifier().predict(empty)
 
 
 @pytest.mark.parametrize(
@@ -78,21 +88,20 @@ def test_arrays_of_one_and_four_channels_are_read_as_files_of_them(tmp_path: Pat
     ],
 )
 def test_other_arrays_are_refused(array: NDArray[Any], what: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"picture is an array of {what}; expected uint8")):
+    with pytest.raises(DataError, match=re.escape(f"the image is an array of {what}; expected uint8")):
         classifier().predict(array)
 
 
-@pytest.mark.parametrize("output", ["logits", "log-probabilities"])
-def test_probabilities_are_the_softmax_whatever_the_network_gives(output: str) -> None:
-    found = classifier(output, batch_size=2).probabilities(pixels())
-    torch.testing.assert_close(found, by_definition(FORM.scaled(pixels())), rtol=1e-5, atol=1e-6)
+def test_probabilities_are_the_softmax() -> None:
+    found = classifier(batch_size=2).probabilities(pixels())
+    torch.testing.assert_close(found, by_definition(scaled(FORM, pixels())), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(5, dtype=torch.float64))
     assert classifier().probabilities(pixels(0)).shape == (0, 4)
 
 
 def test_temperature_divides_the_logits() -> None:
     found = classifier(temperature=3.0).probabilities(pixels())
-    torch.testing.assert_close(found, by_definition(FORM.scaled(pixels()), 3.0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, by_definition(scaled(FORM, pixels()), 3.0), rtol=1e-5, atol=1e-6)
     given = classifier().probabilities(pixels(), decoding=SeeDecoding(temperature=3.0))
     assert torch.equal(found, given)
 
@@ -106,7 +115,7 @@ def shifted(values: Tensor, down: int, right: int) -> Tensor:
 
 @pytest.mark.parametrize(("kind", "count"), [("one", 1), ("flips", 2), ("shifts", 5), ("shifts-and-flips", 10)])
 def test_views_are_averaged(kind: Any, count: int) -> None:
-    values = FORM.scaled(pixels())
+    values = scaled(FORM, pixels())
     views = [values]
     if kind.startswith("shifts"):
         views += [shifted(values, *by) for by in ((2, 0), (-2, 0), (0, 2), (0, -2))]
@@ -150,9 +159,9 @@ def test_pillow_images_are_named_as_their_files(tmp_path: Path) -> None:
             assert torch.equal(classifier().read(image), classifier().read(path))
             assert image.size == size, "the user's image stays as it is"
     for odd, name in ((None, "NoneType"), (3, "int")):
-        with pytest.raises(DataError, match=rf"^picture is of type {name}; expected a path, the bytes of"):
+        with pytest.raises(DataError, match=rf"^an image of type {name} cannot be read; expected a path, the bytes of"):
             classifier().predict(odd)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r": this is a folder; expected an image file\. Replace the file\.$"):
+    with pytest.raises(DataError, match=r": this is a folder; expected an image file\. Replace the image\.$"):
         classifier().predict(tmp_path)
 
 
@@ -184,7 +193,7 @@ def test_bad_files_stop_a_stream_or_are_told_and_left_out(tmp_path: Path) -> Non
     good = [draw(tmp_path / f"{n}.png", n) for n in range(3)]
     bad = tmp_path / "bad.png"
     bad.write_bytes(good[0].read_bytes()[:60])
-    told: list[BadPicture] = []
+    told: list[BadImage] = []
     paths = [good[0], bad, *good[1:], tmp_path / "gone.png"]
     names = [item.name for item in classifier().stream(paths, on_bad=told.append)]
     assert names == [str(path) for path in good]
@@ -202,7 +211,7 @@ def test_a_stream_names_what_came_before_a_bad_file(tmp_path: Path, before: int,
     paths[before].write_bytes(b"bad")
     named = classifier(batch_size=3).stream(paths, workers=workers)
     assert [next(named).name for _ in range(before)] == [str(path) for path in paths[:before]]
-    with pytest.raises(DataError, match=rf"/{before}\.png: the content is no picture"):
+    with pytest.raises(DataError, match=rf"/{before}\.png: this is not a supported image format"):
         next(named)
 
 
@@ -212,5 +221,5 @@ def test_pixels_of_another_size_are_refused() -> None:
 
 
 def test_bytes_that_are_no_picture_are_refused() -> None:
-    with pytest.raises(DataError, match="picture"):
-        classifier().predict(b"no picture")
+    with pytest.raises(DataError, match="not a supported image format"):
+        classifier().predict(b"no image")

@@ -20,9 +20,10 @@ from plain_see import read_kmnist, read_scenes
 from tests.see.drawn import draw, draw_classes
 from triptych.config import SeeData
 from triptych.errors import DataError
-from triptych.images.sources import Part, Source
+from triptych.images.sources import Collection, ImageList
 from triptych.see import collection
-from triptych.see.collection import Collection, load_collection
+from triptych.see.collection import load_collection
+from triptych.see.images import Images
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +31,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def load(location: Path | None, **settings: Any) -> Collection:
+def load(location: Path | None, **settings: Any) -> Collection[Images]:
     return load_collection(SeeData(**{"height": 8, "width": 8, **settings}), location)
 
 
-def sizes(found: Collection) -> dict[str, int]:
+def sizes(found: Collection[Images]) -> dict[str, int]:
     return {split: len(images.labels) for split, images in found.splits.items()}
 
 
@@ -87,12 +88,12 @@ def test_the_splits_follow_the_settings(tmp_path: Path) -> None:
     assert sizes(load(tmp_path, valid_fraction=0.25)) == {"train": 60, "valid": 20}
 
 
-def drawn_labels(labels: list[int]) -> Part:
+def drawn_labels(labels: list[int]) -> ImageList:
     """A part without pixels, in which some pictures are equal."""
     names = [f"x:{row}" for row in range(len(labels))]
     keys = [row // 2 if row < 40 else row for row in range(len(labels))]
     digests = [hashlib.sha256(str(key).encode()).hexdigest() for key in keys]
-    return Part(np.zeros((len(labels), 1, 1), np.uint8), labels, names, digests)
+    return ImageList(np.zeros((len(labels), 1, 1), np.uint8), labels, names, digests)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def drawn_labels(labels: list[int]) -> Part:
 def test_splits_stay_what_they_were(key: str, seed: int, digest: str) -> None:
     """Published figures and kept runs rest on these splits."""
     part = drawn_labels([row % 7 if row % 3 else 0 for row in range(600)])
-    splits = collection._split(SeeData(split_seed=seed), Source({key: part}, tuple("abcdefg"), []))
+    splits = collection._split(SeeData(split_seed=seed), Collection({key: part}, tuple("abcdefg"), []))
     listing = json.dumps({split: list(found.names) for split, found in splits.items()})
     assert hashlib.sha256(listing.encode()).hexdigest() == digest
 
@@ -120,7 +121,7 @@ def test_the_only_image_of_a_class_is_in_training(key: str) -> None:
     for seed in range(5):
         settings = SeeData(split_seed=seed)
         for part in (one, equal):
-            splits = collection._split(settings, Source({key: part}, (), []))
+            splits = collection._split(settings, Collection({key: part}, (), []))
             assert set(splits["train"].labels) == set(range(32))
             assert set(splits["valid"].labels) == {0, 1}
             assert sorted(name for found in splits.values() for name in found.names) == sorted(part.names)
@@ -128,7 +129,7 @@ def test_the_only_image_of_a_class_is_in_training(key: str) -> None:
             rows = [int(name.removeprefix("x:")) for name in splits["train"].names]
             assert rows == sorted(rows)
     singles = drawn_labels(list(range(60)))
-    assert all(collection._split(SeeData(), Source({key: singles}, (), [])).values()), "no split is empty"
+    assert all(collection._split(SeeData(), Collection({key: singles}, (), [])).values()), "no split is empty"
 
 
 def test_limits_take_a_random_part(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_what_exceeds_the_memory_limit_is_mapped(tmp_path: Path, monkeypatch: py
     assert "cache" not in mapped_files(held)
 
 
-def mapped_files(found: Collection) -> str:
+def mapped_files(found: Collection[Images]) -> str:
     """Where the first pixel of the training images lies, by the system's list of mappings."""
     place = found.splits["train"].pixels.data_ptr()
     for line in Path("/proc/self/maps").read_text().splitlines():
@@ -188,11 +189,11 @@ def test_everything_as_one_split_with_a_models_classes(tmp_path: Path) -> None:
     assert sizes(found) == {"test": 5}
     assert found.classes == ("ant", "dog", "cat")
     assert found.splits["test"].labels.tolist() == [2, 2, 2, 1, 1]
-    assert found.warnings == []
+    assert found.warnings == ["class 'ant' has no image in test."]
     with pytest.raises(DataError) as caught:
         load_collection(settings, tmp_path, whole="test", classes=["dog", "ant"])
     assert str(caught.value) == (
-        f"{tmp_path}: the class is 'cat' (1 such); expected the model's classes: dog, ant. Rename or remove the class."
+        f"{tmp_path}: class 'cat' is unknown to the model; expected some of: dog, ant. Rename or remove the class."
     )
     np.savez(tmp_path / "x.npz", train_images=np.zeros((4, 8, 8)), train_labels=[0, 1, 0, 1])
     with pytest.raises(DataError, match="the split is 'test'; expected one that the data has: train"):
@@ -219,9 +220,9 @@ def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
     found = load(tmp_path, skip_bad=True)
     assert sum(sizes(found).values()) == 37
     first, *others = found.warnings
-    assert first == f"{tmp_path}/b/gone.png: no such file. Bad files skipped, from this one on: 4; pictures read: 37."
+    assert first == f"Skipped 4 unreadable files and read 37 images; the first: {tmp_path}/b/gone.png: no such file."
     assert sorted(told.partition(": ")[0] for told in others) == [f"{tmp_path}/a/{row:03d}.png" for row in (3, 9, 14)]
-    assert all(": the content is no picture of a known format; expected" in told for told in others)
+    assert all(": this is not a supported image format; expected" in told for told in others)
     assert all(told.endswith(".") for told in others)
 
 
@@ -231,7 +232,7 @@ def test_a_class_whose_files_are_all_bad_is_no_class(tmp_path: Path) -> None:
         path.write_bytes(b"junk of " + path.name.encode())
     found = load(tmp_path, skip_bad=True)
     assert found.classes == ("a", "c")
-    assert "class 'b' has no picture in training that can be read, so it is no class." in found.warnings
+    assert "class 'b' has no training image that can be read, so it is not used as a class." in found.warnings
     for images in found.splits.values():
         for name, label in zip(images.names, images.labels.tolist(), strict=True):
             assert Path(name).parent.name == found.classes[label]
@@ -245,7 +246,7 @@ def test_a_class_whose_files_are_all_bad_is_no_class(tmp_path: Path) -> None:
     for number in range(5):  # some of them are in training
         draw(tmp_path / "b" / f"good{number}.png", 5 + number)
     assert load(tmp_path, skip_bad=True).classes == ("a", "b", "c")
-    with pytest.raises(DataError, match="the class is 'b'"):
+    with pytest.raises(DataError, match="class 'b' is unknown to the model"):
         load_collection(settings, tmp_path, classes=("a", "c"))
 
 
@@ -254,7 +255,7 @@ def test_a_split_of_lost_classes_alone_is_told(tmp_path: Path) -> None:
     draw_classes(tmp_path / "valid", {"c": 3}, seed=1)
     for path in (tmp_path / "train" / "c").iterdir():
         path.write_bytes(b"junk")
-    with pytest.raises(DataError, match=r"^valid has only pictures of what is no class in training \(c\)"):
+    with pytest.raises(DataError, match=r"^valid has only images of classes without training images \(c\)"):
         load(tmp_path, skip_bad=True)
 
 
@@ -267,11 +268,11 @@ def test_doubtful_collections_are_warned_of(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "train" / "a" / "000.png", tmp_path / "test" / "a" / "copy.png")
     (tmp_path / "train" / "a" / "notes.txt").write_text("notes")
     assert load(tmp_path).warnings == [
-        f"{tmp_path}/train/a/notes.txt: this is no picture. Such files left out, from this one on: 1.",
-        f"{tmp_path}/test/a/copy.png: this picture of test is in train too; such pictures: 1.",
-        f"{tmp_path}/train/b/x.png: this picture is in another class too; such pictures: 1.",
-        "class 'few' has no image in valid.",
+        f"Skipped 1 file that is not an image; the first: {tmp_path}/train/a/notes.txt.",
+        f"1 image of test is in train too; the first: {tmp_path}/test/a/copy.png.",
+        f"1 image is in more than one class; the first: {tmp_path}/train/b/x.png.",
         "class 'one' has 1 image; training and validation need more. Its only image is in train.",
+        "class 'few' has no image in valid.",
     ]
 
 
@@ -283,10 +284,10 @@ def test_pictures_of_12_bits_are_warned_of(tmp_path: Path) -> None:
         Image.fromarray(drawn.integers(0, 4096, (8, 8), dtype=np.uint16)).save(path)
     (told,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
     assert told.startswith(f"{tmp_path}/")
-    assert ".tif: no value of this picture or any other is above 16 of 255, so they are nearly black. Pictures" in told
+    assert ".tif: no value of this image or any other is above 16 of 255, so they are nearly black. Images" in told
     draw(tmp_path / "a" / "bright.png", 1)
     (told,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
-    assert "no value of this picture or any other of class 'b' is above 16 of 255" in told
+    assert "no value of this image or any other of class 'b' is above 16 of 255" in told
     assert " Such classes: 1 of 2. " in told
     for grey, path in enumerate((tmp_path / "b").iterdir()):
         Image.new("L", (8, 8), grey).save(path)  # dark, and of eight bits: so they may be meant
@@ -297,13 +298,13 @@ def test_nothing_to_read_says_what_to_give(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "notes.txt").write_text("text")
     for location, settings, message in (
-        (None, {}, "data.set is '' and no data is given; expected one of them. Use --data with a folder of pictures"),
-        (None, {"set": "digit"}, "the data set is 'digit'; expected a known name. Did you mean 'digits'?"),
+        (None, {}, "no data is given and data.set is empty; expected one of them. Use --data with a folder of images"),
+        (None, {"set": "digit"}, "data.set is 'digit'; expected a known data set. Did you mean 'digits'?"),
         (tmp_path / "pictres", {}, f"{tmp_path}/pictres: no such file or folder. Did you mean '{tmp_path}/pictures'?"),
         (
             tmp_path / "notes.txt",
             {},
-            f"{tmp_path}/notes.txt: the file is called 'notes.txt'; expected a folder, an .npz",
+            f"{tmp_path}/notes.txt: the file is 'notes.txt'; expected a folder, an .npz",
         ),
         (tmp_path / "pictures", {}, f"{tmp_path}/pictures: the folder has 0 class folders; expected 2 or more"),
     ):

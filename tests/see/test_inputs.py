@@ -10,7 +10,8 @@ import torch
 
 from triptych.config import SeeData
 from triptych.errors import RunError
-from triptych.see.inputs import InputForm, input_form
+from triptych.images.form import InputForm
+from triptych.see.inputs import input_form, scaled
 
 
 def pixels(count: int = 1500) -> torch.Tensor:
@@ -23,16 +24,25 @@ def pixels(count: int = 1500) -> torch.Tensor:
 def test_unit_pixels_lie_between_0_and_1() -> None:
     form = input_form(SeeData(height=4, width=5), pixels())
     given = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
-    assert form.scaled(given).flatten().tolist() == pytest.approx([0.0, 0.2, 1.0])
-    assert form.scaled(given.float() / 255).flatten().tolist() == pytest.approx([0.0, 0.2, 1.0])
+    assert scaled(form, given).flatten().tolist() == pytest.approx([0.0, 0.2, 1.0])
+    assert scaled(form, given.float() / 255).flatten().tolist() == pytest.approx([0.0, 0.2, 1.0])
 
 
 def test_standard_pixels_have_mean_0_and_deviation_1_per_channel() -> None:
     given = pixels()
     form = input_form(SeeData(height=4, width=5, pixels="standard"), given)
-    values = form.scaled(given)
+    values = scaled(form, given)
     assert values.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-4)
     assert values.std(dim=(0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], abs=1e-4)
+
+
+def test_arrays_and_tensors_are_scaled_alike() -> None:
+    given = pixels(20)
+    for kind in ("unit", "standard"):
+        form = input_form(SeeData(height=4, width=5, pixels=kind), given)
+        torch.testing.assert_close(
+            torch.from_numpy(form.scaled(given.numpy())), scaled(form, given), rtol=1e-6, atol=1e-6
+        )
 
 
 def test_a_channel_that_never_varies_is_not_divided_by_nothing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -10,9 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.see.architectures import RESIDUAL, V1, V3
+from tests.see.architectures import RESIDUAL, V1, V3, Architecture
 from triptych.errors import RecipeError, ShapeError
-from triptych.see.build import Architecture, build_network
 from triptych.see.convolutional import ConvolutionalNetwork
 from triptych.see.maps import activation_maps, convolutions, saliency
 
@@ -20,7 +18,7 @@ from triptych.see.maps import activation_maps, convolutions, saliency
 @pytest.fixture(scope="module")
 def network() -> ConvolutionalNetwork:
     torch.manual_seed(0)
-    network = build_network(V1).eval()
+    network = V1.build().eval()
     assert isinstance(network, ConvolutionalNetwork)
     return network
 
@@ -45,7 +43,7 @@ def test_maps_of_another_by_name_or_number(network: nn.Module, image: torch.Tens
 
 
 def test_maps_leave_the_network_as_it_was(image: torch.Tensor) -> None:
-    network = build_network(RESIDUAL).train()
+    network = RESIDUAL.build().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     activation_maps(network, image.expand(3, -1, -1))
     saliency(network, image.expand(3, -1, -1))
@@ -75,26 +73,21 @@ def test_what_is_no_image_or_has_no_convolution(network: nn.Module, image: torch
         activation_maps(nn.Linear(3, 3), image)
 
 
-@pytest.mark.parametrize("architecture", [replace(V1, in_channels=3), RESIDUAL])
-def test_what_becomes_of_the_logits_changes_no_explanation(architecture: Architecture, image: torch.Tensor) -> None:
-    """Also where the network is so sure that a log-probability has no gradient left."""
-    networks = [build_network(replace(architecture, output=output)) for output in ("log-probabilities", "logits")]
-    last = networks[0].last
-    assert isinstance(last, nn.Linear)
-    nn.init.constant_(last.bias, 0.0)
-    last.bias.data[3] = 200.0
-    networks[1].load_state_dict(networks[0].state_dict())
-    sure, plain = (saliency(network, image.expand(3, -1, -1)) for network in networks)
-    assert sure.target == plain.target == 3
-    torch.testing.assert_close(sure.grad_cam, plain.grad_cam)
-    torch.testing.assert_close(sure.integrated_gradients, plain.integrated_gradients)
+def test_a_network_that_is_sure_is_explained_as_by_its_logits(image: torch.Tensor) -> None:
+    """Where a log-probability has no gradient left."""
+    network = V1.build()
+    nn.init.constant_(network.last.bias, 0.0)
+    network.last.bias.data[3] = 200.0
+    plain = nn.Sequential(network.blocks, network.head, network.hidden, network.last)  # without the normalisation
+    sure, unnormalised = saliency(network, image), saliency(plain, image, layer=-1)
+    assert sure.target == unnormalised.target == 3
+    torch.testing.assert_close(sure.integrated_gradients, unnormalised.integrated_gradients)
     assert sure.integrated_gradients.abs().max() > 0
 
 
 def test_integrated_gradients_are_complete(network: nn.Module, image: torch.Tensor) -> None:
     found = saliency(network, image, target=3)
-    logits = build_network(replace(V1, output="logits")).eval()
-    logits.load_state_dict(network.state_dict())
+    logits: Any = network.logits
     with torch.no_grad():
         gained = logits(image[None])[0, 3] - logits(torch.zeros(1, 1, 28, 28))[0, 3]
     assert found.integrated_gradients.sum().item() == pytest.approx(gained.item(), rel=0.05, abs=1e-3)
@@ -119,13 +112,13 @@ def test_grad_cam_is_its_formula(network: ConvolutionalNetwork, image: torch.Ten
     torch.testing.assert_close(found.grad_cam, grad_cam(maps[0], logit), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", [replace(V1, in_channels=3), replace(V3, height=28, width=28), RESIDUAL])
-@pytest.mark.parametrize("head", [None, "average", "hopfield"])
+@pytest.mark.parametrize("architecture", [V1.changed(in_channels=3), V3.changed(height=28, width=28), RESIDUAL])
+@pytest.mark.parametrize("head", ["", "average", "hopfield"])
 def test_grad_cam_looks_at_what_the_head_takes(
-    architecture: Architecture, head: Literal["average", "hopfield"] | None, image: torch.Tensor
+    architecture: Architecture, head: Literal["", "average", "hopfield"], image: torch.Tensor
 ) -> None:
     torch.manual_seed(4)
-    network: Any = build_network(replace(architecture, head=head)).eval()
+    network: Any = architecture.changed(head=head).build().eval()
     image = image.expand(3, -1, -1)
     if architecture is RESIDUAL:
         maps = F.relu(network.norm(network.stages(network.stem(image[None]))))

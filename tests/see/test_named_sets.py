@@ -21,8 +21,8 @@ from triptych.see.named_sets import list_named_sets, resolve
 
 def test_the_digits_are_scikit_learns() -> None:
     source = resolve("digits").load()
-    part = source.parts["all"]
-    values = np.asarray(part.pictures)
+    part = source.splits["all"]
+    values = np.asarray(part.images)
     assert values.shape == (1797, 8, 8)
     assert values.min() == 0
     assert values.max() == 255
@@ -59,12 +59,12 @@ def test_kmnist_is_read_from_the_cache_when_its_bytes_are_right(
     for name, data in kmnist.items():
         (tmp_path / "kmnist" / name).write_bytes(data)
     with pytest.raises(
-        DownloadError, match=r"train-images-idx3-ubyte\.gz: the cached file has md5 .*, expected bdb82020"
+        DownloadError, match=r"train-images-idx3-ubyte\.gz: the md5 of the cached file is .*; expected bdb82020"
     ):
         resolve("kmnist").load(cache_dir=tmp_path, offline=True)
     monkeypatch.setattr(named_sets, "_KMNIST_MD5", md5s(kmnist))
     source = resolve("kmnist").load(cache_dir=tmp_path, offline=True)
-    assert {split: len(part) for split, part in source.parts.items()} == {"train": 20, "test": 10}
+    assert {split: len(part) for split, part in source.splits.items()} == {"train": 20, "test": 10}
     assert source.classes == tuple("0123456789")
 
 
@@ -89,9 +89,9 @@ def test_kmnist_is_fetched_once_from_the_first_server_that_has_it(
     monkeypatch.setattr(downloads, "BACKOFF_S", 0.0)
     site.faults = [404, "cut"]  # the first download breaks off half-way, and is tried again
     source = resolve("kmnist").load()
-    assert {split: len(part) for split, part in source.parts.items()} == {"train": 20, "test": 10}
-    assert np.asarray(source.parts["test"].pictures)[7].tolist() == [[7] * 4] * 4
-    assert source.parts["test"].labels == list(range(10))
+    assert {split: len(part) for split, part in source.splits.items()} == {"train": 20, "test": 10}
+    assert np.asarray(source.splits["test"].images)[7].tolist() == [[7] * 4] * 4
+    assert source.splits["test"].labels == list(range(10))
     for name, data in kmnist.items():
         assert (tmp_path / "kmnist" / name).read_bytes() == data
     first, *others = kmnist
@@ -103,7 +103,7 @@ def test_kmnist_is_fetched_once_from_the_first_server_that_has_it(
 
 
 def test_kmnist_with_other_bytes_than_the_published_is_not_kept(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"kmnist/train-images-idx3-ubyte\.gz gave md5 .*, expected bdb82020"):
+    with pytest.raises(DownloadError, match=r"kmnist/train-images-idx3-ubyte\.gz: MD5 hash .* expected md5:bdb82020"):
         resolve("kmnist").load()
     assert not (tmp_path / "kmnist" / "train-images-idx3-ubyte.gz").exists()
 
@@ -143,4 +143,5 @@ def test_every_listed_set_resolves_to_itself() -> None:
 def test_an_unknown_set_is_named_with_the_nearest() -> None:
     with pytest.raises(DataError) as caught:
         resolve("kminst")
-    assert str(caught.value) == "the data set is 'kminst'; expected a known name. Did you mean 'kmnist'?"
+    assert (caught.value.field, caught.value.value) == ("data.set", "kminst")
+    assert caught.value.hint == "Did you mean 'kmnist'?"

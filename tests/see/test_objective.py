@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from triptych.see.augmentation import Augmentation
+from triptych.config import SeeAugmentation
+from triptych.images.form import InputForm
+from triptych.see.augmentation import augmented
 from triptych.see.batches import ImageBatch
-from triptych.see.inputs import InputForm
+from triptych.see.inputs import scaled
 from triptych.see.objective import SeeObjective
 
-FORM = InputForm(6, 5, "rgb", "stretch", 1000, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+FORM = InputForm(height=6, width=5, mean=(0.4, 0.5, 0.6), deviation=(0.2, 0.3, 0.4))
 CLASSES = 4
 
 
@@ -72,26 +74,26 @@ def test_balanced_weights_are_scikit_learns_and_multiply_the_loss() -> None:
     losses = F.cross_entropy(network()(values()), batch().labels, reduction="none")
     torch.testing.assert_close(share.total, (weights[batch().labels] * losses).sum())
     assert share.count == 7
-    mixed = Augmentation(mixup=1.0)
+    mixed = SeeAugmentation(mixup=1.0)
     objective = SeeObjective(network(), form=FORM, classes=CLASSES, augmentation=mixed, class_weights=weights)
     torch.manual_seed(5)
     share = objective.loss(batch())
     torch.manual_seed(5)
-    pixels, targets = mixed(batch().pixels / 255, F.one_hot(batch().labels, CLASSES).float())
+    pixels, targets = augmented(batch().pixels / 255, F.one_hot(batch().labels, CLASSES).float(), mixed)
     torch.testing.assert_close(
-        share.total, -(weights * targets * network()(FORM.scaled(pixels)).log_softmax(dim=1)).sum()
+        share.total, -(weights * targets * network()(scaled(FORM, pixels)).log_softmax(dim=1)).sum()
     )
 
 
-@pytest.mark.parametrize("changes", [Augmentation(mixup=1.0), Augmentation(cutmix=1.0, flip=0.5)])
-def test_augmentation_changes_images_and_mixes_labels(changes: Augmentation) -> None:
+@pytest.mark.parametrize("changes", [SeeAugmentation(mixup=1.0), SeeAugmentation(cutmix=1.0, flip=0.5)])
+def test_augmentation_changes_images_and_mixes_labels(changes: SeeAugmentation) -> None:
     objective = SeeObjective(network(), form=FORM, classes=CLASSES, augmentation=changes)
     torch.manual_seed(5)
     share = objective.loss(batch())
     torch.manual_seed(5)
-    pixels, targets = changes(batch().pixels / 255, F.one_hot(batch().labels, CLASSES).float())
+    pixels, targets = augmented(batch().pixels / 255, F.one_hot(batch().labels, CLASSES).float(), changes)
     assert ((targets > 0).sum(dim=1) == 2).any()
-    scores = network()(FORM.scaled(pixels)).log_softmax(dim=1)
+    scores = network()(scaled(FORM, pixels)).log_softmax(dim=1)
     torch.testing.assert_close(share.total, -(targets * scores).sum())
     assert not torch.allclose(
         torch.as_tensor(share.total),
@@ -101,7 +103,7 @@ def test_augmentation_changes_images_and_mixes_labels(changes: Augmentation) -> 
 
 def test_measuring_neither_smooths_nor_augments() -> None:
     objective = SeeObjective(
-        network(), form=FORM, classes=CLASSES, label_smoothing=0.3, augmentation=Augmentation(mixup=1.0, shift=0.5)
+        network(), form=FORM, classes=CLASSES, label_smoothing=0.3, augmentation=SeeAugmentation(mixup=1.0, shift=0.5)
     )
     measured = objective.measure(batch())
     scores = network()(values())
@@ -110,12 +112,11 @@ def test_measuring_neither_smooths_nor_augments() -> None:
     assert (int(measured["accuracy"].total), measured["accuracy"].count) == (right, 7)
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_images_come_in_the_layout_asked_for(channels_last: bool) -> None:
+def test_images_come_with_channels_last() -> None:
     seen: list[bool] = []
     layers = network()
     layers.register_forward_pre_hook(
         lambda _, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
     )
-    SeeObjective(layers, form=FORM, classes=CLASSES, channels_last=channels_last).loss(batch())
-    assert seen == [channels_last]
+    SeeObjective(layers, form=FORM, classes=CLASSES).loss(batch())
+    assert seen == [True]

@@ -22,6 +22,7 @@ from triptych import api
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
+from triptych.see.inputs import scaled
 from triptych.see.panel import PANEL
 
 
@@ -60,7 +61,7 @@ def test_a_training_is_made_of_the_data_and_the_recipe(trained: Trained) -> None
     assert sum(len(batch) for batch in prepared.loaders.train(0, 1)) == 48
     assert sum(len(batch) for batch in prepared.loaders.valid(0, 1)) == 6
     objective: Any = prepared.objective
-    seen = torch.cat([objective.form.scaled(batch.pixels) for batch in prepared.loaders.train(0, 1)])
+    seen = torch.cat([scaled(objective.form, batch.pixels) for batch in prepared.loaders.train(0, 1)])
     assert seen.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-4)
     assert json.loads(json.dumps(prepared.description)) == json.loads(json.dumps(dict(prepared.description)))
 
@@ -130,7 +131,7 @@ def test_an_evaluation_is_recorded_and_read_again(trained: Trained, tmp_path: Pa
     assert told["classes"] == list(KINDS)
     errors = read_errors(tmp_path / "train.one.tsv")
     assert len(errors.items) == evaluation.scores.n_items == 48
-    digests = [hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16] for name in evaluation.items.names]
+    digests = [hashlib.sha256((trained.data / name).read_bytes()).hexdigest()[:16] for name in evaluation.items.names]
     assert [digest for digest, _ in errors.items] == digests
     for measure, expected in (
         ("error rate", 1 - evaluation.scores.accuracy.value),
@@ -162,7 +163,7 @@ def test_pictures_of_training_are_known_again_wherever_they_lie(trained: Trained
         images = own[split]
         row = images.labels.tolist().index(KINDS.index(kind))
         (tmp_path / kind).mkdir()
-        shutil.copy(images.names[row], tmp_path / kind / "copy.png")
+        shutil.copy(trained.data / images.names[row], tmp_path / kind / "copy.png")
     found = api.read_for_evaluation(trained.run, model, split="test", data=tmp_path)
     assert [remark.split(" were in ")[0] for remark in found.warnings] == ["1 of 2 items of this data"]
 

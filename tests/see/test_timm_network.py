@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.see.architectures import Architecture
 from triptych.errors import MissingExtraError, RecipeError
-from triptych.see.build import Architecture, build_network
 from triptych.see.timm_network import TimmNetwork
 
 CALLS: list[dict[str, object]] = []
@@ -30,21 +30,17 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> None:
     CALLS.clear()
 
 
-def architecture(name: str, output: str = "log-probabilities") -> Architecture:
-    return Architecture(height=32, width=32, classes=7, in_channels=1, name=f"timm/{name}", output=output)  # type: ignore[arg-type]
+def architecture(name: str) -> Architecture:
+    return Architecture.of(height=32, width=32, classes=7, in_channels=1, name=f"timm/{name}")
 
 
 @pytest.mark.usefixtures("timm")
 def test_timm_is_asked_for_the_network() -> None:
-    network = build_network(architecture("resnet18")).eval()
+    network = architecture("resnet18").build().eval()
     assert CALLS == [{"name": "resnet18", "pretrained": False, "num_classes": 7, "in_chans": 1}]
     given = torch.rand(2, 1, 32, 32)
-    torch.testing.assert_close(network(given).exp().sum(1), torch.ones(2))
-    logits = build_network(architecture("resnet18", "logits"))
-    logits.load_state_dict(network.state_dict())
-    torch.testing.assert_close(torch.log_softmax(logits(given), 1), network(given))
     assert isinstance(network, TimmNetwork)
-    assert torch.equal(network.logits(given), logits(given))
+    assert torch.equal(network(given), network.network(given))
 
 
 class OneSize(nn.Module):
@@ -73,26 +69,26 @@ def test_networks_of_one_size_are_told_ours_or_refused(monkeypatch: pytest.Monke
         return OneSize((224, 224), in_chans, num_classes)
 
     monkeypatch.setattr(sys.modules["timm"], "create_model", told)
-    network = build_network(architecture("vit_tiny_patch16_224"))
+    network = architecture("vit_tiny_patch16_224").build()
     assert network.training
     assert network(torch.rand(2, 1, 32, 32)).shape == (2, 7)
     monkeypatch.setattr(sys.modules["timm"], "create_model", untold)
     with pytest.raises(
         RecipeError, match=r"'timm/resnet34', which cannot take images of 32 x 32 \(Input height \(32\)"
     ):
-        build_network(architecture("resnet34"))
+        architecture("resnet34").build()
 
 
 @pytest.mark.usefixtures("timm")
 def test_unknown_network_names_the_nearest() -> None:
     with pytest.raises(RecipeError, match=r"model.name is 'timm/resnet81'; .* 3 networks .* 'timm/resnet18'\?"):
-        build_network(architecture("resnet81"))
+        architecture("resnet81").build()
     with pytest.raises(RecipeError, match=r"'timm/qqq'.*list_models"):
-        build_network(architecture("qqq"))
+        architecture("qqq").build()
     assert CALLS == []
 
 
 def test_without_timm_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"timm is not installed.*pip install 'triptych\[timm\]'"):
-        build_network(architecture("resnet18"))
+        architecture("resnet18").build()

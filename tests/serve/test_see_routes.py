@@ -48,7 +48,7 @@ def test_classes_and_probabilities_are_the_classifiers(url: str, catalogue: Cata
 
 def test_activations_are_the_networks(url: str, catalogue: Catalogue) -> None:
     classifier = catalogue.classifiers["digits"].classifier
-    image = classifier.form.scaled(classifier.read(png())[None])[0]
+    image = classifier.network_input(classifier.read(png()))
     expected = activation_maps(classifier.network, image, layer=1)
     answer = ask(url, "explain?layer=1&channels=2", png()).json()
     assert answer["layer"] == expected.layer

@@ -83,7 +83,6 @@ def test_schedules_set_the_rate_of_every_update() -> None:
         {"epochs": 3},
         {"batch_size": 12},
         {"patience": 1},
-        {"monitor": "valid_told_accuracy", "patience": 1},
         {"monitor": "valid_loss", "patience": 1},
     ],
 )

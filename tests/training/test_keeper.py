@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.training.line import POINTS, Batches, Line, train
+from triptych.config import common
 from triptych.errors import RecipeError, TrainingError
 from triptych.runs.run import Row, Run
 
@@ -24,18 +25,22 @@ def same(first: Weights, second: Weights) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("told", "monitor", "best"),
+    ("told", "mode", "best"),
     [
-        ([3, 1, 2, 4], "valid_told", 2),
-        ([3, 1, 2, 4], "valid_told_accuracy", 4),
-        ([2, 1, 1, 2], "valid_told", 2),  # the first of equals
-        ([5, 5, 5, 5], "valid_told_accuracy", 1),
-        ([4, 3, 2, 1], "valid_told", 4),
+        ([3, 1, 2, 4], "min", 2),
+        ([3, 1, 2, 4], "max", 4),
+        ([2, 1, 1, 2], "min", 2),  # the first of equals
+        ([5, 5, 5, 5], "max", 1),
+        ([4, 3, 2, 1], "min", 4),
     ],
 )
-def test_the_best_epochs_weights_are_kept(tmp_path: Path, told: list[float], monitor: str, best: int) -> None:
+def test_the_best_epochs_weights_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[float], mode: str, best: int
+) -> None:
+    if mode == "max":
+        monkeypatch.setattr(common, "RISING", ("valid_told",))
     line, run = Line(told), Run(tmp_path)
-    fitted = train(line, run, epochs=4, monitor=monitor)
+    fitted = train(line, run, epochs=4, monitor="valid_told")
     assert fitted.best_epoch == best
     assert [same(kept(run), weights) for weights in line.weights_measured].index(True) == best - 1
     assert [row["valid_told"] for row in run.history()] == told

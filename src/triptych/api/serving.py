@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,7 @@ def load_catalogue(
             more: dict[str, Any] = {"source_unit": model.vocabularies.source_tokenizer.unit, "examples": _examples(run)}
             spellers[name] = ServedSpeller(_info(run, name, model.decoding) | more, model)
         elif isinstance(model, Classifier):
-            model.form = replace(model.form, max_pixels=max_image_pixels)
+            model.form = model.form.model_copy(update={"max_pixels": max_image_pixels})
             form = model.form
             image = {"height": form.height, "width": form.width, "colour": form.colour}
             more = {"classes": list(model.classes), "image": image}

@@ -19,7 +19,7 @@ from triptych.config.loading import (
     with_changes,
 )
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
-from triptych.config.see import SeeAugmentation, SeeData, SeeDecoding, SeeModel, SeeRecipe, SeeTraining
+from triptych.config.see import ImageForm, SeeAugmentation, SeeData, SeeDecoding, SeeModel, SeeRecipe, SeeTraining
 from triptych.config.spell import (
     SpellData,
     SpellModel,
@@ -31,6 +31,7 @@ __all__ = [
     "PANELS",
     "RECALL_EXPERIMENTS",
     "AnyRecipe",
+    "ImageForm",
     "OptimizerTable",
     "Precision",
     "RecallRecipe",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +16,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = dict[Literal["train", "valid", "test"], Fraction]
+RISING = ("valid_accuracy",)  # metrics that are better the higher they are
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "auto"]
 
 
@@ -36,6 +38,22 @@ def check_fractions(fractions: Fractions) -> None:
     whole = math.fsum(fractions.values())
     if not math.isclose(whole, 1, abs_tol=1e-6):
         raise ValueError(f"fractions sum to {whole:g} ({listed}); expected 1")
+
+
+def without_retired(
+    values: Any, retired: Mapping[str, Sequence[Any]], *, renamed: Mapping[str, str] | None = None
+) -> Any:
+    """A table's values without keys that no longer exist, so that older recipes and runs can be read.
+
+    Args:
+        values: as they were given.
+        retired: the keys, each with the values under which leaving it out changes nothing.
+        renamed: keys that have another name now.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    kept = {key: value for key, value in values.items() if key not in retired or value not in retired[key]}
+    return {(renamed or {}).get(key, key): value for key, value in kept.items()}
 
 
 class OptimizerTable(Table):
@@ -103,4 +121,4 @@ class TrainingTable(Table):
     @property
     def mode(self) -> Literal["min", "max"]:
         """Whether the monitored metric should fall or rise."""
-        return "max" if self.monitor.endswith("accuracy") else "min"
+        return "max" if self.monitor in RISING else "min"

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
-from triptych.config.retired import modernised
 from triptych.config.see import SeeRecipe
 from triptych.config.spell import SpellRecipe
 from triptych.errors import RecipeError, did_you_mean, nearest
@@ -91,7 +90,7 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
         raise RecipeError(
             f"{origin}: panel is {found}; expected the name of a panel. {did_you_mean(str(panel), PANELS)}"
         )
-    return check_table(PANELS[panel], modernised(tree, origin), origin)
+    return check_table(PANELS[panel], tree, origin)
 
 
 def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:

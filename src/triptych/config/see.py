@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,6 +21,7 @@ from triptych.config.common import (
     Table,
     TrainingTable,
     check_fractions,
+    without_retired,
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,7 +41,31 @@ def _is_network(name: str) -> str:
 NetworkName = Annotated[str, AfterValidator(_is_network)]
 
 
-class SeeData(Table):
+class ImageForm(Table):
+    """The form that every image is brought to."""
+
+    height: Side = Field(default=32, description="pixels")
+    width: Side = Field(default=32, description="pixels")
+    colour: Literal["grey", "rgb"] = Field(default="rgb", description="one channel, or three")
+    fit: Literal["stretch", "crop", "pad"] = Field(
+        default="stretch",
+        description="how an image of another shape is brought to height x width: stretched, its middle cut out, or "
+        "with black edges",
+    )
+    max_pixels: PositiveInt = Field(default=50_000_000, description="largest image that is decoded, width times height")
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return 1 if self.colour == "grey" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.channels, self.height, self.width
+
+
+class SeeData(ImageForm):
     """`[data]`: where images come from and the form the network sees them in.
 
     Images come from a named set (`set = "digits"`), or from the folder or file given on the command line with `--data`:
@@ -49,21 +75,16 @@ class SeeData(Table):
     """
 
     set: str = Field(default="", description="named data set; empty when --data says where the images are")
-    train: str = "train"
-    valid: str = "valid"
-    test: str = "test"
-    height: Side = Field(default=32, description="pixels")
-    width: Side = Field(default=32, description="pixels")
-    colour: Literal["grey", "rgb"] = "rgb"
-    fit: Literal["stretch", "crop", "pad"] = Field(
-        default="stretch", description="how a picture of another shape is brought to height x width"
+    train: str = Field(
+        default="train", description="folder of the training images; common names of it are found in any case"
     )
+    valid: str = Field(default="valid", description="folder of the validation images, likewise")
+    test: str = Field(default="test", description="folder of the test images, likewise")
     pixels: Literal["unit", "standard"] = Field(
         default="unit",
         description="values from 0 to 1; or less the training images' mean and divided by their deviation, per channel",
     )
-    skip_bad: bool = False
-    max_pixels: PositiveInt = Field(default=50_000_000, description="largest picture that is decoded")
+    skip_bad: bool = Field(default=False, description="skip files that cannot be read, and report how many")
     memory_limit_mb: PositiveInt = Field(
         default=2048, description="decoded images beyond this many MiB are mapped from disk"
     )
@@ -74,8 +95,15 @@ class SeeData(Table):
         default=0.1, description="share of the training images that validate where only validation is missing"
     )
     split_seed: Seed = 0
-    max_train_images: NonNegativeInt = Field(default=0, description="use so many training images at most; 0 uses all")
-    max_eval_images: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
+    max_train_images: NonNegativeInt = Field(default=0, description="use at most this many training images; 0 uses all")
+    max_eval_images: NonNegativeInt = Field(
+        default=0, description="the same for valid and test of the run's own data; 0 uses all"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {}, renamed={"skip_bad_files": "skip_bad"})
 
     @model_validator(mode="after")
     def _fractions_are_whole(self) -> Self:
@@ -89,21 +117,37 @@ class SeeAugmentation(Table):
     flip: Share = Field(default=0.0, description="probability of a mirror image, left to right")
     vertical_flip: Share = Field(default=0.0, description="probability of a mirror image, top to bottom")
     crop_scale: Fraction = Field(
-        default=1.0, description="smallest share of the area that a random crop keeps before it is resized; 1 is off"
+        default=1.0,
+        description="smallest share of the area that a random crop keeps before it is resized, its sides stretched by "
+        "up to 4:3; 1 is off",
     )
     shift: Share = Field(default=0.0, description="largest shift, as a share of height and width")
     rotation: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="largest turn, in degrees")
     zoom: Probability = Field(default=0.0, description="largest change of size: 0.1 is 0.9 to 1.1 times")
-    brightness: Strength = Field(default=0.0, description="largest relative change")
-    contrast: Strength = Field(default=0.0, description="largest relative change")
-    saturation: Strength = Field(default=0.0, description="largest relative change; of colour images")
+    brightness: Strength = Field(
+        default=0.0, description="largest relative change of the values: 0.2 is a factor from 0.8 to 1.2"
+    )
+    contrast: Strength = Field(
+        default=0.0, description="largest relative change of the values' distance from the image's mean grey"
+    )
+    saturation: Strength = Field(
+        default=0.0, description="of colour images: largest relative change of the distance from the pixel's grey"
+    )
     mixup: Strength = Field(
-        default=0.0, description="alpha of the Beta distribution of mixing weights (Zhang et al. 2018); 0 is off"
+        default=0.0,
+        description="alpha of the Beta distribution of mixing weights, one per image (Zhang et al. 2018, "
+        "arXiv:1710.09412); 0 is off",
     )
     cutmix: Strength = Field(
-        default=0.0, description="alpha of the Beta distribution of pasted areas (Yun et al. 2019); 0 is off"
+        default=0.0,
+        description="alpha of the Beta distribution of the area that stays when a rectangle of another image is pasted "
+        "(Yun et al. 2019, arXiv:1905.04899); with mixup too, each image draws one of the two; 0 is off",
     )
-    cutout: Share = Field(default=0.0, description="side of a blank square, as a share of the image's; 0 is off")
+    cutout: Share = Field(
+        default=0.0,
+        description="side of a square of the batch's mean colour at a random place, as a share of height and width "
+        "(DeVries and Taylor 2017, arXiv:1708.04552); 0 is off",
+    )
 
 
 class SeeModel(Table):
@@ -147,7 +191,11 @@ class SeeModel(Table):
         description="of residual: channels are weighed by squeeze-and-excitation, reduced so many times; 0 off",
     )
     dropout: Probability = Field(default=0.0, description="of residual: before the last layer")
-    output: Literal["log-probabilities", "logits"] = "log-probabilities"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {"output": ["log-probabilities", "logits"]})
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:
@@ -192,12 +240,19 @@ class SeeTraining(TrainingTable):
     """`[training]` of see."""
 
     monitor: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
-    label_smoothing: Probability = 0.0
+    label_smoothing: Probability = Field(
+        default=0.0, description="share of the target probability that is spread over all classes"
+    )
     class_weights: Literal["none", "balanced"] = Field(
         default="none",
         description="balanced lets every class count alike in the training loss, however many images it has",
     )
-    channels_last: bool = Field(default=True, description="lay images out with channels last, faster on processors")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        best = "min" if isinstance(values, Mapping) and values.get("monitor") == "valid_loss" else "max"
+        return without_retired(values, {"mode": [best], "channels_last": [True, False]})
 
 
 class SeeDecoding(Table):

@@ -16,6 +16,7 @@ from triptych.config.common import (
     Table,
     TrainingTable,
     check_fractions,
+    without_retired,
 )
 from triptych.config.decoding import SpellDecoding
 
@@ -76,6 +77,11 @@ class SpellData(Table):
     )
     max_train_pairs: NonNegativeInt = Field(default=0, description="use at most this many training pairs; 0 uses all")
     max_eval_pairs: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {}, renamed={"skip_bad_rows": "skip_bad"})
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Self:
@@ -138,6 +144,11 @@ class SpellModel(Table):
         default=0.0, description="share of symbols fed to the decoder that are hidden in training"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {"name": ["recurrent"]})
+
     @model_validator(mode="after")
     def _steps_are_hopfields(self) -> Self:
         if self.attention_steps > 1 and self.attention != "hopfield":
@@ -191,6 +202,11 @@ class SpellTraining(TrainingTable):
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
     label_smoothing: Probability = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {"mode": ["min"]})
 
 
 class SpellRecipe(Table):

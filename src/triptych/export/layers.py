@@ -42,6 +42,10 @@ def _one_after_the_other(graph: Graph, module: Any, value: str) -> str:
     return value
 
 
+def _log_probabilities(graph: Graph, module: Any, value: str) -> str:
+    return graph.op("LogSoftmax", _one_after_the_other(graph, module, value), axis=1)
+
+
 def _mean_of_members(graph: Graph, module: Any, value: str) -> str:
     logs = [graph.unsqueeze(graph.op("LogSoftmax", add(graph, member, value), axis=1), 0) for member in module.members]
     total = graph.op("ReduceLogSumExp", graph.op("Concat", *logs, axis=0), axes=[0], keepdims=0)
@@ -159,7 +163,7 @@ def _hopfield_head(graph: Graph, module: Any, value: str) -> str:
 
 
 _WRITERS: Mapping[type[nn.Module], Callable[[Graph, Any, str], str]] = {
-    ConvolutionalNetwork: _one_after_the_other,
+    ConvolutionalNetwork: _log_probabilities,
     ResidualNetwork: _one_after_the_other,
     EnsembleNetwork: _mean_of_members,
     nn.Sequential: _one_after_the_other,

@@ -17,11 +17,13 @@ from triptych.export.graph import Graph
 from triptych.export.layers import add
 from triptych.export.quantize import Change, Cost
 from triptych.export.run import Check
+from triptych.images.sources import Collection
 from triptych.runs.run import Run
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
-from triptych.see.collection import Collection
+from triptych.see.images import Images
+from triptych.see.inputs import scaled
 from triptych.statistics import paired_bootstrap, share_of
 
 TOLERANCE = 1e-5
@@ -63,9 +65,9 @@ def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) 
     for rows in ROWS:
         draw = np.random.default_rng(rows)
         images = draw.random((rows, form.channels, form.height, form.width), dtype=np.float32)
-        scaled = form.scaled(torch.from_numpy(images))
-        wanted = classifier.network(scaled.contiguous(memory_format=torch.channels_last)).numpy()
-        found = session.run(["scores"], {"images": scaled.contiguous().numpy()})[0]
+        values = scaled(form, torch.from_numpy(images))
+        wanted = classifier.network(values.contiguous(memory_format=torch.channels_last)).numpy()
+        found = session.run(["scores"], {"images": values.contiguous().numpy()})[0]
         if wanted.shape != found.shape:
             largest = float("inf")
             break
@@ -79,7 +81,7 @@ def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) 
     return Check(largest)
 
 
-def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection, *, split: str) -> Cost:
+def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection[Images], *, split: str) -> Cost:
     """The error rate on a split before and after quantisation, under the model's own decoding.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pictures kept as arrays: `.npz` files, and the IDX files of the MNIST family."""
+"""Images kept as arrays: `.npz` files, and the IDX files of the MNIST family."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from triptych.data.files import open_binary
 from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError
 from triptych.images.bad_files import shown
-from triptych.images.sources import SPLITS, WHOLE, Part, Source
+from triptych.images.sources import SPLITS, WHOLE, Collection, ImageList
 
 Array = npt.NDArray[Any]
 _NPZ_NAMES = {
@@ -54,7 +54,7 @@ class Labelled:
     name: str
 
 
-def read_npz(path: Path) -> Source:
+def read_npz(path: Path) -> Collection[ImageList]:
     """The images of an `.npz`: train_images and train_labels, val_..., test_..., or x and y; `classes` may name them.
 
     Images are (N, height, width), or have 1, 3 or 4 channels last or first; they are bytes, 16-bit integers, truth
@@ -84,7 +84,7 @@ def read_npz(path: Path) -> Source:
     return labelled_source(parts, place=shown(path), names=names, fingerprints=[fingerprint_file(path)])
 
 
-def read_idx(location: Path) -> Source:
+def read_idx(location: Path) -> Collection[ImageList]:
     """The images of a folder with IDX files such as train-images-idx3-ubyte.gz, or of one such file.
 
     Each needs the file of its labels beside it, named with `labels` and `idx1`; .gz or not. Of several files, the last
@@ -139,7 +139,7 @@ def is_idx(path: Path) -> bool:
 
 def labelled_source(
     parts: Mapping[str, Labelled], *, place: str, names: Array | None, fingerprints: Sequence[Mapping[str, Any]]
-) -> Source:
+) -> Collection[ImageList]:
     """A source of arrays; classes are called by `names`, or else by their labels, in ascending order.
 
     Raises:
@@ -147,7 +147,7 @@ def labelled_source(
     """
     labels = {split: _checked_labels(part, place) for split, part in parts.items()}
     _check_labels_agree(labels, parts, place)
-    pictures, warnings = _in_bytes({split: _checked_images(part, place) for split, part in parts.items()}, parts, place)
+    images, warnings = _in_bytes({split: _checked_images(part, place) for split, part in parts.items()}, parts, place)
     values = np.unique(np.concatenate(list(labels.values())))
     if names is not None:
         classes = tuple(str(name) for name in np.asarray(names).ravel())
@@ -157,16 +157,16 @@ def labelled_source(
         classes = tuple(str(value) for value in values)
         numbers = {value: number for number, value in enumerate(values)}
     made = {
-        split: Part(
-            pictures[split],
+        split: ImageList(
+            images[split],
             [numbers[value] for value in labels[split]],
             [f"{part.name}:{row}" for row in range(len(labels[split]))],
-            [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures[split]],
+            [hashlib.sha256(image.tobytes()).hexdigest() for image in images[split]],
         )
         for split, part in parts.items()
     }
     ordered = {split: made[split] for split in (*SPLITS, WHOLE) if split in made}
-    return Source(ordered, classes, fingerprints, warnings)
+    return Collection(ordered, classes, fingerprints, warnings)
 
 
 def _check_names(classes: Sequence[str], values: Array, place: str) -> None:
@@ -256,7 +256,7 @@ def _in_bytes(
         if high < top * _DARK:
             warnings.append(
                 f"{place}: the values of {names} go from {low} to {high} and are read on the scale 0 to {top}, so the "
-                "pictures are nearly black. Scale the values to 0..255, or as floating-point numbers to 0..1."
+                "images are nearly black. Scale the values to 0..255, or as floating-point numbers to 0..1."
             )
         scaled |= {split: np.ascontiguousarray(_to_bytes(images[split], top)) for split in splits}
     return scaled, warnings

@@ -1,4 +1,4 @@
-"""Files that cannot be used as pictures: why, by which name they are told, and how they are counted."""
+"""Files that cannot be used as images: why, how their paths are shown, and how they are counted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class BadPicture:
-    """A file that was left out, by its name as `shown` gives it, and why; as text, one complete sentence."""
+class BadImage:
+    """A file that was skipped, by its name as `shown` gives it, and the reason; as text, one complete sentence."""
 
     name: str
     reason: str
@@ -23,13 +23,13 @@ class BadPicture:
 
 @dataclass
 class Skipped:
-    """Files that were left out: their number, and the first ten of them."""
+    """Files that were skipped: their number, and the first ten of them."""
 
     count: int = 0
-    first: list[BadPicture] = field(default_factory=list)
+    first: list[BadImage] = field(default_factory=list)
 
-    def add(self, bad: BadPicture) -> None:
-        """Note one more."""
+    def add(self, bad: BadImage) -> None:
+        """Count one more."""
         self.count += 1
         if len(self.first) < _MOST_NAMED:
             self.first.append(bad)
@@ -38,23 +38,28 @@ class Skipped:
         """Warnings that count the files and name the first ten, with the reasons.
 
         Args:
-            read: how many pictures were read; None leaves it unsaid.
+            read: how many images were read; None leaves it out.
         """
         if not self.first:
             return []
-        others = "" if read is None else f"; pictures read: {read}"
-        counted = f"{self.first[0]} Bad files skipped, from this one on: {self.count}{others}."
-        return [counted, *map(str, self.first[1:])]
+        others = "" if read is None else f" and read {counted(read, 'image')}"
+        skipped = f"Skipped {counted(self.count, 'unreadable file')}{others}; the first: {self.first[0]}"
+        return [skipped, *map(str, self.first[1:])]
 
 
-class BadPictureError(Exception):
-    """Why a picture cannot be used, without its path."""
+class BadImageError(Exception):
+    """Why an image cannot be used, without its path."""
 
 
-class UnreadableError(BadPictureError):
-    """The file is not there or cannot be read, whatever its content; another time it may be."""
+class UnreadableError(BadImageError):
+    """The file is missing or cannot be read, whatever its content; another time it may be."""
 
 
 def shown(path: Path | str) -> str:
     """A path as text that can always be printed and written: bytes that are not UTF-8 become \\x and two digits."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 image`, `2 images`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

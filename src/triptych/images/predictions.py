@@ -1,4 +1,4 @@
-"""What a classifier says of a picture, and what it looks at, with PyTorch or without.
+"""Predictions about images and the views they are averaged over, with PyTorch or without.
 
 Letters in shapes: B images, C channels.
 """
@@ -21,10 +21,10 @@ Images = TypeVar("Images", bound=Any)  # a tensor, or an array where there is no
 
 @dataclass(frozen=True)
 class Classified:
-    """What a model says of one picture.
+    """What a model predicts for one image.
 
     Attributes:
-        name: of the picture, its path where it came from a file.
+        name: of the image, its path where it came from a file.
         classes: the most probable ones, best first.
         probabilities: theirs, in [0, 1].
     """
@@ -45,27 +45,29 @@ class Classified:
 
 
 def listed(top_k: int | None, usual: int, classes: int) -> int:
-    """How many classes to list: as many as asked for, otherwise as usual, and at most all.
+    """How many classes to list: as many as asked for, otherwise `usual`, and at most all.
 
     Raises:
         RecipeError: fewer than one is asked for.
     """
     if top_k is not None and top_k < 1:
-        raise RecipeError(f"top_k (--n-best) is {top_k}; expected an integer >= 1.")
+        raise RecipeError(field="top_k (--n-best)", value=top_k, expected="an integer >= 1")
     return min(top_k or usual, classes)
 
 
-def check_array(picture: NDArray[Any]) -> None:
-    """Check that an array can be a picture.
+def check_array(image: NDArray[Any]) -> None:
+    """Check that an array can be an image.
 
     Raises:
-        DataError: it has other numbers or another shape.
+        DataError: it has other numbers or another shape, or no pixels.
     """
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,), (4,)):
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
         raise DataError(
-            f"picture is an array of {picture.dtype} with shape {picture.shape}; "
-            "expected uint8 of shape (height, width), (height, width, 3) or (height, width, 4)."
+            f"the image is an array of {image.dtype} with shape {image.shape}; "
+            "expected uint8 of shape (height, width), or (height, width, channels) with 1, 3 or 4 channels."
         )
+    if image.size == 0:
+        raise DataError(f"the image is an array of shape {image.shape}; expected at least one pixel.")
 
 
 def views(

@@ -1,4 +1,4 @@
-"""Picture files, of whatever kind, brought to one form: `read_picture` for one, `iterate_pictures` for a stream."""
+"""Image files of any kind, brought to one form: `read_image` for one, `iterate_images` for a stream."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from triptych.config import ImageForm
 from triptych.errors import DataError
-from triptych.images.bad_files import BAD_FILE_ADVICE, BadPicture, BadPictureError, UnreadableError, shown
+from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, BadImageError, UnreadableError, shown
 from triptych.images.predictions import check_array
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Colour = Literal["grey", "rgb"]
-Fit = Literal["stretch", "crop", "pad"]
 Pixels = npt.NDArray[np.uint8]
 
 # Formats that Pillow decodes by itself; EPS, for one, would start another program.
@@ -45,12 +40,15 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
-# What decoders raise on damaged files; want of memory is no damage.
+# What decoders raise on damaged files; MemoryError does not mean a damaged file.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, LookupError, EOFError, ArithmeticError, TypeError, AttributeError, RuntimeError,
     struct.error, zlib.error,
 )  # fmt: skip
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIC_ADVICE = "convert it to JPEG"
+_WHITE_IS_ZERO = (262, 0)  # TIFF's tag PhotometricInterpretation
 _CHUNK = 16
 _FINE_PIXELS = 4
 
@@ -58,161 +56,123 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class PictureForm:
-    """What every picture is brought to.
-
-    Attributes:
-        height, width: in pixels.
-        colour: one channel of grey, or three of red, green and blue.
-        fit: `stretch` ignores the shape, `crop` cuts the middle out, `pad` adds black edges.
-        max_pixels: the largest picture that is decoded, width times height.
-    """
-
-    height: int
-    width: int
-    colour: Colour
-    fit: Fit = "stretch"
-    max_pixels: int = 50_000_000
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, height, width)."""
-        return (1 if self.colour == "grey" else 3, self.height, self.width)
-
-
-class Picture(NamedTuple):
-    """One picture of a stream: its path, and its pixels, uint8 (C, height, width)."""
+class DecodedImage(NamedTuple):
+    """One image of a stream: its path, and its pixels, uint8 (C, height, width)."""
 
     path: Path
-    pixels: Tensor
+    pixels: Pixels
 
 
-def read_picture(
-    source: Path | str | bytes, *, height: int, width: int, colour: Colour, fit: Fit, max_pixels: int
-) -> Tensor:
-    """One picture, decoded and brought to a size.
+def read_image(image: Any, form: ImageForm) -> Pixels:
+    """An image in any of the ways users have it, brought to a form. Shape (C, height, width).
 
-    The EXIF orientation is applied. Transparent pictures are laid over white, of animated ones the first frame is
-    taken, 16-bit values are scaled. A large JPEG whose sides divide is decoded at a half, a quarter or an eighth of its
-    size as long as that leaves four pixels for each one asked for, which moves values by a grey level or two.
+    The EXIF orientation is applied. Transparent images are laid over white, of animated ones the first frame is taken,
+    16-bit values are scaled. A large JPEG whose sides divide is decoded at a half, a quarter or an eighth of its size
+    as long as that leaves four pixels for each one asked for, which moves values by a grey level or two.
 
     Args:
-        source: a path, or the content of a file.
-        height, width, colour, fit, max_pixels: see `PictureForm`.
-    Returns:
-        uint8 (C, height, width).
-    Raises:
-        DataError: the file is missing, unreadable, no picture, damaged, or larger than max_pixels.
-    """
-    import torch  # only where tensors are asked for: exported models decode pictures without it
-
-    return torch.from_numpy(read_given(source, PictureForm(height, width, colour, fit, max_pixels)))
-
-
-def read_given(picture: Any, form: PictureForm) -> Pixels:
-    """Whatever users have for a picture, brought to a form. Shape (C, height, width).
-
-    Args:
-        picture: a path, the bytes of an image file, a Pillow image, or an array uint8 (height, width, 3 or 4), or
+        image: a path, the bytes of an image file, a Pillow image, or an array uint8 (height, width, 1, 3 or 4), or
             without the last axis.
-        form: what it is brought to.
+        form: the form it is brought to.
     Raises:
         DataError: it is none of these, or cannot be read.
     """
-    if isinstance(picture, np.ndarray):
-        check_array(picture)
-    elif isinstance(picture, str):
-        picture = Path(picture)
-    elif not isinstance(picture, Path | bytes | Image.Image):
+    if isinstance(image, np.ndarray):
+        check_array(image)
+    elif isinstance(image, str):
+        image = Path(image)
+    elif not isinstance(image, Path | bytes | Image.Image):
         raise DataError(
-            f"picture is of type {type(picture).__name__}; expected a path, the bytes of an image file, a Pillow "
-            "image, or an array."
+            f"an image of type {type(image).__name__} cannot be read; expected a path, the bytes of an image file, a "
+            "Pillow image, or an array."
         )
     try:
-        return decode(picture, form)
-    except BadPictureError as error:
-        place = shown(picture) if isinstance(picture, Path) else "the picture"
-        raise DataError(f"{error}. Replace the file.", path=place) from None
+        return decode(image, form)
+    except BadImageError as error:
+        place = shown(image) if isinstance(image, Path) else "the image"
+        raise DataError(f"{error}.", hint="Replace the image.", path=place) from None
 
 
-def iterate_pictures(
+def iterate_images(
     paths: Iterable[Path | str],
+    form: ImageForm,
     *,
-    height: int,
-    width: int,
-    colour: Colour,
-    fit: Fit,
-    max_pixels: int,
     workers: int | None = None,
-    on_bad: Callable[[BadPicture], None] | None = None,
-) -> Iterator[Picture]:
-    """Decode pictures in parallel and yield them in order, holding a bounded number, however many paths there are.
+    on_bad: Callable[[BadImage], None] | None = None,
+) -> Iterator[DecodedImage]:
+    """Decode images in parallel and yield them in order, holding a bounded number, however many paths there are.
 
     Args:
         paths: any number of paths, read as they are needed.
-        height, width, colour, fit, max_pixels: see `PictureForm`.
+        form: the form they are brought to.
         workers: threads that decode; None is one for each processor this process may use.
-        on_bad: called with each bad file, which is then left out; None raises its error.
+        on_bad: called with each bad file, which is then skipped; None raises its error.
     Raises:
         DataError: a file cannot be used and `on_bad` is None.
     """
-    import torch
 
-    form = PictureForm(height, width, colour, fit, max_pixels)
-
-    def attempt(path: Path) -> tuple[Path, Pixels | BadPictureError]:
+    def attempt(path: Path) -> tuple[Path, Pixels | BadImageError]:
         return path, decode_or_reason(path, form)
 
     for path, pixels in in_order(attempt, map(Path, paths), workers):
-        if not isinstance(pixels, BadPictureError):
-            yield Picture(path, torch.from_numpy(pixels))
+        if not isinstance(pixels, BadImageError):
+            yield DecodedImage(path, pixels)
         elif on_bad is None:
-            raise DataError(f"{pixels}. {BAD_FILE_ADVICE}", path=shown(path))
+            raise DataError(f"{pixels}.", hint=BAD_FILE_ADVICE, path=shown(path))
         else:
-            on_bad(BadPicture(shown(path), str(pixels)))
+            on_bad(BadImage(shown(path), str(pixels)))
 
 
-def decode_or_reason(source: Path | bytes | npt.NDArray[Any], form: PictureForm) -> Pixels | BadPictureError:
+def decode_or_reason(source: Path | bytes | npt.NDArray[Any], form: ImageForm) -> Pixels | BadImageError:
     """As `decode`, but a problem is returned, not raised, so that a parallel stream goes on."""
     try:
         return decode(source, form)
-    except BadPictureError as error:
+    except BadImageError as error:
         return error
 
 
-def decode(source: Path | bytes | Image.Image | npt.NDArray[Any], form: PictureForm) -> Pixels:
-    """A picture as uint8 (C, height, width): a file, its content, a Pillow image, which stays as it is, or an array.
+def decode(source: Path | bytes | Image.Image | npt.NDArray[Any], form: ImageForm) -> Pixels:
+    """An image as uint8 (C, height, width): a file, its content, a Pillow image, which stays as it is, or an array.
 
-    Arrays are uint8 (height, width) or (height, width, 3 or 4).
+    Arrays are uint8 (height, width) or (height, width, 1, 3 or 4).
 
     Raises:
-        BadPictureError: it cannot be used.
+        BadImageError: it cannot be used.
     """
     if isinstance(source, np.ndarray):
-        return _to_form(Image.fromarray(source), form)
+        return _to_form(Image.fromarray(source[:, :, 0] if source.shape[2:] == (1,) else source), form)
     _ignore_warnings_of_size()
+    content = b""
     try:
         if isinstance(source, Image.Image):
             _check_size(source, form)
-            return _decode_opened(source.copy(), form)
+            return _decode_opened(source.copy(), form, white_is_zero=_has_white_zero(source))
         content = source if isinstance(source, bytes) else read_content(source)
         if not content:
-            raise BadPictureError("the file is empty; expected a picture")
+            raise BadImageError("the file is empty; expected an image")
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
-            return _decode_opened(image, form)
+            return _decode_opened(image, form, white_is_zero=_has_white_zero(image))
     except UnidentifiedImageError:
-        raise BadPictureError(
-            "the content is no picture of a known format; expected JPEG, PNG, GIF, WebP, BMP, TIFF or another"
-        ) from None
+        raise BadImageError(_why_unknown(content)) from None
     except _TOO_LARGE:
-        raise BadPictureError(
-            f"the header says more pixels than Pillow ever decodes ({2 * (Image.MAX_IMAGE_PIXELS or 0)}); expected at "
-            f"most {form.max_pixels} (data.max_pixels)"
+        raise BadImageError(
+            f"the header declares more pixels than Pillow ever decodes ({2 * (Image.MAX_IMAGE_PIXELS or 0)}); expected "
+            f"at most {form.max_pixels} (data.max_pixels)"
         ) from None
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadPictureError(f"the picture cannot be decoded: {reason.rstrip('.')}") from None
+        raise BadImageError(f"the image cannot be decoded: {reason.rstrip('.')}") from None
+
+
+def is_heic(beginning: bytes) -> bool:
+    """Whether a file's first bytes are those of HEIC, the format of iPhones, which Pillow does not read."""
+    return beginning[4:8] == b"ftyp" and beginning[8:12] in _HEIC_BRANDS
+
+
+def _why_unknown(content: bytes) -> str:
+    if is_heic(content[:12]):
+        return f"the file is a HEIC image, which cannot be read; {HEIC_ADVICE}"
+    return "this is not a supported image format; expected JPEG, PNG, GIF, WebP, BMP, TIFF or another"
 
 
 def read_content(path: Path) -> bytes:
@@ -232,7 +192,7 @@ def read_content(path: Path) -> bytes:
 
 
 def has_sixteen_bits(path: Path) -> bool:
-    """Whether a picture file's header says grey values of more than eight bits."""
+    """Whether an image file's header declares grey values of more than eight bits."""
     try:
         with Image.open(path, formats=_formats()) as image:
             return image.mode.startswith("I")
@@ -251,7 +211,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
         return
     source = iter(items)
     waiting: deque[Future[list[Result]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="triptych-pictures")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="triptych-images")
     try:
         while chunk := list(islice(source, _CHUNK)):
             waiting.append(pool.submit(_apply, function, chunk))
@@ -280,7 +240,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _ignore_warnings_of_size() -> None:
-    """Pillow warns of large pictures, whose size `max_pixels` limits here; a filter that the user set for it stays.
+    """Pillow warns of large images, whose size `max_pixels` limits here; a filter that the user set for it stays.
 
     The filter is for the whole process: one around each opening would not be safe in threads, and would make warnings
     that are shown once be shown again.
@@ -289,7 +249,7 @@ def _ignore_warnings_of_size() -> None:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-def _decode_opened(image: Image.Image, form: PictureForm) -> Pixels:
+def _decode_opened(image: Image.Image, form: ImageForm, *, white_is_zero: bool) -> Pixels:
     _check_size(image, form)
     is_jpeg = image.format in ("JPEG", "MPO")
     if is_jpeg:
@@ -297,19 +257,30 @@ def _decode_opened(image: Image.Image, form: PictureForm) -> Pixels:
     image.load()
     plain = is_jpeg and not image.info.keys() & {"exif", "xmp"}  # most files; looking for an orientation takes time
     turn = None if plain else _TURNS.get(_orientation(image))
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _with_eight_bits(image, white_is_zero=white_is_zero)
     return _to_form(image if turn is None else image.transpose(turn), form)
 
 
-def _check_size(image: Image.Image, form: PictureForm) -> None:
+def _has_white_zero(image: Image.Image) -> bool:
+    """Whether an opened TIFF says that 0 is white, which Pillow turns around for eight bits and leaves for 16."""
+    tag, value = _WHITE_IS_ZERO
+    tags = getattr(image, "tag_v2", None)
+    return tags is not None and tags.get(tag) == value
+
+
+def _check_size(image: Image.Image, form: ImageForm) -> None:
     pixels = image.width * image.height
+    if pixels == 0:
+        raise BadImageError(f"the image is {image.width} x {image.height} pixels; expected at least one pixel")
     if pixels > form.max_pixels:
-        raise BadPictureError(
-            f"the picture is {image.width} x {image.height}, {pixels} pixels; expected at most {form.max_pixels} "
+        raise BadImageError(
+            f"the image is {image.width} x {image.height}, {pixels} pixels; expected at most {form.max_pixels} "
             "(data.max_pixels)"
         )
 
 
-def _shrink_while_decoding(image: Image.Image, form: PictureForm) -> None:
+def _shrink_while_decoding(image: Image.Image, form: ImageForm) -> None:
     """Let a JPEG be decoded at an eighth, a quarter or a half where enough is left to average over.
 
     Only where both sides divide: otherwise the last row or column stands for fewer pixels and all others move.
@@ -330,36 +301,43 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_form(image: Image.Image, form: PictureForm) -> Pixels:
+def _to_form(image: Image.Image, form: ImageForm) -> Pixels:
     fitted = _fitted(_in_colour(image, form.colour), form)
     rows = np.frombuffer(fitted.tobytes(), np.uint8).reshape(form.height, form.width, -1)
     return rows.transpose(2, 0, 1).copy()
 
 
-def _in_colour(image: Image.Image, colour: Colour) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _with_eight_bits(image)
+def _in_colour(image: Image.Image, colour: str) -> Image.Image:
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # the only way on from there
     mode = "L" if colour == "grey" else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
 
-def _with_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey values of 16 bits, or of 0 to 1, on the scale 0 to 255; Pillow's own conversion would clip them."""
+def _with_eight_bits(image: Image.Image, *, white_is_zero: bool = False) -> Image.Image:
+    """Grey values of 16 bits, or of 0 to 1, on the scale 0 to 255; Pillow's own conversion would clip them.
+
+    The grey that the file declares transparent becomes white.
+    """
     values = np.asarray(image)
     top = 1 if image.mode == "F" else 65535
     if not (values.min() >= 0 and values.max() <= top):
-        raise BadPictureError(
-            f"the grey values go from {values.min():g} to {values.max():g}; expected 0 to {top} of a picture of "
+        raise BadImageError(
+            f"the grey values go from {values.min():g} to {values.max():g}; expected 0 to {top} of an image of "
             + ("floating-point numbers" if image.mode == "F" else "16-bit integers")
         )
     scaled = np.round(values * 255.0) if image.mode == "F" else (values.astype(np.uint32) + 128) // 257
+    scaled = 255 - scaled if white_is_zero else scaled
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        scaled = np.where(values == transparent, 255, scaled)
     return Image.fromarray(scaled.astype(np.uint8))
 
 
-def _fitted(image: Image.Image, form: PictureForm) -> Image.Image:
+def _fitted(image: Image.Image, form: ImageForm) -> Image.Image:
     size, bilinear = (form.width, form.height), Image.Resampling.BILINEAR
     if form.fit == "stretch" or image.width * form.height == image.height * form.width:
         return image.resize(size, bilinear)

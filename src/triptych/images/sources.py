@@ -1,34 +1,45 @@
-"""Pictures before they are decoded: what folders, arrays and named sets have in common."""
+"""Images of folders, arrays and named sets: lists of them before they are decoded, and collections of splits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from triptych.images.bad_files import BadPicture
+from triptych.images.bad_files import BadImage, shown
 
 SPLITS = ("train", "valid", "test")
 WHOLE = "all"
+CLASSES_LISTED = 12
+
+
+class Split(Protocol):
+    """What all splits have, decoded or not."""
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """SHA-256 of each image's file, or of its array's bytes without the shape."""
+
+
+SplitType = TypeVar("SplitType", bound=Split, covariant=True)
 
 
 @dataclass(frozen=True)
-class Part:
-    """Pictures that belong together, one entry per picture in every field.
+class ImageList:
+    """Images before decoding, one entry per image in every field.
 
     Attributes:
-        pictures: paths of files, or an array uint8 (N, height, width) or (N, height, width, 3).
-        labels: class numbers, into the classes of the source.
-        names: what users know the picture by.
-        digests: SHA-256 of the file, or of the array's bytes without its shape; pictures with equal digests never lie
-            in two splits.
+        images: paths of files, or an array uint8 (N, height, width) or (N, height, width, 3 or 4).
+        labels: class numbers, into the classes of the collection.
+        names: of files their paths below the folder that was given, otherwise the array and the row.
+        digests: as `Split.digests`; images with equal digests never lie in two splits.
     """
 
-    pictures: Sequence[Path] | npt.NDArray[np.uint8]
+    images: Sequence[Path] | npt.NDArray[np.uint8]
     labels: Sequence[int]
     names: Sequence[str]
     digests: Sequence[str]
@@ -36,11 +47,16 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, rows: Sequence[int]) -> Part:
+    def place(self, row: int) -> str:
+        """Where an image is, for messages: the path of a file, otherwise its name."""
+        image = self.images[row]
+        return shown(image) if isinstance(image, Path) else self.names[row]
+
+    def select(self, rows: Sequence[int]) -> ImageList:
         """Only these rows, in their order."""
-        pictures = self.pictures
-        return Part(
-            pictures[np.asarray(rows, np.int64)] if isinstance(pictures, np.ndarray) else [pictures[i] for i in rows],
+        images = self.images
+        return ImageList(
+            images[np.asarray(rows, np.int64)] if isinstance(images, np.ndarray) else [images[i] for i in rows],
             [self.labels[i] for i in rows],
             [self.names[i] for i in rows],
             [self.digests[i] for i in rows],
@@ -48,19 +64,36 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Pictures as they were found.
+class Collection(Generic[SplitType]):
+    """Images by split, and where they came from.
 
     Attributes:
-        parts: some of `train`, `valid` and `test`, or `all` of what has no splits.
+        splits: some of `train`, `valid` and `test`; or `all` of what has no splits yet.
         classes: names, in the order of the class numbers.
         fingerprints: per file, folder or set: path, size and SHA-256.
         warnings: complete sentences for the user.
-        bad: files that were left out since they cannot be read.
+        available: number of images of each split that a limit of the recipe took a part of.
+        bad: files that were skipped since they cannot be read.
     """
 
-    parts: Mapping[str, Part]
+    splits: Mapping[str, SplitType]
     classes: tuple[str, ...]
     fingerprints: Sequence[Mapping[str, Any]]
     warnings: Sequence[str] = ()
-    bad: Sequence[BadPicture] = ()
+    available: Mapping[str, int] = field(default_factory=dict)
+    bad: Sequence[BadImage] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images in each split."""
+        return {split: len(images.digests) for split, images in self.splits.items()}
+
+    @property
+    def content(self) -> str:
+        """What the images are of: the number of classes, and their names up to a dozen."""
+        names = f": {', '.join(self.classes)}" if len(self.classes) <= CLASSES_LISTED else ""
+        return f"images of {len(self.classes)} classes{names}"
+
+    def keys(self, split: str) -> Sequence[str]:
+        """What tells each image of a split from others; none where there is no such split."""
+        return self.splits[split].digests if split in self.splits else ()

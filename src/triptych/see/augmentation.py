@@ -1,4 +1,8 @@
-"""Random changes of training images, drawn for every image and applied to whole batches of tensors."""
+"""Random changes of training images, drawn for every image and applied to whole batches of tensors.
+
+In this order: mirror, crop, zoom, turn and shift in one resampling (what comes from outside is reflected at the edge);
+brightness, contrast and saturation; a blank square; a mixture with another image of the batch.
+"""
 
 from __future__ import annotations
 
@@ -10,139 +14,112 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from triptych.config import SeeAugmentation
+
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow turns colour into grey
 _LARGEST_ASPECT = 4 / 3
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Changes images of values from 0 to 1, and mixes their labels.
+def augmented(
+    pixels: Tensor, labels: Tensor, settings: SeeAugmentation, generator: Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Change a batch; what is given stays as it is.
 
-    In this order: mirror, crop, zoom, turn and shift in one resampling (what comes from outside is reflected at the
-    edge); brightness, contrast and saturation; a blank square; a mixture with another image of the batch.
-
-    Attributes:
-        flip: probability of a mirror image, left to right.
-        vertical_flip: probability of a mirror image, top to bottom.
-        crop_scale: smallest share of the area that a crop keeps, its sides stretched by up to 4:3; 1 is off.
-        shift: largest shift, as a share of height and width.
-        rotation: largest turn, in degrees.
-        zoom: largest change of size: 0.1 is 0.9 to 1.1 times.
-        brightness, contrast, saturation: largest relative change: 0.2 is a factor from 0.8 to 1.2, never below 0. Of
-            values, of their distance from the image's mean grey, of their distance from the pixel's grey.
-        mixup: alpha of the Beta distribution of mixing weights, one drawn per image (Zhang et al. 2018,
-            arXiv:1710.09412); 0 is off.
-        cutmix: alpha of the Beta distribution of the area that stays when a rectangle of another image is pasted
-            (Yun et al. 2019, arXiv:1905.04899); 0 is off. With mixup too, each image draws one of the two.
-        cutout: side of a square around a random pixel that is filled with the batch's mean colour, as a share of
-            height and width (DeVries and Taylor 2017, arXiv:1708.04552); 0 is off.
+    Args:
+        pixels: values in [0, 1]. Shape (B, C, height, width).
+        labels: class probabilities. Shape (B, K).
+        settings: the recipe's `[augmentation]`.
+        generator: where chance comes from; None is PyTorch's own.
+    Returns:
+        New pixels in [0, 1], and labels whose rows still have their sums.
     """
+    chance = _Chance(len(pixels), generator, pixels.device)
+    if settings.crop_scale < 1 or settings.shift or settings.rotation or settings.zoom:
+        pixels = _resampled(pixels, settings, chance)
+    else:
+        pixels = _mirrored(pixels, settings, chance)
+    if settings.brightness or settings.contrast or settings.saturation:
+        pixels = _recoloured(pixels, settings, chance)
+    if settings.cutout:
+        pixels = _cut(pixels, settings, chance)
+    if settings.mixup or settings.cutmix:
+        pixels, labels = _mixed(pixels, labels, settings, chance)
+    return pixels, labels
 
-    flip: float = 0.0
-    vertical_flip: float = 0.0
-    crop_scale: float = 1.0
-    shift: float = 0.0
-    rotation: float = 0.0
-    zoom: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    cutout: float = 0.0
 
-    def __call__(self, pixels: Tensor, labels: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Change a batch; what is given stays as it is.
+def _mirrored(pixels: Tensor, settings: SeeAugmentation, chance: _Chance) -> Tensor:
+    for probability, side in ((settings.flip, 3), (settings.vertical_flip, 2)):
+        if probability:
+            pixels = torch.where(chance.flags(probability)[:, None, None, None], pixels.flip(side), pixels)
+    return pixels
 
-        Args:
-            pixels: values in [0, 1]. Shape (B, C, height, width).
-            labels: class probabilities. Shape (B, K).
-            generator: where chance comes from; None is PyTorch's own.
-        Returns:
-            New pixels in [0, 1], and labels whose rows still have their sums.
-        """
-        chance = _Chance(len(pixels), generator, pixels.device)
-        if self.crop_scale < 1 or self.shift or self.rotation or self.zoom:
-            pixels = self._resampled(pixels, chance)
-        else:
-            pixels = self._mirrored(pixels, chance)
-        if self.brightness or self.contrast or self.saturation:
-            pixels = self._recoloured(pixels, chance)
-        if self.cutout:
-            pixels = self._cut(pixels, chance)
-        if self.mixup or self.cutmix:
-            pixels, labels = self._mixed(pixels, labels, chance)
-        return pixels, labels
 
-    def _mirrored(self, pixels: Tensor, chance: _Chance) -> Tensor:
-        for probability, side in ((self.flip, 3), (self.vertical_flip, 2)):
-            if probability:
-                pixels = torch.where(chance.flags(probability)[:, None, None, None], pixels.flip(side), pixels)
-        return pixels
+def _resampled(pixels: Tensor, settings: SeeAugmentation, chance: _Chance) -> Tensor:
+    """Every geometric change as one affine map from the places of the result to those of the image.
 
-    def _resampled(self, pixels: Tensor, chance: _Chance) -> Tensor:
-        """Every geometric change as one affine map from the places of the result to those of the image.
+    Places run from -1 to 1 across the image. A place p of the result shows `turn @ (size * p) + centre`.
+    """
+    height, width = pixels.shape[2:]
+    area = chance.uniform(settings.crop_scale, 1.0)
+    aspect = chance.uniform(-1, 1) * (-area.log()).clamp(max=math.log(_LARGEST_ASPECT))  # no side beyond 1
+    across, down = (area * aspect.exp()).sqrt(), (area * (-aspect).exp()).sqrt()
+    size = 1 / chance.uniform(1 - settings.zoom, 1 + settings.zoom)
+    centre_x = (1 - across) * chance.uniform(-1, 1) + 2 * settings.shift * chance.uniform(-1, 1)
+    centre_y = (1 - down) * chance.uniform(-1, 1) + 2 * settings.shift * chance.uniform(-1, 1)
+    across = across * size * torch.where(chance.flags(settings.flip), -1.0, 1.0)
+    down = down * size * torch.where(chance.flags(settings.vertical_flip), -1.0, 1.0)
+    angle = chance.uniform(-1, 1) * math.radians(settings.rotation)
+    cosine, sine = angle.cos(), angle.sin()
+    first = torch.stack([cosine * across, -sine * down * (height / width), centre_x], dim=1)
+    second = torch.stack([sine * across * (width / height), cosine * down, centre_y], dim=1)
+    grid = _grid(torch.stack([first, second], dim=1).to(pixels.dtype), height, width)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
-        Places run from -1 to 1 across the image. A place p of the result shows `turn @ (size * p) + centre`.
-        """
-        height, width = pixels.shape[2:]
-        area = chance.uniform(self.crop_scale, 1.0)
-        aspect = chance.uniform(-1, 1) * (-area.log()).clamp(max=math.log(_LARGEST_ASPECT))  # no side beyond 1
-        across, down = (area * aspect.exp()).sqrt(), (area * (-aspect).exp()).sqrt()
-        size = 1 / chance.uniform(1 - self.zoom, 1 + self.zoom)
-        centre_x = (1 - across) * chance.uniform(-1, 1) + 2 * self.shift * chance.uniform(-1, 1)
-        centre_y = (1 - down) * chance.uniform(-1, 1) + 2 * self.shift * chance.uniform(-1, 1)
-        across = across * size * torch.where(chance.flags(self.flip), -1.0, 1.0)
-        down = down * size * torch.where(chance.flags(self.vertical_flip), -1.0, 1.0)
-        angle = chance.uniform(-1, 1) * math.radians(self.rotation)
-        cosine, sine = angle.cos(), angle.sin()
-        first = torch.stack([cosine * across, -sine * down * (height / width), centre_x], dim=1)
-        second = torch.stack([sine * across * (width / height), cosine * down, centre_y], dim=1)
-        grid = _grid(torch.stack([first, second], dim=1).to(pixels.dtype), height, width)
-        return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
-    def _recoloured(self, pixels: Tensor, chance: _Chance) -> Tensor:
-        """Brightness b, contrast c and saturation s as one linear map of each image's colours.
+def _recoloured(pixels: Tensor, settings: SeeAugmentation, chance: _Chance) -> Tensor:
+    """Brightness b, contrast c and saturation s as one linear map of each image's colours.
 
-        With grey g = w'x: saturation gives s x + (1 - s) g, brightness multiplies by b, and contrast gives
-        c x + (1 - c) m with m the image's mean grey, which saturation leaves as it is.
-        """
-        channels = pixels.shape[1]
-        weights = torch.tensor(_LUMINANCE if channels == 3 else [1 / channels] * channels).to(pixels)
-        bright, contrast, saturation = (
-            chance.uniform(max(0.0, 1 - most), 1 + most).to(pixels.dtype)
-            for most in (self.brightness, self.contrast, self.saturation)
-        )
-        flat = pixels.flatten(2)
-        middle = bright * (flat.mean(dim=2) @ weights)
-        colours = saturation[:, None, None] * torch.eye(channels).to(pixels)
-        colours = colours + (1 - saturation)[:, None, None] * weights.expand(channels, channels)
-        maps = (bright * contrast)[:, None, None] * colours
-        changed = torch.baddbmm(((1 - contrast) * middle)[:, None, None], maps, flat)
-        return changed.clamp_(0, 1).view(pixels.shape)
+    With grey g = w'x: saturation gives s x + (1 - s) g, brightness multiplies by b, and contrast gives
+    c x + (1 - c) m with m the image's mean grey, which saturation leaves as it is.
+    """
+    channels = pixels.shape[1]
+    weights = torch.tensor(_LUMINANCE if channels == 3 else [1 / channels] * channels).to(pixels)
+    bright, contrast, saturation = (
+        chance.uniform(max(0.0, 1 - most), 1 + most).to(pixels.dtype)
+        for most in (settings.brightness, settings.contrast, settings.saturation)
+    )
+    flat = pixels.flatten(2)
+    middle = bright * (flat.mean(dim=2) @ weights)
+    colours = saturation[:, None, None] * torch.eye(channels).to(pixels)
+    colours = colours + (1 - saturation)[:, None, None] * weights.expand(channels, channels)
+    maps = (bright * contrast)[:, None, None] * colours
+    changed = torch.baddbmm(((1 - contrast) * middle)[:, None, None], maps, flat)
+    return changed.clamp_(0, 1).view(pixels.shape)
 
-    def _cut(self, pixels: Tensor, chance: _Chance) -> Tensor:
-        inside = [
-            chance.spans(torch.full((len(pixels),), max(1, round(self.cutout * length))), length)
-            for length in pixels.shape[2:]
-        ]
-        blank = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return torch.where(blank, pixels.mean(dim=(0, 2, 3), keepdim=True), pixels)
 
-    def _mixed(self, pixels: Tensor, labels: Tensor, chance: _Chance) -> tuple[Tensor, Tensor]:
-        """Weighs each pixel of an image against that of another one; labels are weighed by the mean weight."""
-        if self.cutmix:
-            share = (1 - chance.beta(self.cutmix)).sqrt()
-            inside = [chance.spans((share * length).round().long(), length) for length in pixels.shape[2:]]
-            kept = (~(inside[0][:, None, :, None] & inside[1][:, None, None, :])).to(pixels.dtype)
-            if self.mixup:
-                weight = chance.beta(self.mixup).to(pixels.dtype)[:, None, None, None]
-                kept = torch.where(chance.flags(0.5)[:, None, None, None], kept, weight)
-        else:
-            kept = chance.beta(self.mixup).to(pixels.dtype)[:, None, None, None]
-        others = chance.permutation()
-        share_kept = kept.mean(dim=(1, 2, 3))[:, None].to(labels.dtype)
-        return torch.lerp(pixels[others], pixels, kept), torch.lerp(labels[others], labels, share_kept)
+def _cut(pixels: Tensor, settings: SeeAugmentation, chance: _Chance) -> Tensor:
+    inside = [
+        chance.spans(torch.full((len(pixels),), max(1, round(settings.cutout * length))), length)
+        for length in pixels.shape[2:]
+    ]
+    blank = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return torch.where(blank, pixels.mean(dim=(0, 2, 3), keepdim=True), pixels)
+
+
+def _mixed(pixels: Tensor, labels: Tensor, settings: SeeAugmentation, chance: _Chance) -> tuple[Tensor, Tensor]:
+    """Weighs each pixel of an image against that of another one; labels are weighed by the mean weight."""
+    if settings.cutmix:
+        share = (1 - chance.beta(settings.cutmix)).sqrt()
+        inside = [chance.spans((share * length).round().long(), length) for length in pixels.shape[2:]]
+        kept = (~(inside[0][:, None, :, None] & inside[1][:, None, None, :])).to(pixels.dtype)
+        if settings.mixup:
+            weight = chance.beta(settings.mixup).to(pixels.dtype)[:, None, None, None]
+            kept = torch.where(chance.flags(0.5)[:, None, None, None], kept, weight)
+    else:
+        kept = chance.beta(settings.mixup).to(pixels.dtype)[:, None, None, None]
+    others = chance.permutation()
+    share_kept = kept.mean(dim=(1, 2, 3))[:, None].to(labels.dtype)
+    return torch.lerp(pixels[others], pixels, kept), torch.lerp(labels[others], labels, share_kept)
 
 
 def _grid(maps: Tensor, height: int, width: int) -> Tensor:

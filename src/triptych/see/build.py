@@ -1,125 +1,107 @@
-"""From numbers to a network: every architecture of the panel by its settings."""
+"""From settings to a network: every architecture of the panel."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
 from torch import nn
 
-from triptych.errors import RecipeError, did_you_mean
-from triptych.see.convolutional import (
-    ConvolutionalNetwork,
-    Output,
-    Padding,
-    build_blocks,
-    build_hidden,
-    build_output,
-    size_after_blocks,
-)
+from triptych.config import SeeModel
+from triptych.errors import RecipeError, RunError, ShapeError
+from triptych.see.convolutional import ConvolutionalNetwork, build_blocks, build_hidden, size_after_blocks
 from triptych.see.heads import HeadName, build_head, head_width
 from triptych.see.residual import ResidualNetwork, build_stages, build_stem, initialise, size_after_stages
 from triptych.see.timm_network import PREFIX, build_timm
 
-_NAMES = ("cnn", "residual", f"{PREFIX}NAME")
+_SIZES = ("height", "width", "classes", "in_channels")
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """The numbers and names a network is built from; `model.json` keeps them.
+def build_network(model: SeeModel, *, in_channels: int, height: int, width: int, classes: int) -> nn.Module:
+    """A network with freshly initialised weights: float images (B, C, height, width) to scores (B, classes).
 
-    V2 is the default with `hidden=(1024, 512)`, `hidden_dropout=(0.1, 0.0)` and `block_dropout=0.1` for 48 x 48 pixels
-    and 6 classes; `normalised=True` makes it V3. What each setting means is written at `config.see.SeeModel`.
+    The scores are logits, or log-probabilities, which are logits too.
 
-    Attributes:
-        in_channels: 1 for grey images, 3 for colour.
+    Args:
+        model: the recipe's `[model]`.
+        in_channels: C, 1 for grey images and 3 for colour.
         height, width: of the images, in pixels.
-        classes: K.
-    """
-
-    height: int
-    width: int
-    classes: int
-    in_channels: int = 3
-    name: str = "cnn"
-    normalised: bool = False
-    last_hidden_norm: bool = True
-    head: HeadName | None = None
-    head_steps: int = 1
-    head_queries: int = 1
-    channels: tuple[int, ...] = (32, 64, 128)
-    kernels: tuple[int, ...] = (3,)
-    padding: tuple[Padding, ...] = ("same",)
-    block_dropout: float = 0.0
-    hidden: tuple[int, ...] = ()
-    hidden_dropout: tuple[float, ...] = ()
-    blocks: int = 2
-    drop_path: float = 0.0
-    squeeze: int = 0
-    dropout: float = 0.0
-    output: Output = "log-probabilities"
-
-
-def build_network(architecture: Architecture) -> nn.Module:
-    """A network with freshly initialised weights: float images (B, C, height, width) to (B, K).
-
-    What it gives are log-probabilities or logits, as `output` says; the weights are the same either way.
-
+        classes: how many.
     Raises:
-        RecipeError: there is no network or head of that name, or a timm network cannot take images of that size.
+        RecipeError: there is no network of that name in timm, or it cannot take images of that size.
         ShapeError: the images are too small for the network.
         MissingExtraError: a timm network without timm.
     """
-    if architecture.name == "cnn":
-        return _build_convolutional(architecture)
-    if architecture.name == "residual":
-        return _build_residual(architecture)
-    if architecture.name.startswith(PREFIX):
-        return build_timm(
-            architecture.name.removeprefix(PREFIX),
-            in_channels=architecture.in_channels,
-            height=architecture.height,
-            width=architecture.width,
-            classes=architecture.classes,
-            output=build_output(architecture.output),
-        )
-    raise RecipeError(
-        f"model.name is {architecture.name!r}; expected a known network. {did_you_mean(architecture.name, _NAMES)}"
-    )
+    if model.name.startswith(PREFIX):
+        name = model.name.removeprefix(PREFIX)
+        return build_timm(name, in_channels=in_channels, height=height, width=width, classes=classes)
+    build = _build_convolutional if model.name == "cnn" else _build_residual
+    return build(model, in_channels, height, width, classes)
 
 
-def _build_convolutional(architecture: Architecture) -> ConvolutionalNetwork:
-    a = architecture
-    height, width = size_after_blocks(a.height, a.width, blocks=len(a.channels), kernels=a.kernels, padding=a.padding)
-    name: HeadName = a.head or ("average" if a.normalised else "flatten")
-    inputs = head_width(name, a.channels[-1], height * width, queries=a.head_queries)
+def describe_network(model: SeeModel, *, in_channels: int, height: int, width: int, classes: int) -> dict[str, Any]:
+    """What `model.json` keeps of a network, as plain values; `build_described` reads it."""
+    sizes = {"height": height, "width": width, "classes": classes, "in_channels": in_channels}
+    return {**sizes, **model.model_dump(mode="json")}
+
+
+def build_described(document: Any, path: Path, *, in_channels: int, height: int, width: int, classes: int) -> nn.Module:
+    """The network of a description, with fresh weights.
+
+    Args:
+        document: what `describe_network` gave.
+        path: of its file, for messages.
+        in_channels, height, width, classes: the sizes that it must have.
+    Raises:
+        RunError: the description is damaged, or has other sizes.
+    """
+    expected = (height, width, classes, in_channels)
+    try:
+        if tuple(document[key] for key in _SIZES) != expected:
+            raise RunError("architecture does not fit classes and input; expected what training wrote.", path=path)
+        settings = {key: value for key, value in document.items() if key not in _SIZES}
+        settings["head"] = settings.get("head") or ""  # older models say null
+        model = SeeModel.model_validate(settings)
+        return build_network(model, in_channels=in_channels, height=height, width=width, classes=classes)
+    except (TypeError, AttributeError, KeyError, ValidationError, RecipeError, ShapeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"architecture is damaged ({reason}); expected what training wrote.", path=path) from None
+
+
+def _build_convolutional(
+    model: SeeModel, in_channels: int, height: int, width: int, classes: int
+) -> ConvolutionalNetwork:
+    m = model
+    height, width = size_after_blocks(height, width, blocks=len(m.channels), kernels=m.kernels, padding=m.padding)
+    name: HeadName = m.head or ("average" if m.normalised else "flatten")
+    inputs = head_width(name, m.channels[-1], height * width, queries=m.head_queries)
     return ConvolutionalNetwork(
         build_blocks(
-            a.in_channels,
-            a.channels,
-            kernels=a.kernels,
-            padding=a.padding,
-            dropout=a.block_dropout,
-            normalised=a.normalised,
+            in_channels,
+            m.channels,
+            kernels=m.kernels,
+            padding=m.padding,
+            dropout=m.block_dropout,
+            normalised=m.normalised,
         ),
-        build_head(name, a.channels[-1], steps=a.head_steps, queries=a.head_queries),
-        build_hidden(inputs, a.hidden, dropout=a.hidden_dropout, normalised=a.normalised, last_norm=a.last_hidden_norm),
-        nn.Linear(a.hidden[-1] if a.hidden else inputs, a.classes),
-        build_output(a.output),
+        build_head(name, m.channels[-1], steps=m.head_steps, queries=m.head_queries),
+        build_hidden(inputs, m.hidden, dropout=m.hidden_dropout, normalised=m.normalised, last_norm=m.last_hidden_norm),
+        nn.Linear(m.hidden[-1] if m.hidden else inputs, classes),
     )
 
 
-def _build_residual(architecture: Architecture) -> ResidualNetwork:
-    a = architecture
-    height, width = size_after_stages(a.height, a.width, stages=len(a.channels))
-    name: HeadName = a.head or "average"
+def _build_residual(model: SeeModel, in_channels: int, height: int, width: int, classes: int) -> ResidualNetwork:
+    m = model
+    height, width = size_after_stages(height, width, stages=len(m.channels))
+    name: HeadName = m.head or "average"
     network = ResidualNetwork(
-        build_stem(a.in_channels, a.channels[0]),
-        build_stages(a.channels, blocks=a.blocks, drop_path=a.drop_path, squeeze=a.squeeze),
-        nn.BatchNorm2d(a.channels[-1]),
-        build_head(name, a.channels[-1], steps=a.head_steps, queries=a.head_queries),
-        dropout=a.dropout,
-        last=nn.Linear(head_width(name, a.channels[-1], height * width, queries=a.head_queries), a.classes),
-        output=build_output(a.output),
+        build_stem(in_channels, m.channels[0]),
+        build_stages(m.channels, blocks=m.blocks, drop_path=m.drop_path, squeeze=m.squeeze),
+        nn.BatchNorm2d(m.channels[-1]),
+        build_head(name, m.channels[-1], steps=m.head_steps, queries=m.head_queries),
+        dropout=m.dropout,
+        last=nn.Linear(head_width(name, m.channels[-1], height * width, queries=m.head_queries), classes),
     )
     initialise(network)
     return network

@@ -1,4 +1,4 @@
-"""A trained network with all it needs to name pictures: form of the input, class names, settings of prediction."""
+"""A trained network with all it needs to classify images: form of the input, class names, settings of prediction."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from torch.nn import functional as F
 
 from triptych.config import SeeDecoding
 from triptych.errors import DataError, ShapeError
-from triptych.images.bad_files import BadPicture, shown
+from triptych.images.bad_files import BadImage, shown
+from triptych.images.form import InputForm
 from triptych.images.predictions import SHIFT, Classified, listed, views
-from triptych.images.reading import Picture as Decoded
-from triptych.images.reading import PictureForm, iterate_pictures, read_given
-from triptych.see.inputs import InputForm
+from triptych.images.reading import DecodedImage, iterate_images, read_image
+from triptych.see.inputs import scaled
 
-__all__ = ["SHIFT", "Classified", "Classifier", "Picture"]
+__all__ = ["SHIFT", "Classified", "Classifier", "GivenImage"]
 
-Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+GivenImage = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 
 class Classifier:
-    """Names pictures.
+    """Classifies images.
 
     Args:
         network: gives logits or log-probabilities, in evaluation mode.
-        form: how pictures become what the network takes.
+        form: how images become the network's input.
         classes: names, in the order of the network's outputs.
-        decoding: how classes are read off.
+        decoding: how predictions are made, the recipe's `[decoding]`.
         device: where the network is.
     """
 
@@ -53,19 +53,20 @@ class Classifier:
         self.decoding = decoding
         self.device = device
 
-    def read(self, picture: Picture) -> Tensor:
-        """A picture as bytes in the network's size. Shape (C, height, width).
+    def read(self, image: GivenImage) -> Tensor:
+        """An image as bytes in the network's size. Shape (C, height, width).
 
         Args:
-            picture: a path, the bytes of an image file, a Pillow image, or an array (height, width, 3 or 4), or without
-                the last axis.
+            image: a path, the bytes of an image file, a Pillow image, or an array (height, width, 1, 3 or 4), or
+                without the last axis.
         Raises:
             DataError: it cannot be read.
         """
-        form = self.form
-        return torch.from_numpy(
-            read_given(picture, PictureForm(form.height, form.width, form.colour, form.fit, form.max_pixels))
-        )
+        return torch.from_numpy(read_image(image, self.form))
+
+    def network_input(self, pixels: Tensor) -> Tensor:
+        """One image's bytes (C, height, width) as the network takes it, on its device. The same shape."""
+        return scaled(self.form, pixels[None].to(self.device))[0]
 
     @torch.inference_mode()
     def probabilities(self, pixels: Tensor, *, decoding: SeeDecoding | None = None) -> Tensor:
@@ -77,7 +78,7 @@ class Classifier:
         Returns:
             Shape (N, classes); rows sum to 1.
         """
-        expected = (self.form.channels, self.form.height, self.form.width)
+        expected = self.form.shape
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
             raise ShapeError(f"pixels have shape {tuple(pixels.shape)}; expected (N, {', '.join(map(str, expected))}).")
         settings = decoding or self.decoding
@@ -86,7 +87,7 @@ class Classifier:
 
     @torch.inference_mode()
     def scores(self, pixels: Tensor, *, decoding: SeeDecoding | None = None) -> Tensor:
-        """What the network gives for every view of every image, before any temperature.
+        """The network's scores of every view of every image, before any temperature.
 
         Args:
             pixels: bytes. Shape (N, C, height, width).
@@ -99,27 +100,30 @@ class Classifier:
         return torch.cat(parts, dim=1).cpu()
 
     def predict(
-        self, pictures: Picture | Sequence[Picture], *, top_k: int | None = None, decoding: SeeDecoding | None = None
+        self,
+        images: GivenImage | Sequence[GivenImage],
+        *,
+        top_k: int | None = None,
+        decoding: SeeDecoding | None = None,
     ) -> list[Classified]:
-        """Name pictures: paths, bytes of image files, Pillow images, or arrays.
+        """Classify images: paths, bytes of image files, Pillow images, or arrays.
 
         Args:
-            pictures: one, or several.
+            images: one, or several.
             top_k: classes to list; by default as the settings say.
             decoding: settings in place of the model's own.
         Raises:
-            DataError: a picture cannot be read.
+            DataError: an image cannot be read.
             RecipeError: top_k is below 1.
         """
-        several: list[Picture] = list(pictures) if isinstance(pictures, list | tuple) else [cast(Picture, pictures)]
+        several: list[GivenImage] = list(images) if isinstance(images, list | tuple) else [cast(GivenImage, images)]
         names = [
-            shown(picture) if isinstance(picture, str | Path) else f"picture {place}"
-            for place, picture in enumerate(several)
+            shown(image) if isinstance(image, str | Path) else f"image {place}" for place, image in enumerate(several)
         ]
         if not several:
             return []
         count = listed(top_k, (decoding or self.decoding).top_k, len(self.classes))
-        pixels = torch.stack([self.read(picture) for picture in several])
+        pixels = torch.stack([self.read(image) for image in several])
         return self._named(names, self.probabilities(pixels, decoding=decoding), count)
 
     def stream(
@@ -128,43 +132,34 @@ class Classifier:
         *,
         top_k: int | None = None,
         decoding: SeeDecoding | None = None,
-        on_bad: Callable[[BadPicture], None] | None = None,
+        on_bad: Callable[[BadImage], None] | None = None,
         workers: int | None = None,
     ) -> Iterator[Classified]:
-        """Name the pictures of any number of files, in order and in bounded memory.
+        """Classify any number of image files, in order and in bounded memory.
 
         Args:
             paths: of image files.
             top_k: classes to list.
             decoding: settings in place of the model's own.
-            on_bad: called with each file that cannot be read, which is then left out; None raises an error, after the
-                pictures before it.
+            on_bad: called with each file that cannot be read, which is then skipped; None raises an error, after the
+                images before it.
             workers: threads that decode; None is one for each processor.
         """
-        form, settings = self.form, decoding or self.decoding
+        settings = decoding or self.decoding
         count = listed(top_k, settings.top_k, len(self.classes))
-        read = iterate_pictures(
-            paths,
-            height=form.height,
-            width=form.width,
-            colour=form.colour,
-            fit=form.fit,
-            max_pixels=form.max_pixels,
-            workers=workers,
-            on_bad=on_bad,
-        )
+        read = iterate_images(paths, self.form, workers=workers, on_bad=on_bad)
         problem: DataError | None = None
         while problem is None:
-            batch: list[Decoded] = []
+            batch: list[DecodedImage] = []
             try:
-                for picture in islice(read, settings.batch_size):
-                    batch.append(picture)  # one by one, since what came before an error counts
+                for image in islice(read, settings.batch_size):
+                    batch.append(image)  # one by one, since what came before an error counts
             except DataError as error:
                 problem = error
             if not batch:
                 break
-            pixels = torch.stack([picture.pixels for picture in batch])
-            names = [shown(picture.path) for picture in batch]
+            pixels = torch.from_numpy(np.stack([image.pixels for image in batch]))
+            names = [shown(image.path) for image in batch]
             yield from self._named(names, self.probabilities(pixels, decoding=decoding), count)
         if problem:
             raise problem
@@ -176,7 +171,7 @@ class Classifier:
     def _views(self, pixels: Tensor, settings: SeeDecoding) -> Iterator[Tensor]:
         """Scores of each view of some images. Shape (B, classes), in double precision."""
         several = views(
-            self.form.scaled(pixels.to(self.device)),
+            scaled(self.form, pixels.to(self.device)),
             settings.views,
             pad=lambda images: F.pad(images, (SHIFT,) * 4, mode="replicate"),
             mirror=lambda images: images.flip(3),

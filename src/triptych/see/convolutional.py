@@ -10,13 +10,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from triptych.errors import RecipeError, ShapeError, did_you_mean
+from triptych.errors import ShapeError
 from triptych.nn.dropout import Dropout
 
 Padding = Literal["same", "valid"]
-Output = Literal["log-probabilities", "logits"]
 Setting = TypeVar("Setting")
 
 _POOLING = 2
@@ -30,40 +30,23 @@ class ConvolutionalNetwork(nn.Module):
         head: that to (B, width).
         hidden: (B, width) to (B, hidden); an empty `nn.Sequential` for none.
         last: (B, hidden) to logits (B, K).
-        output: what becomes of the logits.
     """
 
-    def __init__(
-        self, blocks: nn.Sequential, head: nn.Module, hidden: nn.Sequential, last: nn.Linear, output: nn.Module
-    ) -> None:
+    def __init__(self, blocks: nn.Sequential, head: nn.Module, hidden: nn.Sequential, last: nn.Linear) -> None:
         super().__init__()
         self.blocks = blocks
         self.head = head
         self.hidden = hidden
         self.last = last
-        self.output = output
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, height, width) to (B, K), log-probabilities or logits."""
-        scores: Tensor = self.output(self.logits(images))
-        return scores
+        """(B, C, height, width) to log-probabilities (B, K), as the protocols' networks give them."""
+        return torch.log_softmax(self.logits(images), dim=1)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, C, height, width) to (B, K), whatever the output."""
+        """(B, C, height, width) to (B, K)."""
         logits: Tensor = self.last(self.hidden(self.head(self.blocks(images))))
         return logits
-
-
-def build_output(output: Output) -> nn.Module:
-    """What makes the last layer's logits (B, K) log-probabilities, or leaves them.
-
-    Raises:
-        RecipeError: there is no such output.
-    """
-    known = {"log-probabilities": nn.LogSoftmax(dim=1), "logits": nn.Identity()}
-    if output not in known:
-        raise RecipeError(f"model.output is {output!r}; expected a known one. {did_you_mean(output, known)}")
-    return known[output]
 
 
 def build_blocks(

@@ -54,7 +54,7 @@ def evidence(
         )
     probabilities = classifier.probabilities(pixels[None])[0]
     chosen = of_class or classifier.classes[int(probabilities.argmax())]
-    given = classifier.form.scaled(pixels[None].to(classifier.device))[0]
+    given = classifier.network_input(pixels)
     seen = activation_maps(classifier.network, given, layer=layer or 0)
     found = saliency(classifier.network, given, target=classifier.classes.index(chosen))
     return Evidence(

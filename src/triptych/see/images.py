@@ -1,4 +1,4 @@
-"""Decoded pictures and their classes."""
+"""Decoded images and their classes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Images:
         pixels: uint8 (N, C, height, width), in memory, or mapped from a file where all splits together are larger than
             `memory_limit_mb`.
         labels: class numbers, int64 (N,).
-        names: the path of each picture, or the name of its array or set and its row, from 0.
-        digests: SHA-256 of each picture's file, or of its row's bytes.
+        names: the path of each file below the data's folder, or the name of the array or set and the row, from 0.
+        digests: SHA-256 of each image's file, or of its row's bytes.
     """
 
     pixels: Tensor
@@ -41,7 +41,7 @@ def without_classes(
     """Splits and class names less some classes.
 
     Raises:
-        DataError: a split has pictures of those alone.
+        DataError: a split has images of those alone.
     """
     kept = [number for number in range(len(classes)) if number not in lost]
     remaining = {}
@@ -49,7 +49,9 @@ def without_classes(
         rows = [row for row, label in enumerate(images.labels.tolist()) if label not in lost]
         if not rows:
             gone = ", ".join(classes[number] for number in sorted(lost))
-            raise DataError(f"{split} has only pictures of what is no class in training ({gone}); expected others too.")
+            raise DataError(
+                f"{split} has only images of classes without training images ({gone}); expected others too."
+            )
         remaining[split] = images if len(rows) == len(images.names) else images.select(rows)
     numbers = [kept.index(number) if number in kept else -1 for number in range(len(classes))]
     return _renumbered(remaining, numbers), tuple(classes[number] for number in kept)
@@ -58,15 +60,15 @@ def without_classes(
 def relabelled(
     splits: Mapping[str, Images], classes: Sequence[str], of_model: Sequence[str], place: str
 ) -> dict[str, Images]:
-    """The same pictures with the class numbers of a model.
+    """The same images with the class numbers of a model.
 
     Args:
-        splits: the pictures.
+        splits: the images.
         classes: names, in the order of their class numbers.
         of_model: names, in the order of the model's.
-        place: where the pictures are, for the error.
+        place: where the images are, for the error.
     Raises:
-        DataError: a class that has pictures is not among the model's.
+        DataError: a class that has images is not among the model's.
     """
     used = {label for images in splits.values() for label in images.labels.tolist()}
     check_known([classes[label] for label in used], of_model, place)
@@ -74,21 +76,22 @@ def relabelled(
 
 
 def _renumbered(splits: Mapping[str, Images], numbers: Sequence[int]) -> dict[str, Images]:
-    """The same pictures, with the class number at the place of each one's own."""
+    """The same images, with the class number at the place of each one's own."""
     table = torch.tensor(numbers)
     return {split: replace(images, labels=table[images.labels]) for split, images in splits.items()}
 
 
 def check_known(classes: Sequence[str], of_model: Sequence[str], place: str) -> None:
-    """See that all classes are among a model's.
+    """Check that all classes are among a model's.
 
     Raises:
         DataError: one is not.
     """
     unknown = sorted(set(classes) - set(of_model))
     if unknown:
+        others = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise DataError(
-            f"the class is {unknown[0]!r} ({len(unknown)} such); expected the model's classes: {', '.join(of_model)}. "
-            "Rename or remove the class.",
+            f"class {unknown[0]!r}{others} is unknown to the model; expected some of: {', '.join(of_model)}.",
+            hint="Rename or remove the class.",
             path=place,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from triptych.config import SeeDecoding
 from triptych.errors import DataError
 from triptych.images.bad_files import Skipped
-from triptych.images.folders import Remarks, image_files
+from triptych.images.walking import Remarks, image_files
 from triptych.see.classifier import Classifier
 
 STANDARD_INPUT = "-"
@@ -74,5 +74,5 @@ def _paths(place: str, remarks: Remarks) -> Iterator[Path]:
         found = True
         yield image
     if not found:
-        others = f" Its {len(remarks.others)} files are not supported images." if remarks.others else ""
-        raise DataError(f"has no image in it; expected at least one.{others}", path=path)
+        hint = " ".join(remarks.sentences())
+        raise DataError("the folder has no image; expected at least one.", hint=hint, path=path)

@@ -9,8 +9,9 @@ from torch import nn
 
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError
+from triptych.images.sources import Collection
 from triptych.see.batches import Shuffled, loader
-from triptych.see.collection import Collection
+from triptych.see.images import Images
 from triptych.training.prepared import Loaders
 
 
@@ -27,7 +28,7 @@ def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_s
         raise DataError(f"the number of training images is {count}; {rule}")
 
 
-def loaders(recipe: SeeRecipe, collection: Collection, network: nn.Module) -> Loaders:
+def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Module) -> Loaders:
     """Loaders of training and validation images, for each process its share."""
     train, valid = collection.splits["train"], collection.splits["valid"]
     _check_normalisable(network, recipe.training.batch_size, len(train.labels), 1)

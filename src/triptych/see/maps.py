@@ -17,7 +17,6 @@ from triptych.errors import RecipeError, ShapeError, did_you_mean
 from triptych.see.convolutional import ConvolutionalNetwork
 from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.residual import ResidualNetwork
-from triptych.see.timm_network import TimmNetwork
 
 _INTEGRATION_STEPS = 32
 
@@ -202,8 +201,7 @@ def _last_with_places(network: nn.Module, image: Tensor) -> _LookedAt | None:
 
 def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """What gives a network's logits (B, K) for images (B, C, height, width)."""
-    is_own = isinstance(network, ConvolutionalNetwork | ResidualNetwork | TimmNetwork | EnsembleNetwork)
-    return network.logits if is_own else network  # type: ignore[return-value]
+    return network.logits if isinstance(network, ConvolutionalNetwork | EnsembleNetwork) else network
 
 
 def _check_image(image: Tensor) -> None:

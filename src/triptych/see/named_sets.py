@@ -12,7 +12,7 @@ from triptych.data.downloads import fetch
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError, did_you_mean
 from triptych.images.arrays import Labelled, labelled_source, read_idx
-from triptych.images.sources import WHOLE, Source
+from triptych.images.sources import WHOLE, Collection, ImageList
 
 _KMNIST_ADDRESSES = (
     "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
@@ -54,9 +54,9 @@ class NamedSet:
     licence: str
     classes: int
     needs_download: bool
-    read: Callable[[Loading], Source]
+    read: Callable[[Loading], Collection[ImageList]]
 
-    def load(self, *, cache_dir: Path | str | None = None, offline: bool | None = None) -> Source:
+    def load(self, *, cache_dir: Path | str | None = None, offline: bool | None = None) -> Collection[ImageList]:
         """Read the images, after a download where one is needed.
 
         Raises:
@@ -101,11 +101,11 @@ def resolve(name: str) -> NamedSet:
     """
     sets = {named_set.name: named_set for named_set in list_named_sets()}
     if name not in sets:
-        raise DataError(f"the data set is {name!r}; expected a known name. {did_you_mean(name, sets)}")
+        raise DataError(field="data.set", value=name, expected="a known data set", hint=did_you_mean(name, sets))
     return sets[name]
 
 
-def _read_digits(_: Loading) -> Source:
+def _read_digits(_: Loading) -> Collection[ImageList]:
     """The digits without splits, their grey values of 0 to 16 on the scale 0 to 255."""
     from sklearn.datasets import load_digits
 
@@ -114,13 +114,13 @@ def _read_digits(_: Loading) -> Source:
     source = labelled_source(
         {WHOLE: Labelled(images, digits.target, "digits")}, place="digits", names=None, fingerprints=()
     )
-    part = source.parts[WHOLE]
+    part = source.splits[WHOLE]
     content = (f"{label}\t{digest}" for label, digest in zip(part.labels, part.digests, strict=True))
     fingerprint = {"path": "digits", "images": len(part), "sha256": fingerprint_items(content)}
-    return Source(source.parts, source.classes, [fingerprint])
+    return Collection(source.splits, source.classes, [fingerprint])
 
 
-def _read_kmnist(loading: Loading) -> Source:
+def _read_kmnist(loading: Loading) -> Collection[ImageList]:
     """The official training and test images."""
     paths = [
         fetch(

@@ -1,4 +1,4 @@
-"""What is trained when a network learns to name images: the negative log-likelihood of the true class."""
+"""The loss of image classification: the negative log-likelihood of the true class."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.see.augmentation import Augmentation
+from triptych.config import SeeAugmentation
+from triptych.images.form import InputForm
+from triptych.see.augmentation import augmented
 from triptych.see.batches import ImageBatch
-from triptych.see.inputs import InputForm
+from triptych.see.inputs import scaled
 from triptych.training.objective import Share
 
 
@@ -20,12 +22,11 @@ class SeeObjective:
 
     Args:
         network: takes float images (B, C, H, W), gives (B, classes).
-        form: how bytes become what the network takes.
+        form: how bytes become the network's input.
         classes: how many.
         augmentation: random changes of training images; None for none.
         label_smoothing: share of the target probability that is spread over all classes, in [0, 1).
         class_weights: what the loss of an image of each class is multiplied by. Shape (classes,); None is 1 for all.
-        channels_last: memory layout of the images.
     """
 
     def __init__(
@@ -34,18 +35,16 @@ class SeeObjective:
         *,
         form: InputForm,
         classes: int,
-        augmentation: Augmentation | None = None,
+        augmentation: SeeAugmentation | None = None,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
-        channels_last: bool = False,
     ) -> None:
         self.network = network
         self.form = form
         self.classes = classes
-        self.augmentation = augmentation
+        self.augmentation = None if augmentation == SeeAugmentation() else augmentation
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
-        self.channels_last = channels_last
 
     def loss(self, batch: ImageBatch) -> Share:
         """Sum of the cross-entropies in nats, and the number of images."""
@@ -53,7 +52,7 @@ class SeeObjective:
         pixels = batch.pixels
         if self.augmentation is not None:
             shares = F.one_hot(batch.labels, self.classes).float()
-            pixels, targets = self.augmentation(pixels.to(torch.get_default_dtype()) / 255, shares)
+            pixels, targets = augmented(pixels.to(torch.get_default_dtype()) / 255, shares, self.augmentation)
         scores = self._scores(pixels)
         weights = None if self.class_weights is None else self.class_weights.to(scores)
         total = F.cross_entropy(scores, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
@@ -83,8 +82,6 @@ class SeeObjective:
         return {"loss": Share(total, len(batch)), "accuracy": Share(right, len(batch))}
 
     def _scores(self, pixels: Tensor) -> Tensor:
-        values = self.form.scaled(pixels)
-        if self.channels_last:
-            values = values.contiguous(memory_format=torch.channels_last)
+        values = scaled(self.form, pixels).contiguous(memory_format=torch.channels_last)  # faster on processors
         scores: Tensor = self.network(values)
         return scores.float()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,9 +12,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from triptych.config import SeeDecoding, SeeModel, SeeRecipe, with_changes
+from triptych.config import SeeDecoding, SeeRecipe, with_changes
 from triptych.data.progress import reading_bar
-from triptych.errors import DataError, RecipeError, RunError, ShapeError
+from triptych.errors import DataError, RecipeError, RunError
+from triptych.images.form import InputForm
+from triptych.images.sources import Collection
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
@@ -23,14 +25,13 @@ from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
 from triptych.see import demo, evaluation_report, explaining, lines
-from triptych.see.augmentation import Augmentation
-from triptych.see.build import Architecture, build_network
+from triptych.see.build import build_described, build_network, describe_network
 from triptych.see.calibration import fit_temperature
 from triptych.see.classifier import Classifier
-from triptych.see.collection import Collection, load_collection
+from triptych.see.collection import load_collection
 from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.images import Images
-from triptych.see.inputs import InputForm, input_form
+from triptych.see.inputs import input_form
 from triptych.see.loaders import loaders
 from triptych.see.metrics import Judged, Scores, score
 from triptych.see.named_sets import classes_of
@@ -73,7 +74,7 @@ class SeePanel:
 
     def read(
         self, recipe: SeeRecipe, location: Path | None, *, model: Classifier | None = None, whole: str | None = None
-    ) -> Collection:
+    ) -> Collection[Images]:
         """Read the recipe's images and split them, labelled by the model's classes where there is a model.
 
         With `whole`, only that split: the part of that name where the data has splits, otherwise all of it.
@@ -82,7 +83,7 @@ class SeePanel:
         with reading_bar("images") as progress:
             return load_collection(recipe.data, location, whole=whole, classes=classes, progress=progress)
 
-    def build(self, recipe: SeeRecipe, data: Collection) -> Prepared:
+    def build(self, recipe: SeeRecipe, data: Collection[Images]) -> Prepared:
         """Build the network for some images, initialised from `training.seed`."""
         if len(data.classes) < 2:
             raise DataError(
@@ -91,22 +92,19 @@ class SeePanel:
             )
         form = input_form(recipe.data, data.splits["train"].pixels)
         torch.manual_seed(recipe.training.seed)
-        architecture = _architecture(recipe, form, data.classes)
-        network = build_network(architecture)
-        channels_last = recipe.training.channels_last
-        if channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        sizes = _sizes(form, data.classes)
+        network = build_network(recipe.model, **sizes)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         objective = SeeObjective(
             network,
             form=form,
             classes=len(data.classes),
-            augmentation=_augmentation(recipe),
+            augmentation=recipe.augmentation,
             label_smoothing=recipe.training.label_smoothing,
             class_weights=_class_weights(recipe, data),
-            channels_last=channels_last,
         )
         description = {
-            "architecture": asdict(architecture),
+            "architecture": describe_network(recipe.model, **sizes),
             "input": form.to_dict(),
             "classes": list(data.classes),
             "decoding": recipe.decoding.model_dump(),
@@ -122,17 +120,13 @@ class SeePanel:
         check_device(device)
         description = run.model(self.name)
         path = run.path / "model.json"
-        form = InputForm.from_dict(description.get("input", {}), path)
+        form = InputForm.from_dict(description.get("input"), path)
         classes = description.get("classes")
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
             raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
-        expected = (len(classes), form.height, form.width, form.channels)
         networks = []
         for document, tensors in members_of(description, run.tensors(), path):
-            architecture = _read_architecture(document, path)
-            if (architecture.classes, architecture.height, architecture.width, architecture.in_channels) != expected:
-                raise RunError(f"{path}: architecture does not fit classes and input; expected what training wrote.")
-            network = _read_network(architecture, path)
+            network = build_described(document, path, **_sizes(form, classes))
             try:
                 network.load_state_dict(tensors)
             except RuntimeError as error:
@@ -162,7 +156,7 @@ class SeePanel:
         return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
 
     def evaluate(
-        self, model: Classifier, recipe: SeeRecipe, data: Collection, *, split: str, decoding: SeeDecoding
+        self, model: Classifier, recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
     ) -> Evaluation:
         """Predict a split and score it."""
         if split not in data.splits:
@@ -222,7 +216,7 @@ class SeePanel:
         options = {name: given[name] for name in ("layer", "of_class") if name in given}
         return [explaining.explained(model, Path(item), out=out, **options) for item in items]
 
-    def fit_temperature(self, run: Run, model: Classifier, data: Collection) -> float:
+    def fit_temperature(self, run: Run, model: Classifier, data: Collection[Images]) -> float:
         """The temperature with which the model's probabilities fit the validation images best."""
         images = data.splits["valid"]
         scores = model.scores(images.pixels, decoding=_decoding(run.model(self.name), run.path / "model.json"))
@@ -241,7 +235,7 @@ class SeePanel:
         Raises:
             RecipeError: the number of classes is not known, or below 2.
         """
-        shape = (1 if recipe.data.colour == "grey" else 3, recipe.data.height, recipe.data.width)
+        shape = recipe.data.shape
         count = classes_of(recipe.data.set) if classes is None and location is None else classes
         if count is None:
             if location is None and not recipe.data.set:
@@ -252,10 +246,8 @@ class SeePanel:
             return self.build(recipe, self.read(recipe, location)).objective.network, shape
         if count < 2:
             raise RecipeError(field="--classes", value=count, expected="an integer >= 2")
-        settings = recipe.model.model_dump()
-        settings["head"] = settings["head"] or None
-        architecture = Architecture(in_channels=shape[0], height=shape[1], width=shape[2], classes=count, **settings)
-        return build_network(architecture), shape
+        channels, height, width = shape
+        return build_network(recipe.model, in_channels=channels, height=height, width=width, classes=count), shape
 
     def next_commands(self, name: str, *, has_test: bool) -> list[str]:
         """What to type after a training."""
@@ -326,35 +318,9 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     return Errors(items, {"error rate": (wrong, ones), "log loss": (losses, ones)})
 
 
-def _architecture(recipe: SeeRecipe, form: InputForm, classes: Sequence[str]) -> Architecture:
-    settings = recipe.model.model_dump()
-    settings["head"] = settings["head"] or None
-    return Architecture(
-        height=form.height, width=form.width, classes=len(classes), in_channels=form.channels, **settings
-    )
-
-
-def _read_architecture(document: Any, path: Path) -> Architecture:
-    try:
-        settings: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
-        }
-        architecture = Architecture(**settings)
-        # A recipe's table holds the rules of every setting that it and an architecture share.
-        shared = {key: value for key, value in settings.items() if key in SeeModel.model_fields}
-        SeeModel.model_validate({**shared, "head": shared.get("head") or ""})
-    except (TypeError, AttributeError, ValidationError) as error:
-        message = f"{path}: architecture is damaged ({_one_line(error)}); expected what training wrote."
-        raise RunError(message) from None
-    return architecture
-
-
-def _read_network(architecture: Architecture, path: Path) -> nn.Module:
-    try:
-        return build_network(architecture)
-    except (RecipeError, ShapeError, RuntimeError) as error:
-        message = f"{path}: architecture is damaged ({_one_line(error)}); expected what training wrote."
-        raise RunError(message) from None
+def _sizes(form: InputForm, classes: Sequence[str]) -> dict[str, int]:
+    """The sizes that a network is built for."""
+    return {"in_channels": form.channels, "height": form.height, "width": form.width, "classes": len(classes)}
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
@@ -368,12 +334,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _augmentation(recipe: SeeRecipe) -> Augmentation | None:
-    settings = recipe.augmentation
-    return None if settings == type(settings)() else Augmentation(**settings.model_dump())
-
-
-def _class_weights(recipe: SeeRecipe, collection: Collection) -> torch.Tensor | None:
+def _class_weights(recipe: SeeRecipe, collection: Collection[Images]) -> torch.Tensor | None:
     if recipe.training.class_weights == "none":
         return None
     return SeeObjective.balanced_weights(collection.splits["train"].labels, len(collection.classes))

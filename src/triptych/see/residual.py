@@ -112,7 +112,6 @@ class ResidualNetwork(nn.Module):
         head: (B, C', height', width') to (B, width).
         dropout: share of the vector that is dropped in training, in [0, 1).
         last: (B, width) to logits (B, K).
-        output: what becomes of the logits.
     """
 
     def __init__(
@@ -124,7 +123,6 @@ class ResidualNetwork(nn.Module):
         *,
         dropout: float,
         last: nn.Linear,
-        output: nn.Module,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -134,15 +132,9 @@ class ResidualNetwork(nn.Module):
         self.head = head
         self.dropout = Dropout(dropout)
         self.last = last
-        self.output = output
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, height, width) to (B, K), log-probabilities or logits."""
-        scores: Tensor = self.output(self.logits(images))
-        return scores
-
-    def logits(self, images: Tensor) -> Tensor:
-        """(B, C, height, width) to (B, K), whatever the output."""
+        """(B, C, height, width) to logits (B, K)."""
         features = self.activation(self.norm(self.stages(self.stem(images))))
         logits: Tensor = self.last(self.dropout(self.head(features)))
         return logits

@@ -21,30 +21,23 @@ PREFIX = "timm/"
 
 
 class TimmNetwork(nn.Module):
-    """A network of timm and what becomes of its logits.
+    """A network of timm, under the name that saved weights have.
 
     Args:
         network: (B, C, height, width) to logits (B, K).
-        output: what becomes of the logits.
     """
 
-    def __init__(self, network: nn.Module, output: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.output = output
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, height, width) to (B, K), log-probabilities or logits."""
-        scores: Tensor = self.output(self.logits(images))
-        return scores
-
-    def logits(self, images: Tensor) -> Tensor:
-        """(B, C, height, width) to (B, K), whatever the output."""
+        """(B, C, height, width) to logits (B, K)."""
         logits: Tensor = self.network(images)
         return logits
 
 
-def build_timm(name: str, *, in_channels: int, height: int, width: int, classes: int, output: nn.Module) -> TimmNetwork:
+def build_timm(name: str, *, in_channels: int, height: int, width: int, classes: int) -> TimmNetwork:
     """A network of timm by its name, with an own last layer for the classes.
 
     Args:
@@ -52,7 +45,6 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
         in_channels: of the images.
         height, width: of the images, in pixels.
         classes: K.
-        output: what becomes of the logits (B, K).
     Raises:
         MissingExtraError: timm is not installed.
         RecipeError: timm has no network of that name, or it cannot take images of that size.
@@ -85,7 +77,7 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
             f"model.name is {PREFIX + name!r}, which cannot take images of {height} x {width} ({problem}); expected a "
             "size it can. Change data.height and data.width, or take another network."
         )
-    return TimmNetwork(network, output)
+    return TimmNetwork(network)
 
 
 def _problem(network: nn.Module, images: Tensor) -> str:

@@ -290,7 +290,7 @@ class SpellPanel:
 def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
     """Predict and score some items."""
     results = results_of(items, model.predict([item.source for item in items], decoding=decoding))
-    return Evaluation(split, decoding, results, score(results))
+    return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
 
 
 def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) -> list[ItemResult]:
