@@ -6,11 +6,9 @@ from .calibrating import (
 from .calibrating import (
     calibrate as calibrate,
 )
+from .comparing import compare as compare
 from .evaluation import (
     EvaluationData as EvaluationData,
-)
-from .evaluation import (
-    compare as compare,
 )
 from .evaluation import (
     evaluate as evaluate,

@@ -1,4 +1,4 @@
-"""Evaluate runs, write their reports, and compare evaluations."""
+"""Evaluate runs and write their reports."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import numpy as np
 from triptych.api.panels import Panel, panel_of
 from triptych.config import Recipe, dump_recipe, with_changes
 from triptych.data.fingerprints import fingerprint_items, short_digests
-from triptych.errors import DataError, RunError, did_you_mean
+from triptych.errors import DataError
 from triptych.report import html as report_page
-from triptych.report.canvas import save
 from triptych.report.card import Evaluated, write_card
-from triptych.report.comparison import Comparison, differences, shared_items, standing
-from triptych.report.figures import compare_curves
 from triptych.report.html import Section
-from triptych.report.run_report import column_label, facts_section, further_metrics, recipe_section, training_section
+from triptych.report.run_report import facts_section, recipe_section, training_section
 from triptych.runs.run import Run, hashes, now
 from triptych.statistics import Estimate
 
@@ -262,61 +259,3 @@ def _with_origin(section: Section, told: Mapping[str, Any]) -> Section:
         else []
     )
     return replace(section, text="\n\n".join([*place, *told.get("warnings", ()), section.text]))
-
-
-def _place_of(run: Run) -> str:
-    return run.facts().get("data_location") or run.recipe().data.set or "unknown data"
-
-
-def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) -> Comparison:
-    """Runs side by side: curves on one picture, error rates, paired differences on the items all of them predicted.
-
-    Args:
-        runs: two or more; the first is what others are compared with.
-        out: folder for the picture.
-        evaluation: which evaluation, such as `test/greedy`; by default the last that all of them have.
-    Raises:
-        RunError: fewer than two runs, or no evaluation that all of them have.
-        DataError: the evaluations share no item.
-    """
-    if len(runs) < 2:
-        raise RunError(f"compare is given {len(runs)} run; expected at least two. List them with: triptych runs")
-    panels = sorted({run.recipe().panel for run in runs})
-    if len(panels) > 1:
-        raise RunError(f"runs are of the panels {' and '.join(panels)}; expected one panel. Compare like with like.")
-    names = [run.name for run in runs]
-    names = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
-    listed = [list(run.facts().get("evaluations", {})) for run in runs]
-    shared = [name for name in listed[0] if all(name in others for others in listed)]
-    if not shared:
-        raise RunError(f"runs {', '.join(names)} share no evaluation; expected one. Make it with: triptych test RUN")
-    chosen = evaluation or shared[-1]
-    if chosen not in shared:
-        raise RunError(f"--on is {chosen!r}; expected an evaluation of every run. {did_you_mean(chosen, shared)}")
-    files = {
-        name: run.path / "predictions" / f"{chosen.replace('/', '.', 1)}.tsv"
-        for name, run in zip(names, runs, strict=True)
-    }
-    try:
-        shared_errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
-        errors = shared_errors.errors
-    except DataError as error:
-        places = (f"{name} was trained on {_place_of(run)}" for name, run in zip(names, runs, strict=True))
-        raise DataError(
-            f"{str(error).rstrip('.')}: {', '.join(places)}. If that is the same, judge all of them again with: "
-            "triptych test RUN"
-        ) from None
-    histories = {name: run.history() for name, run in zip(names, runs, strict=True)}
-    drawn = {name: history for name, history in histories.items() if history}
-    monitors = [run.recipe().training.monitor for run in runs]
-    also = further_metrics(list(drawn.values()), monitors)
-    picture = compare_curves(
-        drawn, metric=monitors[0], loss="train_loss", also=also, metric_label=column_label(monitors[0])
-    )
-    return Comparison(
-        chosen,
-        [standing(name, errors[name]) for name in names],
-        {name: differences(errors[names[0]], errors[name]) for name in names[1:]},
-        save(picture, out, "-".join(run.name for run in runs)[:100]).png,
-        shared_errors.warnings,
-    )
