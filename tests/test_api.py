@@ -16,8 +16,7 @@ from triptych import api
 from triptych.config import SpellDecoding, load_recipe
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
-from triptych.spell import panel as spell
-from triptych.spell import word_lists
+from triptych.spell import panel as spell, word_lists
 from triptych.spell.adapter import module_of
 from triptych.spell.panel import PANEL
 

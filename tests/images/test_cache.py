@@ -14,8 +14,7 @@ import pytest
 from tests.see.drawn import draw
 from triptych.config import ImageForm
 from triptych.errors import DataError
-from triptych.images import cache
-from triptych.images import reader as of_reader
+from triptych.images import cache, reader as of_reader
 from triptych.images.cache import Decoded, decode_images
 from triptych.images.reader import FileReader
 from triptych.images.reading import decode, decode_or_reason

@@ -17,8 +17,7 @@ from tests.conftest import ToyRuns
 from tests.toy import spell, toy_pairs
 from triptych import api
 from triptych.config import SpellDecoding
-from triptych.decoding import Ensemble, Sources, Speller, decode
-from triptych.decoding import speller as speller_module
+from triptych.decoding import Ensemble, Sources, Speller, decode, speller as speller_module
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.text.vocabularies import Vocabularies
 

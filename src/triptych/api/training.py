@@ -13,8 +13,7 @@ import torch
 
 import triptych
 from triptych.api.panels import Data, panel_of
-from triptych.config import Recipe, TrainingTable
-from triptych.config import differences as recipe_differences
+from triptych.config import Recipe, TrainingTable, differences as recipe_differences
 from triptych.data.fingerprints import short_digests
 from triptych.errors import RunError
 from triptych.report.canvas import save

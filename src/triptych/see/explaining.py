@@ -11,8 +11,7 @@ from typing import Any
 
 from triptych.images.predictions import Classified
 from triptych.report.canvas import file_stem, save
-from triptych.report.image_figures import activation_maps as draw_activation_maps
-from triptych.report.image_figures import saliency as draw_saliency
+from triptych.report.image_figures import activation_maps as draw_activation_maps, saliency as draw_saliency
 from triptych.see.classifier import Classifier
 from triptych.see.evidence import evidence
 
