@@ -254,7 +254,7 @@ def test_skipped_rows_are_counted_with_the_first_ones_line(tmp_path: Path) -> No
         stream.write("B IY\t\nonly one column\n")
     with pytest.raises(DataError, match=r"toy/train\.tsv:6: the target is empty; expected at least one symbol"):
         load_corpus(settings(), folder)
-    corpus = load_corpus(settings(skip_bad_rows=True), folder)
+    corpus = load_corpus(settings(skip_bad=True), folder)
     assert len(corpus.splits["train"]) == 5
     assert list(corpus.warnings) == [
         f"{folder}/train.tsv:6: the target is empty; expected at least one symbol. "
@@ -336,6 +336,8 @@ def test_a_misspelt_location_suggests_its_neighbour(tmp_path: Path) -> None:
     write_toy(tmp_path / "my-words", train=5, valid=5, test=5)
     with pytest.raises(DataError) as caught:
         load_corpus(settings(), tmp_path / "my-word")
-    assert str(caught.value) == (f"{tmp_path}/my-word: no such file or folder. Did you mean '{tmp_path}/my-words'?")
-    with pytest.raises(DataError, match=r"no such file or folder\. Check the path given with --data$"):
+    assert caught.value.hint == f"Did you mean '{tmp_path}/my-words'?"
+    check_message("data.no-such-location", caught.value, tmp_path)
+    with pytest.raises(DataError) as caught:
         load_corpus(settings(), tmp_path / "nowhere" / "at" / "all")
+    assert caught.value.hint == "Check the path given with --data."

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from triptych.api.serving import Addition, Answer, ChangedError, MemoryInfo, NotStoredError, Stored
-from triptych.api.serving import Query as Cues
+from triptych.api.serving import Addition, Answer, ChangedError, MemoryInfo, NotStoredError, Query as Cues, Stored
 from triptych.serve.refusals import ConflictError, NotAllowedError, NotServedError, check_limit
 from triptych.serve.schemas import (
     AddAnswer,
