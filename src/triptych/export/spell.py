@@ -23,7 +23,7 @@ from triptych.runtime.folder import Exported
 from triptych.runtime.speller import load as load_exported
 from triptych.spell.adapter import TorchModel, networks_of
 from triptych.spell.build import Network
-from triptych.spell.corpus import Item, load_corpus
+from triptych.spell.corpus import Corpus, Item
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
 from triptych.spell.panel import results_of
@@ -162,11 +162,9 @@ def _compare_lists(speller: Speller, found: Speller, batches: Sequence[Sources])
     return lists, differing
 
 
-def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
-    """What error rates on a split are before and after, under the run's own decoding."""
-    recipe = run.recipe()
-    assert isinstance(recipe, SpellRecipe)
-    items = load_corpus(recipe.data, location).items(split, references=recipe.data.references)
+def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *, split: str) -> Cost:
+    """Error rates on a split before and after quantisation, under the model's own decoding."""
+    items = data.items(split, references=recipe.data.references)
     first, second = (predicted(load_exported(exported), items) for exported in (before, after))
     scores, other_scores = score(first), score(second)
     paired = differences(errors_of(first), errors_of(second))
