@@ -14,6 +14,7 @@ import triptych
 from tests.conftest import SETTINGS, ToyRuns
 from triptych import api
 from triptych.config import SpellDecoding, load_recipe
+from triptych.config.spell import SpellWordLists
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
 from triptych.spell import panel as spell, word_lists
@@ -119,14 +120,17 @@ def test_decodings_have_short_names(settings: dict[str, object], label: str) -> 
 
 
 def test_equipment_is_part_of_the_name() -> None:
-    assert word_lists.label(None, None, None) == ""
-    assert word_lists.label(Path("a/words.txt"), None, None) == "-lexicon-words"
-    assert word_lists.label(Path("words.txt"), 2.5, Path("own.tsv")) == "-lexicon-words-w2.5-dictionary-own"
+    assert word_lists.label(SpellWordLists()) == ""
+    assert word_lists.label(SpellWordLists(lexicon=Path("a/words.txt"))) == "-lexicon-words"
+    assert (
+        word_lists.label(SpellWordLists(lexicon=Path("words.txt"), lexicon_weight=2.5, dictionary=Path("own.tsv")))
+        == "-lexicon-words-w2.5-dictionary-own"
+    )
 
 
 def test_a_weight_without_a_word_list_is_refused(toy_runs: ToyRuns) -> None:
     with pytest.raises(RecipeError) as caught:
-        word_lists.with_word_lists(api.load(toy_runs.folder / "first"), weight=2.0)
+        word_lists.with_word_lists(api.load(toy_runs.folder / "first"), SpellWordLists(lexicon_weight=2.0))
     assert str(caught.value) == "--lexicon-weight is 2.0 without a word list. Add --lexicon FILE."
 
 
@@ -135,22 +139,24 @@ def test_words_that_the_model_cannot_write_are_counted(toy_runs: ToyRuns, tmp_pa
     words.write_text("moo\nqzx\nmoo2\n")
     told: list[str] = []
     speller = api.load(toy_runs.folder / "first")
-    held = word_lists.with_word_lists(speller, lexicon=words, warn=told.extend)
+    held = word_lists.with_word_lists(speller, SpellWordLists(lexicon=words), warn=told.extend)
     assert held.predict("SH UW")[0].text == "moo"
     assert told == [
         f"{words}: 2 of 3 words have symbols never seen in training (the first is 'qzx'); they are ignored."
     ]
     words.write_text("moo\t12\nsee\t9\n")
     with pytest.raises(DataError, match=r"list\.txt: 2 of 2 words have symbols .*; expected one word per line"):
-        word_lists.with_word_lists(speller, lexicon=words)
+        word_lists.with_word_lists(speller, SpellWordLists(lexicon=words))
     words.write_bytes("moo\nça\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"list\.txt:2: .*UTF-8"):
-        word_lists.with_word_lists(speller, lexicon=words)
+        word_lists.with_word_lists(speller, SpellWordLists(lexicon=words))
 
 
 def test_blank_lines_of_a_word_list_are_left_out(toy_runs: ToyRuns, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("\nmoo\n\n")
-    held = word_lists.with_word_lists(api.load(toy_runs.folder / "first"), lexicon=tmp_path / "list.txt")
+    held = word_lists.with_word_lists(
+        api.load(toy_runs.folder / "first"), SpellWordLists(lexicon=tmp_path / "list.txt")
+    )
     assert held.predict("SH UW")[0].text == "moo"
 
 

@@ -29,9 +29,8 @@ def experiment(
 
         triptych experiment recall-capacity --set patterns.width=128 --name wide
     """
+    from triptych.api import load_experiment, run_experiment
     from triptych.cli.output import print_json, print_table, say
-    from triptych.config import load_experiment
-    from triptych.experiments.run import run_experiment
 
     chosen = load_experiment(recipe, settings or ())
     say(f"{chosen.title or chosen.experiment} ...")

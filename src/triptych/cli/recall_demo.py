@@ -7,9 +7,8 @@ def show(*, name: str | None, as_json: bool) -> None:
     """Run the demo of recall into a folder of its own among the runs, and say what came out."""
     from dataclasses import asdict
 
+    from triptych.api import NOISE, SUCCESS, run_recall_demo, runs_folder
     from triptych.cli.output import print_json, print_table, say
-    from triptych.experiments.recall_demo import NOISE, SUCCESS, run_recall_demo
-    from triptych.runs.run import runs_folder
 
     out = runs_folder() / (name or "demo-recall")
     say("Storing scanned digits and asking for each by its upper half, and through noise.")

@@ -15,11 +15,11 @@ def register(app: typer.Typer) -> None:
 def report(run: RunName) -> None:
     """Write a run's report anew from what the run holds, and print where it is."""
     from triptych import api
-    from triptych.runs.run import Run
+    from triptych.api import Run
 
     opened = Run.open(run)
     if opened.facts().get("panel") == "recall":
-        from triptych.experiments.run import write_experiment_report
+        from triptych.api import write_experiment_report
 
         print(write_experiment_report(opened))
         return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from triptych.config import SpellRecipe
+from triptych.config.spell import SpellWordLists
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError, RecipeError
@@ -17,42 +18,38 @@ Warn = Callable[[Sequence[str]], None]
 
 
 def with_word_lists(
-    speller: Speller,
-    *,
-    lexicon: Path | None = None,
-    weight: float | None = None,
-    dictionary: Path | None = None,
-    recipe: SpellRecipe | None = None,
-    warn: Warn = lambda _: None,
+    speller: Speller, lists: SpellWordLists, *, recipe: SpellRecipe | None = None, warn: Warn = lambda _: None
 ) -> Speller:
     """A speller with a word list to keep to, or a dictionary to look up first.
 
     Args:
         speller: the model.
-        lexicon: file of targets, one per line.
-        weight: nats that a target outside the word list costs; None allows no other.
-        dictionary: file of pairs, source and target, that are looked up before the model is asked.
+        lists: the files.
         recipe: of the run; where it swaps the sides of its data, the dictionary's are swapped alike.
         warn: called with sentences on words that cannot be used.
     Raises:
         DataError: a file cannot be read.
-        RecipeError: a weight without a word list, or out of range.
+        RecipeError: a weight without a word list.
     """
-    if weight is not None and lexicon is None:
-        raise RecipeError(f"--lexicon-weight is {weight} without a word list.", hint="Add --lexicon FILE.")
+    if lists.lexicon_weight is not None and lists.lexicon is None:
+        raise RecipeError(
+            f"--lexicon-weight is {lists.lexicon_weight} without a word list.", hint="Add --lexicon FILE."
+        )
     vocabularies = speller.vocabularies
-    if lexicon is not None:
-        speller = speller.with_lexicon(_words(lexicon, vocabularies, warn), weight=weight)
-    if dictionary is not None:
+    if lists.lexicon is not None:
+        words = _words(lists.lexicon, vocabularies, warn)
+        speller = speller.with_lexicon(words, weight=lists.lexicon_weight)
+    if lists.dictionary is not None:
         reverse = recipe is not None and recipe.data.reverse
-        speller = speller.with_dictionary(_entries(dictionary, vocabularies, reverse=reverse))
+        speller = speller.with_dictionary(_entries(lists.dictionary, vocabularies, reverse=reverse))
     return speller
 
 
-def label(lexicon: Path | None, weight: float | None, dictionary: Path | None) -> str:
+def label(lists: SpellWordLists) -> str:
     """What word lists add to the name of an evaluation."""
-    text = "" if lexicon is None else f"-lexicon-{lexicon.stem}" + ("" if weight is None else f"-w{weight:g}")
-    return text + ("" if dictionary is None else f"-dictionary-{dictionary.stem}")
+    text = "" if lists.lexicon is None else f"-lexicon-{lists.lexicon.stem}"
+    text += "" if lists.lexicon_weight is None else f"-w{lists.lexicon_weight:g}"
+    return text + ("" if lists.dictionary is None else f"-dictionary-{lists.dictionary.stem}")
 
 
 def _entries(path: Path, vocabularies: Vocabularies, *, reverse: bool) -> list[tuple[Symbols, Symbols]]:
