@@ -9,8 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from triptych.api.anatomy import (
+        ConvolutionSettings,
+        LayerWindow,
+        Window,
+        compare_with_fully_connected,
+        draw_convolution,
+        follow_windows,
+    )
     from triptych.api.calibrating import Calibrated, calibrate
     from triptych.api.evaluation import ToJudge, compare, evaluate, read_to_judge, recorded_data, write_report
+    from triptych.api.experiments import (
+        NOISE,
+        SUCCESS,
+        FinishedExperiment,
+        RecallDemo,
+        load_experiment,
+        run_experiment,
+        run_recall_demo,
+        write_experiment_report,
+    )
     from triptych.api.explaining import Explanation, ImageExplanation, explain, explain_image
     from triptych.api.exporting import export, export_store
     from triptych.api.memories import (
@@ -36,24 +54,33 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAME_FOR_HELPERS",
+    "NOISE",
+    "SUCCESS",
     "BuiltIndex",
     "Calibrated",
+    "ConvolutionSettings",
     "Explanation",
+    "FinishedExperiment",
     "ImageExplanation",
     "ImageSize",
+    "LayerWindow",
     "LearningRates",
     "Memory",
     "MemoryAnswers",
+    "RecallDemo",
     "Skipped",
     "ToJudge",
     "Trained",
     "Tuned",
+    "Window",
     "add_to_memory",
     "build_memory",
     "calibrate",
     "calibrate_memory",
     "change_memory",
     "compare",
+    "compare_with_fully_connected",
+    "draw_convolution",
     "equip",
     "equipment_label",
     "evaluate",
@@ -62,8 +89,10 @@ __all__ = [
     "export",
     "export_store",
     "find_learning_rate",
+    "follow_windows",
     "index_memory",
     "load",
+    "load_experiment",
     "make_ensemble",
     "memory_info",
     "nearest_patterns",
@@ -74,14 +103,35 @@ __all__ = [
     "read_to_judge",
     "recorded_data",
     "remove_from_memory",
+    "run_experiment",
+    "run_recall_demo",
     "start_run",
     "train",
     "tune",
     "tune_memory",
+    "write_experiment_report",
     "write_report",
 ]
 
 _HOMES = {
+    "anatomy": (
+        "ConvolutionSettings",
+        "LayerWindow",
+        "Window",
+        "compare_with_fully_connected",
+        "draw_convolution",
+        "follow_windows",
+    ),
+    "experiments": (
+        "NOISE",
+        "SUCCESS",
+        "FinishedExperiment",
+        "RecallDemo",
+        "load_experiment",
+        "run_experiment",
+        "run_recall_demo",
+        "write_experiment_report",
+    ),
     "calibrating": ("Calibrated", "calibrate"),
     "evaluation": ("ToJudge", "compare", "evaluate", "read_to_judge", "recorded_data", "write_report"),
     "explaining": ("Explanation", "ImageExplanation", "explain", "explain_image"),
