@@ -17,11 +17,11 @@ from triptych.export.graph import Graph
 from triptych.export.layers import add
 from triptych.export.quantize import Change, Cost
 from triptych.export.run import Check
+from triptych.images.sources import Collection
 from triptych.runs.run import Run
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
-from triptych.see.collection import load_collection
 from triptych.see.images import Images
 from triptych.see.inputs import scaled
 from triptych.statistics import paired_bootstrap, share_of
@@ -81,11 +81,15 @@ def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) 
     return Check(largest)
 
 
-def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
-    """What the error rate on a split is before and after, under the run's own decoding."""
-    recipe = run.recipe()
-    assert isinstance(recipe, SeeRecipe)
-    images = _images(recipe, location, split)
+def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection[Images], *, split: str) -> Cost:
+    """The error rate on a split before and after quantisation, under the model's own decoding.
+
+    Raises:
+        DataError: the data has no such split.
+    """
+    if split not in data.splits:
+        raise DataError(field="--split", value=split, expected=f"one that the data has: {', '.join(data.splits)}")
+    images = data.splits[split]
     classes = [load_exported(exported).classify(images.pixels.numpy()).argmax(1) for exported in (before, after)]
     truths = images.labels.numpy()
     wrong = [(found != truths).astype(float) for found in classes]
@@ -93,10 +97,3 @@ def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, 
     rates = [share_of(errors) for errors in wrong]
     change = Change(rates[0], rates[1], paired_bootstrap(wrong[1], wrong[0], ones))
     return Cost(split, len(truths), int((classes[0] != classes[1]).sum()), {"error rate": change})
-
-
-def _images(recipe: SeeRecipe, location: Path | None, split: str) -> Images:
-    splits = load_collection(recipe.data, location).splits
-    if split not in splits:
-        raise DataError(f"--split is {split!r}; expected one that the data has: {', '.join(splits)}.")
-    return splits[split]
