@@ -115,8 +115,8 @@ def explain_image(
     classified, chosen = classifier.predict(image)[0], found.explained_class
     original = pixels.permute(1, 2, 0).numpy()
     heats = {
-        f"Grad-CAM, {chosen}": found.grad_cam.numpy(),
-        f"integrated gradients, {chosen}": found.integrated_gradients.numpy(),
+        "Grad-CAM": found.grad_cam.numpy(),
+        "integrated gradients": found.integrated_gradients.numpy(),
     }
     top = list(zip(classified.classes, classified.probabilities, strict=True))
     path_digest = hashlib.sha256(os.fsencode(image.absolute())).hexdigest()[:6]  # images of several folders share names
@@ -126,7 +126,7 @@ def explain_image(
         folder,
         f"activations-{stem}-{_stem(found.layer)}",
     )
-    drawn = save(draw_saliency(original, heats, top), folder, f"saliency-{stem}-{_stem(chosen)}")
+    drawn = save(draw_saliency(original, heats, top, explained=chosen), folder, f"saliency-{stem}-{_stem(chosen)}")
     return ImageExplanation(classified, found.layer, chosen, maps.png, drawn.png)
 
 
