@@ -66,6 +66,10 @@ class DataError(TriptychError):
     """Data that cannot be read or used; the message begins with `path:line` where there is one."""
 
 
+class ConflictError(DataError):
+    """Data on disk that another process has changed since it was read."""
+
+
 class DownloadError(DataError):
     """A named data set that could not be fetched, or whose bytes are not the expected ones."""
 

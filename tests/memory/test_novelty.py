@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
+from tests.messages import check_message
 from triptych.errors import DataError, TriptychError
 from triptych.memory.memory import Memory
-from triptych.memory.novelty import Score, auroc, calibrate
+from triptych.memory.novelty import Score, calibrate
 
 
 @cache
@@ -20,6 +22,12 @@ def digits() -> tuple[Tensor, Tensor]:
     data, target = load_digits(return_X_y=True)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
     return torch.tensor(data, dtype=torch.float32)[order], torch.tensor(target)[order]
+
+
+def auroc(known: Tensor, novel: Tensor) -> float:
+    """The probability that a novel cue scores above a known one."""
+    truth = torch.cat([torch.zeros(len(known)), torch.ones(len(novel))]).long()
+    return binary_auroc(torch.cat([known, novel]).double().sigmoid(), truth).item()
 
 
 @pytest.mark.parametrize("score", ["energy", "distance"])
@@ -48,17 +56,6 @@ def test_a_digit_that_is_not_stored_is_novel(held_out: int) -> None:
     assert torch.equal(memory.is_novel(novel), memory.novelty(novel) > threshold.threshold)
 
 
-def test_auroc_is_torchmetrics_own_and_the_pairs() -> None:
-    generator = torch.Generator().manual_seed(0)
-    known, novel = torch.randn(50, generator=generator).round(decimals=1), torch.randn(30, generator=generator) + 1
-    novel = novel.round(decimals=1)
-    scores = torch.cat([known, novel]).sigmoid().double()
-    truth = torch.cat([torch.zeros(50), torch.ones(30)]).long()
-    assert auroc(known, novel) == pytest.approx(binary_auroc(scores, truth).item(), abs=1e-6)
-    pairs = (novel[:, None] > known).double() + 0.5 * (novel[:, None] == known)
-    assert auroc(known, novel) == pytest.approx(pairs.mean().item())
-
-
 def test_the_threshold_keeps_its_false_alarm_rate() -> None:
     """Over many calibrations the mean share of false alarms is (n + 1 - rank) / (n + 1), here exactly 0.1."""
     generator = torch.Generator().manual_seed(0)
@@ -71,26 +68,63 @@ def test_the_threshold_keeps_its_false_alarm_rate() -> None:
     assert (least.threshold, least.score, least.n_cues, least.false_alarm_rate) == (8.0, "distance", 9, 0.1)
 
 
-def test_a_threshold_of_the_energy_falls_with_its_beta() -> None:
+def test_a_threshold_holds_for_the_patterns_and_beta_of_its_calibration() -> None:
     x, _ = digits()
     memory = Memory(x[:200], beta=8.0)
     memory.calibrate(x[200:300], score="distance")
     assert memory.novelty(x[:5]).tolist() == memory.novelty(x[:5], score="distance").tolist()
     memory.tune_beta(candidates=[16.0])
-    assert memory.threshold is not None
+    assert memory.threshold is not None, "distances do not depend on beta"
     memory.calibrate(x[200:300], score="energy")
-    memory.tune_beta(candidates=[8.0])
-    assert memory.threshold is None
-
-
-def test_wrong_arguments_are_told() -> None:
-    with pytest.raises(
-        DataError, match=r"the held-out cues are 18; expected at least 19 for a false alarm rate of 0.05"
+    memory.beta = 16.0
+    assert memory.threshold is not None, "the same value"
+    for change in (
+        lambda: memory.tune_beta(candidates=[8.0]),
+        lambda: setattr(memory, "beta", 9.0),
+        lambda: memory.add(x[300:301]),
+        lambda: memory.remove([0]),
     ):
+        kept = memory.calibrate(x[200:300], score="energy")
+        change()
+        assert memory.threshold != kept
+        assert memory.stale_threshold is not None
+        assert memory.stale_threshold.threshold == kept.threshold
+        with pytest.raises(TriptychError) as caught:
+            memory.is_novel(x[:5])
+        assert caught.value.field == "threshold"
+        check_message("memory.threshold-stale", caught.value)
+    again = memory.calibrate(x[200:300])
+    memory.add(x[:0])
+    assert memory.threshold == again, "nothing was added"
+
+
+def test_a_stale_threshold_is_saved_as_stale(tmp_path: Path) -> None:
+    """1,400 of 1,500 digits are removed after a calibration at 0.05, and 29 % of further digits would be alarms."""
+    x, _ = digits()
+    memory = Memory(x[:1200], normalisation="centred-unit")
+    memory.calibrate(x[1200:1400])
+    memory.save(tmp_path / "store")
+    assert '"stale"' not in (tmp_path / "store" / "memory.json").read_text(), "older versions read it"
+    memory.remove(range(1100))
+    false_alarms = (memory.novelty(x[1400:]) > memory._threshold.threshold).float().mean()  # type: ignore[union-attr]
+    assert false_alarms > 0.15
+    memory.save()
+    loaded = Memory.load(tmp_path / "store")
+    assert loaded.threshold is None
+    assert loaded.stale_threshold == memory.stale_threshold
+    found = loaded.calibrate(x[1200:1400])
+    assert (loaded.novelty(x[1400:]) > found.threshold).float().mean() < 0.1
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(DataError) as few:
         calibrate(torch.rand(18), score="energy")
-    with pytest.raises(TriptychError, match=r"false_alarm_rate is 1; expected a number between 0 and 1"):
-        calibrate(torch.rand(18), score="energy", false_alarm_rate=1)
-    with pytest.raises(TriptychError, match=r"score is 'entropy'; expected energy or distance"):
+    assert (few.value.value, few.value.expected) == (18, "at least 19 rows")
+    check_message("memory.too-few-cues", few.value)
+    for rate in (1, 0.0, "a"):
+        with pytest.raises(TriptychError) as caught:
+            calibrate(torch.rand(18), score="energy", false_alarm_rate=rate)  # type: ignore[arg-type]
+        assert (caught.value.field, caught.value.value) == ("false_alarm_rate", rate)
+    with pytest.raises(TriptychError) as score:
         calibrate(torch.rand(18), score="entropy")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"the novel cues are 0; expected at least one"):
-        auroc(torch.rand(3), torch.rand(0))
+    assert (score.value.field, score.value.value, score.value.expected) == ("score", "entropy", "energy or distance")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.messages import check_message
 from tests.oracles.hopfield import exact_energy, exact_lse
 from tests.recall.problems import Problem, draw, problems
 from triptych.errors import DataError, ShapeError, TriptychError
@@ -19,10 +21,10 @@ from triptych.recall.energy import (
     energy,
     energy_bounds,
     largest_norm,
-    log_mean_exp,
     lse,
     lse_bounds,
 )
+from triptych.recall.kernels import log_mean_exp
 from triptych.recall.separation import SPARSEMAX
 
 BETAS = [1e-6, 1e-3, 0.3, 1.0, 40.0, 1e6]
@@ -172,25 +174,36 @@ def test_another_separation_function_has_another_energy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("patterns", "state", "words"),
+    ("patterns", "state", "field", "value"),
     [
-        (torch.ones(3, 5), torch.ones(2, 4), "state has shape (2, 4); expected (B, 5), as wide as the patterns."),
-        (torch.ones(3, 5), torch.ones(5), "state has shape (5,); expected (B, 5)"),
-        (torch.ones(0, 5), torch.ones(2, 5), "patterns has shape (0, 5); expected (N, D) with N, D >= 1."),
-        (torch.ones(3, 0), torch.ones(2, 0), "patterns has shape (3, 0)"),
-        (torch.ones(5), torch.ones(2, 5), "patterns has shape (5,)"),
-        (torch.ones(3, 5).long(), torch.ones(2, 5), "patterns has dtype torch.int64; expected a floating-point one."),
-        (torch.ones(3, 5), torch.ones(2, 5).double(), "state has dtype torch.float64; expected torch.float32"),
+        (torch.ones(3, 5), torch.ones(2, 4), "state", (2, 4)),
+        (torch.ones(3, 5), torch.ones(5), "state", (5,)),
+        (torch.ones(0, 5), torch.ones(2, 5), "patterns", (0, 5)),
+        (torch.ones(3, 0), torch.ones(2, 0), "patterns", (3, 0)),
+        (torch.ones(5), torch.ones(2, 5), "patterns", (5,)),
+        (torch.ones(3, 5).long(), torch.ones(2, 5), "patterns", torch.int64),
+        (torch.ones(3, 5), torch.ones(2, 5).double(), "state", torch.float64),
+        (torch.ones(3, 5).numpy(), torch.ones(2, 5), "patterns", None),
+        (torch.ones(3, 5), [[1.0] * 5], "state", None),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(patterns: Tensor, state: Tensor, words: str) -> None:
+def test_arguments_that_do_not_fit_are_named(patterns: Any, state: Any, field: str, value: object) -> None:
     with pytest.raises(ShapeError) as raised:
         energy(patterns, state, beta=1.0)
-    assert words in str(raised.value)
+    assert (raised.value.field, raised.value.value) == (field, value)
 
 
-@pytest.mark.parametrize("beta", [0.0, -2.0, math.inf, math.nan])
-def test_beta_must_be_positive_and_finite(beta: float) -> None:
+@pytest.mark.parametrize("beta", [1e-3, 1.0, 1e6])
+def test_infinite_scores_have_their_limit(beta: float) -> None:
+    infinite = torch.tensor([[math.inf, 1.0], [-math.inf, 1.0], [-math.inf, -math.inf], [math.inf, -math.inf]])
+    expected = torch.tensor([math.inf, 1.0, -math.inf, math.inf])
+    assert torch.equal(lse(infinite, beta=beta), expected)
+    halved = expected - torch.tensor([0.0, math.log(2) / beta, 0.0, 0.0])
+    torch.testing.assert_close(log_mean_exp(infinite, beta=beta), halved)
+
+
+@pytest.mark.parametrize("beta", [0.0, -2.0, math.inf, math.nan, None, "1", True, torch.ones(2)])
+def test_beta_must_be_positive_and_finite(beta: Any) -> None:
     for function in (
         lambda: energy(torch.ones(1, 1), torch.ones(1, 1), beta=beta),
         lambda: lse(torch.ones(2), beta=beta),
@@ -198,7 +211,7 @@ def test_beta_must_be_positive_and_finite(beta: float) -> None:
     ):
         with pytest.raises(TriptychError) as raised:
             function()
-        assert f"beta is {beta}; expected a finite number > 0." in str(raised.value)
+        assert (raised.value.field, str(raised.value.value)) == ("beta", str(beta))
 
 
 def test_values_that_are_no_numbers_are_found() -> None:
@@ -207,11 +220,12 @@ def test_values_that_are_no_numbers_are_found() -> None:
     bad[1, 1] = math.nan
     with pytest.raises(DataError) as raised:
         energy(bad, state, beta=1.0)
-    assert "patterns is nan in row 1, column 1; expected finite numbers. Leave the row out." in str(raised.value)
+    assert (raised.value.field, raised.value.expected) == ("patterns", "finite numbers")
+    check_message("recall.not-finite", raised.value)
     state[0, 1] = -math.inf
     with pytest.raises(DataError) as raised:
         energy(patterns, state, beta=1.0)
-    assert "state is -inf in row 0, column 1" in str(raised.value)
+    assert (raised.value.field, raised.value.value) == ("state", -math.inf)
     with pytest.raises(TriptychError) as overflow:
         energy(torch.full((1, 1), 1e25), torch.full((1, 1), 1e25), beta=1.0)
-    assert "not finite in torch.float32" in str(overflow.value)
+    check_message("recall.overflow", overflow.value)

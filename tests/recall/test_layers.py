@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def test_the_last_step_reads_out_the_values() -> None:
 
 
 def test_normalising_is_pytorchs_layer_norm_on_either_side() -> None:
-    layer, state, stored = Hopfield(D, normalise=True), draw(B, S, D), draw(B, N, D, seed=1)
+    layer, state, stored = Hopfield(D, normalise=True).double(), draw(B, S, D), draw(B, N, D, seed=1)
     shaken(layer)
     expected = Hopfield(D)(layer.normalise_state(state), layer.normalise_stored(stored))
     torch.testing.assert_close(layer(state, stored), expected)
@@ -245,38 +246,99 @@ def test_a_lookup_without_values_returns_patterns_and_keeps_its_own_copy() -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "field", "value"),
     [
-        ({"heads": 3}, "heads is 3; expected an integer >= 1 that divides the width, 8."),
-        ({"steps": 0}, "steps is 0; expected an integer >= 1."),
-        ({"beta": -1.0}, "beta is -1.0; expected a finite number > 0."),
-        ({"heads": 2, "beta": [1.0]}, "beta is [1.0]; expected one number, or 2, one for each head."),
+        ({"heads": 3}, "heads", 3),
+        ({"steps": 0}, "steps", 0),
+        ({"steps": 2.5}, "steps", 2.5),
+        ({"beta": -1.0}, "beta", -1.0),
+        ({"heads": 2, "beta": [1.0]}, "beta", [1.0]),
     ],
 )
-def test_a_bad_number_is_named(arguments: dict[str, object], message: str) -> None:
+def test_a_bad_number_is_named(arguments: dict[str, object], field: str, value: object) -> None:
     with pytest.raises(TriptychError) as caught:
         Hopfield(D, **arguments)  # type: ignore[arg-type]
-    assert str(caught.value).startswith(message)
+    assert (caught.value.field, caught.value.value) == (field, value)
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:
     layer, state, stored = Hopfield(D), draw(B, S, D), draw(B, N, D)
-    cases: dict[str, Callable[[], object]] = {
-        "state has shape (4, 8); expected (B, S, 8)": lambda: layer(state[0], stored),
-        "stored has shape (2, 5, 8); expected (3, N, 8)": lambda: layer(state, stored[:2]),
-        "values has shape (3, 5, 4); expected (3, 5, 8)": lambda: layer(state, stored, values=stored[:, :, :4]),
-        "stored_valid has shape (3, 4) and dtype torch.bool; expected (3, 5)": lambda: layer(
-            state, stored, stored_valid=masks()[:, :4]
-        ),
-        "stored_valid has shape (3, 5) and dtype torch.int64": lambda: layer(
-            state, stored, stored_valid=masks().long()
-        ),
-        "queries is 0; expected an integer >= 1": lambda: HopfieldPooling(D, queries=0),
-        "values has shape (5, 4); expected (5, 8)": lambda: HopfieldLayer(stored[0], values=stored[0, :, :4]),
-        "patterns has width 8; expected 4": lambda: HopfieldLayer(stored[0], association=Hopfield(4)),
-        "state has shape (3, 4); expected (..., 8)": lambda: HopfieldLayer(stored[0])(draw(3, 4)),
-    }
-    for message, act in cases.items():
-        with pytest.raises((ShapeError, TriptychError)) as caught:
+    cases: list[tuple[str, object, Callable[[], object]]] = [
+        ("state", (4, 8), lambda: layer(state[0], stored)),
+        ("stored", (2, 5, 8), lambda: layer(state, stored[:2])),
+        ("values", (3, 5, 4), lambda: layer(state, stored, values=stored[:, :, :4])),
+        ("stored_valid", (3, 4), lambda: layer(state, stored, stored_valid=masks()[:, :4])),
+        ("stored_valid", (3, 5), lambda: layer(state, stored, stored_valid=masks().long())),
+        ("queries", 0, lambda: HopfieldPooling(D, queries=0)),
+        ("values", (5, 4), lambda: HopfieldLayer(stored[0], values=stored[0, :, :4])),
+        ("patterns", (5, 8), lambda: HopfieldLayer(stored[0], association=Hopfield(4))),
+        ("state", (3, 4), lambda: HopfieldLayer(stored[0])(draw(3, 4))),
+    ]
+    for field, value, act in cases:
+        with pytest.raises(TriptychError) as caught:
             act()
-        assert str(caught.value).startswith(message)
+        assert (caught.value.field, caught.value.value) == (field, value)
+    with pytest.raises(ShapeError) as array:
+        layer(state.tolist())
+    assert array.value.expected == "a PyTorch tensor"
+
+
+@pytest.mark.parametrize("options", [{}, {"heads": 2, "learn_beta": True}, {"steps": 3}, {"normalise": True}])
+def test_nan_does_not_disappear(options: dict[str, Any]) -> None:
+    """PyTorch's attention on the CPU gives zeros for queries that are NaN."""
+    layer = Hopfield(D, **options)
+    layer = layer.double()
+    state, stored = draw(B, S, D), draw(B, N, D)
+    state[1, 2, 3] = math.nan
+    with torch.no_grad():
+        found = layer(state, stored)
+    assert found[1, 2].isnan().all() or layer.heads > 1, "a head sees its part of the width alone"
+    assert found[1, 2].isnan().any()
+    others = torch.ones(B, S, dtype=torch.bool)
+    others[1, 2] = False
+    assert found[others].isfinite().all()
+    assert layer.trace(state, stored).weights[1, :, 2].isnan().any()
+    state, stored = draw(B, S, D), draw(B, N, D)
+    stored[2, 1, 0] = math.nan
+    with torch.no_grad():
+        found = layer(state, stored)
+    assert found[2].isnan().any(1).all()
+    assert found[:2].isfinite().all()
+
+
+def test_a_diverged_projection_shows_in_the_result() -> None:
+    layer = Hopfield(4, projections=True).double()
+    with torch.no_grad():
+        linears(layer)[0].weight[0, 0] = math.nan
+        assert layer(draw(1, 3, 4), draw(1, 5, 4)).isnan().all()
+
+
+@pytest.mark.parametrize("projections", [False, True])
+def test_what_padding_holds_has_no_effect(projections: bool) -> None:
+    torch.manual_seed(0)
+    layer, state, stored, mask = Hopfield(D, projections=projections).double(), draw(B, S, D), draw(B, N, D), masks()
+    expected = layer(state, stored, stored_valid=mask)
+    for junk in (math.nan, math.inf, 1e30):
+        changed = stored.masked_fill(~mask.unsqueeze(2), junk)
+        torch.testing.assert_close(layer(state, changed, stored_valid=mask), expected)
+        torch.testing.assert_close(
+            layer.trace(state, changed, stored_valid=mask).weights,
+            layer.trace(state, stored, stored_valid=mask).weights,
+        )
+
+
+def test_empty_batches_and_sets_give_empty_results() -> None:
+    layer = Hopfield(D)
+    assert layer(torch.empty(0, 3, D)).shape == (0, 3, D)
+    assert layer(draw(B, 0, D), draw(B, N, D)).shape == (B, 0, D)
+    assert torch.equal(layer(draw(B, S, D), draw(B, 0, D)), torch.zeros(B, S, D).double()), "nothing is stored"
+    assert layer.trace(draw(B, S, D), draw(B, 0, D)).weights.shape == (B, 1, S, 0)
+    assert HopfieldLayer(draw(N, D))(torch.empty(0, D)).shape == (0, D)
+    assert HopfieldPooling(D)(torch.empty(0, N, D)).shape == (0, 1, D)
+
+
+def test_values_are_read_as_given_and_patterns_as_normalised() -> None:
+    layer, state, stored = Hopfield(D, normalise=True).double(), draw(B, S, D), draw(B, N, D)
+    normalised = layer.normalise_stored(stored)
+    torch.testing.assert_close(layer(state, stored, values=normalised), layer(state, stored))
+    assert not torch.allclose(layer(state, stored, values=stored), layer(state, stored))

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from tests.oracles.hopfield import optimality_gap, top_k_conjugate
 from tests.recall.problems import Problem, draw, problems
-from triptych.errors import TriptychError
+from triptych.errors import DataError, TriptychError
 from triptych.recall.energy import energy, energy_bounds
 from triptych.recall.retrieval import retrieve
-from triptych.recall.separation import SPARSEMAX, Entmax, Normmax, Separation, Softmax, TopK, potential
+from triptych.recall.separation import SPARSEMAX, Entmax, Separation, Softmax, TopK, potential
 from triptych.recall.update import update
 
-ALL: list[Separation] = [Softmax(), SPARSEMAX, Entmax(1.5), Entmax(1.25), Entmax(3.0), Normmax(2.0), Normmax(5.0)]
+ALL: list[Separation] = [Softmax(), SPARSEMAX, Entmax(1.5), Entmax(1.25), Entmax(3.0)]
 ALL_AND_TOP_K: list[Separation] = [*ALL, TopK(1), TopK(2), TopK(5)]
-EXACT: list[Separation] = [SPARSEMAX, Entmax(1.5), Entmax(3.0), Normmax(2.0), TopK(1)]
+EXACT: list[Separation] = [SPARSEMAX, Entmax(1.5), Entmax(3.0), TopK(1)]
 
 
 def slope(separation: Separation) -> Callable[[Tensor], Tensor]:
@@ -32,8 +32,6 @@ def slope(separation: Separation) -> Callable[[Tensor], Tensor]:
             return torch.log
         case Entmax(alpha=alpha):
             return lambda p: p ** (alpha - 1) / (alpha - 1)
-        case Normmax(gamma=gamma):
-            return lambda p: (p / p.pow(gamma).sum() ** (1 / gamma)) ** (gamma - 1)
     raise AssertionError(separation)
 
 
@@ -85,7 +83,6 @@ def test_sorting_the_largest_first_changes_nothing(spread: float) -> None:
     torch.testing.assert_close(SPARSEMAX.weights(scores), entmax.sparsemax(scores, dim=-1))
     torch.testing.assert_close(Entmax(1.5).weights(scores), entmax.entmax15(scores, dim=-1))
     torch.testing.assert_close(Entmax(1.3).weights(scores), entmax.entmax_bisect(scores, alpha=1.3, dim=-1))
-    torch.testing.assert_close(Normmax(3.0).weights(scores), entmax.normmax_bisect(scores, alpha=3.0, dim=-1))
 
 
 def test_bisection_and_exact_solutions_agree() -> None:
@@ -155,20 +152,42 @@ def test_sparse_functions_retrieve_exactly_where_softmax_only_comes_near(separat
 
 
 def test_margins_are_as_published() -> None:
-    assert [s.margin for s in (SPARSEMAX, Entmax(1.5), Entmax(3.0), Normmax(2.0), Normmax(5.0))] == [1, 2, 0.5, 1, 1]
+    assert [s.margin for s in (SPARSEMAX, Entmax(1.5), Entmax(3.0))] == [1, 2, 0.5]
     assert [s.margin for s in (Softmax(), TopK(1), TopK(2))] == [math.inf, 0, math.inf]
 
 
 @pytest.mark.parametrize(
-    ("build", "words"),
+    ("build", "field", "value"),
     [
-        (lambda: Entmax(1.0), "alpha is 1.0; expected a finite number > 1."),
-        (lambda: Entmax(math.inf), "alpha is inf; expected"),
-        (lambda: Normmax(1.0), "gamma is 1.0; expected a finite number > 1."),
-        (lambda: TopK(0), "k is 0; expected an integer >= 1."),
+        (lambda: Entmax(1.0), "alpha", 1.0),
+        (lambda: Entmax(math.inf), "alpha", math.inf),
+        (lambda: Entmax("2"), "alpha", "2"),  # type: ignore[arg-type]
+        (lambda: TopK(0), "k", 0),
+        (lambda: TopK(2.5), "k", 2.5),  # type: ignore[arg-type]
     ],
 )
-def test_settings_are_checked(build: Callable[[], object], words: str) -> None:
-    with pytest.raises(TriptychError) as raised:
+def test_settings_are_checked(build: Callable[[], object], field: str, value: object) -> None:
+    with pytest.raises(TriptychError) as caught:
         build()
-    assert words in str(raised.value)
+    assert (caught.value.field, caught.value.value) == (field, value)
+
+
+@pytest.mark.parametrize("separation", ALL_AND_TOP_K, ids=str)
+def test_patterns_that_are_not_finite_are_refused(separation: Separation) -> None:
+    problem = draw(3, dtype=torch.float32)
+    for bad in (math.inf, -math.inf, math.nan):
+        patterns = problem.patterns.clone()
+        patterns[2, 1] = bad
+        with pytest.raises(DataError) as caught:
+            retrieve(patterns, problem.state, beta=1.0, separation=separation)
+        assert caught.value.field == "patterns"
+        with pytest.raises(DataError) as caught:
+            update(problem.patterns, torch.full_like(problem.state, bad), beta=1.0, separation=separation)
+        assert caught.value.field == "state"
+
+
+@pytest.mark.parametrize("separation", ALL_AND_TOP_K, ids=str)
+def test_no_states_give_no_rows_of_the_right_width(separation: Separation) -> None:
+    problem = draw(3)
+    assert update(problem.patterns, problem.state[:0], beta=1.0, separation=separation).shape == (0, 5)
+    assert retrieve(problem.patterns, problem.state[:0], beta=1.0, separation=separation).state.shape == (0, 5)

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.api.memories import change_memory
+from triptych.errors import ConflictError, DataError, ShapeError, TriptychError
 from triptych.memory.manifest import MANIFEST, Manifest
-from triptych.memory.memory import Memory, Recall
-from triptych.memory.shards import Shard
-from triptych.recall.retrieval import retrieve as follow
+from triptych.memory.memory import Memory
+from triptych.memory.results import Recall
 
 _LARGEST = 1e18  # whose squares are still finite in 32 bits
-_TRIES = 5
 
 
 class NotStoredError(DataError):
@@ -82,7 +81,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one cue retrieved: fields as `triptych.memory.memory.Recall` and `Confidence`, as plain values."""
+    """What one cue retrieved: fields as `triptych.memory.results.Recall` and `Confidence`, as plain values."""
 
     value: list[float]
     id: int
@@ -128,12 +127,12 @@ class ServedMemory:
             name=self.folder.resolve().name,
             patterns=len(memory),
             width=memory.width,
-            value_width=memory.contents.value_width,
+            value_width=memory.value_width,
             beta=memory.beta,
-            normalisation=memory.contents.scaling.kind,
-            precision=memory.contents.precision,
+            normalisation=memory.normalisation,
+            precision=memory.precision,
             novelty=None if memory.threshold is None else dict(vars(memory.threshold)),
-            image=None,
+            image=None if memory.image_size is None else dict(vars(memory.image_size)),
             may_add=may_add,
         )
 
@@ -169,7 +168,7 @@ class ServedMemory:
     ) -> Addition:
         """Patterns from outside, checked as `query` checks cues."""
         rows = _matrix(patterns, self.memory.width, "patterns")
-        found = None if values is None else _matrix(values, self.memory.contents.value_width, "values")
+        found = None if values is None else _matrix(values, self.memory.value_width, "values")
         return Addition(rows, labels, found)
 
     def retrieve(self, queries: Sequence[Query], *, max_steps: int, trace: bool) -> list[list[Answer]]:
@@ -179,10 +178,9 @@ class ServedMemory:
         cues = torch.cat([query.cues for query in queries])
         masks = [query.known for query in queries if query.known is not None]
         known = torch.cat(masks) if masks else None
-        recall = memory.retrieve(cues, max_steps=max_steps, known_valid=known)
+        recall = memory.retrieve(cues, max_steps=max_steps, known_valid=known, trace=trace)
         novelty = None if masks else memory.novelty(cues)
-        novel = None if masks or memory.threshold is None else memory.is_novel(cues)
-        traces = _traces(memory, cues, known, recall, max_steps) if trace else [None] * len(cues)
+        novel = None if novelty is None or memory.threshold is None else memory.threshold.is_novel(novelty)
         answers = iter(
             Answer(
                 value=recall.value[row].tolist(),
@@ -195,7 +193,7 @@ class ServedMemory:
                 converged=bool(recall.converged[row]),
                 novelty=None if novelty is None or not math.isfinite(novelty[row]) else float(novelty[row]),
                 novel=None if novel is None else bool(novel[row]),
-                trace=traces[row],
+                trace=_trace(recall, row),
             )
             for row in range(len(cues))
         )
@@ -214,24 +212,23 @@ class ServedMemory:
             ShapeError, DataError: an argument breaks a rule of the memory.
             ChangedError: other processes kept saving.
         """
-        for _ in range(_TRIES):
-            self.refresh()
-            try:
-                return self._add(additions)
-            except BaseException:
-                changed = self._changed()
-                self.memory = Memory.load(self.folder)  # without what could not be saved
-                if not changed:
-                    raise
-        raise ChangedError("the memory is being changed by other processes; nothing was added.", hint="Try again.")
+        ids: list[list[int]] = []
+
+        def change(memory: Memory) -> None:
+            ids[:] = [memory.add(each.patterns, labels=each.labels, values=each.values).tolist() for each in additions]
+
+        self.refresh()
+        try:
+            change_memory(self.memory, change)
+        except ConflictError:
+            message = "the memory is being changed by other processes; nothing was added."
+            raise ChangedError(message, hint="Try again.") from None
+        return ids
 
     def names(self, offset: int, limit: int) -> tuple[int, list[tuple[int, str | None]]]:
         """The number of patterns, and ids and labels of some, in the order they were added."""
         self.refresh()
-        contents = self.memory.contents
-        places = contents.places()
-        ids, labels = contents.named(places[offset : offset + limit].unsqueeze(0))
-        return len(places), list(zip(ids[0].tolist(), labels[0], strict=True))
+        return len(self.memory), self.memory.list_patterns(offset=offset, limit=limit)
 
     def pattern(self, number: int) -> Stored:
         """A stored pattern by its id.
@@ -240,22 +237,13 @@ class ServedMemory:
             NotStoredError: there is none.
         """
         self.refresh()
-        place, scaling = _place(self.memory, number), self.memory.contents.scaling
-        row = slice(place.row, place.row + 1)
-        return Stored(
-            id=number,
-            label=place.shard.label_of(place.row),
-            pattern=scaling.undo(place.shard.keys.rows_at(row), place.length)[0].tolist(),
-            value=place.shard.value_rows(row, scaling)[0].tolist(),
-        )
-
-    def _add(self, additions: Sequence[Addition]) -> list[list[int]]:
-        ids = [
-            self.memory.add(addition.patterns, labels=addition.labels, values=addition.values).tolist()
-            for addition in additions
-        ]
-        self.memory.save(self.folder)
-        return ids
+        try:
+            found = self.memory.pattern(number)
+        except DataError:
+            raise NotStoredError(
+                field="pattern", value=number, expected="the id of a stored one", hint="See the list of patterns."
+            ) from None
+        return Stored(found.id, found.label, found.pattern.tolist(), found.value.tolist())
 
     def _changed(self) -> bool:
         place = self.memory.place
@@ -289,47 +277,9 @@ def _matrix(rows: Sequence[Sequence[Any]], width: int | None, name: str, dtype: 
     return made
 
 
-def _traces(memory: Memory, cue: Tensor, known: Tensor | None, recall: Recall, max_steps: int) -> list[Trace | None]:
-    """The states and energies on the way of every cue, on the scale of the pattern that it reached."""
-    found = follow(
-        memory.keys().double(),  # in which rounding does not let the energy rise
-        memory.scaled(cue, known_valid=known).double(),
-        beta=memory.beta,
-        max_steps=max_steps,
-        tolerance=1e-4,
-        known_valid=known,
-        extras=("trajectory", "energies"),
-    )
-    assert found.trajectory is not None, "asked for"
-    assert found.energies is not None, "asked for"
-    scaling = memory.contents.scaling
-    traces: list[Trace | None] = []
-    for row in range(len(cue)):
-        steps = int(found.steps[row]) + 1
-        length = _place(memory, int(recall.confidence.nearest[row])).length
-        states = scaling.undo(found.trajectory[:steps, row].float(), None if length is None else length.expand(steps))
-        traces.append(Trace(states.tolist(), found.energies[:steps, row].tolist()))
-    return traces
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a pattern is kept: its shard, and its row there."""
-
-    shard: Shard
-    row: int
-
-    @property
-    def length(self) -> Tensor | None:
-        """The number that the pattern was divided by. Shape (1,)."""
-        return None if self.shard.length is None else self.shard.length[self.row : self.row + 1]
-
-
-def _place(memory: Memory, pattern: int) -> _Place:
-    for shard in memory.shards:
-        found = ((shard.ids == pattern) & shard.kept()).nonzero()
-        if len(found):
-            return _Place(shard, int(found[0]))
-    raise NotStoredError(
-        field="pattern", value=pattern, expected="the id of a stored one", hint="See the list of patterns."
-    )
+def _trace(recall: Recall, row: int) -> Trace | None:
+    """The states and energies on the way of one cue."""
+    if recall.trace is None:
+        return None
+    steps = int(recall.steps[row]) + 1
+    return Trace(recall.trace.states[:steps, row].tolist(), recall.trace.energies[:steps, row].tolist())

@@ -102,7 +102,7 @@ def export_store(store: Path, out: Path, *, force: bool = False) -> Exported:
     need_onnx()
     check_free(out, force=force)
     memory = Memory.load(store)
-    scaling = memory.contents.scaling
+    scaling = memory.entries.scaling
     return export_memory(memory.keys(), out, beta=memory.beta, name=store.name, scaling=scaling, force=force)
 
 

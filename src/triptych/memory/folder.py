@@ -1,23 +1,47 @@
-"""Saving a memory into a folder and loading it: what goes where, and when it counts."""
+"""A memory on disk: shards of tensors that never change, and one manifest that names them.
+
+    store/memory.json                 the manifest; replacing it commits a change
+    store/shards/000001-….safetensors keys, values, ids, label numbers of some rows
+    store/shards/000001-….labels.json the labels those numbers stand for
+
+Writers take turns by a lock file. Each checks first that nobody else has changed the memory, then writes new rows into
+new files, which are complete on the disk before the manifest names them. Killed at any moment, a folder holds the
+memory as it was before the save or after it, and files that no manifest names; the next writer deletes those. Small
+shards are joined, so that many small additions stay quick to search. Tensors are mapped from their files when a memory
+is loaded, and read where they are needed.
+
+Checked by tests/memory/test_folder.py, which kills writers.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
-from triptych.errors import DataError
-from triptych.memory import store
-from triptych.memory.entries import Contents
-from triptych.memory.manifest import Manifest, StoredFile, StoredShard, StoredThreshold
+from triptych.errors import ConflictError, DataError
+from triptych.files import write_text_atomically
+from triptych.memory.entries import Entries
+from triptych.memory.image_size import ImageSize
+from triptych.memory.manifest import MANIFEST, Manifest, StoredFile, StoredImageSize, StoredShard, StoredThreshold
 from triptych.memory.normalisation import Scaling
 from triptych.memory.novelty import Threshold
+from triptych.memory.shard_files import SHARDS, check_file, read_shard, read_tensors, write_shard, write_tensors
 from triptych.memory.shards import Shard
+
+_LOCK = f".{MANIFEST}.lock"
+_LONGEST_WAIT_S = 600
+_YOUNG_S = 60  # a builder may not have taken its lock yet
+_READS = 5  # of a memory that other processes change while it is read
 
 
 @dataclass(frozen=True)
@@ -26,6 +50,7 @@ class Settings:
 
     beta: float
     threshold: Threshold | None
+    image_size: ImageSize | None = None
 
 
 @dataclass(frozen=True)
@@ -41,79 +66,160 @@ class Place:
     manifest: Manifest
 
 
-def load(path: Path) -> tuple[Contents, Settings, Place]:
+def load(path: Path) -> tuple[Entries, Settings, Place]:
     """What a folder holds; tensors are mapped, not read.
 
     Raises:
         DataError: it holds no memory, or not all of one.
     """
-    manifest = Manifest.read(path)
-    shards = [store.read_shard(path, stored, manifest) for stored in manifest.shards]
-    contents = Contents(
+    for last in (False,) * (_READS - 1) + (True,):
+        manifest = Manifest.read(path)
+        try:
+            return _opened(path, manifest)
+        except DataError:
+            if last or Manifest.read(path).generation == manifest.generation:
+                raise  # and otherwise another process has replaced the files meanwhile
+    raise AssertionError("the last attempt returns or raises")
+
+
+def save(entries: Entries, settings: Settings, path: Path, place: Place | None) -> Place:
+    """Write what is new into the memory's own folder, or everything into a new one; its rows are mapped afterwards.
+
+    Args:
+        entries: rows; its shards become the mapped ones.
+        settings: beta and threshold.
+        path: where.
+        place: the memory's own folder, if it has one.
+    Raises:
+        ConflictError: another process has changed the folder; nothing is written then.
+        DataError: the folder is another's, or cannot be written.
+    """
+    if place is not None and path.resolve() == place.folder:
+        with locked(place.folder):
+            manifest = _append(entries, settings, place)
+            remove_unused(place.folder, manifest)
+    else:
+        if path.exists():
+            hint = "Load it and add to it, or choose another name."
+            raise DataError("The folder exists already; expected a new one.", hint=hint, path=path)
+        manifest = _write_new(entries, settings, path)
+    mapped = {shard.name: shard for shard in entries.shards}
+    entries.shards = [_mapped(path, stored, manifest, mapped.get(stored.tensors.name)) for stored in manifest.shards]
+    return Place(path.resolve(), manifest)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only this process writes into the folder meanwhile; the system frees the lock of one that dies.
+
+    Raises:
+        DataError: another process keeps the lock for ten minutes.
+    """
+    try:
+        with FileLock(folder / _LOCK, timeout=_LONGEST_WAIT_S):
+            yield
+    except Timeout:
+        raise DataError("Another process has been writing into the folder for ten minutes.", path=folder) from None
+
+
+def check_generation(place: Place) -> None:
+    """The folder holds what it held when the memory was loaded or saved.
+
+    Raises:
+        ConflictError: another process has changed it.
+    """
+    found, expected = Manifest.read(place.folder).generation, place.manifest.generation
+    if found != expected:
+        raise ConflictError(
+            f"Another process has changed the memory: it is at generation {found}; expected {expected}.",
+            field="generation",
+            value=found,
+            expected=str(expected),
+            hint="Load it again and repeat the change.",
+            path=place.folder,
+        )
+
+
+def unused_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Files among the shards that the manifest does not name, as a killed writer leaves them."""
+    named = manifest.named()
+    return sorted(path.name for path in (folder / SHARDS).iterdir() if path.name not in named)
+
+
+def remove_unused(folder: Path, manifest: Manifest) -> None:
+    """Delete what the manifest does not name; only for the owner of the lock, under which nobody else writes."""
+    for name in unused_files(folder, manifest):
+        with suppress(OSError):  # on Windows a file that a reader has mapped stays until the next time
+            (folder / SHARDS / name).unlink()
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Read every file whole and compare its SHA-256.
+
+    Raises:
+        DataError: a file is not what was written.
+    """
+    files = [stored for shard in manifest.shards for stored in (shard.tensors, shard.labels)]
+    for stored in [*files, manifest.centre]:
+        if stored is not None:
+            check_file(folder / SHARDS / stored.name, stored)
+
+
+def _opened(path: Path, manifest: Manifest) -> tuple[Entries, Settings, Place]:
+    entries = Entries(
         scaling=Scaling(manifest.normalisation, _centre(path, manifest)),
         precision=manifest.precision,
         width=manifest.width,
         value_width=manifest.value_width,
         next_id=manifest.next_id,
-        shards=shards,
+        shards=[read_shard(path, stored, manifest) for stored in manifest.shards],
     )
-    if not contents.count:
-        raise DataError("the memory holds 0 patterns; expected at least one. Restore it from a copy.", path=path)
+    if not entries.count:
+        raise DataError("The memory holds no patterns.", hint="Restore it from a copy.", path=path)
     novelty = manifest.novelty
     threshold = None if novelty is None else Threshold(**novelty.model_dump())
-    return contents, Settings(manifest.beta, threshold), Place(path.resolve(), manifest)
+    size = None if manifest.image_size is None else ImageSize(**manifest.image_size.model_dump())
+    return entries, Settings(manifest.beta, threshold, size), Place(path.resolve(), manifest)
 
 
-def save(contents: Contents, settings: Settings, path: Path, place: Place | None) -> Place:
-    """Write what is new into the memory's own folder, or everything into a new one; its rows are mapped afterwards.
-
-    Args:
-        contents: rows; its shards become the mapped ones.
-        settings: beta and threshold.
-        path: where.
-        place: the memory's own folder, if it has one.
-    Raises:
-        DataError: the folder is another's, or another process has changed it.
-    """
-    if place is not None and path.resolve() == place.folder:
-        manifest = _append(contents, settings, place)
-    else:
-        if path.exists():
-            raise DataError("exists already; expected a new folder. Load it and add to it, or choose another name.",
-                            path=path)  # fmt: skip
-        manifest = _write_new(contents, settings, path)
-    contents.shards = [store.read_shard(path, stored, manifest) for stored in manifest.shards]
-    return Place(path.resolve(), manifest)
-
-
-def _append(contents: Contents, settings: Settings, place: Place) -> Manifest:
-    stored = {shard.tensors.name: shard for shard in place.manifest.shards}
-    entries = []
-    for number, shard in enumerate(contents.shards, start=1):
-        known = None if shard.name is None else stored[shard.name]
-        if known is None:
-            known = store.write_shard(place.folder, shard, number=number)
-        entries.append(known.model_copy(update=_changes(shard)))
-    manifest = _manifest(contents, settings, entries, place.manifest.centre, place.manifest.generation + 1)
-    store.commit(place.folder, manifest, replaces=place.manifest.generation)
+def _append(entries: Entries, settings: Settings, place: Place) -> Manifest:
+    """Write what is new and name it; on any failure what was written is deleted again."""
+    check_generation(place)
+    known = {shard.tensors.name: shard for shard in place.manifest.shards}
+    try:
+        stored = []
+        grown = any(shard.name is None for shard in entries.shards)
+        for number, shard in enumerate(entries.merged() if grown else entries.shards, start=1):
+            if shard.name is None:
+                stored.append(write_shard(place.folder, shard, number=number))
+            else:
+                changes = {"removed": list(shard.removed), "largest_norm": shard.largest_norm}
+                stored.append(known[shard.name].model_copy(update=changes))
+        manifest = _manifest(entries, settings, stored, place.manifest.centre, place.manifest.generation + 1)
+        write_text_atomically(place.folder / MANIFEST, manifest.text())
+    except BaseException:
+        remove_unused(place.folder, Manifest.read(place.folder))
+        raise
     return manifest
 
 
-def _write_new(contents: Contents, settings: Settings, path: Path) -> Manifest:
+def _write_new(entries: Entries, settings: Settings, path: Path) -> Manifest:
     """Everything goes into a hidden neighbour, which takes the folder's name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     hidden = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        centre = contents.scaling.centre
-        kept = None if centre is None else store.write_tensors(
-            hidden / store.SHARDS / "centre.safetensors", {"centre": centre}
-        )  # fmt: skip
-        entries = [
-            store.write_shard(hidden, shard, number=number)
-            for number, shard in enumerate(contents.compacted(), start=1)
-        ]
-        manifest = _manifest(contents, settings, entries, kept, 1)
-        store.commit(hidden, manifest, replaces=0)
+        hidden.mkdir()
+        with locked(hidden):
+            centre = entries.scaling.centre
+            kept = None
+            if centre is not None:
+                kept = write_tensors(hidden / SHARDS / "centre.safetensors", {"centre": centre})
+            stored = [
+                write_shard(hidden, shard, number=number) for number, shard in enumerate(entries.compacted(), start=1)
+            ]
+            manifest = _manifest(entries, settings, stored, kept, 1)
+            write_text_atomically(hidden / MANIFEST, manifest.text())
         os.rename(hidden, path)  # noqa: PTH104 - fails where the name was taken meanwhile
         _force_to_disk(path.parent)
     except BaseException:
@@ -122,21 +228,36 @@ def _write_new(contents: Contents, settings: Settings, path: Path) -> Manifest:
     return manifest
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Delete hidden folders of killed builders of this name: not complete, and locked by nobody."""
+    for hidden in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 12}"):
+        if (hidden / MANIFEST).exists() or time.time() - hidden.stat().st_mtime < _YOUNG_S:
+            continue
+        with suppress(OSError, Timeout), FileLock(hidden / _LOCK, timeout=0):
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _mapped(path: Path, stored: StoredShard, manifest: Manifest, known: Shard | None) -> Shard:
+    """A shard as it lies in its file; one that was mapped before stays."""
+    return read_shard(path, stored, manifest) if known is None or known.name is None else known
+
+
 def _manifest(
-    contents: Contents, settings: Settings, shards: list[StoredShard], centre: StoredFile | None, generation: int
+    entries: Entries, settings: Settings, shards: list[StoredShard], centre: StoredFile | None, generation: int
 ) -> Manifest:
     threshold = settings.threshold
     return Manifest(
         generation=generation,
-        width=contents.width,
-        value_width=contents.value_width,
-        precision=contents.precision,
-        normalisation=contents.scaling.kind,
+        width=entries.width,
+        value_width=entries.value_width,
+        precision=entries.precision,
+        normalisation=entries.scaling.kind,
         beta=settings.beta,
-        next_id=contents.next_id,
+        next_id=entries.next_id,
         centre=centre,
         novelty=None if threshold is None else StoredThreshold(**vars(threshold)),
         shards=shards,
+        image_size=None if settings.image_size is None else StoredImageSize(**vars(settings.image_size)),
     )
 
 
@@ -150,15 +271,12 @@ def _force_to_disk(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _changes(shard: Shard) -> dict[str, object]:
-    return {"removed": list(shard.removed), "largest_norm": shard.largest_norm}
-
-
 def _centre(path: Path, manifest: Manifest) -> Tensor | None:
     if manifest.centre is None:
         return None
-    place = path / store.SHARDS / manifest.centre.name
-    found = store.read_tensors(place, manifest.centre).get("centre")
+    place = path / SHARDS / manifest.centre.name
+    found = read_tensors(place, manifest.centre).get("centre")
     if found is None or found.shape != (manifest.width,) or found.dtype != torch.float32:
-        raise DataError(f"holds no centre of width {manifest.width}. Restore it from a copy.", path=place)
+        message = f"The file holds no centre of width {manifest.width}."
+        raise DataError(message, hint="Restore the folder from a copy.", path=place)
     return found

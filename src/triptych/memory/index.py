@@ -1,47 +1,50 @@
-"""Recall from a large memory through a faiss index: softmax over the best candidates, and what it leaves out.
+"""Recall from a large memory through a faiss index: softmax over the best candidates, with a bound on the rest.
 
 `searchers` builds what searches, `index_store` keeps an index on disk.
 
 With candidates C of scores s_i = beta x_i·q, T = sum over C of exp(s_i), and R the same sum over all other patterns,
 the softmax mass left out is R / (R + T). R is never computed; it is bounded, list by list:
 
-* A pattern of a list that was searched and is no candidate scores at most the last candidate's s_k.
+* A pattern of a list that was searched and is not a candidate scores at most the last candidate's s_k.
 * A pattern of a list that was not searched, with centroid m and radius r = max |x - m|, has
   x·q <= min(m·q + |q| r, |q| M), by Cauchy and Schwarz.
 
 "ivf-pq" knows the patterns of a searched list only by codes, so there the second bound is taken for those too.
 
-So `left_out` holds whatever the index missed. It is tight where beta is large or lists are compact, and near 1 where
-they are neither. `left_out_if_exact` says every pattern that is no candidate scores at most s_k: proven for "flat",
-which searches everything; for the others it assumes that the index found the true best k. `verify=True` looks at all
-patterns and gives the mass itself.
+For "flat", which searches everything, every pattern that is not a candidate scores at most s_k. So `left_out` holds
+whatever the index missed. It is tight where beta is large or lists are compact, and near 1 where they are neither.
+`verify=True` reads all patterns once and gives the mass itself.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, TriptychError
-from triptych.memory.blockwise import Neighbours, rows_at
+from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.memory.blockwise import Neighbours, ids_at, in_order, rows_at
 from triptych.memory.memory import Memory
+from triptych.memory.query import describe
 from triptych.memory.searchers import ROOM, Built, Kind, build, check_kind, padded
-from triptych.memory.shards import NUMBERS_AT_ONCE
+from triptych.memory.shards import NUMBERS_AT_ONCE, Shard
+from triptych.recall.checks import check_count, number
 from triptych.recall.kernels import blocks
 from triptych.recall.retrieval import Moved, come_to_rest
 
 __all__ = ["Agreement", "Index", "IndexedRecall", "Kind"]
 
+_LARGEST_EFFORT = 4096  # of "hnsw"
 _MORE = 4  # candidates per wanted one, where codes choose them and patterns rank them
 
 
 @dataclass(frozen=True)
 class IndexedRecall:
-    """What the candidates made of each cue.
+    """What was recalled from each cue over the candidates.
 
     Attributes:
         value: the last update's average of values, or of patterns as they were given. Shape (B, V) or (B, D).
@@ -51,9 +54,8 @@ class IndexedRecall:
         nearest: id of the candidate nearest to that state. Shape (B,), int64.
         label: of that pattern, or None. One per row.
         distance: to that pattern. Shape (B,).
-        left_out: upper bound on the softmax mass, in the last update, of patterns that are no candidates. Shape (B,).
-        left_out_if_exact: the same, if the index found the true best k. Shape (B,).
-        left_out_exact: that mass itself, where `verify` asked for it. Shape (B,).
+        left_out: the softmax mass, in the last update, of patterns that are not candidates: an upper bound, or the
+            mass itself where `verify` asked for it. Shape (B,).
     """
 
     value: Tensor
@@ -64,8 +66,6 @@ class IndexedRecall:
     label: tuple[str | None, ...]
     distance: Tensor
     left_out: Tensor
-    left_out_if_exact: Tensor
-    left_out_exact: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Agreement:
 
     Attributes:
         effort: lists searched per query (ivf), or candidates kept on the way (hnsw).
-        agreement: share of cues whose nearest pattern after retrieval is the same.
+        agreement: share of cues whose nearest pattern after retrieval is the same, or equal to it.
     """
 
     effort: int
@@ -95,7 +95,7 @@ class _Candidates:
 
 
 class _LastSearch:
-    """What each row asked in its last update, and what was found."""
+    """The query of each row in its last update, and its candidates."""
 
     def __init__(self) -> None:
         self.found: _Candidates | None = None
@@ -120,7 +120,7 @@ class _LastSearch:
 
 
 class Index:
-    """A faiss index of a memory's patterns by inner product; it must be built anew when the memory changes.
+    """A faiss index of a memory's patterns by inner product; it must be built again when the memory changes.
 
     Args:
         memory: whose patterns are indexed. They are copied, as float32.
@@ -160,8 +160,14 @@ class Index:
     def _take(self, memory: Memory, kind: Kind, built: Built) -> None:
         self.memory, self.kind, self.built = memory, kind, built
         self.effort = 0
-        self._places = memory.contents.places()
-        self._version = memory.contents.version
+        self._entries, self._changes = memory.entries, memory.entries.changes
+        self._shards: Sequence[Shard] = ()
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Find the rows' places again where saving has joined shards: patterns and their order stay the same."""
+        if self._shards is not self.memory.shards:
+            self._shards, self._places = self.memory.shards, self.memory.entries.places()
 
     @property
     def lists(self) -> int:
@@ -174,9 +180,10 @@ class Index:
         Raises:
             TriptychError: it is not an integer >= 1, or more than there are lists.
         """
-        most = self.lists or math.inf
-        if not 1 <= effort <= most:
-            raise TriptychError(f"effort is {effort}; expected an integer from 1 to {most}.")
+        most = self.lists or _LARGEST_EFFORT
+        check_count(effort, name="effort")
+        if effort > most:
+            raise TriptychError(field="effort", value=effort, expected=f"an integer from 1 to {most}")
         self.effort = effort
         if self.kind == "hnsw":
             self.built.faiss_index.hnsw.efSearch = effort
@@ -189,9 +196,9 @@ class Index:
         Raises:
             DataError: it has others.
         """
-        if self._version != self.memory.contents.version:
-            raise DataError("the memory has changed since its index was built; expected the same patterns. "
-                            "Build the index again.")  # fmt: skip
+        if self._entries is not self.memory.entries or self._changes != self._entries.changes:
+            raise DataError("The memory has changed since its index was built.", hint="Build the index again.")
+        self._arrange()
 
     @torch.no_grad()
     def retrieve(
@@ -204,15 +211,13 @@ class Index:
             k: candidates, >= 1.
             max_steps: updates at most, >= 1.
             tolerance: a row rests when an update moves it by at most this times the largest norm it has had, >= 0.
-            verify: look at all patterns once, and say exactly what was left out.
+            verify: read all patterns once, and give the mass that was left out instead of a bound.
         Raises:
             DataError: the memory has changed since the index was built.
             ShapeError, TriptychError: an argument breaks its rule, or lists that were searched were all empty.
         """
         self.check_memory()
-        if k < 1:
-            raise TriptychError(f"k is {k}; expected an integer >= 1.")
-
+        check_count(k, name="k")
         last = _LastSearch()
 
         def move(queries: Tensor, _norm: Tensor | None) -> Moved:
@@ -220,10 +225,10 @@ class Index:
             return Moved(torch.einsum("bk,bkd->bd", self._weights(last.found), self._rows(last.found)))
 
         start = self.memory.scaled(cue)
-        rest = come_to_rest(move, start, max_steps=max_steps, tolerance=tolerance, trace=last)
+        rest = come_to_rest(move, start, max_steps=max_steps, tolerance=tolerance, observer=last)
         asked, found = last.everything() if start.shape[0] else (start, self._search(start, k))
         found = self._rescored(asked, found)
-        near = self.memory.describe(self._nearest(found, rest.state))
+        near = describe(self.memory.entries, self._nearest(found, rest.state))
         return IndexedRecall(
             value=self._value(found),
             state=rest.state,
@@ -232,9 +237,7 @@ class Index:
             nearest=near.ids[:, 0],
             label=tuple(row[0] for row in near.label),
             distance=near.distance[:, 0],
-            left_out=self._left_out(asked, found),
-            left_out_if_exact=self._left_out_if_exact(asked, found),
-            left_out_exact=self._left_out_exactly(asked, found) if verify else None,
+            left_out=self._left_out_exactly(asked, found) if verify else self._left_out(asked, found),
         )
 
     def tune(self, cue: Tensor, *, agreement: float = 0.99, k: int = 32, max_steps: int = 20) -> Agreement:
@@ -248,15 +251,20 @@ class Index:
         Returns:
             The effort and the agreement it reaches: where even the largest effort falls short, its own.
         """
-        if not 0 < agreement <= 1:
-            raise TriptychError(f"agreement is {agreement}; expected a number above 0 and at most 1.")
-        exact = self.memory.retrieve(cue, max_steps=max_steps).confidence.nearest
-        most = {"flat": 1, "hnsw": 4096}.get(self.kind, self.lists)
+        if not 0 < number(agreement) <= 1:
+            raise TriptychError(field="agreement", value=agreement, expected="a number above 0 and at most 1")
+        exact = self.memory.retrieve(cue, max_steps=max_steps)
+        if not len(exact.steps):
+            raise ShapeError(
+                "cue has 0 rows; expected at least one.", field="cue", value=0, expected="at least one row"
+            )
+        nearest = self._rows_of(exact.confidence.nearest)
+        most = {"flat": 1, "hnsw": _LARGEST_EFFORT}.get(self.kind, self.lists)
 
         def reached(effort: int) -> float:
             self.set_effort(effort)
-            found = self.retrieve(cue, k=k, max_steps=max_steps).nearest
-            return (found == exact).double().mean().item()
+            found = self._rows_of(self.retrieve(cue, k=k, max_steps=max_steps).nearest)
+            return (found == nearest).all(1).double().mean().item()  # equal patterns are the same one
 
         effort = 1 if self.kind != "hnsw" else 16
         while (share := reached(effort)) < agreement and effort < most:
@@ -267,6 +275,13 @@ class Index:
                     return Agreement(tried, less)
         self.set_effort(effort)
         return Agreement(effort, share)
+
+    def _rows_of(self, ids: Tensor) -> Tensor:
+        """Patterns by their ids. Shapes: (B,) to (B, D)."""
+        numbers = ids_at(self.memory.shards, self._places)
+        order = numbers.argsort()
+        found = order[torch.searchsorted(numbers[order], ids)]
+        return rows_at(self.memory.shards, self._places[found])
 
     def _search(self, queries: Tensor, k: int) -> _Candidates:
         asked = padded(queries, self.kind)
@@ -287,8 +302,12 @@ class Index:
         found = torch.from_numpy(numbers)
         if bool((found[:, 0] < 0).any()):
             row = int((found[:, 0] < 0).nonzero()[0])
-            raise TriptychError(f"the candidates of row {row} are 0 with effort {self.effort}; expected at least one. "
-                                "Search more lists with set_effort, or build fewer.")  # fmt: skip
+            raise TriptychError(
+                f"The lists that were searched for row {row} are empty.",
+                field="effort",
+                value=self.effort,
+                hint="Search more lists with set_effort, or build fewer.",
+            )
         missing = found < 0
         places = self._places[found.clamp_min(0)].masked_fill(missing, -1)
         return _Candidates(places, torch.from_numpy(scores).masked_fill(missing, -math.inf), searched)
@@ -313,13 +332,12 @@ class Index:
 
     def _value(self, found: _Candidates) -> Tensor:
         """What is recalled, averaged over the candidates. Shape (B, V)."""
-        return torch.einsum("bk,bkv->bv", self._weights(found), self.memory.contents.values_at(
+        return torch.einsum("bk,bkv->bv", self._weights(found), self.memory.entries.values_at(
             found.places.clamp_min(0)))  # fmt: skip
 
     def _nearest(self, found: _Candidates, state: Tensor) -> Neighbours:
-        gaps = torch.linalg.vector_norm(self._rows(found) - state.unsqueeze(1), dim=2)
-        distance, best = gaps.masked_fill(found.places < 0, math.inf).min(dim=1, keepdim=True)
-        return Neighbours(found.places.gather(1, best), distance)
+        near = in_order(self.memory.shards, state, found.places)
+        return Neighbours(near.places[:, :1], near.distance[:, :1])
 
     def _log_mass(self, found: _Candidates) -> Tensor:
         """log T. Shape (B,), float64."""
@@ -335,17 +353,12 @@ class Index:
         least = found.scores.masked_fill(found.places < 0, math.inf).amin(1)
         return least + ROOM * self._ceiling(state)
 
-    def _left_out_if_exact(self, state: Tensor, found: _Candidates) -> Tensor:
-        others = self._places.shape[0] - (found.places >= 0).sum(1)
-        return self._share(others.double().log() + self.memory.beta * self._last(state, found), found)
-
     def _left_out(self, state: Tensor, found: _Candidates) -> Tensor:
         n_found = (found.places >= 0).sum(1)
-        if self.kind == "flat":
-            return self._left_out_if_exact(state, found)
         beta, ceiling = self.memory.beta, self._ceiling(state)
         if self.built.lists is None:
-            return self._share((self._places.shape[0] - n_found).double().log() + beta * ceiling, found)
+            highest = self._last(state, found) if self.kind == "flat" else ceiling
+            return self._share((self._places.shape[0] - n_found).double().log() + beta * highest, found)
         sizes = self.built.lists.sizes.expand(state.shape[0], -1)
         scores = (state.double() @ self.built.lists.centroids.double().T) + torch.outer(
             torch.linalg.vector_norm(state.double(), dim=1), self.built.lists.radii

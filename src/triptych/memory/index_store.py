@@ -12,21 +12,24 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, ValidationError
 
-from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError
 from triptych.files import atomic_write, write_text_atomically
-from triptych.memory import store
+from triptych.memory.folder import check_generation, locked
 from triptych.memory.index import Index
 from triptych.memory.manifest import StoredFile, Strict
 from triptych.memory.memory import Memory
 from triptych.memory.searchers import Built, Kind, Lists, import_faiss
+from triptych.memory.shard_files import check_file, described, read_tensors, write_tensors
 
 FOLDER, MANIFEST = "index", "index.json"
+_BUILD = "Build it with: triptych memory index STORE"
 
 
 class IndexManifest(Strict):
@@ -51,34 +54,58 @@ def save_index(index: Index) -> IndexManifest:
 
     Raises:
         DataError: the memory is not on disk, or has changed since it was saved or since the index was built.
+        ConflictError: another process has changed it.
     """
     memory = index.memory
     if memory.place is None:
-        raise DataError("the memory is not on disk; expected a saved one. Save it with memory.save(folder).")
+        raise DataError("The memory is not on disk.", hint="Save it with memory.save(folder).")
     index.check_memory()
     patterns = _patterns(memory)
     folder = memory.place.folder / FOLDER
+    with locked(memory.place.folder):
+        check_generation(memory.place)
+        try:
+            manifest = _write(index, folder, patterns)
+        finally:
+            _remove_unused(folder)
+    return manifest
+
+
+def _write(index: Index, folder: Path, patterns: str) -> IndexManifest:
     name = secrets.token_hex(8)
     searcher = folder / f"{name}.faiss"
     with atomic_write(searcher) as temporary:
-        import_faiss().write_index(index.built.faiss_index, str(temporary))
+        try:
+            import_faiss().write_index(index.built.faiss_index, str(temporary))
+        except RuntimeError as error:
+            raise DataError(f"The index could not be written: {_first_line(error)}.", path=searcher) from error
     lists = None
     if index.built.lists is not None:
         tensors = {"radii": index.built.lists.radii, "sizes": index.built.lists.sizes}
-        lists = store.write_tensors(folder / f"{name}.safetensors", tensors)
-    found = fingerprint_file(searcher)
+        lists = write_tensors(folder / f"{name}.safetensors", tensors)
     manifest = IndexManifest(
-        kind=index.kind,
-        effort=index.effort,
-        patterns=patterns,
-        searcher=StoredFile(name=searcher.name, bytes=found["bytes"], sha256=found["sha256"]),
-        lists=lists,
+        kind=index.kind, effort=index.effort, patterns=patterns, searcher=described(searcher), lists=lists
     )
     write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-    for path in folder.iterdir():
-        if not path.name.startswith((name, ".", MANIFEST)):
-            path.unlink(missing_ok=True)
     return manifest
+
+
+def unused_files(folder: Path) -> list[str]:
+    """Files of a memory's index that its manifest does not name, as a killed builder leaves them."""
+    if not folder.is_dir():
+        return []
+    try:
+        manifest = IndexManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return []  # with nothing that names the others
+    named = {MANIFEST, manifest.searcher.name, *(() if manifest.lists is None else (manifest.lists.name,))}
+    return sorted(path.name for path in folder.iterdir() if path.name not in named)
+
+
+def _remove_unused(folder: Path) -> None:
+    for name in unused_files(folder):
+        with suppress(OSError):
+            (folder / name).unlink()
 
 
 def read_manifest(memory: Memory) -> IndexManifest | None:
@@ -95,8 +122,7 @@ def read_manifest(memory: Memory) -> IndexManifest | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(f"is damaged ({first}). Build it anew with: triptych memory index STORE", path=path) from error
+        raise DataError(f"The index is damaged: {_first_line(error)}.", hint=_BUILD, path=path) from error
 
 
 def is_fresh(manifest: IndexManifest, memory: Memory) -> bool:
@@ -117,18 +143,19 @@ def load_index(memory: Memory) -> Index:
     manifest = read_manifest(memory)
     if manifest is None or memory.place is None:
         where = None if memory.place is None else memory.place.folder
-        raise DataError("the memory has no index; expected one. Build it with: triptych memory index STORE", path=where)
+        raise DataError("The memory has no index.", hint=_BUILD, path=where)
     folder = memory.place.folder / FOLDER
     if not is_fresh(manifest, memory):
-        raise DataError("the index is of other patterns than the memory has now. "
-                        "Build it anew with: triptych memory index STORE", path=folder / MANIFEST)  # fmt: skip
+        raise DataError(
+            "The index was built for other patterns than the memory has now.", hint=_BUILD, path=folder / MANIFEST
+        )
     searcher = folder / manifest.searcher.name
-    store.check_file(searcher, manifest.searcher)
+    check_file(searcher, manifest.searcher)
     try:
         found = faiss.read_index(str(searcher))
         lists = None
         if manifest.lists is not None:
-            tensors = store.read_tensors(folder / manifest.lists.name, manifest.lists)
+            tensors = read_tensors(folder / manifest.lists.name, manifest.lists)
             centroids = torch.from_numpy(found.quantizer.reconstruct_n(0, found.nlist))[:, : memory.width].clone()
             lists = Lists(centroids, tensors["radii"], tensors["sizes"])
             if not tensors["radii"].shape == tensors["sizes"].shape == (found.nlist,):
@@ -136,11 +163,12 @@ def load_index(memory: Memory) -> Index:
         if found.ntotal != len(memory):
             raise ValueError(f"{found.ntotal} patterns")
     except (RuntimeError, AttributeError, KeyError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(
-            f"is damaged ({first}). Build it anew with: triptych memory index STORE", path=searcher
-        ) from error
+        raise DataError(f"The index is damaged: {_first_line(error)}.", hint=_BUILD, path=searcher) from error
     return Index.restored(memory, manifest.kind, Built(found, lists), effort=manifest.effort)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
 
 
 def _patterns(memory: Memory) -> str:
@@ -151,5 +179,5 @@ def _patterns(memory: Memory) -> str:
     """
     rows = [(shard.name, list(shard.removed)) for shard in memory.shards]
     if any(name is None for name, _ in rows):
-        raise DataError("the memory has patterns that are not on disk; expected all. Save it with memory.save(folder).")
+        raise DataError("The memory has patterns that are not on disk.", hint="Save it with memory.save().")
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

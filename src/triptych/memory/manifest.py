@@ -1,9 +1,9 @@
-"""`memory.json`, the text that says what a memory's folder holds: what it does not name is not part of the memory."""
+"""`memory.json` describes a memory's folder: a file that it does not name is not part of the memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -47,6 +47,15 @@ class StoredThreshold(Strict):
     threshold: float
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
     n_cues: Annotated[int, Field(ge=1)]
+    stale: bool = False
+
+
+class StoredImageSize(Strict):
+    """The size of the images that patterns were made from."""
+
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    channels: Literal[1, 3]
 
 
 class Manifest(Strict):
@@ -64,6 +73,7 @@ class Manifest(Strict):
     centre: StoredFile | None
     novelty: StoredThreshold | None
     shards: Annotated[list[StoredShard], Field(min_length=1)]
+    image_size: StoredImageSize | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -76,12 +86,11 @@ class Manifest(Strict):
         try:
             text = path.read_bytes()
         except FileNotFoundError:
-            found = "no such folder" if not folder.is_dir() else f"the folder has no {MANIFEST}"
-            raise DataError(
-                f"{found}; expected a memory. Make one with: triptych memory build PATTERNS --out {folder}", path=folder
-            ) from None
+            found = "There is no such folder." if not folder.is_dir() else f"The folder has no {MANIFEST}."
+            hint = f"Build a memory with: triptych memory build PATTERNS --out {folder}"
+            raise DataError(found, hint=hint, path=folder) from None
         except NotADirectoryError:
-            raise DataError("is a file; expected the folder of a memory.", path=folder) from None
+            raise DataError("This is a file, not the folder of a memory.", path=folder) from None
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -89,7 +98,24 @@ class Manifest(Strict):
             where = ".".join(str(part) for part in first["loc"]) or "the text"
             value = repr(first["input"])[:60]
             raise DataError(
-                f"{where} is {value}: {first['msg']}; expected a memory of format version 1. "
-                "Restore it from a copy, or update triptych if a newer one wrote it.",
+                f"{where} is {value}: {first['msg']}.",
+                field=where,
+                value=first["input"],
+                expected="a memory of format version 1",
+                hint="Restore it from a copy, or update triptych if a newer version wrote it.",
                 path=path,
             ) from None
+
+    def named(self) -> set[str]:
+        """Names of all files that belong to the memory."""
+        files = [stored for shard in self.shards for stored in (shard.tensors, shard.labels)]
+        return {stored.name for stored in [*files, self.centre] if stored is not None}
+
+    def text(self) -> str:
+        """The manifest as it is written; what has its usual value and is newer than version 1 is not written."""
+        exclude: dict[str, Any] = {}
+        if self.novelty is not None and not self.novelty.stale:
+            exclude["novelty"] = {"stale"}
+        if self.image_size is None:
+            exclude["image_size"] = True
+        return self.model_dump_json(indent=2, exclude=exclude) + "\n"

@@ -13,83 +13,37 @@ temperature beta. What is recalled is the values, or the patterns as they were g
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from triptych.errors import ShapeError, TriptychError
+from triptych.errors import DataError, TriptychError
 from triptych.memory import folder as folders
-from triptych.memory.blockwise import Neighbours, look, neighbours, read_values, rows_at
-from triptych.memory.entries import Contents, Labels
+from triptych.memory import query
+from triptych.memory.arguments import as_tensor, checked_rows
+from triptych.memory.blockwise import nearest_rows, rows_at
+from triptych.memory.entries import Entries, Labels
+from triptych.memory.image_size import ImageSize
 from triptych.memory.normalisation import Normalisation, Scaling
 from triptych.memory.novelty import Score, Threshold, calibrate, check_score
+from triptych.memory.results import Confidence, Nearest, Recall, StoredPattern
 from triptych.memory.shards import Precision, Shard, check_precision
-from triptych.recall.checks import check_beta, check_finite
-from triptych.recall.retrieval import Moved, come_to_rest
+from triptych.recall.checks import check_beta, check_count, check_mask, number, shape_error
 from triptych.recall.separation import SOFTMAX, Separation
 from triptych.recall.temperature import TemperatureSearch, noisy_cues, tune_beta
 
 _TUNED_ON = 8192  # patterns: log N moves the best beta little
-
-
-@dataclass(frozen=True)
-class Confidence:
-    """How much a state looks like something that is stored.
-
-    Attributes:
-        energy: E, 0 at best and low where patterns are near. Shape (B,).
-        entropy: of the attention over patterns, in nats: 0 for one pattern, log N for all alike. Shape (B,).
-        nearest: id of the nearest pattern by Euclidean distance. Shape (B,), int64.
-        label: of that pattern, or None. One per row.
-        distance: to that pattern, both normalised. Shape (B,).
-    """
-
-    energy: Tensor
-    entropy: Tensor
-    nearest: Tensor
-    label: tuple[str | None, ...]
-    distance: Tensor
-
-
-@dataclass(frozen=True)
-class Recall:
-    """What a memory made of each cue.
-
-    Attributes:
-        value: what is recalled: the average of values, or of patterns as they were given. Shape (B, V) or (B, D).
-        state: where the cue came to rest, among the normalised patterns. Shape (B, D).
-        steps: updates each row took. Shape (B,), int64.
-        converged: True where the last update moved the row by no more than the tolerance. Shape (B,).
-        confidence: of that state.
-    """
-
-    value: Tensor
-    state: Tensor
-    steps: Tensor
-    converged: Tensor
-    confidence: Confidence
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The stored patterns nearest to each cue, nearest first.
-
-    Attributes:
-        ids: Shape (B, k), int64, with k at most N.
-        label: of each, or None. B rows of k.
-        distance: Euclidean, of normalised cues and patterns. Shape (B, k).
-    """
-
-    ids: Tensor
-    label: tuple[tuple[str | None, ...], ...]
-    distance: Tensor
+_RECALIBRATE = "Calibrate it with cues that belong to the patterns: calibrate(cues)."
 
 
 class Memory:
     """Patterns with labels and values, and what a cue recalls of them. Methods take and give float32 on the CPU.
+
+    Patterns, values and cues may be tensors or arrays, of any layout; they are copied.
 
     Args:
         patterns: one per row; finite. Shape (N, D), N >= 1.
@@ -99,6 +53,8 @@ class Memory:
         beta: inverse temperature, > 0; by default tuned, as by `tune_beta()`.
         normalisation: "unit" compares by angle, "centred-unit" by angle around the patterns' mean, "none" as they are.
         precision: "float32", "float16", "bfloat16" or "int8" (127 steps of each row's largest magnitude).
+    Attributes:
+        image_size: of the images that the patterns were made from; None where they were not, or it is not known.
     Raises:
         ShapeError, DataError, TriptychError: an argument breaks its rule; the message says which.
     Checked by tests/memory/test_memory.py.
@@ -106,11 +62,11 @@ class Memory:
 
     def __init__(
         self,
-        patterns: Tensor,
+        patterns: Any,
         *,
         labels: Labels = None,
-        values: Tensor | None = None,
-        ids: Sequence[int] | None = None,
+        values: Any = None,
+        ids: Iterable[int] | None = None,
         beta: float | None = None,
         normalisation: Normalisation = "unit",
         precision: Precision = "float32",
@@ -118,50 +74,84 @@ class Memory:
         check_precision(precision)
         if beta is not None:
             check_beta(beta)
-        rows = _checked(patterns, None, name="patterns")
+        rows = checked_rows(patterns, None, name="patterns")
         if not rows.shape[0] or not rows.shape[1]:
-            raise ShapeError(f"patterns has shape {tuple(rows.shape)}; expected at least one row and one column.")
-        self.contents = Contents(
+            raise shape_error("patterns", rows, "at least one row and one column")
+        read = None if values is None else checked_rows(values, None, name="values")
+        self.entries = Entries(
             scaling=Scaling.fit(normalisation, rows),
             precision=precision,
             width=rows.shape[1],
-            value_width=None if values is None else values.shape[-1],
+            value_width=None if read is None else read.shape[1],
         )
-        self.beta = 1.0 if beta is None else beta
-        self.threshold: Threshold | None = None
+        self._beta = 1.0 if beta is None else float(beta)
+        self._threshold: Threshold | None = None
+        self.image_size: ImageSize | None = None
         self.place: folders.Place | None = None
-        self.add(rows, labels=labels, values=values, ids=ids)
+        self.entries.add(rows, labels=labels, values=read, ids=ids)
         if beta is None:
             self.tune_beta()
 
     def __len__(self) -> int:
         """N, patterns stored."""
-        return self.contents.count
+        return self.entries.count
 
     @property
     def shards(self) -> Sequence[Shard]:
         """Where the patterns are kept."""
-        return self.contents.shards
+        return self.entries.shards
 
     @property
     def width(self) -> int:
         """D."""
-        return self.contents.width
+        return self.entries.width
+
+    @property
+    def value_width(self) -> int | None:
+        """V, or None where patterns recall themselves."""
+        return self.entries.value_width
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How patterns and cues are normalised."""
+        return self.entries.scaling.kind
+
+    @property
+    def precision(self) -> Precision:
+        """How patterns are kept."""
+        return self.entries.precision
 
     @property
     def ids(self) -> Tensor:
         """Ids of all patterns, in the order they were added. Shape (N,)."""
         return torch.cat([shard.ids[shard.kept()] for shard in self.shards])
 
+    @property
+    def beta(self) -> float:
+        """The inverse temperature; setting it makes a threshold of the energy stale."""
+        return self._beta
+
+    @beta.setter
+    def beta(self, beta: float) -> None:
+        check_beta(beta)
+        if beta != self._beta and self._threshold is not None and self._threshold.score == "energy":
+            self._threshold = replace(self._threshold, stale=True)
+        self._beta = float(beta)
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The calibrated threshold of novelty; None where there is none, or it was calibrated for other patterns."""
+        return None if self._threshold is None or self._threshold.stale else self._threshold
+
+    @property
+    def stale_threshold(self) -> Threshold | None:
+        """A threshold that no longer holds, since patterns or beta have changed after its calibration."""
+        return self._threshold if self._threshold is not None and self._threshold.stale else None
+
     def add(
-        self,
-        patterns: Tensor,
-        *,
-        labels: Labels = None,
-        values: Tensor | None = None,
-        ids: Sequence[int] | None = None,
+        self, patterns: Any, *, labels: Labels = None, values: Any = None, ids: Iterable[int] | None = None
     ) -> Tensor:
-        """Store more patterns, on the scale of the first ones.
+        """Store more patterns, on the scale of the first ones. A calibrated threshold becomes stale.
 
         Args:
             patterns: Shape (n, D).
@@ -173,113 +163,112 @@ class Memory:
         Raises:
             ShapeError, DataError: an argument breaks its rule; nothing is stored then.
         """
-        rows = _checked(patterns, self.width, name="patterns")
-        found = None if values is None else _checked(values, self.contents.value_width, name="values")
-        return self.contents.add(rows, labels=labels, values=found, ids=ids)
+        rows = checked_rows(patterns, self.width, name="patterns")
+        read = None if values is None else checked_rows(values, self.value_width, name="values")
+        added = self.entries.add(rows, labels=labels, values=read, ids=ids)
+        self._patterns_changed(len(added))
+        return added
 
-    def remove(self, ids: Sequence[int]) -> None:
-        """Forget patterns. On disk their rows stay until the memory is saved into another folder.
+    def remove(self, ids: Iterable[int]) -> None:
+        """Forget patterns. A calibrated threshold becomes stale.
+
+        On disk their rows stay until their shard is joined with another, or the memory is saved into a new folder.
 
         Raises:
             DataError: an id is not stored, or no pattern would be left.
         """
-        self.contents.remove(ids)
+        before = len(self)
+        self.entries.remove(ids)
+        self._patterns_changed(before - len(self))
 
     @torch.no_grad()
     def retrieve(
         self,
-        cue: Tensor,
+        cue: Any,
         *,
         max_steps: int = 20,
         tolerance: float = 1e-4,
         separation: Separation = SOFTMAX,
         known_valid: Tensor | None = None,
+        trace: bool = False,
     ) -> Recall:
-        """Follow the update from each cue until it rests, and say what is found there and how sure that is.
+        """Follow the update from each cue until it rests, with the confidence of the state it reaches.
 
         Args:
             cue: as patterns were given. Shape (B, D).
             max_steps: updates at most, >= 1.
             tolerance: a row rests when an update moves it by at most this times the largest norm it has had, >= 0.
             separation: what takes softmax's place; sparse ones recall one pattern exactly.
-            known_valid: True where the cue is known; what it holds elsewhere is not looked at. Shape (B, D).
+            known_valid: True where the cue is known; what it holds elsewhere is ignored. Shape (B, D).
+            trace: return the states and energies on the way as well.
         Raises:
             ShapeError, DataError, TriptychError: an argument breaks its rule.
         """
         start = self.scaled(cue, known_valid=known_valid)
+        return query.retrieve(
+            self.entries, start, beta=self.beta, max_steps=max_steps, tolerance=tolerance,
+            separation=separation, known_valid=known_valid, trace=trace,
+        )  # fmt: skip
 
-        def move(queries: Tensor, _norm: Tensor | None) -> Moved:
-            return Moved(look(self.shards, queries, beta=self.beta, separation=separation).average)
-
-        rest = come_to_rest(move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid)
-        value = read_values(self.shards, rest.state, self.contents.scaling, beta=self.beta, separation=separation)
-        return Recall(value, rest.state, rest.steps, rest.converged, self.confidence_of(rest.state, separation))
-
-    def confidence(self, cue: Tensor, *, separation: Separation = SOFTMAX) -> Confidence:
+    @torch.no_grad()
+    def confidence(self, cue: Any, *, separation: Separation = SOFTMAX) -> Confidence:
         """Energy, entropy and nearest pattern of cues as they are, without an update. Shape (B, D)."""
-        return self.confidence_of(self.scaled(cue), separation)
+        return query.confidence(self.entries, self.scaled(cue), beta=self.beta, separation=separation)
 
     @torch.no_grad()
-    def confidence_of(self, state: Tensor, separation: Separation = SOFTMAX) -> Confidence:
-        """As `confidence`, of states that are normalised already. Shape (B, D)."""
-        seen = look(self.shards, state, beta=self.beta, separation=separation)
-        near = self.describe(neighbours(self.shards, state, k=1))
-        return Confidence(
-            energy=self._energy(state, seen.potential),
-            entropy=seen.entropy,
-            nearest=near.ids[:, 0],
-            label=tuple(row[0] for row in near.label),
-            distance=near.distance[:, 0],
-        )
-
-    @torch.no_grad()
-    def nearest(self, cue: Tensor, *, k: int = 1) -> Nearest:
-        """The k patterns nearest to each cue, or all where there are fewer. Shape (B, D).
+    def nearest(self, cue: Any, *, k: int = 1) -> Nearest:
+        """The k patterns nearest to each cue, or all where there are fewer; equally near ones by id. Shape (B, D).
 
         Raises:
             ShapeError, DataError, TriptychError: an argument breaks its rule.
         """
-        if k < 1:
-            raise TriptychError(f"k is {k}; expected an integer >= 1.")
-        return self.describe(neighbours(self.shards, self.scaled(cue), k=k))
+        check_count(k, name="k")
+        return query.describe(self.entries, nearest_rows(self.shards, self.scaled(cue), k=k))
 
     @torch.no_grad()
-    def novelty(self, cue: Tensor, *, score: Score | None = None) -> Tensor:
+    def novelty(self, cue: Any, *, score: Score | None = None) -> Tensor:
         """How unlike the stored patterns each cue is; larger is more novel. Shapes: (B, D) to (B,).
 
         Args:
             cue: Shape (B, D).
             score: "energy" or "distance" to the nearest pattern; by default the calibrated one, or else energy.
         """
-        chosen = score or ("energy" if self.threshold is None else self.threshold.score)
+        chosen = score or ("energy" if self._threshold is None else self._threshold.score)
         check_score(chosen)
         state = self.scaled(cue)
         if chosen == "distance":
-            return neighbours(self.shards, state, k=1).distance[:, 0]
-        return self._energy(state, look(self.shards, state, beta=self.beta, separation=SOFTMAX).potential)
+            return nearest_rows(self.shards, state, k=1).distance[:, 0]
+        return query.energy(self.entries, state, beta=self.beta)
 
-    def calibrate(self, cue: Tensor, *, score: Score = "energy", false_alarm_rate: float = 0.05) -> Threshold:
+    def calibrate(self, cue: Any, *, score: Score = "energy", false_alarm_rate: float = 0.05) -> Threshold:
         """Set the threshold of `is_novel` from held-out cues that do belong; it is saved with the memory.
+
+        It holds for the patterns and the beta of now, and becomes stale when they change.
 
         Args:
             cue: of the patterns' kind, but not among them. Shape (n, D), n >= 1 / false_alarm_rate - 1.
             score: "energy" or "distance".
             false_alarm_rate: probability, at most, that a further such cue is called novel.
         """
-        self.threshold = calibrate(self.novelty(cue, score=score), score=score, false_alarm_rate=false_alarm_rate)
-        return self.threshold
+        found = calibrate(self.novelty(cue, score=score), score=score, false_alarm_rate=false_alarm_rate)
+        self._threshold = found
+        return found
 
-    def is_novel(self, cue: Tensor) -> Tensor:
+    def is_novel(self, cue: Any) -> Tensor:
         """True where a cue scores above the calibrated threshold. Shapes: (B, D) to (B,).
 
         Raises:
-            TriptychError: the memory has no threshold.
+            TriptychError: the memory has no threshold, or one that is stale.
         """
-        if self.threshold is None:
+        if self._threshold is None:
+            raise TriptychError("The memory has no threshold of novelty.", field="threshold", hint=_RECALIBRATE)
+        if self._threshold.stale:
             raise TriptychError(
-                "the memory's threshold is None; expected a calibrated one. Call calibrate(cues) first."
+                "The threshold of novelty was calibrated before the patterns or beta changed, and no longer holds.",
+                field="threshold",
+                hint=_RECALIBRATE,
             )
-        return self.threshold.is_novel(self.novelty(cue, score=self.threshold.score))
+        return self._threshold.is_novel(self.novelty(cue))
 
     def tune_beta(
         self, *, noise: float = 0.5, n_cues: int = 256, seed: int = 0, candidates: Sequence[float] | None = None
@@ -287,7 +276,7 @@ class Memory:
         """Choose beta on noisy versions of stored patterns; see `triptych.recall.temperature`.
 
         Among at most 8,192 of the patterns; where there are more, beta is raised by log N / log 8,192, since the others
-        weigh the more the more they are. A calibrated threshold of the energy no longer holds, and is dropped.
+        weigh the more the more they are.
 
         Args:
             noise: expected length of the noise as a share of the pattern's, > 0.
@@ -297,27 +286,33 @@ class Memory:
         Raises:
             TriptychError: a number breaks its rule, or all patterns are zero.
         """
-        if not noise > 0 or n_cues < 1:
-            raise TriptychError(f"noise is {noise} and n_cues is {n_cues}; expected a number > 0 and an integer >= 1.")
-        sample = self.contents.sample(_TUNED_ON, seed=seed)
+        if not 0 < number(noise) < math.inf:
+            raise TriptychError(field="noise", value=noise, expected="a finite number > 0")
+        check_count(n_cues, name="n_cues")
+        sample = self.entries.sample(_TUNED_ON, seed=seed)
         cue, target = noisy_cues(sample, noise=noise, n_cues=n_cues, seed=seed)
-        if self.contents.scaling.kind != "none":
+        if self.normalisation != "none":
             cue = torch.nn.functional.normalize(cue, dim=1)
         found = tune_beta(sample, cue, target, candidates=candidates)
         if len(self) > sample.shape[0]:
             found = replace(found, beta=found.beta * math.log(len(self)) / math.log(sample.shape[0]))
         self.beta = found.beta
-        if self.threshold is not None and self.threshold.score == "energy":
-            self.threshold = None
         return found
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str | None = None) -> None:
         """Keep the memory in a folder: a new one, or its own, where only what is new is written.
 
+        Args:
+            path: where; the memory's own folder when None.
         Raises:
-            DataError: the folder is there already and is not this memory's, or another process has changed it.
+            ConflictError: another process has changed the memory's folder; nothing is written. See `reload`.
+            DataError: the folder exists already and is not this memory's, or cannot be written.
         """
-        self.place = folders.save(self.contents, folders.Settings(self.beta, self.threshold), Path(path), self.place)
+        if path is None and self.place is None:
+            raise DataError("The memory has no folder yet.", field="path", hint="Give one: save(path).")
+        target = self.place.folder if path is None and self.place is not None else Path(path or "")
+        settings = folders.Settings(self.beta, self._threshold, self.image_size)
+        self.place = folders.save(self.entries, settings, target, self.place)
 
     @classmethod
     def load(cls, path: Path | str) -> Memory:
@@ -327,45 +322,51 @@ class Memory:
             DataError: the folder holds no memory, or not all of one.
         """
         memory = cls.__new__(cls)
-        memory.contents, settings, memory.place = folders.load(Path(path))
-        memory.beta, memory.threshold = settings.beta, settings.threshold
+        memory._open(Path(path))
         return memory
 
-    def scaled(self, cue: Tensor, *, known_valid: Tensor | None = None) -> Tensor:
-        """Cues on the scale of the stored patterns. Shape (B, D)."""
-        rows = cue
-        if known_valid is not None:
-            if known_valid.shape != cue.shape or known_valid.dtype != torch.bool:
-                raise ShapeError(
-                    f"known_valid has shape {tuple(known_valid.shape)} and dtype {known_valid.dtype}; expected "
-                    f"{tuple(cue.shape)} and torch.bool, True where the cue is known."
-                )
-            rows = torch.where(known_valid, cue, 0.0)
-        rows = _checked(rows, self.width, name="cue")
-        return self.contents.scaling.apply(rows, name="cue", known_valid=known_valid).rows
+    def reload(self) -> None:
+        """Read the memory's folder again, as another process left it; what was not saved is dropped.
 
-    def describe(self, found: Neighbours) -> Nearest:
-        """Ids and labels of patterns found by their places."""
-        ids, label = self.contents.named(found.places)
-        return Nearest(ids, label, found.distance)
+        Raises:
+            DataError: the memory has no folder, or that cannot be read; the memory stays as it is then.
+        """
+        if self.place is None:
+            raise DataError("The memory has no folder to read again.", field="path", hint="Save it first.")
+        self._open(self.place.folder)
+
+    def pattern(self, id: int) -> StoredPattern:  # noqa: A002 - the word of `ids`
+        """One stored pattern, as it was given, with its label and value.
+
+        Raises:
+            DataError: the id is not stored.
+        """
+        return self.entries.pattern(id)
+
+    def list_patterns(self, *, offset: int = 0, limit: int = 100) -> list[tuple[int, str | None]]:
+        """Ids and labels of some patterns, in the order they were added."""
+        check_count(offset, name="offset", least=0)
+        check_count(limit, name="limit")
+        return self.entries.listed(offset, limit)
+
+    def scaled(self, cue: Any, *, known_valid: Tensor | None = None) -> Tensor:
+        """Cues on the scale of the stored patterns. Shape (B, D)."""
+        rows = as_tensor(cue, name="cue")
+        if known_valid is not None:
+            check_mask(known_valid, tuple(rows.shape), name="known_valid", true="the cue is known")
+            rows = torch.where(known_valid, rows, 0.0)
+        rows = checked_rows(rows, self.width, name="cue")
+        return self.entries.scaling.apply(rows, name="cue", known_valid=known_valid).rows
 
     def keys(self) -> Tensor:
         """All patterns as they are compared, in one tensor. Shape (N, D)."""
-        return rows_at(self.shards, self.contents.places())
+        return rows_at(self.shards, self.entries.places())
 
-    def _energy(self, state: Tensor, potential: Tensor) -> Tensor:
-        norm = max(shard.largest_norm for shard in self.shards)
-        return 0.5 * state.square().sum(1) + 0.5 * norm**2 - potential
+    def _open(self, path: Path) -> None:
+        entries, settings, place = folders.load(path)
+        self.entries, self.place = entries, place
+        self._beta, self._threshold, self.image_size = settings.beta, settings.threshold, settings.image_size
 
-
-def _checked(rows: Tensor, width: int | None, *, name: str) -> Tensor:
-    """Rows as float32, of that width, with finite values only."""
-    if rows.ndim != 2 or (width is not None and rows.shape[1] != width):
-        expected = "(rows, columns)" if width is None else f"(rows, {width})"
-        raise ShapeError(f"{name} has shape {tuple(rows.shape)}; expected {expected}. "
-                         "Use x.unsqueeze(0) for a single row.")  # fmt: skip
-    if rows.is_complex() or rows.dtype == torch.bool:
-        raise ShapeError(f"{name} has dtype {rows.dtype}; expected real numbers.")
-    found = rows.detach().to("cpu", torch.float32).contiguous()
-    check_finite(found, name=name)
-    return found
+    def _patterns_changed(self, count: int) -> None:
+        if count and self._threshold is not None:
+            self._threshold = replace(self._threshold, stale=True)

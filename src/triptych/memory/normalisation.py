@@ -1,11 +1,12 @@
 """How patterns and cues are brought to one scale before they are compared, and how patterns are brought back.
 
 Softmax attention compares by inner products, which favour long patterns. Rows of length one are compared by their
-angle alone; subtracting the patterns' mean first keeps what they all share from hiding what tells them apart.
+angle alone; subtracting the patterns' mean first removes what all of them share, so that the differences count.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,8 +14,12 @@ import torch
 from torch import Tensor
 
 from triptych.errors import DataError, TriptychError, did_you_mean
+from triptych.recall.kernels import blocks
 
 Normalisation = Literal["none", "unit", "centred-unit"]
+# Lengths between these are right in float32, whose squares would overflow, or lose digits, outside.
+_SHORT, _LONG = 1e-12, 1e18
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -51,36 +56,82 @@ class Scaling:
         """
         known = get_args(Normalisation)
         if kind not in known:
-            raise TriptychError(f"normalisation is {kind!r}; expected one of {', '.join(known)}. "
-                                f"{did_you_mean(str(kind), known)}")  # fmt: skip
-        return cls(kind, patterns.mean(0) if kind == "centred-unit" else None)
+            expected, hint = f"one of {', '.join(known)}", did_you_mean(str(kind), known)
+            raise TriptychError(field="normalisation", value=kind, expected=expected, hint=hint)
+        return cls(kind, _mean(patterns) if kind == "centred-unit" else None)
 
     def apply(self, rows: Tensor, *, name: str, known_valid: Tensor | None = None) -> Scaled:
         """Rows on the memory's scale; of partial ones the known part gets length one and the rest is zero.
 
         Args:
-            rows: Shape (N, D).
+            rows: Shape (N, D), finite.
             name: what the caller calls them.
             known_valid: True where a coordinate is known. Shape (N, D).
         Raises:
-            DataError: a row has no direction, because it is zero, or equal to the mean.
+            DataError: a row has no direction, because it is zero, or equal to the mean; or it is too long for float32.
         """
         moved = rows if self.centre is None else rows - self.centre
         if known_valid is not None:
             moved = torch.where(known_valid, moved, 0.0)
         if self.kind == "none":
+            _check_squares(moved, name)
             return Scaled(moved, None)
         length = torch.linalg.vector_norm(moved, dim=1)
-        if not bool((length > 0).all()):
-            row = int((~(length > 0)).nonzero()[0])
-            what = "zeros only" if self.centre is None else "equal to the patterns' mean"
-            raise DataError(
-                f"{name} is {what} in row {row}; expected a row with a direction for the normalisation {self.kind!r}. "
-                "Leave the row out, or use normalisation 'none'."
-            )
-        return Scaled(moved / length.unsqueeze(1), length)
+        scaled = moved / length.unsqueeze(1)
+        extreme = (~((length > _SHORT) & (length < _LONG))).nonzero().squeeze(1)
+        if len(extreme):
+            exact = moved[extreme].double()
+            exact_length = torch.linalg.vector_norm(exact, dim=1)
+            self._check_lengths(exact_length, extreme, name)
+            scaled[extreme] = (exact / exact_length.unsqueeze(1)).float()
+            length[extreme] = exact_length.float()
+        return Scaled(scaled, length)
 
     def undo(self, rows: Tensor, length: Tensor | None) -> Tensor:
         """Rows as they were given. Shapes: (N, D) and (N,) to (N, D)."""
         found = rows if length is None else rows * length.unsqueeze(1)
         return found if self.centre is None else found + self.centre
+
+    def _check_lengths(self, length: Tensor, rows: Tensor, name: str) -> None:
+        """Lengths in float64, shape (n,), of some rows, shape (n,)."""
+        for row, value in zip(rows.tolist(), length.tolist(), strict=True):
+            if value == 0:
+                what = "has only zeros" if self.centre is None else "equals the patterns' mean"
+                raise DataError(
+                    f"Row {row} of {name} {what}, so it has no direction.",
+                    field=name,
+                    value=row,
+                    hint="Leave the row out, or use normalisation 'none'.",
+                )
+            if not value <= torch.finfo(torch.float32).max:
+                raise _length_error(name, row, value)
+
+
+def _mean(patterns: Tensor) -> Tensor:
+    """The mean row, also where sums overflow float32. Shapes: (N, D) to (D,)."""
+    found = patterns.mean(0)
+    if bool(found.isfinite().all()):
+        return found
+    total = found.new_zeros(found.shape, dtype=torch.float64)
+    for some in blocks(len(patterns), _ROWS_AT_ONCE):
+        total += patterns[some].double().sum(0)
+    return (total / len(patterns)).float()
+
+
+def _check_squares(rows: Tensor, name: str) -> None:
+    """Rows that are compared as they are: energies hold their squares, which must be numbers in float32."""
+    if not rows.numel():
+        return
+    largest = torch.linalg.vector_norm(rows, ord=math.inf, dim=1)
+    for row in ((largest > _LONG) | ((largest > 0) & (largest < 1 / _LONG))).nonzero().squeeze(1)[:1].tolist():
+        raise _length_error(name, row, torch.linalg.vector_norm(rows[row].double()).item())
+
+
+def _length_error(name: str, row: int, length: float) -> DataError:
+    return DataError(
+        f"Row {row} of {name} has length {length:.3g}, whose square is outside the range of float32.",
+        field=name,
+        value=length,
+        expected="a length whose square float32 can hold",
+        hint="Scale the patterns and cues, or use normalisation 'unit'.",
+    )

@@ -18,6 +18,7 @@ from triptych.errors import MissingExtraError, TriptychError, did_you_mean
 from triptych.memory.blockwise import rows_at
 from triptych.memory.memory import Memory
 from triptych.memory.shards import NUMBERS_AT_ONCE
+from triptych.recall.checks import check_count
 from triptych.recall.kernels import blocks
 
 Kind = Literal["flat", "ivf", "ivf-pq", "hnsw"]
@@ -53,7 +54,8 @@ def check_kind(kind: str) -> None:
         TriptychError: it is not.
     """
     if kind not in KINDS:
-        raise TriptychError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}. {did_you_mean(str(kind), KINDS)}")
+        expected, hint = f"one of {', '.join(KINDS)}", did_you_mean(str(kind), KINDS)
+        raise TriptychError(field="kind", value=kind, expected=expected, hint=hint)
 
 
 def import_faiss() -> ModuleType:
@@ -87,19 +89,25 @@ def build(memory: Memory, kind: Kind, *, lists: int, seed: int) -> Built:
         MissingExtraError: faiss is not installed.
         TriptychError: a number breaks its rule.
     """
-    if not 1 <= lists <= len(memory):
-        raise TriptychError(f"lists is {lists}; expected an integer from 1 to {len(memory)}, the patterns stored.")
+    check_count(lists, name="lists")
+    if lists > len(memory):
+        expected = f"an integer from 1 to {len(memory)}, the number of patterns"
+        raise TriptychError(field="lists", value=lists, expected=expected)
     if kind == "ivf-pq" and len(memory) < 2**_CODE_BITS:
-        raise TriptychError(f"the memory has {len(memory)} patterns; expected at least {2**_CODE_BITS} for "
-                            "'ivf-pq', which learns as many codes. Use 'flat'.")  # fmt: skip
-    places = memory.contents.places()
+        raise TriptychError(
+            f"The memory has {len(memory)} patterns; 'ivf-pq' takes at least {2**_CODE_BITS}, one for each code.",
+            field="kind",
+            value=kind,
+            hint="Use 'flat'.",
+        )
+    places = memory.entries.places()
     faiss = import_faiss()
     index = _empty(faiss, kind, memory.width, lists)
     if kind in ("ivf", "ivf-pq"):
         index.cp.seed, index.cp.min_points_per_centroid = seed, 1
         index.cp.max_points_per_centroid = _TRAINING_ROWS
         rows = max(_TRAINING_ROWS * lists, _TRAINING_ROWS * 2**_CODE_BITS)
-        index.train(padded(memory.contents.sample(rows, seed=seed), kind))
+        index.train(padded(memory.entries.sample(rows, seed=seed), kind))
     sizes = max(1, NUMBERS_AT_ONCE // memory.width)
     for some in blocks(places.shape[0], sizes):
         index.add(padded(rows_at(memory.shards, places[some]), kind))

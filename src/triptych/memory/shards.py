@@ -32,9 +32,8 @@ def check_precision(precision: str) -> None:
     """
     known = get_args(Precision)
     if precision not in known:
-        raise TriptychError(
-            f"precision is {precision!r}; expected one of {', '.join(known)}. {did_you_mean(str(precision), known)}"
-        )
+        expected, hint = f"one of {', '.join(known)}", did_you_mean(str(precision), known)
+        raise TriptychError(field="precision", value=precision, expected=expected, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,13 @@ class Packed:
         packed = rows.to(TORCH_DTYPES[precision])
         if precision == "float16" and not math.isfinite(packed.abs().amax().item()):
             row, column = (~torch.isfinite(packed)).nonzero()[0].tolist()
+            value = rows[row, column].item()
             raise DataError(
-                f"{name} is {rows[row, column].item():g} in row {row}, column {column}; expected at most 65504 in size "
-                "for float16. Use precision 'float32' or 'bfloat16', or a normalisation."
+                f"{name} is {value:g} in row {row}, column {column}; expected at most 65504 in size for float16.",
+                field=name,
+                value=value,
+                expected="at most 65504 in size for float16",
+                hint="Use precision 'float32' or 'bfloat16', or a normalisation.",
             )
         return cls(packed)
 
@@ -104,6 +107,23 @@ class Shard:
     def __len__(self) -> int:
         """Rows, the removed ones included."""
         return self.ids.shape[0]
+
+    @property
+    def count(self) -> int:
+        """Rows that count."""
+        return len(self) - len(self.removed)
+
+    @property
+    def value_width(self) -> int:
+        """V, or D where patterns recall themselves."""
+        width: int = (self.keys if self.values is None else self.values).rows.shape[1]
+        return width
+
+    @property
+    def bytes(self) -> int:
+        """Size of the rows that count, keys and values."""
+        kept = (self.keys.rows, *(() if self.values is None else (self.values.rows,)))
+        return self.count * int(sum(rows.shape[1] * rows.element_size() for rows in kept))
 
     def kept(self) -> Tensor:
         """True where a row counts. Shape (n,)."""
@@ -167,30 +187,44 @@ def measured(shard: Shard) -> Shard:
     return replace(shard, largest_norm=max(norms, default=0.0))
 
 
-def joined(first: Shard, second: Shard) -> Shard:
-    """Two shards without removed rows as one, in memory."""
-    names = [first.label_of(place) for place in range(len(first))] + [
-        second.label_of(place) for place in range(len(second))
-    ]
-    codes, labels = coded(names)
+def joined(shards: Sequence[Shard]) -> Shard:
+    """The rows of some shards that count as one shard, in memory; a single whole one is returned as it is."""
+    if len(shards) == 1 and not shards[0].removed:
+        return shards[0]
+    parts = [shard.compacted() for shard in shards]
+    codes, labels = _joined_labels(parts)
+    values = [part.values for part in parts if part.values is not None]
+    lengths = [part.length for part in parts if part.length is not None]
     return Shard(
-        keys=_stacked(first.keys, second.keys),
-        values=None if first.values is None or second.values is None else _stacked(first.values, second.values),
-        length=None if first.length is None or second.length is None else torch.cat([first.length, second.length]),
-        ids=torch.cat([first.ids, second.ids]),
+        keys=_stacked([part.keys for part in parts]),
+        values=_stacked(values) if values else None,
+        length=torch.cat(lengths) if lengths else None,
+        ids=torch.cat([part.ids for part in parts]),
         codes=codes,
         labels=labels,
-        largest_norm=max(first.largest_norm, second.largest_norm),
+        largest_norm=max(part.largest_norm for part in parts),
     )
+
+
+def _joined_labels(shards: Sequence[Shard]) -> tuple[Tensor | None, list[str]]:
+    """Label numbers of all rows over one list of labels."""
+    if all(shard.codes is None for shard in shards):
+        return None, []
+    table: dict[str, int] = {}
+    codes = []
+    for shard in shards:
+        renumbered = torch.tensor([*(table.setdefault(label, len(table)) for label in shard.labels), -1])
+        codes.append(torch.full((len(shard),), -1) if shard.codes is None else renumbered[shard.codes])
+    return torch.cat(codes), list(table)
 
 
 def _chosen(packed: Packed, kept: Tensor) -> Packed:
     return Packed(packed.rows[kept], None if packed.scale is None else packed.scale[kept])
 
 
-def _stacked(first: Packed, second: Packed) -> Packed:
-    scale = None if first.scale is None or second.scale is None else torch.cat([first.scale, second.scale])
-    return Packed(torch.cat([first.rows, second.rows]), scale)
+def _stacked(packed: Sequence[Packed]) -> Packed:
+    scales = [one.scale for one in packed if one.scale is not None]
+    return Packed(torch.cat([one.rows for one in packed]), torch.cat(scales) if scales else None)
 
 
 def coded(labels: Sequence[str | None] | None) -> tuple[Tensor | None, list[str]]:

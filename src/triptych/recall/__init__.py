@@ -3,6 +3,6 @@
 Patterns are the rows of X, shape (N, D); states are rows q, shape (B, D); beta is the inverse temperature.
 
 The file list is the subject: `energy` and its `derivatives`; `update` and the general procedure `cccp` behind it;
-`retrieval`, the update until nothing moves; `separation`, what may stand in softmax's place; `passes`, one bounded pass
+`retrieval`, the update until nothing moves; `separation`, functions in place of softmax; `kernels`, one bounded pass
 over the patterns; `classic` and `dense`, the binary networks before it.
 """

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.errors import ShapeError, TriptychError
+from triptych.errors import ShapeError
+from triptych.recall.checks import check_count, check_tensor, check_tolerance
 
 Objective = Callable[[Tensor], Tensor]
 
@@ -72,6 +73,8 @@ def cccp(
     active = torch.ones(len(state), dtype=torch.bool, device=state.device)
     trajectory, objective = [state], [_rows(convex, state) + _rows(concave, state)]
     for _ in range(max_steps):
+        if not bool(active.any()):
+            break
         moved = torch.where(active.unsqueeze(1), _outer_step(convex, concave, state, inner_steps), state)
         steps += active
         distance = torch.linalg.vector_norm(moved - state, dim=1)
@@ -79,8 +82,6 @@ def cccp(
         state = moved
         trajectory.append(state)
         objective.append(_rows(convex, state) + _rows(concave, state))
-        if not bool(active.any()):
-            break
     return Minimisation(state, torch.stack(trajectory), torch.stack(objective), steps, ~active)
 
 
@@ -134,19 +135,21 @@ def _rows(function: Objective, state: Tensor) -> Tensor:
     with torch.no_grad():
         values = function(state)
     if values.shape != (len(state),):
-        raise ShapeError(
-            f"the objective's value has shape {tuple(values.shape)}; expected ({len(state)},), one number per row."
-        )
+        shape, expected = tuple(values.shape), f"({len(state)},), one number per row"
+        message = f"The objective's value has shape {shape}; expected {expected}."
+        raise ShapeError(message, field="objective", value=shape, expected=expected)
     return values
 
 
 def _check(start: Tensor, max_steps: int, tolerance: float, inner_steps: int) -> None:
+    check_tensor(start, name="start")
     if start.ndim != 2 or not start.is_floating_point():
         raise ShapeError(
-            f"start has shape {tuple(start.shape)} and dtype {start.dtype}; expected a floating-point (B, D)."
+            f"start has shape {tuple(start.shape)} and dtype {start.dtype}; expected a floating-point (B, D).",
+            field="start",
+            value=tuple(start.shape),
+            expected="a floating-point (B, D)",
         )
-    for name, value in (("max_steps", max_steps), ("inner_steps", inner_steps)):
-        if value < 1:
-            raise TriptychError(f"{name} is {value}; expected an integer >= 1.")
-    if not tolerance >= 0:
-        raise TriptychError(f"tolerance is {tolerance}; expected a number >= 0.")
+    check_count(max_steps, name="max_steps")
+    check_count(inner_steps, name="inner_steps")
+    check_tolerance(tolerance)

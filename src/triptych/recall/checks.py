@@ -1,13 +1,30 @@
-"""What the functions of this package ask of their arguments, said once."""
+"""What the functions of this package ask of their arguments."""
 
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from triptych.errors import DataError, ShapeError, TriptychError
+
+
+def check_tensor(value: Any, *, name: str) -> None:
+    """An argument is a PyTorch tensor.
+
+    Raises:
+        ShapeError: it is an array, a list or anything else.
+    """
+    if not isinstance(value, Tensor):
+        raise ShapeError(
+            f"{name} is of type {type(value).__name__}; expected a PyTorch tensor.",
+            field=name,
+            expected="a PyTorch tensor",
+            hint=f"Use torch.as_tensor({name}).",
+        )
 
 
 def check_patterns(patterns: Tensor) -> None:
@@ -16,13 +33,13 @@ def check_patterns(patterns: Tensor) -> None:
     Raises:
         ShapeError: they are not.
     """
+    check_tensor(patterns, name="patterns")
     if patterns.ndim != 2 or 0 in patterns.shape:
-        raise ShapeError(
-            f"patterns has shape {tuple(patterns.shape)}; expected (N, D) with N, D >= 1. "
-            "Store at least one pattern, one per row."
+        raise shape_error(
+            "patterns", patterns, "(N, D) with N, D >= 1", hint="Store at least one pattern, one per row."
         )
     if not patterns.is_floating_point():
-        raise ShapeError(f"patterns has dtype {patterns.dtype}; expected a floating-point one. Use patterns.float().")
+        raise _dtype_error("patterns", patterns, "a floating-point one", hint="Use patterns.float().")
 
 
 def check_states(patterns: Tensor, states: Tensor, *, name: str) -> None:
@@ -32,30 +49,88 @@ def check_states(patterns: Tensor, states: Tensor, *, name: str) -> None:
         ShapeError: the patterns, or the states, are not of that form.
     """
     check_patterns(patterns)
+    check_tensor(states, name=name)
     width = patterns.shape[1]
     if states.ndim != 2 or states.shape[1] != width:
-        raise ShapeError(
-            f"{name} has shape {tuple(states.shape)}; expected (B, {width}), as wide as the patterns. "
-            f"Use {name}.unsqueeze(0) for a single one."
+        raise shape_error(
+            name, states, f"(B, {width}), as wide as the patterns", hint=f"Use {name}.unsqueeze(0) for a single one."
         )
     if states.dtype != patterns.dtype:
-        raise ShapeError(
-            f"{name} has dtype {states.dtype}; expected {patterns.dtype}, the patterns' own. "
-            f"Use {name}.to(patterns.dtype)."
+        raise _dtype_error(name, states, f"{patterns.dtype}, the patterns' own", hint=f"Use {name}.to(patterns.dtype).")
+
+
+def check_values(patterns: Tensor, values: Tensor) -> None:
+    """There is one row of values for each pattern, in the patterns' dtype.
+
+    Raises:
+        ShapeError: there is not.
+    """
+    check_tensor(values, name="values")
+    if values.ndim != 2 or len(values) != len(patterns):
+        hint = "Use values.unsqueeze(1) for one number per pattern." if values.ndim == 1 else ""
+        raise shape_error("values", values, f"({len(patterns)}, V), one row per pattern", hint=hint)
+    if values.dtype != patterns.dtype:
+        raise _dtype_error(
+            "values", values, f"{patterns.dtype}, the patterns' own", hint="Use values.to(patterns.dtype)."
         )
 
 
-def check_beta(beta: float) -> None:
-    """An inverse temperature is finite and positive.
+def check_mask(mask: Any, shape: tuple[int, ...], *, name: str, true: str) -> None:
+    """A mask of booleans has that shape; `true` is what True means.
+
+    Raises:
+        ShapeError: it has not.
+    """
+    check_tensor(mask, name=name)
+    if mask.shape != shape or mask.dtype != torch.bool:
+        expected = f"{shape} and torch.bool, True where {true}"
+        raise ShapeError(
+            f"{name} has shape {tuple(mask.shape)} and dtype {mask.dtype}; expected {expected}.",
+            field=name,
+            value=tuple(mask.shape),
+            expected=expected,
+        )
+
+
+def number(value: Any) -> float:
+    """A real number as a float, NaN for anything else: text, None, an array, True."""
+    return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+
+
+def check_beta(beta: Any) -> None:
+    """An inverse temperature is a finite, positive number.
 
     Raises:
         TriptychError: it is not.
     """
-    if not (math.isfinite(beta) and beta > 0):
+    if not 0 < number(beta) < math.inf:
         raise TriptychError(
-            f"beta is {beta}; expected a finite number > 0. A larger one stays closer to one pattern; "
-            "1 / sqrt(D) is attention's."
+            field="beta",
+            value=beta,
+            expected="a finite number > 0",
+            hint="A larger one stays closer to one pattern; 1 / sqrt(D) is attention's.",
         )
+
+
+def check_count(value: Any, *, name: str, least: int = 1, hint: str = "") -> None:
+    """A number is an integer of at least that.
+
+    Raises:
+        TriptychError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise TriptychError(field=name, value=value, expected=f"an integer >= {least}", hint=hint)
+
+
+def check_tolerance(tolerance: Any) -> None:
+    """A tolerance is a number of at least 0.
+
+    Raises:
+        TriptychError: it is not.
+    """
+    if not number(tolerance) >= 0:
+        hint = "Use 0 to stop only where an update changes nothing."
+        raise TriptychError(field="tolerance", value=tolerance, expected="a number >= 0", hint=hint)
 
 
 def check_finite(rows: Tensor, *, name: str) -> None:
@@ -65,18 +140,21 @@ def check_finite(rows: Tensor, *, name: str) -> None:
         DataError: a row holds NaN or an infinity; the message names the first such row.
     """
     if not _all_finite(rows):
-        bad = (~torch.isfinite(rows)).nonzero()[0].tolist()
+        row, column = (~torch.isfinite(rows)).nonzero()[0].tolist()
         raise DataError(
-            f"{name} is {rows[tuple(bad)].item()} in row {bad[0]}, column {bad[1]}; expected finite numbers. "
-            + ("Mark it as unknown with known_valid." if name == "cue" else "Leave the row out.")
+            f"{name} is {rows[row, column].item()} in row {row}, column {column}; expected finite numbers.",
+            field=name,
+            value=rows[row, column].item(),
+            expected="finite numbers",
+            hint="Mark it as unknown with known_valid." if name == "cue" else "Leave the row out.",
         )
 
 
-def check_result(result: Tensor, patterns: Tensor, states: Tensor, *, name: str) -> None:
-    """A result is finite; where it is not, say which argument was to blame.
+def check_result(result: Tensor, patterns: Tensor, states: Tensor, *, name: str, values: Tensor | None = None) -> None:
+    """A result is finite; where it is not, the error names the argument that caused it.
 
-    A pattern that is not finite makes every result that used it not finite, so looking at B x D numbers spares a look
-    at N x D; the patterns are read only to name the culprit.
+    A pattern that is not finite makes every result that used it not finite, so a look at B x D numbers saves one at
+    N x D; the patterns are read only to find the cause.
 
     Raises:
         DataError: a pattern or a state is not finite.
@@ -86,12 +164,32 @@ def check_result(result: Tensor, patterns: Tensor, states: Tensor, *, name: str)
         return
     check_finite(patterns, name="patterns")
     check_finite(states, name=name)
+    if values is not None:
+        check_finite(values, name="values")
     raise TriptychError(
-        f"the result is not finite in {patterns.dtype}; expected products within its range. "
-        "Scale the patterns down, or use float64."
+        f"The result is not finite in {patterns.dtype}; the products of patterns and states are outside its range.",
+        hint="Scale the patterns down, or use float64.",
     )
 
 
 def _all_finite(rows: Tensor) -> bool:
     """Whether the largest magnitude is finite, which NaN is not: one operation, for batches of one row too."""
     return rows.numel() == 0 or math.isfinite(torch.linalg.vector_norm(rows.detach(), ord=math.inf).item())
+
+
+def shape_error(name: str, tensor: Tensor, expected: str, *, hint: str = "") -> ShapeError:
+    """A tensor has another shape than expected."""
+    shape = tuple(tensor.shape)
+    return ShapeError(
+        f"{name} has shape {shape}; expected {expected}.", field=name, value=shape, expected=expected, hint=hint
+    )
+
+
+def _dtype_error(name: str, tensor: Tensor, expected: str, *, hint: str) -> ShapeError:
+    return ShapeError(
+        f"{name} has dtype {tensor.dtype}; expected {expected}.",
+        field=name,
+        value=tensor.dtype,
+        expected=expected,
+        hint=hint,
+    )

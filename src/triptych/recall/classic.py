@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import ShapeError, TriptychError, did_you_mean
-from triptych.recall.checks import check_patterns, check_states
+from triptych.recall.checks import check_count, check_patterns, check_states, check_tensor
 
 Order = Literal["asynchronous", "synchronous"]
 
@@ -40,7 +40,7 @@ class BinaryRetrieval:
 
 
 def hebbian_weights(patterns: Tensor, *, zero_diagonal: bool = True) -> Tensor:
-    """W = X'X, with zeros on its diagonal unless told otherwise.
+    """W = X'X, by default with zeros on its diagonal.
 
     Args:
         patterns: X, of -1 and 1. Shape (N, D).
@@ -85,10 +85,12 @@ def classic_retrieve(
         TriptychError: max_sweeps or order breaks its rule.
     """
     _check_weights(weights, cue)
-    check_sweeps(max_sweeps)
+    check_count(max_sweeps, name="max_sweeps")
     if order not in get_args(Order):
         known = get_args(Order)
-        raise TriptychError(f"order is {order!r}; expected {' or '.join(known)}. {did_you_mean(str(order), known)}")
+        raise TriptychError(
+            field="order", value=order, expected=" or ".join(known), hint=did_you_mean(str(order), known)
+        )
     state = cue.clone()
     energies = [classic_energy(weights, state)]
     sweeps = torch.zeros(len(cue), dtype=torch.int64, device=cue.device)
@@ -129,20 +131,14 @@ def check_binary(rows: Tensor, *, name: str) -> None:
     other = (rows.abs() != 1).nonzero()
     if len(other):
         row, column = other[0].tolist()
+        value = rows[row, column].item()
         raise ShapeError(
-            f"{name} is {rows[row, column].item():g} in row {row}, column {column}; expected -1 or 1. "
-            "Use torch.where(x > threshold, 1.0, -1.0)."
+            f"{name} is {value:g} in row {row}, column {column}; expected -1 or 1.",
+            field=name,
+            value=value,
+            expected="-1 or 1",
+            hint="Use torch.where(x > threshold, 1.0, -1.0).",
         )
-
-
-def check_sweeps(max_sweeps: int) -> None:
-    """At least one sweep is allowed.
-
-    Raises:
-        TriptychError: it is not.
-    """
-    if max_sweeps < 1:
-        raise TriptychError(f"max_sweeps is {max_sweeps}; expected an integer >= 1.")
 
 
 def _sweep(weights: Tensor, state: Tensor, order: list[int]) -> Tensor:
@@ -158,7 +154,15 @@ def _sweep(weights: Tensor, state: Tensor, order: list[int]) -> Tensor:
 
 
 def _check_weights(weights: Tensor, cue: Tensor) -> None:
+    check_tensor(weights, name="weights")
     if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
-        raise ShapeError(f"weights has shape {tuple(weights.shape)}; expected (D, D). Use hebbian_weights(patterns).")
+        shape = tuple(weights.shape)
+        raise ShapeError(
+            f"weights has shape {shape}; expected (D, D).",
+            field="weights",
+            value=shape,
+            expected="(D, D)",
+            hint="Use hebbian_weights(patterns).",
+        )
     check_states(weights, cue, name="cue")
     check_binary(cue, name="cue")

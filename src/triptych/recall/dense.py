@@ -1,15 +1,15 @@
 """Dense associative memories on binary states: steeper energies that hold many more patterns.
 
-    E(s) = -sum_mu F(x_mu·s),    F(x) = x^n (polynomial) or exp(x) (exponential),
+    E(s) = -sum_mu F(x_mu·s),    F(x) = x^n,
 
 and each coordinate takes the sign that gives the lower energy with all others as they are:
 
     s_i <- sign( sum_mu F(+x_mu_i + r) - F(-x_mu_i + r) ),    r = sum_{j != i} x_mu_j s_j.
 
 n = 2 is the classic network with zero diagonal. About D^(n-1) / (2 (2n-3)!! log D) random patterns can be recalled
-without error, and exponentially many with exp. States are updated one coordinate after the other.
+without error. States are updated one coordinate after the other.
 
-Source: Krotov and Hopfield 2016, arXiv:1606.01164, section 2; Demircigil et al. 2017, arXiv:1702.01929, for exp.
+Source: Krotov and Hopfield 2016, arXiv:1606.01164, section 2.
 Checked by tests/recall/test_dense.py.
 """
 
@@ -17,24 +17,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from triptych.errors import TriptychError
-from triptych.recall.checks import check_states
-from triptych.recall.classic import BinaryRetrieval, check_binary, check_sweeps, coordinate_order, signs
-
-
-class Interaction(Protocol):
-    """What the energy makes of the overlaps x_mu·s, for states of width D."""
-
-    def energy(self, overlaps: Tensor, width: int) -> Tensor:
-        """An increasing function of -sum F(overlap). Shapes: (B, N) to (B,)."""
-
-    def preference(self, plus: Tensor, minus: Tensor, width: int) -> Tensor:
-        """Of the sign of sum F(plus) - sum F(minus). Shapes: (B, N), (B, N) to (B,)."""
+from triptych.recall.checks import check_count, check_states
+from triptych.recall.classic import BinaryRetrieval, check_binary, coordinate_order, signs
 
 
 @dataclass(frozen=True)
@@ -45,7 +33,7 @@ class Polynomial:
 
     Args:
         degree: n, >= 2. With an even degree the negative of a pattern is a memory too.
-        rectified: leave negative overlaps out.
+        rectified: count negative overlaps as zero.
     Raises:
         TriptychError: the degree breaks its rule.
     """
@@ -54,14 +42,14 @@ class Polynomial:
     rectified: bool = False
 
     def __post_init__(self) -> None:
-        if self.degree < 2:
-            raise TriptychError(f"degree is {self.degree}; expected an integer >= 2. 2 is the classic network.")
+        check_count(self.degree, name="degree", least=2, hint="2 is the classic network.")
 
     def energy(self, overlaps: Tensor, width: int) -> Tensor:
-        """-sum F(overlap)."""
+        """-sum F(overlap). Shapes: (B, N) to (B,)."""
         return -self._of(overlaps, width).sum(1)
 
     def preference(self, plus: Tensor, minus: Tensor, width: int) -> Tensor:
+        """Of the sign of sum F(plus) - sum F(minus). Shapes: (B, N), (B, N) to (B,)."""
         return (self._of(plus, width) - self._of(minus, width)).sum(1)
 
     def _of(self, overlaps: Tensor, width: int) -> Tensor:
@@ -70,25 +58,8 @@ class Polynomial:
         return powers
 
 
-@dataclass(frozen=True)
-class Exponential:
-    """F(x) = exp(x); the energy is given as -log sum exp, which falls where -sum exp falls and does not overflow.
-
-    Sums that differ by no more than rounding are taken as equal.
-    """
-
-    def energy(self, overlaps: Tensor, width: int) -> Tensor:
-        """-log sum exp(overlap)."""
-        return -torch.logsumexp(overlaps, dim=1)
-
-    def preference(self, plus: Tensor, minus: Tensor, width: int) -> Tensor:
-        first, second = torch.logsumexp(plus, dim=1), torch.logsumexp(minus, dim=1)
-        rounding = 16 * torch.finfo(first.dtype).eps * (1 + torch.maximum(first.abs(), second.abs()))
-        return torch.where((first - second).abs() <= rounding, 0.0, first - second)
-
-
-def dense_energy(patterns: Tensor, state: Tensor, *, interaction: Interaction) -> Tensor:
-    """E(s), scaled as the interaction says. Shapes: patterns (N, D), state (B, D), result (B,)."""
+def dense_energy(patterns: Tensor, state: Tensor, *, interaction: Polynomial) -> Tensor:
+    """E(s), scaled as the interaction's own. Shapes: patterns (N, D), state (B, D), result (B,)."""
     check_states(patterns, state, name="state")
     return interaction.energy(state @ patterns.T, patterns.shape[1])
 
@@ -97,7 +68,7 @@ def dense_retrieve(
     patterns: Tensor,
     cue: Tensor,
     *,
-    interaction: Interaction,
+    interaction: Polynomial,
     max_sweeps: int = 100,
     generator: torch.Generator | None = None,
 ) -> BinaryRetrieval:
@@ -116,7 +87,7 @@ def dense_retrieve(
     check_states(patterns, cue, name="cue")
     check_binary(patterns, name="patterns")
     check_binary(cue, name="cue")
-    check_sweeps(max_sweeps)
+    check_count(max_sweeps, name="max_sweeps")
     state = cue.clone()
     energies = [dense_energy(patterns, state, interaction=interaction)]
     sweeps = torch.zeros(len(cue), dtype=torch.int64, device=cue.device)
@@ -133,7 +104,7 @@ def dense_retrieve(
     return BinaryRetrieval(state, sweeps, ~moving, torch.stack(energies))
 
 
-def _sweep(patterns: Tensor, state: Tensor, interaction: Interaction, order: list[int]) -> Tensor:
+def _sweep(patterns: Tensor, state: Tensor, interaction: Polynomial, order: list[int]) -> Tensor:
     """Every coordinate once. Shapes: (N, D), (B, D) to (B, D)."""
     state = state.clone()
     columns = patterns.T.contiguous()

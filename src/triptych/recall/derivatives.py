@@ -107,7 +107,13 @@ def lse_hessian_product(patterns: Tensor, state: Tensor, vectors: Tensor, *, bet
         TriptychError: beta breaks its rule.
     """
     if vectors.shape != state.shape:
-        raise ShapeError(f"vectors has shape {tuple(vectors.shape)}; expected {tuple(state.shape)}, one per state.")
+        expected = f"{tuple(state.shape)}, one per state"
+        raise ShapeError(
+            f"vectors has shape {tuple(vectors.shape)}; expected {expected}.",
+            field="vectors",
+            value=tuple(vectors.shape),
+            expected=expected,
+        )
     weights = attention(patterns, state, beta=beta)
     along = vectors @ patterns.T  # (B, N): how much each score changes along v
     along = along - (weights * along).sum(1, keepdim=True)

@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from triptych.recall.checks import check_beta, check_patterns, check_result, check_states
-from triptych.recall.kernels import log_mean_exp as log_mean_exp
 from triptych.recall.kernels import potential_alone
 from triptych.recall.separation import SOFTMAX, Separation
 
@@ -54,6 +53,7 @@ def lse(scores: Tensor, *, beta: float) -> Tensor:
     """
     check_beta(beta)
     largest = scores.detach().amax(-1)
+    largest = torch.where(largest.isfinite(), largest, 0.0)  # with one infinite score, or nothing but minus infinity
     return largest + torch.log(torch.exp(beta * (scores - largest.unsqueeze(-1))).sum(-1)) / beta
 
 
@@ -93,7 +93,7 @@ def convex_part(patterns: Tensor, state: Tensor, *, norm: Tensor | None = None) 
     Args:
         patterns: stored patterns. Shape (N, D).
         state: Shape (B, D).
-        norm: M where it is known already, which spares a look at the patterns. Shape ().
+        norm: M where it is known already, which saves one pass over the patterns. Shape ().
     Returns:
         Shape (B,).
     Raises:

@@ -1,9 +1,9 @@
-"""One pass over the patterns in bounded memory: the average they vote for, and what its weights say of the energy.
+"""Attention over stored patterns in one pass and bounded memory: the weighted average and the potential of the energy.
 
 Softmax goes through PyTorch's fused attention kernels. Those that also return the log-sum-exp of each row are private
 operators, so each is tried once per device and dtype on a small problem, and is used only where it gives what the plain
 formula gives; otherwise a loop over blocks of patterns does the same work. They split their work over queries, so a few
-queries are faster as two plain products. Other separation functions see all scores of a block of states at a time.
+queries are faster as two plain products. Other separation functions take all scores of a block of states at a time.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def average_and_potential(
         queries: Shape (B, D).
         beta: inverse temperature, > 0.
         separation: gives the weights.
-        norm: the largest pattern norm, which tells where the potential needs care. Shape () or (B,).
+        norm: the largest pattern norm, from which follows where the potential needs care. Shape () or (B,).
     Returns:
         Average, shape (B, D), and potential, shape (B,).
     """
@@ -104,6 +104,7 @@ def log_mean_exp(scores: Tensor, *, beta: float) -> Tensor:
     """
     small = beta * scores.detach().abs().amax(-1) <= 0.25
     largest = scores.detach().amax(-1)
+    largest = torch.where(largest.isfinite(), largest, 0.0)
     flat = torch.log1p(torch.expm1(beta * scores.masked_fill(~small.unsqueeze(-1), 0)).mean(-1)) / beta
     shifted = largest + torch.log(torch.exp(beta * (scores - largest.unsqueeze(-1))).mean(-1)) / beta
     return torch.where(small, flat, shifted)
@@ -113,6 +114,17 @@ def blocks(count: int, size: int) -> Iterator[slice]:
     """Slices of at most `size` that cover `count` things in order."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def finite_weights(separation: Separation, scores: Tensor) -> Tensor:
+    """The weights of each row of scores, NaN for a row that is not finite. Shapes: (B, N) to (B, N).
+
+    Sparse functions sort and search; a score that is not a number makes them fail, or lets its row look right.
+    """
+    bad = ~torch.isfinite(scores).all(1)
+    if not bool(bad.any()):
+        return separation.weights(scores)
+    return separation.weights(scores.masked_fill(bad.unsqueeze(1), 0.0)).masked_fill(bad.unsqueeze(1), math.nan)
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:
@@ -141,7 +153,7 @@ def _few(queries: Tensor, keys: Tensor) -> bool:
 
 
 def _all_at_once(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """The plain formula, with as few operations as it can be said in."""
+    """The plain formula, with as few operations as possible."""
     scores = torch.mm(queries, keys.T).mul_(beta)  # (B, N)
     largest = scores.amax(1, keepdim=True)
     weights = scores.sub_(largest).exp_()
@@ -227,7 +239,7 @@ def _in_blocks_of_patterns(keys: Tensor, values: Tensor | None, queries: Tensor,
 
 
 def _from_log_sum(keys: Tensor, queries: Tensor, log_sum: Tensor, beta: float, norm: Tensor) -> Tensor:
-    """(log_sum - log N) / beta, computed anew for rows where that difference would show in the energy.
+    """(log_sum - log N) / beta, computed again for rows where that difference would show in the energy.
 
     Its rounding error is about eps log(N) / beta, and the energy's own scale is (q·q + M²) / 2: rows where the first is
     more than a few eps of the second, and whose sum is near N, are few unless beta is tiny.
@@ -263,7 +275,7 @@ def _in_blocks_of_states(
     averaged, found = [queries.new_empty(0, values.shape[1])], [queries.new_empty(0)]
     for rows in blocks(len(queries), max(1, SCORES_AT_ONCE // (_COPIES * len(keys)))):
         scores = beta * (queries[rows] @ keys.T)
-        weights = separation.weights(scores)
+        weights = finite_weights(separation, scores)
         averaged.append(weights @ values)
         if with_potential:
             found.append(potential(separation, scores, weights) / beta)

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from triptych.errors import ShapeError, TriptychError
-from triptych.recall.checks import check_beta, check_patterns
+from triptych.errors import TriptychError
+from triptych.recall.checks import check_beta, check_count, check_mask, check_patterns, check_tensor, shape_error
 
 _POOLING_SCALE = 0.02  # of fresh pooling states: near zero, where every pattern has nearly the same weight
 
@@ -100,20 +100,20 @@ class Hopfield(nn.Module):
         values: Tensor | None = None,
         stored_valid: Tensor | None = None,
     ) -> Tensor:
-        """Where each state ends; zeros, before the output projection, for one that has nothing stored to look at.
+        """Where each state ends; zeros, before the output projection, for one that has nothing stored to compare with.
 
         Args:
             state: Shape (B, S, D).
             stored: patterns, the states themselves when None. Shape (B, N, D), or (1, N, D) for one memory for all.
-            values: what is read out, one for each pattern; the patterns when None. Shape as `stored`.
-            stored_valid: True where a pattern is real. Shape (B, N).
+            values: what is read out, one for each pattern, as given; the patterns, normalised where the layer
+                normalises, when None. Shape as `stored`.
+            stored_valid: True where a pattern is real; what others hold, NaN too, has no effect. Shape (B, N).
         Returns:
-            Shape (B, S, D).
+            Shape (B, S, D); a state with NaN, and every state where a real pattern has NaN, gives NaN.
         Raises:
             ShapeError: shapes do not fit.
         """
-        queries, keys, read = self._prepare(state, stored, values)
-        mask = _mask(stored_valid, keys, len(queries))
+        queries, keys, read, mask = self._prepare(state, stored, values, stored_valid)
         for _ in range(self.steps - 1):
             queries = self._read(queries, keys, keys, mask)
         found = self._read(queries, keys, read, mask)
@@ -123,15 +123,13 @@ class Hopfield(nn.Module):
     @torch.no_grad()
     def trace(self, state: Tensor, stored: Tensor | None = None, *, stored_valid: Tensor | None = None) -> Trace:
         """The weights and energies of the same steps, without gradients; for the arguments see `forward`."""
-        queries, keys, _ = self._prepare(state, stored, None)
-        mask = _mask(stored_valid, keys, len(queries))
+        queries, keys, _, mask = self._prepare(state, stored, None, stored_valid)
         beta = self.beta.to(queries).view(-1, 1, 1)
         energies, weights = [], queries.new_empty(0)
         for _ in range(self.steps):
             scores = queries @ keys.mT  # (B, A, S, N)
             energies.append(_energy(queries, keys, scores, beta, mask))
-            hidden = beta * scores if mask is None else (beta * scores).masked_fill(~mask, -math.inf)
-            weights = torch.softmax(hidden, dim=-1).nan_to_num(0.0)
+            weights = _weights(beta * scores, mask)
             queries = weights @ keys
         energies.append(_energy(queries, keys, queries @ keys.mT, beta, mask))
         return Trace(weights, torch.stack(energies))
@@ -140,31 +138,39 @@ class Hopfield(nn.Module):
         """Sizes, as `print(module)` shows them."""
         return f"width={self.width}, heads={self.heads}, steps={self.steps}, learn_beta={self.log_beta is not None}"
 
-    def _prepare(self, state: Tensor, stored: Tensor | None, values: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, A, S, D/A), keys and values (B, A, N, D/A)."""
+    def _prepare(
+        self, state: Tensor, stored: Tensor | None, values: Tensor | None, stored_valid: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries (B, A, S, D/A), keys and values (B, A, N, D/A), and which patterns are real (B, 1, 1, N)."""
         given = state if stored is None else stored
         _check_states(state, given, values, self.width)
         patterns = self.normalise_stored(given)
         read = self.value(patterns if values is None else values)
-        return (
-            self._split(self.query(self.normalise_state(state))),
-            self._split(self.key(patterns)),
-            self._split(read),
-        )
+        queries = self._split(self.query(self.normalise_state(state)))
+        keys, read = self._split(self.key(patterns)), self._split(read)
+        if stored_valid is None:
+            return queries, keys, read, None
+        check_mask(stored_valid, (len(state), keys.shape[2]), name="stored_valid", true="a pattern is real")
+        padding = ~stored_valid[:, None, :, None]  # a weight of zero times NaN is NaN
+        return queries, keys.masked_fill(padding, 0.0), read.masked_fill(padding, 0.0), stored_valid[:, None, None]
 
     def _split(self, rows: Tensor) -> Tensor:
-        return rows.reshape(*rows.shape[:2], self.heads, -1).transpose(1, 2)
+        return rows.reshape(*rows.shape[:2], self.heads, self.width // self.heads).transpose(1, 2)
 
     def _read(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         keys, values = (part.expand(len(queries), -1, -1, -1) for part in (keys, values))
-        if self._shared_beta is not None:
-            return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=self._shared_beta)
-        queries = queries * self.beta.to(queries).view(-1, 1, 1)
-        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)
+        if not queries.numel() or not keys.numel():
+            return queries * 0.0  # nothing to move, or nothing stored
+        scale = self._shared_beta
+        if scale is None:
+            queries, scale = queries * self.beta.to(queries).view(-1, 1, 1), 1.0
+        found = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scale)
+        # PyTorch's kernel on the CPU gives zeros for queries that are NaN, which would hide a diverged network.
+        return found.masked_fill(~queries.isfinite().all(-1, keepdim=True), math.nan)
 
 
 class HopfieldPooling(nn.Module):
-    """Pooling: states that are learnt look at a set of patterns, whatever its size, and each gives one row.
+    """Pooling: states that are learnt attend to a set of patterns, whatever its size, and each gives one row.
 
     For the other arguments see `Hopfield`. Without projections, fresh pooling states are near zero and give nearly the
     patterns' mean.
@@ -189,8 +195,7 @@ class HopfieldPooling(nn.Module):
         normalise: bool = False,
     ) -> None:
         super().__init__()
-        if queries < 1:
-            raise TriptychError(f"queries is {queries}; expected an integer >= 1. Use 1 for one row per set.")
+        check_count(queries, name="queries", hint="Use 1 for one row per set.")
         self.association = Hopfield(
             width,
             heads=heads,
@@ -215,13 +220,13 @@ class HopfieldPooling(nn.Module):
 
 
 class HopfieldLayer(nn.Module):
-    """Lookup: states look at patterns that the layer holds, and read out the values that belong to them.
+    """Lookup: states attend to patterns that the layer holds, and read out the values that belong to them.
 
     Args:
         patterns: X, what to begin with. Shape (N, D).
         values: one for each pattern; the patterns themselves when None. Shape (N, D).
         trainable: train patterns and values; otherwise they are fixed, and saved with the module all the same.
-        association: how to look; plain retrieval when None. Its width is D.
+        association: how states move; plain retrieval when None. Its width is D.
     Raises:
         ShapeError: shapes do not fit.
         TriptychError: a number breaks its rule.
@@ -241,12 +246,10 @@ class HopfieldLayer(nn.Module):
         super().__init__()
         check_patterns(patterns)
         if values is not None and values.shape != patterns.shape:
-            raise ShapeError(
-                f"values has shape {tuple(values.shape)}; expected {tuple(patterns.shape)}, as the patterns."
-            )
+            raise shape_error("values", values, f"{tuple(patterns.shape)}, as the patterns")
         width = patterns.shape[1]
         if association is not None and association.width != width:
-            raise ShapeError(f"patterns has width {width}; expected {association.width}, the association's.")
+            raise shape_error("patterns", patterns, f"(N, {association.width}), the association's width")
         self.association = Hopfield(width) if association is None else association
         for name, rows in (("patterns", patterns), ("values", values)):
             kept = None if rows is None else rows.detach().clone()
@@ -262,10 +265,7 @@ class HopfieldLayer(nn.Module):
             ShapeError: the width is not the patterns'.
         """
         if state.ndim < 1 or state.shape[-1] != self.association.width:
-            raise ShapeError(
-                f"state has shape {tuple(state.shape)}; expected (..., {self.association.width}), as wide as the "
-                "stored patterns."
-            )
+            raise shape_error("state", state, f"(..., {self.association.width}), as wide as the stored patterns")
         rows = state.reshape(1, -1, state.shape[-1])
         patterns, values = (None if kept is None else kept.unsqueeze(0) for kept in (self.patterns, self.values))
         found: Tensor = self.association(rows, patterns, values=values)
@@ -274,6 +274,8 @@ class HopfieldLayer(nn.Module):
 
 def _energy(queries: Tensor, keys: Tensor, scores: Tensor, beta: Tensor, mask: Tensor | None) -> Tensor:
     """E of each state; a pattern that is not real counts for nothing. Shape (B, A, S)."""
+    if not keys.numel():
+        return 0.5 * queries.square().sum(-1)
     norms = keys.square().sum(-1)  # (B, A, N)
     beta = beta.squeeze(-1)
     if mask is None:
@@ -288,39 +290,34 @@ def _energy(queries: Tensor, keys: Tensor, scores: Tensor, beta: Tensor, mask: T
     return 0.5 * queries.square().sum(-1) + 0.5 * norms.amax(-1, keepdim=True) - potential
 
 
-def _mask(stored_valid: Tensor | None, keys: Tensor, batch: int) -> Tensor | None:
-    """Which patterns each state may look at. Shapes: (B, N) to (B, 1, 1, N)."""
-    if stored_valid is None:
-        return None
-    expected = (batch, keys.shape[2])
-    if stored_valid.shape != expected or stored_valid.dtype != torch.bool:
-        raise ShapeError(
-            f"stored_valid has shape {tuple(stored_valid.shape)} and dtype {stored_valid.dtype}; expected {expected} "
-            "and torch.bool, True where a pattern is real."
-        )
-    return stored_valid[:, None, None]
+def _weights(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax over real patterns; zeros for a state that has none. Shape (B, A, S, N)."""
+    if mask is None:
+        return torch.softmax(scores, dim=-1)
+    found = torch.softmax(scores.masked_fill(~mask, -math.inf), dim=-1)
+    return found.masked_fill(~mask.any(-1, keepdim=True), 0.0)
 
 
 def _check_states(state: Tensor, stored: Tensor, values: Tensor | None, width: int) -> None:
+    for name, given in (("state", state), ("stored", stored), ("values", values)):
+        if given is not None:
+            check_tensor(given, name=name)
     if state.ndim != 3 or state.shape[2] != width:
-        raise ShapeError(
-            f"state has shape {tuple(state.shape)}; expected (B, S, {width}). "
-            "Use state.unsqueeze(0) for a batch of one."
-        )
+        raise shape_error("state", state, f"(B, S, {width})", hint="Use state.unsqueeze(0) for a batch of one.")
     if stored.ndim != 3 or stored.shape[2] != width or len(stored) not in (1, len(state)):
-        raise ShapeError(
-            f"stored has shape {tuple(stored.shape)}; expected ({len(state)}, N, {width}), a set of patterns for each "
-            f"of {len(state)}, or (1, N, {width})."
+        raise shape_error(
+            "stored", stored, f"({len(state)}, N, {width}), a set of patterns for each state, or (1, N, {width})"
         )
     if values is not None and values.shape != stored.shape:
-        raise ShapeError(f"values has shape {tuple(values.shape)}; expected {tuple(stored.shape)}, as the patterns.")
+        raise shape_error("values", values, f"{tuple(stored.shape)}, as the patterns")
 
 
 def _check_sizes(width: int, heads: int, steps: int) -> None:
-    if heads < 1 or width < 1 or width % heads:
-        raise TriptychError(f"heads is {heads}; expected an integer >= 1 that divides the width, {width}.")
-    if steps < 1:
-        raise TriptychError(f"steps is {steps}; expected an integer >= 1. One step is attention.")
+    check_count(width, name="width")
+    check_count(heads, name="heads")
+    if width % heads:
+        raise TriptychError(field="heads", value=heads, expected=f"an integer >= 1 that divides the width, {width}")
+    check_count(steps, name="steps", hint="One step is attention.")
 
 
 def _betas(beta: float | Sequence[float] | None, head_width: int, heads: int) -> list[float]:
@@ -329,7 +326,7 @@ def _betas(beta: float | Sequence[float] | None, head_width: int, heads: int) ->
         return [1 / math.sqrt(head_width)] * heads
     betas = list(beta) if isinstance(beta, Sequence) else [beta] * heads
     if len(betas) != heads:
-        raise TriptychError(f"beta is {betas}; expected one number, or {heads}, one for each head.")
+        raise TriptychError(field="beta", value=betas, expected=f"one number, or {heads}, one for each head")
     for each in betas:
         check_beta(each)
     return betas

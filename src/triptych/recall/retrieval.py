@@ -21,8 +21,16 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from triptych.errors import ShapeError, TriptychError, did_you_mean
-from triptych.recall.checks import check_beta, check_finite, check_result, check_states
+from triptych.errors import TriptychError, did_you_mean
+from triptych.recall.checks import (
+    check_beta,
+    check_count,
+    check_finite,
+    check_mask,
+    check_result,
+    check_states,
+    check_tolerance,
+)
 from triptych.recall.energy import largest_norm
 from triptych.recall.kernels import SCORES_AT_ONCE, average, average_and_potential, blocks, potential_alone, row_major
 from triptych.recall.separation import SOFTMAX, Separation
@@ -73,7 +81,7 @@ def retrieve(
         tolerance: a row rests when an update moves it by at most this times the largest norm it has had since its first
             update, >= 0. Known coordinates only, for a partial cue.
         separation: what takes softmax's place; sparse ones retrieve patterns exactly.
-        known_valid: True where the cue's coordinate is known; what the cue holds elsewhere, NaN too, is not looked at.
+        known_valid: True where the cue's coordinate is known; what the cue holds elsewhere, NaN too, is ignored.
             A row with nothing known gets the patterns' mean. Shape (B, D).
         extras: what to return besides: "attention" takes N x B numbers, "trajectory" all states, "energies" one more
             pass over the patterns.
@@ -89,10 +97,10 @@ def retrieve(
     check_states(patterns, cue, name="cue")
     _check_extras(extras)
     patterns = row_major(patterns)  # once, not at every step
-    start = cue if known_valid is None else _known_part(cue, _checked_mask(known_valid, cue))
+    start = cue if known_valid is None else known_part(cue, _checked_mask(known_valid, cue))
     check_finite(start, name="cue")
     norm = _norm(patterns, known_valid) if "energies" in extras else None
-    trace = _Trace(start, states="trajectory" in extras, energies=norm is not None, asked="attention" in extras)
+    trace = Recording(start, states="trajectory" in extras, queries="attention" in extras)
 
     def move(queries: Tensor, norm: Tensor | None) -> Moved:
         if norm is None:
@@ -103,12 +111,17 @@ def retrieve(
         return moved
 
     rest = come_to_rest(
-        move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid, norm=norm, trace=trace
+        move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid, norm=norm, observer=trace
     )
     if norm is not None:
-        trace.finish(rest.steps, _energies(patterns, _known_part(rest.state, known_valid), beta, separation, norm))
-    weights = None if trace.asked is None else separation.weights(beta * (trace.asked @ patterns.T))
-    return Retrieval(rest.state, rest.steps, rest.converged, weights, trace.trajectory(), trace.energies())
+        last = known_part(rest.state, known_valid)
+        paid = potential_alone(patterns, last, beta=beta, separation=separation, norm=norm)
+        trace.finish(rest.steps, convex_energy(last, norm) - paid)
+    energies = trace.energies()
+    if energies is not None:
+        check_result(energies, patterns, start, name="cue")
+    weights = None if trace.queries is None else separation.weights(beta * (trace.queries @ patterns.T))
+    return Retrieval(rest.state, rest.steps, rest.converged, weights, trace.trajectory(), energies)
 
 
 @dataclass(frozen=True)
@@ -128,11 +141,11 @@ Move = Callable[[Tensor, Tensor | None], Moved]
 """One update from states, shape (b, D), with the norm of each row's energy where energies are wanted, () or (b,)."""
 
 
-class Watcher(Protocol):
-    """Is told of every step."""
+class StepObserver(Protocol):
+    """Called after every step."""
 
     def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
-        """Rows that moved (b,), or None for all, what they asked (b, D), all states after it (B, D), energies (b,)."""
+        """Rows that moved (b,), or None for all, their queries (b, D), all states after it (B, D), energies (b,)."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +165,7 @@ def come_to_rest(
     tolerance: float,
     known_valid: Tensor | None = None,
     norm: Tensor | None = None,
-    trace: Watcher | None = None,
+    observer: StepObserver | None = None,
 ) -> Rest:
     """Repeat an update, wherever its patterns are kept, until each row rests; rows that rest are not moved again.
 
@@ -163,7 +176,7 @@ def come_to_rest(
         tolerance: as in `retrieve`.
         known_valid: True where the cue is known, if not everywhere. Shape (B, D).
         norm: M, or M_K of each row, where energies are wanted. Shape () or (B,).
-        trace: is told of every step.
+        observer: called after every step.
     Raises:
         TriptychError: a number breaks its rule.
     """
@@ -178,8 +191,8 @@ def come_to_rest(
         state = _placed(state, found.rows, found.state)
         steps = torch.full_like(steps, taken) if found.rows is None else steps.index_fill(0, found.rows, taken)
         rests = done if rests is None else _placed(rests, found.rows, done)
-        if trace is not None:
-            trace.add(found.rows, before if known_valid is None else _known_part(before, found.known), state, energies)
+        if observer is not None:
+            observer.add(found.rows, known_part(before, found.known), state, energies)
         if taken < max_steps and bool(done.any()):
             found.drop(done)
     return Rest(state, steps, steps > 0 if rests is None else rests)
@@ -203,16 +216,16 @@ class _Rows:
 
     def move(self, move: Move, tolerance: float) -> tuple[Tensor, Tensor | None]:
         """Update every row; which rest now (b,), and the energies (b,) of the states before, where there is a norm."""
-        before = _known_part(self.state, self.known)
+        before = known_part(self.state, self.known)
         moved = move(before, self._norm)
         self.state = moved.state
-        after = _known_part(self.state, self.known)
+        after = known_part(self.state, self.known)
         size = torch.linalg.vector_norm(after, dim=1)
         self._scale = size if self._scale is None else torch.maximum(self._scale, size)
         done = torch.linalg.vector_norm(after - before, dim=1) <= tolerance * self._scale
         if self._norm is None or moved.potential is None:
             return done, None
-        return done, _paid(before, self._norm) - moved.potential
+        return done, convex_energy(before, self._norm) - moved.potential
 
     def drop(self, done: Tensor) -> None:
         """Leave rows out from here on. Shape (b,)."""
@@ -225,37 +238,44 @@ class _Rows:
             self._norm = self._norm[going]
 
 
-class _Trace:
+class Recording:
     """The states and energies of the whole batch after each update, where they are asked for.
 
     Attributes:
-        asked: what each row asked the patterns in its last update, where that is wanted. Shape (B, D).
+        queries: what each row compared with the patterns in its last update, where that is wanted. Shape (B, D).
+
+    Args:
+        start: the cue. Shape (B, D).
+        states: keep the states.
+        queries: keep the queries.
     """
 
-    def __init__(self, start: Tensor, *, states: bool, energies: bool, asked: bool) -> None:
-        self.asked = start if asked else None
-        self._wants_states, self._wants_energies = states, energies
+    def __init__(self, start: Tensor, *, states: bool, queries: bool = False) -> None:
+        self.queries = start if queries else None
+        self._wants_states = states
         self._states: list[Tensor] = [start]
         self._energies: list[Tensor] = []
 
     def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
-        """What moved rows asked (b, D), the states after it (B, D), and the moved rows' energies before it (b,)."""
-        if self.asked is not None:
-            self.asked = _placed(self.asked, rows, before)
+        """Queries of the rows that moved (b, D), all states after it (B, D), energies of those queries (b,)."""
+        if self.queries is not None:
+            self.queries = _placed(self.queries, rows, before)
         if self._wants_states:
             self._states.append(state)
         if energies is not None:
             self._energies.append(_placed(energies.new_zeros(state.shape[0]), rows, energies))
 
     def finish(self, steps: Tensor, last: Tensor) -> None:
-        """Rows that rest keep the energy (B,) of their last state."""
+        """Add the energies (B,) of the last states; rows that have come to rest keep theirs."""
         self._energies = [torch.where(steps > at, known, last) for at, known in enumerate(self._energies)] + [last]
 
     def trajectory(self) -> Tensor | None:
+        """All states, the cue first. Shape (steps + 1, B, D)."""
         return torch.stack(self._states) if self._wants_states else None
 
     def energies(self) -> Tensor | None:
-        return torch.stack(self._energies) if self._wants_energies else None
+        """Energies of those states, where `finish` was called. Shape (steps + 1, B)."""
+        return torch.stack(self._energies) if self._energies else None
 
 
 def _placed(whole: Tensor, rows: Tensor | None, values: Tensor) -> Tensor:
@@ -263,18 +283,14 @@ def _placed(whole: Tensor, rows: Tensor | None, values: Tensor) -> Tensor:
     return values if rows is None else whole.index_copy(0, rows, values)
 
 
-def _known_part(state: Tensor, known: Tensor | None) -> Tensor:
+def known_part(state: Tensor, known: Tensor | None) -> Tensor:
     """The state with zeros where it is unknown, so that inner products see known coordinates only."""
     return state if known is None else torch.where(known, state, 0.0)
 
 
-def _paid(known_part: Tensor, norm: Tensor) -> Tensor:
+def convex_energy(known_part: Tensor, norm: Tensor) -> Tensor:
     """E1, the convex part of the energy. Shapes: (B, D), () or (B,) to (B,)."""
     return 0.5 * known_part.square().sum(1) + 0.5 * norm.square()
-
-
-def _energies(patterns: Tensor, known_part: Tensor, beta: float, separation: Separation, norm: Tensor) -> Tensor:
-    return _paid(known_part, norm) - potential_alone(patterns, known_part, beta=beta, separation=separation, norm=norm)
 
 
 def _norm(patterns: Tensor, known: Tensor | None) -> Tensor:
@@ -289,19 +305,13 @@ def _norm(patterns: Tensor, known: Tensor | None) -> Tensor:
 
 
 def _checked_mask(known: Tensor, cue: Tensor) -> Tensor:
-    if known.shape != cue.shape or known.dtype != torch.bool:
-        raise ShapeError(
-            f"known_valid has shape {tuple(known.shape)} and dtype {known.dtype}; expected {tuple(cue.shape)} and "
-            "torch.bool, True where the cue is known."
-        )
+    check_mask(known, tuple(cue.shape), name="known_valid", true="the cue is known")
     return known
 
 
 def _check_settings(max_steps: int, tolerance: float) -> None:
-    if max_steps < 1:
-        raise TriptychError(f"max_steps is {max_steps}; expected an integer >= 1. Use 1 for a single update.")
-    if not tolerance >= 0:
-        raise TriptychError(f"tolerance is {tolerance}; expected a number >= 0. Use 0 to stop only at exact rest.")
+    check_count(max_steps, name="max_steps", hint="Use 1 for a single update.")
+    check_tolerance(tolerance)
 
 
 def _check_extras(extras: Sequence[Extra]) -> None:
@@ -309,5 +319,5 @@ def _check_extras(extras: Sequence[Extra]) -> None:
     for extra in extras:
         if extra not in known:
             raise TriptychError(
-                f"extras has {extra!r}; expected only {', '.join(known)}. {did_you_mean(str(extra), known)}"
+                field="extras", value=extra, expected=f"one of {', '.join(known)}", hint=did_you_mean(str(extra), known)
             )

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from entmax import entmax15, entmax_bisect, normmax_bisect, sparsemax
+from entmax import entmax15, entmax_bisect, sparsemax
 from torch import Tensor
 
 from triptych.errors import TriptychError
+from triptych.recall.checks import check_count, number
 
 # Sorting only the largest scores is enough where few weights are positive; the package sorts more where it is not.
 _SORTED_FIRST = 64
@@ -80,8 +81,10 @@ class Entmax:
     alpha: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha > 1):
-            raise TriptychError(f"alpha is {self.alpha}; expected a finite number > 1. Use Softmax() for alpha = 1.")
+        if not 1 < number(self.alpha) < math.inf:
+            raise TriptychError(
+                field="alpha", value=self.alpha, expected="a finite number > 1", hint="Use Softmax() for alpha = 1."
+            )
 
     def weights(self, scores: Tensor) -> Tensor:
         shifted = _below_zero(scores)
@@ -105,39 +108,6 @@ class Entmax:
 
 
 @dataclass(frozen=True)
-class Normmax:
-    """Omega(p) = |p|_gamma - 1, by bisection; its weights are zero or nearly equal, so it averages a few patterns.
-
-    Args:
-        gamma: order of the norm, > 1.
-    Raises:
-        TriptychError: gamma breaks its rule.
-    Source: Blondel, Martins and Niculae 2020, arXiv:1901.02324, norm-entropies; Santos et al. 2024, arXiv:2411.08590.
-    """
-
-    gamma: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.gamma) and self.gamma > 1):
-            raise TriptychError(f"gamma is {self.gamma}; expected a finite number > 1. Use 2 for the Euclidean norm.")
-
-    def weights(self, scores: Tensor) -> Tensor:
-        found: Tensor = normmax_bisect(_below_zero(scores), alpha=self.gamma, dim=-1)
-        return found
-
-    def negentropy(self, weights: Tensor) -> Tensor:
-        norm: Tensor = torch.linalg.vector_norm(weights, ord=self.gamma, dim=-1)
-        return norm - 1
-
-    def uniform_negentropy(self, count: int) -> float:
-        return math.pow(count, 1 / self.gamma - 1) - 1
-
-    @property
-    def margin(self) -> float:
-        return 1.0
-
-
-@dataclass(frozen=True)
 class TopK:
     """Softmax over the k largest scores, the others zero.
 
@@ -154,8 +124,7 @@ class TopK:
     k: int
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise TriptychError(f"k is {self.k}; expected an integer >= 1. Use 1 for the pattern of largest score.")
+        check_count(self.k, name="k", hint="Use 1 for the pattern of largest score.")
 
     def weights(self, scores: Tensor) -> Tensor:
         largest, places = scores.topk(min(self.k, scores.shape[-1]), dim=-1)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.errors import ShapeError, TriptychError
+from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.recall.checks import check_beta, check_states, check_tensor
 from triptych.recall.retrieval import retrieve
 from triptych.recall.separation import SOFTMAX, Separation
 
@@ -58,14 +59,25 @@ def tune_beta(
     Raises:
         ShapeError: shapes do not fit.
         TriptychError: there is no candidate, or one breaks the rule of beta.
+        DataError: all patterns are zero.
     Checked by tests/recall/test_temperature.py, against the posterior mean.
     """
+    check_states(patterns, cue, name="cue")
+    check_tensor(target, name="target")
     if target.shape != cue.shape[:1] or not len(target):
-        raise ShapeError(f"target has shape {tuple(target.shape)}; expected ({cue.shape[0]},) with at least one row.")
-    square = patterns.square().sum(1).mean().item()
-    tried = sorted(candidates) if candidates is not None else [2.0**power / square for power in range(-2, 13)]
-    if not tried or not all(math.isfinite(beta) for beta in tried):
-        raise TriptychError(f"candidates is {tried}; expected finite numbers > 0, and patterns that are not all zero.")
+        expected = f"({cue.shape[0]},) with at least one row"
+        raise ShapeError(
+            f"target has shape {tuple(target.shape)}; expected {expected}.",
+            field="target",
+            value=tuple(target.shape),
+            expected=expected,
+        )
+    square = patterns.double().square().sum(1).mean().item()
+    tried = _candidates(square) if candidates is None else sorted(candidates)
+    if not tried:
+        raise TriptychError(field="candidates", value=tried, expected="at least one number > 0")
+    for beta in tried:
+        check_beta(beta)
     right = patterns[target]
     error, success = [], []
     for beta in tried:
@@ -76,6 +88,23 @@ def tune_beta(
         success.append((gaps <= nearest + 1e-5 * square).float().mean().item())
     best = next(place for place, value in enumerate(error) if value <= min(error) + _NEARLY_BEST * square)
     return TemperatureSearch(tried[best], tuple(tried), tuple(error), tuple(success))
+
+
+def _candidates(square: float) -> list[float]:
+    """Powers of two over the patterns' mean square.
+
+    Raises:
+        DataError: the patterns are too short, or too long, for any of them to be a number.
+    """
+    found = [2.0**power / square for power in range(-2, 13)] if square > 0 else []
+    if not found or not all(0 < beta < math.inf for beta in found):
+        raise DataError(
+            f"The mean square of the patterns is {square:g}; no inverse temperature can be chosen from that.",
+            field="patterns",
+            value=square,
+            hint="Scale the patterns, or give beta yourself.",
+        )
+    return found
 
 
 def noisy_cues(patterns: Tensor, *, noise: float, n_cues: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from triptych.errors import ShapeError
-from triptych.recall.checks import check_beta, check_result, check_states
+from triptych.recall.checks import check_beta, check_result, check_states, check_values
 from triptych.recall.energy import convex_part, largest_norm
 from triptych.recall.kernels import average, average_and_potential
 from triptych.recall.separation import SOFTMAX, Separation
@@ -58,7 +57,7 @@ def update(patterns: Tensor, state: Tensor, *, beta: float, separation: Separati
 def read_out(
     patterns: Tensor, values: Tensor, state: Tensor, *, beta: float, separation: Separation = SOFTMAX
 ) -> Tensor:
-    """What the values say where the state looks among the patterns: V' softmax(beta X q).
+    """The average of values, with the weights that a state gives to the patterns: V' softmax(beta X q).
 
     Args:
         patterns: X, the keys. Shape (N, D).
@@ -76,10 +75,9 @@ def read_out(
     """
     check_beta(beta)
     check_states(patterns, state, name="state")
-    if values.ndim != 2 or len(values) != len(patterns):
-        raise ShapeError(f"values has shape {tuple(values.shape)}; expected ({len(patterns)}, V), one row per pattern.")
+    check_values(patterns, values)
     found = average(patterns, state, beta=beta, separation=separation, values=values)
-    check_result(found, patterns if values is patterns else values, state, name="state")
+    check_result(found, patterns, state, name="state", values=values)
     return found
 
 
@@ -98,7 +96,7 @@ def step(
         state: q. Shape (B, D).
         beta: inverse temperature, > 0.
         separation: what takes softmax's place.
-        norm: M where it is known already, which spares a look at the patterns. Shape ().
+        norm: M where it is known already, which saves one pass over the patterns. Shape ().
     Raises:
         ShapeError: the widths differ, or there are no patterns.
         TriptychError: beta breaks its rule, or numbers overflow.

@@ -1,40 +1,29 @@
-"""A memory on disk: shards of tensors that never change, and one manifest that names them.
-
-    store/memory.json                 the manifest; replacing it is what commits a change
-    store/shards/000001-….safetensors keys, values, ids, label numbers of one `save`
-    store/shards/000001-….labels.json the labels those numbers stand for
-
-New rows go into new files, which are complete on the disk before the manifest names them. Killed at any moment, a
-folder holds the memory as it was before the save or after it; files that no manifest names are left over, and harmless.
-Tensors are mapped from their files when a memory is loaded, and read where they are looked at.
-
-Checked by tests/memory/test_store.py, which kills writers.
-"""
+"""The files of one shard: its tensors and labels, written once, mapped when a memory is loaded, and checked."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError
-from triptych.files import atomic_write, write_bytes_atomically, write_text_atomically
+from triptych.files import atomic_write, write_bytes_atomically
 from triptych.memory.manifest import MANIFEST, Manifest, StoredFile, StoredShard
 from triptych.memory.shards import TORCH_DTYPES, Packed, Shard
 
 SHARDS = "shards"
+_RESTORE = "Restore the folder from a copy."
 
 
 def write_shard(folder: Path, shard: Shard, *, number: int) -> StoredShard:
-    """Put a shard's files on the disk; nothing names them until `commit`.
+    """Put a shard's files on the disk; they count once a manifest names them.
 
     Args:
         folder: of the memory.
@@ -46,7 +35,7 @@ def write_shard(folder: Path, shard: Shard, *, number: int) -> StoredShard:
     if shard.codes is not None:
         path = folder / SHARDS / f"{name}.labels.json"
         write_bytes_atomically(path, json.dumps(list(shard.labels), ensure_ascii=False, indent=0).encode())
-        labels = _described(path)
+        labels = described(path)
     tensors = write_tensors(folder / SHARDS / f"{name}.safetensors", _tensors(shard))
     return StoredShard(
         tensors=tensors,
@@ -58,32 +47,17 @@ def write_shard(folder: Path, shard: Shard, *, number: int) -> StoredShard:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> StoredFile:
-    """Write tensors as safetensors; the file is complete or absent."""
-    with atomic_write(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-    return _described(path)
+    """Write tensors as safetensors; the file is complete or absent.
 
-
-def commit(folder: Path, manifest: Manifest, *, replaces: int) -> None:
-    """Make a manifest the folder's own.
-
-    Args:
-        folder: of the memory.
-        manifest: names files that are on the disk already.
-        replaces: the generation it was made from, 0 for none.
     Raises:
-        DataError: another process has changed the memory since.
+        DataError: the disk is full, or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{MANIFEST}.lock"):
-        found = Manifest.read(folder).generation if (folder / MANIFEST).exists() else 0
-        if found != replaces:
-            raise DataError(
-                f"the memory is at generation {found}; expected {replaces}, since another process changed it "
-                "meanwhile. Load it again and repeat the change.",
-                path=folder,
-            )
-        write_text_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    with atomic_write(path) as temporary:
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+        except SafetensorError as error:
+            raise DataError(f"The file could not be written: {error}.", path=path) from error
+    return described(path)
 
 
 def read_shard(folder: Path, stored: StoredShard, manifest: Manifest) -> Shard:
@@ -98,7 +72,7 @@ def read_shard(folder: Path, stored: StoredShard, manifest: Manifest) -> Shard:
     labels = [] if stored.labels is None else _read_labels(folder / SHARDS / stored.labels.name, stored.labels)
     codes = tensors.get("label_codes")
     if codes is not None and not (int(codes.min()) >= -1 and int(codes.max()) < len(labels)):
-        raise DataError(f"label number {int(codes.max())} has no label; expected less than {len(labels)}.", path=path)
+        raise DataError(f"Label number {int(codes.max())} has no label.", hint=_RESTORE, path=path)
     values = tensors.get("values")
     return Shard(
         keys=Packed(tensors["keys"], tensors.get("key_scale")),
@@ -124,20 +98,7 @@ def read_tensors(path: Path, stored: StoredFile) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise DataError(f"is damaged: {error}. Restore it from a copy.", path=path) from error
-
-
-def verify(folder: Path, manifest: Manifest) -> None:
-    """Read every file whole and compare its SHA-256.
-
-    Raises:
-        DataError: a file is not what was written.
-    """
-    files = [stored for shard in manifest.shards for stored in (shard.tensors, shard.labels)]
-    for stored in [*files, manifest.centre]:
-        if stored is None:
-            continue
-        check_file(folder / SHARDS / stored.name, stored)
+        raise DataError(f"The file is damaged: {error}.", hint=_RESTORE, path=path) from error
 
 
 def check_file(path: Path, stored: StoredFile) -> None:
@@ -150,15 +111,13 @@ def check_file(path: Path, stored: StoredFile) -> None:
     found = fingerprint_file(path)["sha256"]
     if found != stored.sha256:
         raise DataError(
-            f"has SHA-256 {found[:12]}…; expected {stored.sha256[:12]}…. Restore it from a copy.", path=path
+            f"The file has SHA-256 {found[:12]}…; expected {stored.sha256[:12]}….",
+            field="SHA-256",
+            value=found,
+            expected=stored.sha256,
+            hint=_RESTORE,
+            path=path,
         )
-
-
-def unused_files(folder: Path, manifest: Manifest) -> Sequence[str]:
-    """Files among the shards that the manifest does not name, as a killed writer leaves them."""
-    named = {stored.name for shard in manifest.shards for stored in (shard.tensors, shard.labels) if stored is not None}
-    named |= set() if manifest.centre is None else {manifest.centre.name}
-    return sorted(path.name for path in (folder / SHARDS).iterdir() if path.name not in named)
 
 
 def _tensors(shard: Shard) -> dict[str, Tensor]:
@@ -192,10 +151,16 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], stored: StoredShar
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
-            raise DataError(f"the tensor {name} is {found.get(name)}; expected {expected.get(name)} after {MANIFEST}. "
-                            "Restore the folder from a copy.", path=path)  # fmt: skip
+            raise DataError(
+                f"The tensor {name} is {found.get(name)}; {MANIFEST} says {expected.get(name)}.",
+                field=name,
+                value=found.get(name),
+                expected=str(expected.get(name)),
+                hint=_RESTORE,
+                path=path,
+            )
     if any(place >= rows for place in stored.removed):
-        raise DataError(f"row {max(stored.removed)} is removed; expected a row below {rows}.", path=path)
+        raise DataError(f"Row {max(stored.removed)} is removed, but there are only {rows}.", hint=_RESTORE, path=path)
 
 
 def _read_labels(path: Path, stored: StoredFile) -> list[str]:
@@ -203,9 +168,9 @@ def _read_labels(path: Path, stored: StoredFile) -> list[str]:
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
-        raise DataError(f"is damaged: {error}. Restore it from a copy.", path=path) from error
+        raise DataError(f"The file is damaged: {error}.", hint=_RESTORE, path=path) from error
     if not isinstance(found, list) or not all(isinstance(label, str) for label in found):
-        raise DataError("is not a list of texts. Restore it from a copy.", path=path)
+        raise DataError("The file is not a list of texts.", hint=_RESTORE, path=path)
     return found
 
 
@@ -213,14 +178,19 @@ def _check_size(path: Path, stored: StoredFile) -> None:
     try:
         size = path.stat().st_size
     except OSError:
-        raise DataError("is missing; the memory is not whole. Restore the folder from a copy.", path=path) from None
+        raise DataError("The file is missing, so the memory is not complete.", hint=_RESTORE, path=path) from None
     if size != stored.bytes:
         raise DataError(
-            f"has {size} bytes; expected {stored.bytes}: the memory is not whole. Restore the folder from a copy.",
+            f"The file has {size} bytes; expected {stored.bytes}, so the memory is not complete.",
+            field="bytes",
+            value=size,
+            expected=str(stored.bytes),
+            hint=_RESTORE,
             path=path,
         )
 
 
-def _described(path: Path) -> StoredFile:
+def described(path: Path) -> StoredFile:
+    """A file as a manifest names it."""
     found = fingerprint_file(path)
     return StoredFile(name=path.name, bytes=found["bytes"], sha256=found["sha256"])

@@ -1,0 +1,105 @@
+"""Reading a memory: retrieval from normalised cues, confidence, energies and nearest patterns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from triptych.memory.blockwise import Neighbours, attend, largest_known_norm, nearest_rows, read_values
+from triptych.memory.entries import Entries
+from triptych.memory.results import Confidence, Nearest, Recall, Trace
+from triptych.recall.retrieval import Moved, Recording, come_to_rest, convex_energy, known_part
+from triptych.recall.separation import SOFTMAX, Separation
+
+
+def retrieve(
+    entries: Entries,
+    start: Tensor,
+    *,
+    beta: float,
+    max_steps: int,
+    tolerance: float,
+    separation: Separation,
+    known_valid: Tensor | None,
+    trace: bool,
+) -> Recall:
+    """As `Memory.retrieve`, from cues that are normalised, zero where they are unknown. Shape (B, D)."""
+    norm = _norm(entries, known_valid) if trace else None
+    recording = Recording(start, states=True) if trace else None
+
+    def move(queries: Tensor, norm: Tensor | None) -> Moved:
+        step = attend(entries.shards, queries, beta=beta, separation=separation)
+        return Moved(step.average, None if norm is None else step.potential)
+
+    rest = come_to_rest(
+        move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid, norm=norm, observer=recording
+    )
+    value = read_values(entries.shards, rest.state, entries.scaling, beta=beta, separation=separation)
+    sure, near = _confidence(entries, rest.state, beta=beta, separation=separation)
+    way = None
+    if recording is not None:
+        last = sure.energy
+        if known_valid is not None:
+            known = known_part(rest.state, known_valid)
+            last = energy(entries, known, beta=beta, separation=separation, known_valid=known_valid)
+        recording.finish(rest.steps, last)
+        way = _trace(entries, recording, near.places[:, 0])
+    return Recall(value, rest.state, rest.steps, rest.converged, sure, way)
+
+
+def confidence(entries: Entries, state: Tensor, *, beta: float, separation: Separation) -> Confidence:
+    """Energy, entropy and nearest pattern of normalised states. Shape (B, D)."""
+    return _confidence(entries, state, beta=beta, separation=separation)[0]
+
+
+def energy(
+    entries: Entries,
+    state: Tensor,
+    *,
+    beta: float,
+    separation: Separation = SOFTMAX,
+    known_valid: Tensor | None = None,
+) -> Tensor:
+    """E of normalised states, or E_K of their known part. Shapes: (B, D) to (B,)."""
+    paid = attend(entries.shards, state, beta=beta, separation=separation).potential
+    return convex_energy(state, _norm(entries, known_valid)) - paid
+
+
+def describe(entries: Entries, found: Neighbours) -> Nearest:
+    """Ids and labels of patterns found by their places."""
+    ids, label = entries.named(found.places)
+    return Nearest(ids, label, found.distance)
+
+
+def _confidence(
+    entries: Entries, state: Tensor, *, beta: float, separation: Separation
+) -> tuple[Confidence, Neighbours]:
+    step = attend(entries.shards, state, beta=beta, separation=separation)
+    found = nearest_rows(entries.shards, state, k=1)
+    near = describe(entries, found)
+    sure = Confidence(
+        energy=convex_energy(state, _norm(entries, None)) - step.potential,
+        entropy=step.entropy,
+        nearest=near.ids[:, 0],
+        label=tuple(row[0] for row in near.label),
+        distance=near.distance[:, 0],
+    )
+    return sure, found
+
+
+def _norm(entries: Entries, known: Tensor | None) -> Tensor:
+    """M, shape (), or the largest norm of the patterns' known coordinates for each cue, shape (B,)."""
+    if known is not None:
+        return largest_known_norm(entries.shards, known)
+    return torch.tensor(max(shard.largest_norm for shard in entries.shards))
+
+
+def _trace(entries: Entries, recording: Recording, places: Tensor) -> Trace:
+    """States on the scale of the patterns that the rows ended at, given by their places (B,)."""
+    states, energies = recording.trajectory(), recording.energies()
+    assert states is not None, "they were recorded"
+    assert energies is not None, "they were recorded"
+    steps, rows, width = states.shape
+    lengths = entries.lengths_at(places.repeat(steps))
+    undone = entries.scaling.undo(states.reshape(steps * rows, width), lengths)
+    return Trace(undone.reshape(states.shape), energies)
