@@ -281,7 +281,7 @@ def test_explain_draws_maps_and_evidence(triptych: Triptych, place: Path) -> Non
 def test_explain_refuses_what_is_not_there(triptych: Triptych, place: Path) -> None:
     picture = "shapes/dark/000.png"
     message = one_error(triptych("explain", "good", picture, "--class", "drak"))
-    assert message == "class is 'drak'; expected one of the model's 3. Did you mean 'dark'?"
+    assert message == "class is 'drak'; expected one of the model's 3 classes. Did you mean 'dark'?"
     for layer in ("9", "-4", "blocks.0.convolutoin"):
         assert repr(layer).strip("'") in one_error(triptych("explain", "good", picture, f"--layer={layer}"))
     assert one_error(triptych("explain", "good", "gone.png")).startswith("gone.png: ")

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.see.drawn import draw, draw_classes
-from triptych.config import SeeData
+from triptych.config import ImageForm, SeeData
 from triptych.errors import DataError
 from triptych.images import reader as of_reader
 from triptych.images.digests import KnownDigests, settled_state
 from triptych.images.folders import read_folder
 from triptych.images.layout import split_folders
 from triptych.images.reader import FileReader
+from triptych.images.reading import decode_or_reason
 from triptych.images.walking import Remarks
 
 
@@ -25,7 +26,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def found(folder: Path, *, whole: str | None = None, **names: str) -> tuple[dict[str, str], list[str]]:
+def found(folder: Path, *, whole: str | None = None, **names: Any) -> tuple[dict[str, str], list[str]]:
     """The folders of the splits below the folder, and the warnings with its path left out."""
     remarks = Remarks()
     folders = split_folders(folder, SeeData(**names), remarks, whole=whole)
@@ -210,7 +211,11 @@ def test_a_damaged_index_is_no_index(tmp_path: Path, reads: list[str]) -> None:
 def test_pixels_wait_only_as_far_as_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_classes(tmp_path, {"a": 3, "b": 3})
     calls: list[object] = []
-    real = of_reader.decode_or_reason
-    monkeypatch.setattr(of_reader, "decode_or_reason", lambda *given: (calls.append(given[0]), real(*given))[1])
+
+    def noted(source: Any, form: ImageForm) -> Any:
+        calls.append(source)
+        return decode_or_reason(source, form)
+
+    monkeypatch.setattr(of_reader, "decode_or_reason", noted)
     digests(tmp_path, early=True, room=1, workers=1)
     assert [isinstance(source, bytes) for source in calls] == [True] + [False] * 5

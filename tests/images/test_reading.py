@@ -375,7 +375,7 @@ def test_the_grey_of_16_bits_that_a_png_declares_transparent_becomes_white() -> 
 
 @pytest.mark.parametrize(("kind", "top"), [(np.uint8, 255), (np.uint16, 65535)])
 def test_a_tiff_in_which_zero_is_white_is_turned_around(kind: type, top: int) -> None:
-    values = np.array([[0, top // 5, top]], dtype=kind)
+    values: np.ndarray[Any, Any] = np.array([[0, top // 5, top]], dtype=kind)
     data = content(Image.fromarray(values), "TIFF", tiffinfo={262: 0})
     found = read(data, size=(1, 3), colour="grey").flatten().tolist()
     if kind is np.uint8:  # Pillow turns eight bits around when it writes and when it reads
