@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from triptych.files import atomic_write, write_bytes_atomically, write_text_atomically, write_tsv
+from triptych.report.comparison import read_rows
 
 
 def test_writes_text_and_bytes_exactly_and_makes_folders(tmp_path: Path) -> None:
@@ -90,4 +91,10 @@ def test_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
 
 def test_cells_of_a_table_stay_in_their_row_and_column(tmp_path: Path) -> None:
     write_tsv(tmp_path / "new" / "a.tsv", ["x", "y"], [["a\tb", "c\r\nd\n"], ["", "\udcff"]])
-    assert (tmp_path / "new" / "a.tsv").read_bytes() == b"x\ty\na b\tc d\n\t?\n"
+    assert (tmp_path / "new" / "a.tsv").read_bytes() == b"x\ty\na b\tc d \n\t?\n"
+
+
+def test_white_space_that_ends_no_line_of_a_file_stays_as_it_is(tmp_path: Path) -> None:
+    cell = "a\u2028b\x85c\x1cd\x1de\x1ef\x0bg\x0ch\u00a0i"
+    write_tsv(tmp_path / "a.tsv", ["x", "y"], [[cell, "z"]])
+    assert read_rows(tmp_path / "a.tsv") == [{"x": cell, "y": "z"}]

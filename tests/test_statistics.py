@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
 from triptych import statistics
 from triptych.errors import DataError, ShapeError, TriptychError
@@ -191,6 +192,43 @@ def test_p_values_at_the_ends() -> None:
     assert always.to_dict()["difference"] == -1.0
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 12])
+def test_a_p_value_of_few_items_is_the_exact_one(count: int) -> None:
+    """Where one system is better by the same on every item, the permutation test is the sign test."""
+    compared = paired_bootstrap(np.ones(count), np.zeros(count), np.ones(count))
+    assert compared.p_value == pytest.approx(binomtest(0, count).pvalue)
+    with_ties = paired_bootstrap(np.ones(count + 40), np.r_[np.zeros(count), np.ones(40)], np.ones(count + 40))
+    assert with_ties.p_value == compared.p_value
+
+
+def test_a_p_value_of_few_items_agrees_with_scipy() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        a, b = generator.integers(0, 4, (2, 8)).astype(float)
+        lengths = generator.integers(1, 9, 8).astype(float)
+        expected = permutation_test(
+            (a, b),
+            lambda first, second, axis=-1, lengths=lengths: (first - second).sum(axis=axis) / lengths.sum(),
+            permutation_type="samples",
+            n_resamples=np.inf,
+            vectorized=True,
+        ).pvalue
+        assert paired_bootstrap(a, b, lengths).p_value == pytest.approx(expected)
+
+
+def test_swaps_exchange_denominators_too() -> None:
+    a, b = ([3.0, 1.0], [4.0, 2.0]), ([0.0, 1.0], [6.0, 3.0])
+    ratios = []
+    for first, second in itertools.product((0, 1), repeat=2):
+        one = [(a, b)[first], (a, b)[second]]
+        two = [(b, a)[first], (b, a)[second]]
+        over = [sum(s[0][i] for i, s in enumerate(side)) for side in (one, two)]
+        under = [sum(s[1][i] for i, s in enumerate(side)) for side in (one, two)]
+        ratios.append(abs(over[0] / under[0] - over[1] / under[1]))
+    expected = np.mean([ratio >= ratios[0] - 1e-12 for ratio in ratios])
+    assert paired_bootstrap(a[0], b[0], a[1], b_denominators=b[1]).p_value == pytest.approx(expected)
+
+
 def test_p_values_are_fair_when_there_is_no_difference() -> None:
     generator = np.random.default_rng(13)
     small = 0
@@ -201,12 +239,10 @@ def test_p_values_are_fair_when_there_is_no_difference() -> None:
 
 
 def test_level_samples_and_seed_of_a_comparison_change_its_interval_alone() -> None:
-    items = ([1, 0, 1], [1, 1, 1], [6, 2, 2])
-    compared = paired_bootstrap(*items, b_denominators=[2, 2, 2])
-    for changed in (
-        paired_bootstrap(*items, b_denominators=[2, 2, 2], level=0.5),
-        paired_bootstrap(*items, b_denominators=[2, 2, 2], samples=11),
-        paired_bootstrap(*items, b_denominators=[2, 2, 2], seed=5),
-    ):
+    generator = np.random.default_rng(1)
+    items = tuple(generator.integers(1, 9, 30) for _ in range(3))
+    compared = paired_bootstrap(*items, b_denominators=np.full(30, 2))
+    for options in ({"level": 0.5}, {"samples": 11}, {"seed": 5}):
+        changed = paired_bootstrap(*items, b_denominators=np.full(30, 2), **options)
         assert changed != compared
         assert changed.difference == compared.difference

@@ -7,10 +7,13 @@ step: a reader, or a process that is killed half-way, sees the old file or the n
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+_SEPARATORS = re.compile(r"\r\n|[\t\r\n]")
 
 
 @contextmanager
@@ -64,8 +67,8 @@ def write_tsv(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[
 
 
 def tsv_row(cells: Iterable[str]) -> str:
-    """Cells with tabs between them, their own tabs and line ends made spaces."""
-    return "\t".join(" ".join(cell.splitlines()).replace("\t", " ") for cell in cells)
+    """Cells with tabs between them, their own tabs and line ends made spaces; other white space stays as it is."""
+    return "\t".join(_SEPARATORS.sub(" ", cell) for cell in cells)
 
 
 def _force_to_disk(path: Path) -> None:

@@ -18,6 +18,7 @@ from triptych.errors import DataError, ShapeError, TriptychError
 
 DEFAULT_SAMPLES = 2000
 DEFAULT_LEVEL = 0.95
+FEW = 12  # items on which two systems differ; their 4,096 swaps are all looked at
 
 _CELLS_AT_ONCE = 1 << 21  # counts held at a time: 16 MiB
 _Numbers = NDArray[np.float64]
@@ -67,7 +68,7 @@ class PairedComparison:
     Attributes:
         difference: the ratio of a minus the ratio of b, over all items.
         interval: of the difference.
-        p_value: two-sided, in (0, 1]; how easily resampling alone turns the sign.
+        p_value: two-sided, in (0, 1].
         wins: items on which a has the smaller error.
         losses: items on which b has.
         ties: items on which the errors are equal.
@@ -169,7 +170,9 @@ def paired_bootstrap(
     """The difference of two ratios over the same items, each resample drawing the same items for both systems.
 
     p = 2 (1 + min(#{d* <= 0}, #{d* >= 0})) / (samples + 1), at most 1, where d* are the resampled differences: below
-    1 - level when the interval leaves zero out.
+    1 - level when the interval excludes zero. Where the systems differ on few items (up to 12), resampling would claim
+    more than those items can show, and p is that of the exact permutation test: the share of all ways to swap the
+    systems on these items that give a difference at least as large.
 
     Args:
         a_numerators: errors of system a, one per item. Shape (N,), N >= 1, finite.
@@ -184,7 +187,8 @@ def paired_bootstrap(
         ShapeError: the lengths differ.
         TriptychError: samples or level break their rule.
     Source: Koehn 2004, Statistical Significance Tests for Machine Translation Evaluation, section 4; the p-value
-        counts the observed sample as one (Davison and Hinkley 1997, section 4.2).
+        counts the observed sample as one (Davison and Hinkley 1997, section 4.2). The permutation test: Fisher 1935,
+        The Design of Experiments, section 21.
     """
     a_over = _column("a_numerators", a_numerators)
     b_over = _column("b_numerators", b_numerators)
@@ -194,18 +198,35 @@ def paired_bootstrap(
         ("a_numerators", a_over), ("b_numerators", b_over), ("denominators", a_under), ("b_denominators", b_under)
     )
     _check_resampling(samples, level)
-    sums = _resampled_sums(np.stack([a_over, a_under, b_over, b_under], axis=1), samples, seed)
+    columns = np.stack([a_over, a_under, b_over, b_under], axis=1)
+    sums = _resampled_sums(columns, samples, seed)
     differences = sums[:, 0] / sums[:, 1] - sums[:, 2] / sums[:, 3]
     rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    differ = (a_over != b_over) | (a_under != b_under)
     a_error, b_error = a_over / a_under, b_over / b_under
     return PairedComparison(
         difference=float(a_over.sum() / a_under.sum() - b_over.sum() / b_under.sum()),
         interval=_percentile_interval(differences, level),
-        p_value=min(1.0, 2 * (1 + rarer) / (samples + 1)),
+        p_value=_permutation_p(columns, differ) if differ.sum() <= FEW else min(1.0, 2 * (1 + rarer) / (samples + 1)),
         wins=int((a_error < b_error).sum()),
         losses=int((a_error > b_error).sum()),
         ties=int((a_error == b_error).sum()),
     )
+
+
+def _permutation_p(columns: _Numbers, differ: NDArray[np.bool_]) -> float:
+    """The p-value of the exact permutation test of two ratios.
+
+    Args:
+        columns: numerator and denominator of system a, then of system b. Shape (N, 4).
+        differ: items on which the systems are not alike, K of them. Shape (N,).
+    """
+    few = columns[differ]
+    swaps = (np.arange(2 ** len(few))[:, None] >> np.arange(len(few))) & 1  # (2^K, K)
+    change = swaps @ (few[:, 2:] - few[:, :2])  # of numerator and denominator of system a, (2^K, 2)
+    a, b = columns[:, :2].sum(axis=0) + change, columns[:, 2:].sum(axis=0) - change
+    differences = np.abs(a[:, 0] / a[:, 1] - b[:, 0] / b[:, 1])
+    return float((differences >= differences[0] * (1 - 1e-9)).mean())
 
 
 def _resampled_sums(columns: _Numbers, samples: int, seed: int) -> _Numbers:

@@ -17,16 +17,12 @@ class Site:
     Attributes:
         body: the bytes of every path, where `files` is empty.
         files: bytes by path, `/a/b`; other paths are not found.
-        tag: the ETag, or None for none.
-        ranges: whether Range is honoured.
-        faults: one per request, in order, then none: a status to answer, "cut" after half the announced bytes,
-            "stall" there, or "misplaced" for an answer to another range.
+        faults: one per request, in order, then none: a status to answer, "cut" after half the announced bytes, or
+            "stall" there.
         requests: the headers of every request, with its path under ":path".
     """
 
     body: bytes
-    tag: str | None = '"1"'
-    ranges: bool = True
     faults: list[int | str] = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -60,19 +56,9 @@ class Site:
         if self.files and request.path not in self.files:
             request.send_error(404)
             return
-        whole = self.files.get(request.path, self.body)
-        start = self._start(request)
-        if start > 0 and start >= len(whole):
-            request.send_error(416)
-            return
-        body = whole[start:]
-        request.send_response(206 if start else 200)
+        body = self.files.get(request.path, self.body)
+        request.send_response(200)
         request.send_header("Content-Length", str(len(body)))
-        if start:
-            place = start + 1 if fault == "misplaced" else start
-            request.send_header("Content-Range", f"bytes {place}-{len(whole) - 1}/{len(whole)}")
-        if self.tag:
-            request.send_header("ETag", self.tag)
         request.end_headers()
         if fault in ("cut", "stall"):
             request.wfile.write(body[: len(body) // 2])
@@ -81,9 +67,3 @@ class Site:
                 self.closing.wait(self.stall_s)
             return
         request.wfile.write(body)
-
-    def _start(self, request: BaseHTTPRequestHandler) -> int:
-        wanted = request.headers.get("Range", "")
-        if not self.ranges or not wanted or request.headers.get("If-Range", self.tag) != self.tag:
-            return 0
-        return int(wanted.removeprefix("bytes=").removesuffix("-"))

@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.data.server import Site
+from tests.messages import check_message
 from triptych.data import downloads
 from triptych.data.downloads import cache_directory, fetch
-from triptych.data.transfer import _lock
 from triptych.errors import DownloadError, RecipeError
 
 BODY = random.Random(0).randbytes(300_000)
-KEPT_BYTES = 131_072  # of a body cut in the middle, what whole blocks of 64 KiB have written
 SHA256 = hashlib.sha256(BODY).hexdigest()
 OTHER = random.Random(1).randbytes(1000)
 OTHER_SHA256 = hashlib.sha256(OTHER).hexdigest()
@@ -63,13 +62,10 @@ Serve = Callable[[Site], str]
 def test_a_file_is_downloaded_once_and_its_checksum_recorded(serve: Serve, path: Path) -> None:
     site = Site(BODY)
     url = serve(site)
-    seen: list[tuple[int, int | None]] = []
-    assert fetch("sets/set.tsv", urls=[url], progress=lambda done, total: seen.append((done, total))) == path
+    assert fetch("sets/set.tsv", urls=[url]) == path
     assert path.read_bytes() == BODY
     assert path.with_name("set.tsv.sha256").read_text() == f"{SHA256}  set.tsv\n"
     assert left(path) == ["set.tsv", "set.tsv.sha256"]
-    assert seen[-1] == (len(BODY), len(BODY))
-    assert seen == sorted(seen)
     assert fetch("sets/set.tsv", urls=[url]) == path
     assert len(site.requests) == 1
 
@@ -80,15 +76,26 @@ def test_a_published_checksum_is_checked_and_not_recorded(serve: Serve, path: Pa
     assert left(path) == ["set.tsv"]
 
 
+def test_a_terminal_shows_the_progress_and_a_log_does_not(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = serve(Site(BODY))
+    fetch("sets/a.tsv", urls=[url])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    fetch("sets/b.tsv", urls=[url])
+    assert "100%" in capsys.readouterr().err
+
+
 def test_wrong_bytes_never_reach_the_cache(serve: Serve, path: Path) -> None:
-    url = serve(Site(OTHER))
+    site = Site(OTHER)
     with pytest.raises(DownloadError) as caught:
-        fetch("sets/set.tsv", urls=[url], known_hash=SHA256)
-    assert str(caught.value) == (
-        f"{path}: no address gave the file: {url} gave sha256 {OTHER_SHA256}, expected {SHA256}. "
-        "The data may be damaged there, or have changed."
-    )
+        fetch("sets/set.tsv", urls=[serve(site)], known_hash=SHA256)
+    assert caught.value.path == path
+    assert OTHER_SHA256 in str(caught.value)
+    assert caught.value.hint == "The data may be damaged there, or have changed."
     assert left(path) == []
+    assert len(site.requests) == 1, "the same bytes would come again"
 
 
 def test_bytes_that_changed_since_the_first_download_are_refused_until_accepted(serve: Serve, path: Path) -> None:
@@ -100,106 +107,45 @@ def test_bytes_that_changed_since_the_first_download_are_refused_until_accepted(
     record = path.with_name("set.tsv.sha256")
     with pytest.raises(DownloadError) as caught:
         fetch("sets/set.tsv", urls=[url])
-    assert str(caught.value) == (
-        f"{path}: no address gave the file: {url} gave sha256 {OTHER_SHA256}, expected {SHA256}. "
-        f"The data may be damaged there, or have changed; to accept the new bytes, delete {record}."
+    assert caught.value.hint == (
+        f"The data may be damaged there, or have changed, or delete {record} to accept the new bytes."
     )
     record.unlink()
     assert fetch("sets/set.tsv", urls=[url]).read_bytes() == OTHER
 
 
-def test_a_damaged_cached_file_is_refused(serve: Serve, path: Path) -> None:
+def test_a_damaged_cached_file_is_refused(serve: Serve, path: Path, tmp_path: Path) -> None:
     url = serve(Site(BODY))
     fetch("sets/set.tsv", urls=[url])
     path.write_bytes(OTHER)
     with pytest.raises(DownloadError) as caught:
         fetch("sets/set.tsv", urls=[url])
-    assert str(caught.value) == (
-        f"{path}: the cached file has sha256 {OTHER_SHA256}, expected {SHA256}. Delete it to download it again; "
-        f"to accept the new bytes, delete {path}.sha256."
-    )
-    path.with_name("set.tsv.sha256").write_text("nonsense\n")
-    with pytest.raises(DownloadError, match="the recorded checksum is 'nonsense'; expected 64 hexadecimal digits"):
+    assert (caught.value.path, caught.value.value, caught.value.expected) == (path, OTHER_SHA256, SHA256)
+    check_message("downloads.damaged", caught.value, tmp_path)
+    record = path.with_name("set.tsv.sha256")
+    record.write_text("nonsense\n")
+    with pytest.raises(DownloadError) as caught:
         fetch("sets/set.tsv", urls=[url])
+    assert (caught.value.path, caught.value.value) == (record, "nonsense")
 
 
-def test_a_truncated_download_is_resumed_where_it_stopped(serve: Serve, path: Path) -> None:
-    site = Site(BODY, faults=["cut"])
-    assert fetch("sets/set.tsv", urls=[serve(site)]).read_bytes() == BODY
-    assert len(site.requests) == 2
-    assert site.requests[1]["Range"] == f"bytes={KEPT_BYTES}-"
-    assert site.requests[1]["If-Range"] == '"1"'
-    assert left(path) == ["set.tsv", "set.tsv.sha256"]
+def test_a_file_may_be_read_by_whom_the_user_lets(serve: Serve, path: Path) -> None:
+    fetch("sets/set.tsv", urls=[serve(Site(BODY))])
+    other = path.with_name("other")
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
 
 
-def test_a_download_that_was_given_up_is_resumed_by_the_next_call(serve: Serve, path: Path) -> None:
-    site = Site(BODY, faults=["cut"])
-    url = serve(site)
-    with pytest.raises(DownloadError, match=r"IncompleteRead|announced"):
-        fetch("sets/set.tsv", urls=[url], retries=0)
-    assert not path.exists()
-    assert left(path) == ["set.tsv.part", "set.tsv.part.version"]
-    assert fetch("sets/set.tsv", urls=[url], retries=0).read_bytes() == BODY
-    assert site.requests[1]["Range"] == f"bytes={KEPT_BYTES}-"
-
-
-@pytest.mark.parametrize("how", ["ranges ignored", "changed", "weak tag", "no tag"])
-def test_a_download_starts_over_where_it_cannot_be_continued(serve: Serve, how: str) -> None:
-    site = Site(BODY, faults=["cut"], tag={"weak tag": 'W/"1"', "no tag": None}.get(how, '"1"'))
-    url = serve(site)
-    with pytest.raises(DownloadError):
-        fetch("sets/set.tsv", urls=[url], retries=0)
-    if how == "ranges ignored":
-        site.ranges = False
-    if how == "changed":
-        site.body, site.tag = OTHER, '"2"'
-    assert fetch("sets/set.tsv", urls=[url], retries=0).read_bytes() == site.body
-    assert ("Range" in site.requests[1]) == (how in ("ranges ignored", "changed"))
-
-
-def test_a_part_that_is_whole_already_is_fetched_again(serve: Serve, path: Path) -> None:
-    site = Site(BODY)
-    path.parent.mkdir(parents=True)
-    path.with_name("set.tsv.part").write_bytes(BODY)
-    path.with_name("set.tsv.part.version").write_text('"1"\n')
-    assert fetch("sets/set.tsv", urls=[serve(site)], retries=0).read_bytes() == BODY
-    assert ["Range" in request for request in site.requests] == [True, False]
-
-
-def test_an_answer_to_another_range_is_not_used(serve: Serve) -> None:
-    site = Site(BODY, faults=["cut", "misplaced"])
-    with pytest.raises(DownloadError, match=r"Content-Range is bytes 131073-.*; expected it to begin at byte 131072"):
-        fetch("sets/set.tsv", urls=[serve(site)], retries=1)
-
-
-def test_a_stalled_download_times_out_and_is_resumed(serve: Serve) -> None:
-    site = Site(BODY, faults=["stall"], stall_s=30.0)
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+def test_a_download_that_breaks_off_is_tried_again(serve: Serve, path: Path, fault: str) -> None:
+    site = Site(BODY, faults=[fault], stall_s=30.0)
     assert fetch("sets/set.tsv", urls=[serve(site)], timeout_s=0.2).read_bytes() == BODY
-    assert site.requests[1]["Range"] == f"bytes={KEPT_BYTES}-"
-    site = Site(BODY, faults=["stall", "stall"], stall_s=30.0)
-    with pytest.raises(DownloadError, match="Read timed out"):
+    assert len(site.requests) == 2
+    assert left(path) == ["set.tsv", "set.tsv.sha256"]
+    site = Site(BODY, faults=[fault] * 2, stall_s=30.0)
+    with pytest.raises(DownloadError, match=r"IncompleteRead|Read timed out"):
         fetch("sets/other.tsv", urls=[serve(site)], timeout_s=0.2, retries=1)
-
-
-def test_a_short_body_is_noticed_whatever_the_http_library_does(
-    serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests.Response, "iter_content", lambda _response, _size: iter([BODY[:10]]))
-    with pytest.raises(DownloadError, match="the file has 10 bytes; the server announced 300000"):
-        fetch("sets/set.tsv", urls=[serve(Site(BODY))], retries=0)
-    assert not path.exists()
-
-
-def test_a_part_that_another_process_has_just_finished_is_not_written_to(tmp_path: Path) -> None:
-    part = tmp_path / "part"
-    with part.open("ab") as stream:
-        part.replace(tmp_path / "finished")
-        part.touch()
-        assert not _lock(stream, part)
-    with part.open("ab") as stream:
-        assert _lock(stream, part)
-        with part.open("ab") as other:
-            assert not _lock(other, part)
+    assert left(path) == ["set.tsv", "set.tsv.sha256"]
 
 
 def test_a_server_error_is_retried_and_a_missing_page_is_not(serve: Serve, path: Path) -> None:
@@ -210,21 +156,21 @@ def test_a_server_error_is_retried_and_a_missing_page_is_not(serve: Serve, path:
     url = serve(site)
     with pytest.raises(DownloadError) as caught:
         fetch("sets/other.tsv", urls=[url])
-    assert str(caught.value) == (
-        f"{path.with_name('other.tsv')}: no address gave the file: {url}: 404 Client Error: Not Found for url: {url}. "
-        "Check the network, set TRIPTYCH_MIRROR, or put the file there by hand."
-    )
+    assert caught.value.path == path.with_name("other.tsv")
+    assert f"{url}: 404 Client Error" in str(caught.value)
+    assert caught.value.hint.startswith("Check the network, set TRIPTYCH_MIRROR")
     assert len(site.requests) == 1
 
 
-def test_the_next_address_is_used_and_every_failure_is_told(serve: Serve, path: Path) -> None:
+def test_the_next_address_is_used_and_every_failure_is_reported(serve: Serve, path: Path) -> None:
     broken, wrong, good = Site(BODY, faults=[404] * 2), Site(OTHER), Site(BODY)
     urls = [serve(site) for site in (broken, wrong, good)]
     assert fetch("sets/set.tsv", urls=urls, known_hash=SHA256).read_bytes() == BODY
     with pytest.raises(DownloadError) as caught:
         fetch("sets/other.tsv", urls=urls[:2], known_hash=SHA256)
     assert f"{urls[0]}: 404 Client Error" in str(caught.value)
-    assert f"{urls[1]} gave sha256 {OTHER_SHA256}" in str(caught.value)
+    assert f"{urls[1]}: " in str(caught.value)
+    assert OTHER_SHA256 in str(caught.value)
 
 
 def test_the_mirror_is_tried_first(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +183,7 @@ def test_the_mirror_is_tried_first(serve: Serve, monkeypatch: pytest.MonkeyPatch
     assert original.requests == []
 
 
-def test_nobody_listening_is_told() -> None:
+def test_a_refused_connection_is_reported() -> None:
     with pytest.raises(DownloadError, match="Connection refused"):
         fetch("sets/set.tsv", urls=["http://127.0.0.1:9/set.tsv"], retries=0)
 
@@ -253,10 +199,8 @@ def test_offline_names_the_file_and_where_it_belongs(
         monkeypatch.setenv("TRIPTYCH_OFFLINE", "1")
     with pytest.raises(DownloadError) as caught:
         fetch("sets/set.tsv", urls=[url], offline=offline)
-    assert str(caught.value) == (
-        f"{path}: the file is not in the cache and downloads are off (TRIPTYCH_OFFLINE). "
-        f"Fetch {url} elsewhere and put it there."
-    )
+    assert caught.value.path == path
+    assert caught.value.hint == f"Download {url} elsewhere and put it there."
     path.parent.mkdir(parents=True)
     path.write_bytes(BODY)
     assert fetch("sets/set.tsv", urls=[url], offline=offline) == path
@@ -275,7 +219,7 @@ def test_threads_that_fetch_the_same_file_all_get_it_whole(serve: Serve, path: P
     for thread in threads:
         thread.join()
     assert got == [BODY] * 6
-    assert set(left(path)) <= {"set.tsv", "set.tsv.sha256", "set.tsv.part"}
+    assert left(path) == ["set.tsv", "set.tsv.sha256"]
 
 
 def _fetch_in_process(url: str) -> bytes:
@@ -292,20 +236,21 @@ def test_processes_that_fetch_the_same_file_all_get_it_whole(serve: Serve) -> No
 def test_a_name_outside_the_cache_is_refused(name: str) -> None:
     with pytest.raises(RecipeError) as caught:
         fetch(name, urls=[])
-    assert str(caught.value) == f"the file name is {name!r}; expected a relative path inside the cache."
+    assert (caught.value.field, caught.value.value) == ("the file name", name)
 
 
 def test_settings_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RecipeError, match=r"^timeout_s, retries are 0, 2; expected numbers > 0 and >= 0"):
-        fetch("x", urls=[], timeout_s=0)
-    with pytest.raises(RecipeError, match=r"^known_hash is 'nope:1'; expected a SHA-256, or <algorithm>:<digest>"):
-        fetch("x", urls=[], known_hash="nope:1")
+    for options in ({"timeout_s": 0}, {"retries": -1}):
+        with pytest.raises(RecipeError) as caught:
+            fetch("x", urls=[], **options)  # type: ignore[arg-type]
+        assert {caught.value.field: caught.value.value} == options
     monkeypatch.setenv("TRIPTYCH_OFFLINE", "yes")
-    with pytest.raises(RecipeError, match=r"^TRIPTYCH_OFFLINE is 'yes'; expected 1"):
+    with pytest.raises(RecipeError) as caught:
         fetch("x", urls=[])
+    assert (caught.value.field, caught.value.value) == ("TRIPTYCH_OFFLINE", "yes")
 
 
-def test_a_cache_that_cannot_be_written_is_told(serve: Serve, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error(serve: Serve, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(DownloadError, match=r"set\.tsv: cannot be written: (Not a directory|File exists)"):

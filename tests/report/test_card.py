@@ -35,7 +35,10 @@ def test_a_run_that_was_never_evaluated_says_so(tmp_path: Path) -> None:
     write_card(tmp_path / "card.md", name="mine", facts=facts, use=use, evaluated=[])
     text = (tmp_path / "card.md").read_text(encoding="utf-8")
     assert "A title. 12,345 parameters, panel spell." in text
-    assert "It has not been evaluated yet." in text
+    assert "Not evaluated yet." in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## Evaluation", "## Training data", "## Limitations", "## How to use", "## Training"
+    ]  # fmt: skip
     assert "- It has an end.\n" in text
     assert "`triptych predict mine`" in text
     assert "triptych.load('mine')  # or the path of this folder" in text

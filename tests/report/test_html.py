@@ -12,10 +12,9 @@ import pytest
 from triptych.errors import TriptychError
 from triptych.report import html
 from triptych.report.canvas import figure_bytes, house_style, new_figure, save
-from triptych.report.figures import attention_map, confusion_bars, curves, intervals
+from triptych.report.figures import attention_map, confusion_bars, curves
 from triptych.report.html import Picture, Report, Section, render, write_report
 from triptych.report.tables import Table
-from triptych.statistics import Estimate, Interval
 
 HOSTILE = '</title></pre><script>alert(1)</script><img src=x onerror=alert(1)>" onload="x {{ 7 * 7 }}'
 VOID = {"meta", "link", "img", "br"}
@@ -51,9 +50,8 @@ class Page(HTMLParser):
 
 
 def hostile_report() -> Report:
-    estimate = Estimate(0.2, Interval(0.1, 0.3, 0.95))
     picture = Picture.from_figure(confusion_bars([(HOSTILE, "$x$", 3)]), alt=HOSTILE, caption=HOSTILE)
-    small = Picture.from_figure(intervals([(HOSTILE[:20], estimate)], measure="CER"), alt="errors of one run")
+    small = Picture.from_figure(confusion_bars([(HOSTILE[:20], "a", 1)]), alt="errors of one run")
     table = Table(HOSTILE, [HOSTILE, "n"], [[HOSTILE, 1], ["ʃ", 2]], HOSTILE)
     return Report(
         HOSTILE,
@@ -169,7 +167,7 @@ def test_a_saved_figure_is_shown_as_its_files_are_without_drawing_it_again(
 
 
 def test_wide_pictures_scroll_on_a_phone_and_small_ones_keep_their_width() -> None:
-    png = figure_bytes(intervals([], measure="CER"), "png")
+    png = figure_bytes(confusion_bars([]), "png")
     pictures = [Picture.from_png(png, alt="a", width=width) for width in (601, 600, None)]
     page = Page(render(Report("t", sections=[Section("s", figures=pictures)])))
     assert [(image.get("class"), image.get("width")) for image in page.all("img")] == [
@@ -180,7 +178,7 @@ def test_wide_pictures_scroll_on_a_phone_and_small_ones_keep_their_width() -> No
 
 
 def test_pictures_refuse_what_they_cannot_show() -> None:
-    png = figure_bytes(intervals([], measure="CER"), "png")
+    png = figure_bytes(confusion_bars([]), "png")
     with pytest.raises(TriptychError, match=r"content begins with b'<svg></s'; expected a PNG file\."):
         Picture.from_png(b"<svg></svg>", alt="a")
     with pytest.raises(TriptychError, match="alt of a picture is empty; expected a sentence"):

@@ -59,7 +59,7 @@ def test_kmnist_is_read_from_the_cache_when_its_bytes_are_right(
     for name, data in kmnist.items():
         (tmp_path / "kmnist" / name).write_bytes(data)
     with pytest.raises(
-        DownloadError, match=r"train-images-idx3-ubyte\.gz: the cached file has md5 .*, expected bdb82020"
+        DownloadError, match=r"train-images-idx3-ubyte\.gz: the md5 of the cached file is .*; expected bdb82020"
     ):
         resolve("kmnist").load(cache_dir=tmp_path, offline=True)
     monkeypatch.setattr(named_sets, "_KMNIST_MD5", md5s(kmnist))
@@ -103,7 +103,7 @@ def test_kmnist_is_fetched_once_from_the_first_server_that_has_it(
 
 
 def test_kmnist_with_other_bytes_than_the_published_is_not_kept(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"kmnist/train-images-idx3-ubyte\.gz gave md5 .*, expected bdb82020"):
+    with pytest.raises(DownloadError, match=r"kmnist/train-images-idx3-ubyte\.gz: MD5 hash .* expected md5:bdb82020"):
         resolve("kmnist").load()
     assert not (tmp_path / "kmnist" / "train-images-idx3-ubyte.gz").exists()
 

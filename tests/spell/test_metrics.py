@@ -73,7 +73,7 @@ def test_rates_of_samples_by_hand() -> None:
         item("abc", "abc", "xxxxx", "abc"),
         item("a", "b", "b", "a"),
     ]
-    scores = score(items)
+    scores = score(items, sampled=True)
     assert [estimate.value for estimate in scores.wer_at_k] == pytest.approx([3 / 4, 2 / 4, 1 / 4])
     assert scores.wer_at_k[0].value == scores.wer.value
     assert scores.cer.value == pytest.approx((1 + 2 + 0 + 1) / 10)
@@ -81,10 +81,13 @@ def test_rates_of_samples_by_hand() -> None:
     assert scores.cer_over_predictions.value == pytest.approx((1 / 3 + 4 / 3 + 5 / 3 + 2 / 3) / 10)
     assert scores.wer_over_predictions is not None
     assert scores.wer_over_predictions.value == pytest.approx((1 / 3 + 3 / 3 + 1 / 3 + 2 / 3) / 4)
+    ranked = score(items)
+    assert (ranked.wer_at_k, ranked.cer) == (scores.wer_at_k, scores.cer)
+    assert ranked.cer_over_predictions is ranked.wer_over_predictions is None, "means over a ranked list say nothing"
 
 
 def test_lengths_are_averaged_too_where_predictions_are_nearest_to_different_references() -> None:
-    scores = score([item("abcdef", "abcdex", "x", also=("xy",))])
+    scores = score([item("abcdef", "abcdex", "x", also=("xy",))], sampled=True)
     assert scores.cer.value == pytest.approx(1 / 6)
     assert scores.cer_over_predictions is not None
     assert scores.cer_over_predictions.value == pytest.approx((1 + 1) / (6 + 2))
@@ -102,7 +105,7 @@ def test_the_mean_over_samples_is_the_mean_of_the_samples_own_rates() -> None:
         for word in ("ababa", "aabba", "bbbab", "abbba")
     ]
     single = [score([ItemResult(i.source, i.references, (i.predictions[k],), (0.0,)) for i in drawn]) for k in range(3)]
-    scores = score(drawn)
+    scores = score(drawn, sampled=True)
     assert scores.cer_over_predictions is not None
     assert scores.cer_over_predictions.value == pytest.approx(np.mean([s.cer.value for s in single]))
     assert scores.wer_over_predictions is not None
@@ -160,15 +163,16 @@ def test_identities(items: list[ItemResult]) -> None:
 
 def test_level_samples_and_seed_reach_every_interval() -> None:
     items = [item("abcd", *random.Random(k).choices(["abcd", "abxd", "x"], k=2)) for k in range(40)]
-    base = score(items).to_dict()
-    for changed in (score(items, level=0.5), score(items, samples=37), score(items, seed=9)):
+    base = score(items, sampled=True).to_dict()
+    for options in ({"level": 0.5}, {"samples": 37}, {"seed": 9}):
+        changed = score(items, sampled=True, **options)
         for name in ("cer", "mean_error", "cer_over_predictions", "wer_over_predictions"):
             assert changed.to_dict()[name] != base[name]
             assert changed.to_dict()[name]["value"] == base[name]["value"]
     shares = score(items, level=0.5).to_dict()  # these are not resampled
     assert shares["wer"] != base["wer"]
     assert shares["wer_at_k"]["2"] != base["wer_at_k"]["2"]
-    assert score(items).to_dict() == base
+    assert score(items, sampled=True).to_dict() == base
 
 
 def test_to_dict_leaves_out_what_does_not_apply() -> None:
@@ -287,17 +291,17 @@ def test_differences_use_each_systems_nearest_reference() -> None:
         (
             lambda: differences(errors_of(THREE), errors_of(THREE[:2])),
             DataError,
-            "the other run has 2 items; expected 3, as the first has.",
+            "the number of items of the other run is 2; expected 3, as in the first run.",
         ),
         (
             lambda: differences(errors_of([item("a", "a", source="pq")]), errors_of([item("a", "a", source="rs")])),
             DataError,
-            "item 0 of the other run is ('r s', 'a'); expected ('p q', 'a'), as in the first.",
+            "item 0 of the other run is ('r s', 'a'); expected ('p q', 'a'), as in the first run.",
         ),
         (
             lambda: differences(errors_of([item("a", "a")]), errors_of([item("b", "a")])),
             DataError,
-            "item 0 of the other run is ('x', 'b'); expected ('x', 'a'), as in the first.",
+            "item 0 of the other run is ('x', 'b'); expected ('x', 'a'), as in the first run.",
         ),
     ],
 )

@@ -26,7 +26,7 @@ def searched(data: Path, *searches: str, name: str, settings: tuple[str, ...] = 
     return api.tune(recipe, [parse_search(text) for text in searches], name=name, data=data, prune=False)
 
 
-def test_a_recipe_that_keeps_its_last_model_is_judged_by_it(data: Path) -> None:
+def test_a_recipe_that_keeps_its_last_model_is_evaluated_by_it(data: Path) -> None:
     wild = ("training.monitor=valid_loss", "training.batch_size=4")
     rates = "optimizer.learning_rate=0.3,0.2"
     for keep in ("best", "last"):

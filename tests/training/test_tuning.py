@@ -11,15 +11,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import optuna
 import pytest
 
 from tests.command import surroundings
+from tests.messages import check_message
 from triptych.errors import DataError, RecipeError, TrainingError
 from triptych.runs.run import Row
 from triptych.training import tuning
@@ -27,6 +26,7 @@ from triptych.training.dimensions import Choices, Dimension, Span, Value
 from triptych.training.tuning import Limits, Report, Search, default_storage, search
 
 REPOSITORY = Path(__file__).parents[2]
+POINTS = [{"x": x, "y": y} for x in (1, 2, 3) for y in (0.5, 0.25)]
 GRID: list[Dimension] = [Choices("x", (1, 2, 3)), Choices("y", (0.5, 0.25))]
 PLANE: list[Dimension] = [Span("x", 0.0, 1.0), Span("n", 1, 8, whole=True)]
 Figure = Callable[[Mapping[str, Any]], list[float]]
@@ -95,10 +95,10 @@ def test_a_part_of_a_grid_and_later_the_rest(tmp_path: Path) -> None:
     assert other.tried != searcher.tried[:2]
 
 
-def test_spans_are_drawn_anew_by_seed_and_number(tmp_path: Path) -> None:
+def test_spans_are_drawn_by_seed_and_number(tmp_path: Path) -> None:
     searcher = Searcher(tmp_path / "a", product)
     searcher.search(PLANE, trials=3)
-    searcher.search(PLANE, trials=14)  # gone on with, and beyond the draws that begin a search
+    searcher.search(PLANE, trials=14)  # resumed, and beyond the draws that begin a search
     assert len(searcher.tried) == 14
     assert len({p["x"] for p in searcher.tried}) == 14
     assert {type(p["n"]) for p in searcher.tried} == {int}
@@ -119,7 +119,7 @@ def test_spans_come_nearer_to_the_best(tmp_path: Path) -> None:
     assert sum(late) / len(late) < 0.2  # 0.29 by chance
 
 
-def test_a_failure_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_failure_is_recorded_and_the_search_continues(tmp_path: Path) -> None:
     def fails(params: Mapping[str, Any]) -> list[float]:
         if params["x"] == 2:
             raise TrainingError("train_loss is nan")
@@ -183,39 +183,49 @@ def test_ctrl_c_ends_with_what_there_is(tmp_path: Path) -> None:
     assert Counter(tuple(p.values()) for p in searcher.tried)[(2, 0.5)] == 2  # the interrupted one, again
 
 
-def test_a_search_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
+def test_a_search_is_resumed_only_with_the_same_settings(tmp_path: Path) -> None:
     searcher = Searcher(tmp_path, product)
     searcher.search(GRID, base="first")
-    with pytest.raises(
-        RecipeError, match=r"--search is x=1,2; expected x=1,2,3 y=0.5,0.25 to go on with the search 's'"
-    ):
+    with pytest.raises(RecipeError) as caught:
         searcher.search([Choices("x", (1, 2))], base="first")
-    with pytest.raises(RecipeError, match="search 's' was begun with another recipe or other data"):
+    assert (caught.value.field, caught.value.value) == ("--search", "x=1,2")
+    check_message("tuning.other-search", caught.value)
+    with pytest.raises(RecipeError) as caught:
         searcher.search(GRID, base="second")
-    with pytest.raises(RecipeError, match="--search varies x, x; expected each key once"):
+    check_message("tuning.other-base", caught.value)
+    with pytest.raises(RecipeError) as caught:
         searcher.search([*GRID[:1], *GRID[:1]])
+    assert (caught.value.field, caught.value.value) == ("--search", "x, x")
 
 
 @pytest.mark.parametrize("storage", ["nonsense", "sqlite:////no/such/folder/x.db", "oracle://me@nowhere/x"])
 def test_a_storage_that_cannot_be_opened(tmp_path: Path, storage: str) -> None:
     searcher = Searcher(tmp_path, product)
     searcher.storage = storage
-    with pytest.raises(RecipeError, match=f"--storage is '{storage}'; expected an Optuna storage address"):
+    with pytest.raises(RecipeError) as caught:
         searcher.search(GRID)
+    assert (caught.value.field, caught.value.value) == ("--storage", storage)
+
+
+def beat(storage: str, trial: int) -> None:
+    """A sign of life of a running trial, as of a process that was killed a moment ago."""
+    with sqlite3.connect(storage.removeprefix("sqlite:///")) as database:
+        (key,) = database.execute("select trial_id from trials where number = ?", (trial,)).fetchone()
+        database.execute("insert into trial_heartbeats (trial_id, heartbeat) values (?, current_timestamp)", (key,))
 
 
 def test_a_silent_trial_is_waited_for_and_then_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one whose process was killed a moment ago: nothing else is left to do, and it seems to be running."""
+    """Nothing else is left to do, and its process, which was killed a moment ago, seems to be running."""
     monkeypatch.setattr(tuning, "GRACE_S", 1)
     searcher = Searcher(tmp_path, product)
     searcher.search(GRID, trials=5)
-    last = next({"x": x, "y": y} for x in (1, 2, 3) for y in (0.5, 0.25) if {"x": x, "y": y} not in searcher.tried)
+    last = next(point for point in POINTS if point not in searcher.tried)
     study = optuna.load_study(study_name="s", storage=searcher.storage)
+    study.enqueue_trial(last, user_attrs={tuning.POINT: POINTS.index(last)})
     silent = study.ask()
     for dimension in GRID:
         dimension.suggest(silent)
-    silent.set_user_attr(tuning.POINT, 5)
-    optuna.storages.RDBStorage(searcher.storage).record_heartbeat(silent._trial_id)
+    beat(searcher.storage, silent.number)
     found = searcher.search(GRID)
     assert [trial.state for trial in found.trials] == ["complete"] * 5 + ["stopped", "complete"]
     assert searcher.tried[5:] == [last]
@@ -225,7 +235,7 @@ def test_a_trial_killed_before_its_first_sign_of_life_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning, "HEARTBEAT_S", 1)
-    monkeypatch.setattr(tuning, "GRACE_S", 2)
+    monkeypatch.setattr(tuning, "GRACE_S", 1)
     searcher = Searcher(tmp_path, product)
     searcher.search(GRID, trials=1)
     optuna.load_study(study_name="s", storage=searcher.storage).ask()
@@ -233,50 +243,83 @@ def test_a_trial_killed_before_its_first_sign_of_life_is_given_up(
     assert Counter(trial.state for trial in found.trials) == {"complete": 6, "running": 1}
 
 
-def test_a_process_that_was_thought_dead_goes_on_with_other_trials(tmp_path: Path) -> None:
+def test_a_process_that_was_taken_for_dead_continues_with_other_trials(tmp_path: Path) -> None:
     """A laptop that slept, for example: meanwhile another process has given its trial up."""
+    for moment in ("before its report", "after its last report"):
+        searcher = Searcher(tmp_path / moment, product)
+
+        def given_up(
+            params: Mapping[str, Any], report: Report, searcher: Searcher = searcher, moment: str = moment
+        ) -> Sequence[Row]:
+            is_second = len(searcher.tried) == 1
+            rows = Searcher.run(searcher, params, report) if moment.startswith("after") or not is_second else []
+            if is_second:
+                storage = optuna.storages.RDBStorage(searcher.storage)
+                storage.set_trial_state_values(2, optuna.trial.TrialState.FAIL)  # numbered from 1
+            return rows or Searcher.run(searcher, params, report)
+
+        found = search(
+            given_up, GRID, name="s", storage=searcher.storage, monitor="figure", goal="min", limits=Limits(prune=False)
+        )
+        assert Counter(trial.state for trial in found.trials) == {"complete": 6, "stopped": 1}
+        assert found.trials[1].state == "stopped"
+
+
+def test_errors_of_training_that_are_not_the_users_are_not_hidden(tmp_path: Path) -> None:
+    searcher = Searcher(tmp_path, lambda p: [float("a word")])
+    with pytest.raises(ValueError, match="a word"):
+        searcher.search(GRID)
+
+
+def test_points_that_two_processes_queue_at_once_are_tried_once(tmp_path: Path) -> None:
     searcher = Searcher(tmp_path, product)
-
-    def given_up(params: Mapping[str, Any]) -> list[float]:
-        if len(searcher.tried) == 2:
-            storage = optuna.storages.RDBStorage(searcher.storage)
-            storage.set_trial_state_values(2, optuna.trial.TrialState.FAIL)  # numbered from 1
-            return product(params)
-        return product(params)
-
-    searcher.figures = given_up
+    searcher.search(GRID, trials=1)
+    study = optuna.load_study(study_name="s", storage=searcher.storage)
+    for _ in range(2):
+        for number, point in enumerate(POINTS):
+            study.enqueue_trial(point, user_attrs={tuning.POINT: number})
     found = searcher.search(GRID)
-    assert [trial.state for trial in found.trials] == ["complete", "stopped"] + ["complete"] * 5
+    assert [trial.state for trial in found.trials] == ["complete"] * 6
+    assert Counter(tuple(params.values()) for params in searcher.tried).most_common(1)[0][1] == 1
 
 
-def test_a_trial_shows_life_before_it_does_anything(tmp_path: Path) -> None:
-    """Else one that is killed at once would seem to be running for ever."""
-    beats: list[int] = []
+def test_a_search_of_november_2026_is_resumed(tmp_path: Path) -> None:
+    """There a failure was a failed trial, and the points of a grid were numbered as now."""
+    searcher = Searcher(tmp_path, product)
+    searcher.search(GRID, trials=1)
+    done = searcher.tried[0]
+    study = optuna.load_study(study_name="s", storage=searcher.storage)
+    failed = next(point for point in POINTS if point != done)
+    study.enqueue_trial(failed)
+    trial = study.ask()
+    for dimension in GRID:
+        dimension.suggest(trial)
+    trial.set_user_attr(tuning.POINT, POINTS.index(failed))
+    trial.set_user_attr(tuning.FAILURE, "train_loss is nan")
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    found = searcher.search(GRID)
+    assert [trial.state for trial in found.trials] == ["complete", "failed"] + ["complete"] * 4
+    assert failed not in searcher.tried
 
-    def counted(params: Mapping[str, Any]) -> list[float]:
-        with sqlite3.connect(tmp_path / "search.db") as storage:
-            beats.append(storage.execute("select count(*) from trial_heartbeats").fetchone()[0])
-        return product(params)
 
-    with (
-        patch.object(optuna.storages._heartbeat.HeartbeatThread, "start"),
-        patch.object(optuna.storages._heartbeat.HeartbeatThread, "join"),
-    ):
-        Searcher(tmp_path, counted).search(GRID, trials=3)
-    assert beats == [1, 2, 3]
+def test_spans_are_drawn_as_often_as_asked_by_several_workers(tmp_path: Path) -> None:
+    searcher = Searcher(tmp_path, lambda p: [float(p["x"])])
+    train = searcher.run
 
+    def shared(params: Mapping[str, Any], report: Report) -> Sequence[Row]:
+        if len(searcher.tried) == 2:  # another worker begins the last two while this one trains
+            study = optuna.load_study(study_name="s", storage=searcher.storage)
+            for _ in range(2):
+                other = study.ask()
+                for dimension in PLANE:
+                    dimension.suggest(other)
+                study.tell(other, 0.5)
+        return train(params, report)
 
-def test_a_trial_waits_until_those_before_it_have_chosen(tmp_path: Path) -> None:
-    Searcher(tmp_path, product)
-    study = optuna.create_study(storage=default_storage(tmp_path))
-    first, second = study.ask(), study.ask()
-    with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(tuning._wait_for_earlier, study, second.number, chosen=True)
-        time.sleep(0.5)
-        assert not waiting.done()
-        first.set_user_attr(tuning.POINT, 3)
-        assert [trial.user_attrs[tuning.POINT] for trial in waiting.result(timeout=5)] == [3]
-    assert tuning._wait_for_earlier(study, first.number, chosen=True) == []
+    limits = Limits(trials=4, prune=False)
+    found = search(shared, PLANE, name="s", storage=searcher.storage, monitor="figure", goal="min", limits=limits)
+    assert [trial.state for trial in found.trials] == ["complete"] * 5, "three here, and two of the other worker"
+    assert len(searcher.tried) == 3
 
 
 def start(storage: str, log: Path, seconds: float) -> subprocess.Popen[str]:
@@ -312,8 +355,8 @@ def test_two_processes_share_a_grid(tmp_path: Path) -> None:
     assert len({pid for pid, _ in trainings(log)}) == 2
 
 
-def test_killed_in_the_middle_and_gone_on_with(tmp_path: Path) -> None:
-    """The killed process's trial still says that it is running; it is given up after a while, and tried again."""
+def test_a_search_that_was_killed_is_resumed(tmp_path: Path) -> None:
+    """The killed process's trial still says that it is running; it is given up after a while and tried again."""
     storage, log = f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "log"
     process = start(storage, log, 0.5)
     while len(trainings(log)) < 3:

@@ -260,7 +260,8 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
         for name, run in zip(names, runs, strict=True)
     }
     try:
-        errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
+        shared_errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
+        errors = shared_errors.errors
     except DataError as error:
         places = (f"{name} was trained on {_place_of(run)}" for name, run in zip(names, runs, strict=True))
         raise DataError(
@@ -279,4 +280,5 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
         [standing(name, errors[name]) for name in names],
         {name: differences(errors[names[0]], errors[name]) for name in names[1:]},
         save(picture, out, "-".join(run.name for run in runs)[:100]).png,
+        shared_errors.warnings,
     )

@@ -19,7 +19,7 @@ def find_learning_rate(
     recipe: RecipeName,
     data: DataPath = None,
     settings: Settings = None,
-    steps: Annotated[int, typer.Option(min=10, help="Updates to try, each at a higher rate.")] = 100,
+    steps: Annotated[int, typer.Option(min=10, help="Updates to try, each at a higher rate.")] = 300,
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("learning-rate"),
     json: AsJson = False,
 ) -> None:
@@ -36,7 +36,7 @@ def find_learning_rate(
         print_json({"suggestion": found.suggestion, "picture": str(found.picture), "trials": found.trials})
         return
     if found.suggestion is None:
-        say("No rate stands out: the loss never fell steadily. Try more --steps.")
+        say("No rate stands out: the loss fell by no more than its noise. Try more --steps.")
     else:
         print(f"suggested learning rate  {found.suggestion:.2g}")
         chosen = [*(settings or ()), f"optimizer.learning_rate={found.suggestion:.2g}"]

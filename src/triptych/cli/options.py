@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _existing(location: Path | None) -> Path | None:
     """Told before anything is imported that takes its time."""
     if location is not None:
-        from triptych.data.locations import check_location
+        from triptych.data.files import check_location
 
         check_location(location)
     return location

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,21 @@ class Line:
     number: int
     text: str
     problem: str | None = None
+
+
+def check_location(location: Path) -> None:
+    """Check that data is where a user said that it is.
+
+    Raises:
+        DataError: nothing is there; a neighbour of a similar name is suggested.
+    """
+    if location.exists():
+        return
+    folder = location.absolute().parent
+    close = nearest(location.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else None
+    hint = f"Did you mean {str(location.with_name(close))!r}?" if close else "Check the path given with --data."
+    path = os.fsencode(location).decode("utf-8", "backslashreplace")
+    raise DataError("no such file or folder.", hint=hint, path=path)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What all pictures share: the style, how symbols are spelt in them, and how they are saved.
+"""What all figures share: the style, fonts, how symbols are written in them, and how they are saved.
 
 Figures are built without pyplot, so that nothing global changes and no window opens.
 """
@@ -6,7 +6,9 @@ Figures are built without pyplot, so that nothing global changes and no window o
 from __future__ import annotations
 
 import io
+import logging
 import math
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -55,8 +57,9 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",  # phonetic letters look the same where the font is missing
     "svg.hashsalt": "triptych",  # the same figure is the same bytes
 }
-# DejaVu Sans comes with matplotlib and has the phonetic alphabet; the others fill in scripts it lacks, where installed.
-_FALLBACK_FONTS = ("Noto Sans", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Arabic", "Arial Unicode MS")
+_FONT = "DejaVu Sans"  # comes with matplotlib and has the phonetic alphabet; others are added for letters that it lacks
+_MISSING_GLYPH = re.compile(r"Glyph (\d+) .*missing from")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,9 @@ def house_style() -> Iterator[None]:
     import matplotlib as mpl
 
     with mpl.rc_context(), warnings.catch_warnings():
-        # A letter that no font has is drawn as a box; the tables beside the picture spell it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=_MISSING_GLYPH.pattern)  # `figure_bytes` deals with them
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE | {"font.family": list(_fonts())})
+        mpl.rcParams.update(_STYLE | {"font.family": [_FONT]})
         yield
 
 
@@ -102,7 +104,7 @@ def save(figure: Figure, folder: Path | str, name: str) -> SavedFigure:
         OSError: the folder cannot be written.
     """
     if not name or Path(name).name != name:
-        raise TriptychError(f"name is {name!r}; expected a file name without folders. Choose the place with folder.")
+        raise TriptychError(field="name", value=name, expected="a file name without folders")
     saved = SavedFigure(Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg")
     for path, content in ((saved.png, figure_bytes(figure, "png")), (saved.svg, figure_bytes(figure, "svg"))):
         with atomic_write(path) as temporary:
@@ -113,16 +115,67 @@ def save(figure: Figure, folder: Path | str, name: str) -> SavedFigure:
 def figure_bytes(figure: Figure, kind: str) -> bytes:
     """A figure as the content of a `png` or `svg` file; the same figure gives the same bytes.
 
-    The first time settles where the figure's parts lie: a layout that is made anew for each drawing would creep.
+    The first time settles where the figure's parts lie: a layout made again for each drawing would creep. Letters that
+    its font lacks are drawn with another installed font, or as boxes, with a warning.
     """
+    with house_style():
+        content, missing = _drawn(figure, kind)
+        if missing and (fonts := _fonts_with(missing)):
+            from matplotlib.text import Text
+
+            for text in figure.findobj(Text):
+                text.set_fontfamily([_FONT, *fonts])
+            content, missing = _drawn(figure, kind)
+    _warn_of_missing(missing)
+    return content
+
+
+def _drawn(figure: Figure, kind: str) -> tuple[bytes, frozenset[str]]:
+    """A figure as a file's content, and the letters for which its fonts have no glyph."""
     written = io.BytesIO()
     metadata: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    with house_style():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message=_MISSING_GLYPH.pattern)
         if figure.get_layout_engine() is not None:
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
         figure.savefig(written, format=kind, dpi=PIXELS_PER_INCH, metadata=metadata)
-    return written.getvalue()
+    found = [_MISSING_GLYPH.match(str(warning.message)) for warning in caught]
+    return written.getvalue(), frozenset(chr(int(match[1])) for match in found if match)
+
+
+@cache
+def _fonts_with(letters: frozenset[str]) -> tuple[str, ...]:
+    """Names of installed fonts that together have as many of the letters as possible."""
+    from matplotlib.font_manager import fontManager, get_font
+
+    wanted = {ord(letter) for letter in letters}
+    names: list[str] = []
+    for entry in sorted(fontManager.ttflist, key=lambda entry: (entry.style, entry.weight != 400, entry.name)):
+        if not wanted:
+            break
+        if entry.name in names or entry.name.startswith(("Last Resort", ".")):
+            continue
+        try:
+            found = wanted & get_font(entry.fname).get_charmap().keys()
+        except (OSError, RuntimeError):  # a damaged font
+            continue
+        if found:
+            names.append(entry.name)
+            wanted -= found
+    return tuple(names)
+
+
+@cache
+def _warn_of_missing(letters: frozenset[str]) -> None:
+    """Warn once of letters that no installed font has; they are drawn as boxes."""
+    if letters:
+        shown = " ".join(sorted(letters)[:10])
+        script = unicodedata.name(min(letters), "unknown").split()[0].title()
+        _log.warning(
+            "warning: no installed font has %d of the letters in a figure (%s); they are drawn as boxes. "
+            "Install a font for this script (%s), such as one of Noto.", len(letters), shown, script
+        )  # fmt: skip
 
 
 def shortened(text: str, longest: int) -> str:
@@ -131,9 +184,9 @@ def shortened(text: str, longest: int) -> str:
 
 
 def symbol_label(symbol: str) -> str:
-    """A symbol as it can be seen: blanks as ␣, nothing as ∅, a lone combining mark on a dotted circle.
+    """A symbol as a visible text: blanks as ␣, nothing as ∅, a lone combining mark on a dotted circle.
 
-    Symbols of more than 16 characters are cut there, so that one freak does not take the whole picture.
+    Symbols of more than 16 characters are cut there, so that a single one does not take the whole figure.
     """
     if not symbol:
         return "∅"
@@ -153,7 +206,7 @@ def number(value: Any) -> float:
 def best_position(values: NDArray[np.float64], goal: Goal) -> int | None:
     """Where the best finite value is, the first of equal ones; None when there is none."""
     if goal not in ("min", "max"):
-        raise TriptychError(f"goal is {goal!r}; expected 'min' or 'max'.")
+        raise TriptychError(field="goal", value=goal, expected="'min' or 'max'")
     if not np.isfinite(values).any():
         return None
     return int(np.nanargmin(values) if goal == "min" else np.nanargmax(values))
@@ -164,11 +217,3 @@ def say_nothing_to_show(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color="#DDDDDD")
-
-
-@cache
-def _fonts() -> tuple[str, ...]:
-    from matplotlib.font_manager import get_font_names
-
-    installed = set(get_font_names())
-    return ("DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed))

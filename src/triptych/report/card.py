@@ -1,4 +1,4 @@
-"""The model card of a run: what the model is, what it was made from, how well it does, where it ends, how to load it.
+"""The model card of a run: intended use, evaluation, training data, limitations, how to load it.
 
 Source: Mitchell et al. 2019, Model Cards for Model Reporting, arXiv:1810.03993, for the headings.
 """
@@ -17,11 +17,11 @@ from triptych.statistics import Estimate
 
 @dataclass(frozen=True)
 class Use:
-    """What a panel says of its model.
+    """What a panel writes about its model.
 
     Attributes:
-        purpose: complete sentences on what goes in and what comes out.
-        limits: complete sentences on where it ends.
+        purpose: complete sentences on inputs and outputs.
+        limits: complete sentences on its limitations.
         python: lines that use `model`, after it is loaded.
         command: what to type, `RUN` standing for the run.
     """
@@ -34,7 +34,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation: its name, how many items, measures with intervals by the name people read, and what to know."""
+    """One evaluation: its name, the number of items, measures with intervals by their displayed names, warnings."""
 
     name: str
     items: int
@@ -48,41 +48,41 @@ def write_card(path: Path, *, name: str, facts: Mapping[str, Any], use: Use, eva
     Args:
         path: of the file.
         name: of the run.
-        facts: what `run.json` says.
-        use: what the panel says.
+        facts: content of `run.json`.
+        use: what the panel writes about the model.
         evaluated: every evaluation of the run.
     """
     parts = [
         f"# {name}\n\n{facts.get('title', '')}. {facts.get('parameters', 0):,} parameters, panel "
         f"{facts.get('panel', '')}.\n\n{use.purpose}\n",
-        f"## How well it does\n\n{_figures(evaluated)}",
-        f"## What it was made from\n\n{_data(facts)}",
-        f"## Where it ends\n\n{_limits(use.limits)}",
-        f"## How to load it\n\n{_loading(name, use)}",
-        f"## How it was made\n\n{_making(facts)}",
+        f"## Evaluation\n\n{_figures(evaluated)}",
+        f"## Training data\n\n{_data(facts)}",
+        f"## Limitations\n\n{_limits(use.limits)}",
+        f"## How to use\n\n{_loading(name, use)}",
+        f"## Training\n\n{_making(facts)}",
     ]
     write_text_atomically(path, "\n".join(parts))
 
 
 def _figures(evaluated: Sequence[Evaluated]) -> str:
     if not evaluated:
-        return "It has not been evaluated yet. Do so with: `triptych test RUN`\n"
+        return "Not evaluated yet. Evaluate with: `triptych test RUN`\n"
     measures = list(dict.fromkeys(measure for one in evaluated for measure in one.measures))
     rows: list[list[Cell]] = [[one.name, one.items, *(one.measures.get(key) for key in measures)] for one in evaluated]
     caption = (
         "Intervals are 95 % intervals over items. They do not cover the choice of the seed, nor other data. "
-        "Figures on valid were used to choose the epoch and flatter the model; those on test were not."
+        "Scores on valid were used to choose the epoch and are optimistic; scores on test were not."
     )
     table = Table("Evaluations", ["split/how", "items", *measures], rows, caption=caption, digits=4).to_markdown()
-    told = "".join(f"- {one.name}: {warning}\n" for one in evaluated for warning in one.warnings)
-    return f"{table}\n{told}" if told else table
+    warnings = "".join(f"- {one.name}: {warning}\n" for one in evaluated for warning in one.warnings)
+    return f"{table}\n{warnings}" if warnings else table
 
 
 def _data(facts: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.get("counts", {}).items())
     rows: list[list[Cell]] = [[str(entry.get("path", "")), str(entry.get("sha256", ""))] for entry in facts["data"]]
     table = Table("Data", ["file or set", "SHA-256"], rows).to_markdown()
-    return f"Items: {counts}. The data has its own licence, and the model may be bound by it.\n\n{table}"
+    return f"Items: {counts}. The data has its own licence, which may apply to the model.\n\n{table}"
 
 
 def _limits(limits: Sequence[str]) -> str:
@@ -93,14 +93,14 @@ def _loading(name: str, use: Use) -> str:
     return (
         f"```python\nimport triptych\n\nmodel = triptych.load({name!r})  # or the path of this folder\n{use.python}\n"
         "```\n\n"
-        f"or `{use.command.replace('RUN', name)}`. Nothing in this folder is unpickled when it is loaded.\n"
+        f"or `{use.command.replace('RUN', name)}`. Loading unpickles nothing.\n"
     )
 
 
 def _making(facts: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{what} {value}" for what, value in facts.get("versions", {}).items())
     return (
-        f"`recipe.toml` holds every setting, `metrics.csv` every epoch, `report.html` the whole story. Seed "
+        f"`recipe.toml` holds every setting, `metrics.csv` every epoch, `report.html` the full report. Seed "
         f"{facts.get('seed', '?')}, best epoch {facts.get('best_epoch', '?')} of {facts.get('epochs', '?')}, "
         f"{facts.get('seconds', '?')} seconds of training. Versions: {versions}.\n"
     )

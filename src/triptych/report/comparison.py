@@ -1,4 +1,4 @@
-"""Two or more runs on the same items: is the difference more than chance?"""
+"""Two or more runs compared on the same items: is the difference more than chance?"""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from triptych.statistics import Estimate, PairedComparison, bootstrap_ratio, pai
 
 Numbers = NDArray[np.float64]
 SHARES = ("error rate", "WER")  # measures that are the share of items with an error
+LEAST_SHARED = 0.5  # of the smallest run's items; fewer in common are other data that has some items by accident
+FEW_ITEMS = 30
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Errors:
     """Errors per item of one run, as its predictions file has them.
 
     Attributes:
-        items: what tells an item from others, such as its source and references.
+        items: a key per item, such as its source and references.
         measures: by name, what is summed over items and what its sum is divided by; shapes (N,) each.
     """
 
@@ -33,7 +35,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class Standing:
-    """One run's figures over the shared items, by measure."""
+    """One run's scores over the shared items, by measure."""
 
     name: str
     n_items: int
@@ -48,13 +50,15 @@ class Comparison:
         evaluation: which evaluation was compared, such as `test/greedy`.
         rows: error rates per run, in the order given.
         differences: per other run and measure, its errors minus the first run's.
-        picture: the curves on one picture.
+        picture: the curves in one figure.
+        warnings: complete sentences on what was compared.
     """
 
     evaluation: str
     rows: Sequence[Standing]
     differences: Mapping[str, Mapping[str, PairedComparison]]
     picture: Path
+    warnings: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -73,6 +77,7 @@ class Comparison:
                 for name, measures in self.differences.items()
             },
             "picture": str(self.picture),
+            "warnings": list(self.warnings),
         }
 
 
@@ -94,32 +99,57 @@ def read_errors(path: Path, measure: Callable[[Sequence[Mapping[str, str]]], Err
         path: the file.
         measure: the errors that its rows show; a KeyError or a ValueError where they do not.
     Raises:
-        DataError: the file lacks a column, or a number is none.
+        DataError: the file lacks a column, or holds a word where a number belongs.
     """
     try:
         return measure(read_rows(path))
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{error}; expected a predictions file as `triptych test` writes it.", path=path) from None
+    except KeyError as error:
+        raise _not_predictions(f"there is no column {error}", path) from None
+    except ValueError as error:
+        raise _not_predictions(str(error), path) from None
 
 
-def shared_items(errors: Mapping[str, Errors]) -> dict[str, Errors]:
+def _not_predictions(problem: str, path: Path) -> DataError:
+    return DataError(f"{problem}; expected a predictions file as `triptych test` writes it.", path=path)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Each run's errors on the items that all runs predicted, and sentences where those are not all or are few."""
+
+    errors: Mapping[str, Errors]
+    warnings: Sequence[str]
+
+
+def shared_items(errors: Mapping[str, Errors]) -> Shared:
     """Each run's errors on the items that all runs predicted, in the first run's order.
 
     Items that occur several times are matched in order.
 
     Raises:
-        DataError: they share no item.
+        DataError: they share less than half of the items of the smallest run.
     """
     numbered = {name: _numbered(errors_) for name, errors_ in errors.items()}
     first = next(iter(numbered.values()))
     shared = [key for key in first if all(key in other for other in numbered.values())]
-    if not shared:
-        raise DataError(f"runs {', '.join(errors)} share 0 items; expected evaluations of the same data.")
-    return {name: _taken(errors[name], [places[key] for key in shared]) for name, places in numbered.items()}
+    sizes = {name: len(errors_.items) for name, errors_ in errors.items()}
+    listed = ", ".join(f"{size:,} of {name}" for name, size in sizes.items())
+    if len(shared) < LEAST_SHARED * min(sizes.values()):
+        raise DataError(
+            f"the runs have only {len(shared)} items in common ({listed}).",
+            hint="Evaluate them on the same data with: triptych test RUN --data PATH",
+        )
+    warnings = []
+    if len(shared) < max(sizes.values()):
+        warnings.append(f"compared on the {len(shared):,} items that all runs predicted ({listed}).")
+    if len(shared) < FEW_ITEMS:
+        warnings.append(f"{len(shared)} items are few: intervals from resampling them are too narrow.")
+    taken = {name: _taken(errors[name], [places[key] for key in shared]) for name, places in numbered.items()}
+    return Shared(taken, warnings)
 
 
 def standing(name: str, errors: Errors) -> Standing:
-    """Figures with intervals."""
+    """Scores with intervals."""
     measures = {
         measure: share_of(over) if measure in SHARES else bootstrap_ratio(over, under)
         for measure, (over, under) in errors.measures.items()
@@ -128,7 +158,7 @@ def standing(name: str, errors: Errors) -> Standing:
 
 
 def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
-    """The other run's figures minus the first one's, over the same items in the same order.
+    """The other run's scores minus the first one's, over the same items in the same order.
 
     Raises:
         DataError: the two are not about the same items.
@@ -142,16 +172,21 @@ def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
 
 
 def _check_same_items(first: Errors, other: Errors) -> None:
-    ours, theirs = len(first.items), len(other.items)
-    if ours != theirs:
+    hint = "Evaluate both on the same split, in the same order."
+    if len(first.items) != len(other.items):
         raise DataError(
-            f"the other run has {theirs} items; expected {ours}, as the first has. Judge both on one split."
+            field="the number of items of the other run",
+            value=len(other.items),
+            expected=f"{len(first.items)}, as in the first run",
+            hint=hint,
         )
     for number, (expected, item) in enumerate(zip(first.items, other.items, strict=True)):
         if expected != item:
             raise DataError(
-                f"item {number} of the other run is {item}; expected {expected}, as in the first. "
-                "Judge both on the same split, in the same order."
+                field=f"item {number} of the other run",
+                value=item,
+                expected=f"{expected}, as in the first run",
+                hint=hint,
             )
 
 
@@ -164,7 +199,7 @@ def _taken(errors: Errors, places: Sequence[int]) -> Errors:
 
 
 def _numbered(errors: Errors) -> dict[tuple[tuple[str, ...], int], int]:
-    """Where each item stands, its how-manieth occurrence part of the key."""
+    """The place of each item, under the item and how often it occurred before."""
     seen: dict[tuple[str, ...], int] = {}
     places = {}
     for position, item in enumerate(errors.items):

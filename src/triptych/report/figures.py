@@ -1,4 +1,4 @@
-"""Pictures of training, search, attention and errors, as matplotlib figures that know no panel."""
+"""Figures of training curves, attention and errors; they know no panel."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ from triptych.report.canvas import (
     shortened,
     symbol_label,
 )
-from triptych.report.canvas import SavedFigure as SavedFigure
-from triptych.report.canvas import save as save
-from triptych.report.search import search_picture as search_picture
 from triptych.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -58,10 +55,10 @@ def curves(
         history: one row per epoch, with `epoch` and all keys; a number may be missing, None, empty text or NaN.
         metric: key of the validation metric that says which epoch is best.
         loss: key of the training loss.
-        also: keys of further validation metrics, and their names in the picture.
+        also: keys of further validation metrics, and their names in the figure.
         goal: whether the best epoch has the smallest ("min") or the largest ("max") metric; of equal ones the first.
-        metric_label: name of the metric in the picture; the key itself when empty.
-        loss_label: name of the loss in the picture.
+        metric_label: name of the metric in the figure; the key itself when empty.
+        loss_label: name of the loss in the figure.
     Raises:
         DataError: there are rows, and none has the key.
     """
@@ -90,15 +87,15 @@ def compare_curves(
     metric_label: str = "",
     loss_label: str = "training loss",
 ) -> Figure:
-    """Validation metrics and training loss per epoch of several runs in one picture.
+    """Validation metrics and training loss per epoch of several runs in one figure.
 
     Args:
         histories: rows as for `curves`, by the name of the run; the legend keeps the order.
         metric: key of the validation metric.
         loss: key of the training loss.
-        also: keys of further validation metrics, and their names in the picture.
-        metric_label: name of the metric in the picture; the key itself when empty.
-        loss_label: name of the loss in the picture.
+        also: keys of further validation metrics, and their names in the figure.
+        metric_label: name of the metric in the figure; the key itself when empty.
+        loss_label: name of the loss in the figure.
     Raises:
         DataError: a history has rows, and none has the key.
     """
@@ -126,7 +123,7 @@ def compare_curves(
 
 @house_style()
 def attention_map(weights: ArrayLike, source_symbols: Sequence[str], target_symbols: Sequence[str]) -> Figure:
-    """Where each output symbol looked: one row per output symbol, one column per source symbol.
+    """Attention weights: one row per output symbol, one column per source symbol.
 
     Args:
         weights: rows sum to one. Shape (T, S), T and S >= 1, in [0, 1].
@@ -198,13 +195,13 @@ def confusion_bars(confusions: Sequence[tuple[str, str, int]], *, top: int = 20)
     """The most frequent edits between reference and prediction, as bars.
 
     Args:
-        confusions: reference symbol ("" for one put in), predicted symbol ("" for one left out), count >= 1.
+        confusions: reference symbol ("" for an insertion), predicted symbol ("" for a deletion), count >= 1.
         top: bars at most, >= 1.
     Raises:
         TriptychError: top breaks its rule.
     """
     if top < 1:
-        raise TriptychError(f"top is {top}; expected an integer >= 1.")
+        raise TriptychError(field="top", value=top, expected="an integer >= 1")
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
@@ -214,8 +211,8 @@ def confusion_bars(confusions: Sequence[tuple[str, str, int]], *, top: int = 20)
     if not shown:
         say_nothing_to_show(axes, "no errors")
         return figure
-    kinds = ["put in" if not meant else "left out" if not written else "replaced" for meant, written, _ in shown]
-    colour = {"replaced": COLOURS[0], "left out": COLOURS[1], "put in": COLOURS[2]}
+    kinds = ["insertion" if not meant else "deletion" if not written else "substitution" for meant, written, _ in shown]
+    colour = {"substitution": COLOURS[0], "deletion": COLOURS[1], "insertion": COLOURS[2]}
     bars = axes.barh(range(len(shown)), [count for *_, count in shown], color=[colour[kind] for kind in kinds])
     axes.bar_label(bars, labels=[f"{count:,}" for *_, count in shown], padding=3, fontsize=9)
     axes.set_yticks(
@@ -232,37 +229,6 @@ def confusion_bars(confusions: Sequence[tuple[str, str, int]], *, top: int = 20)
     axes.set_title("reference → predicted", fontsize=10)
     patches = [Patch(color=colour[kind], label=kind) for kind in colour if kind in kinds]
     figure.legend(handles=patches, loc="outside lower center", ncols=3)
-    return figure
-
-
-@house_style()
-def intervals(rows: Sequence[tuple[str, Estimate]], *, measure: str) -> Figure:
-    """Values with their intervals, one per line, so that systems can be compared at a glance.
-
-    Args:
-        rows: name and value, from top to bottom.
-        measure: name of what was measured.
-    """
-    names = [shortened(name, _LONGEST_NAME) for name, _ in rows]
-    figure = new_figure(6 + 0.06 * max(map(len, names), default=0), 1.0 + 0.36 * max(2, len(rows)))
-    axes = figure.subplots()
-    if not rows:
-        say_nothing_to_show(axes, "nothing measured")
-        return figure
-    values, whiskers = _values_and_whiskers([estimate for _, estimate in rows])
-    positions = np.arange(len(rows))
-    axes.errorbar(values, positions, xerr=whiskers, fmt="o", color=COLOURS[0], capsize=4, markersize=6, linewidth=1.6)
-    axes.set_yticks(positions, names)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    written = axes.secondary_yaxis("right")
-    written.set_yticks(
-        positions, [f"{e.value:.3f} [{e.interval.low:.3f}, {e.interval.high:.3f}]" for _, e in rows], fontsize=9
-    )
-    written.tick_params(length=0)
-    written.spines["right"].set_visible(False)
-    axes.set_xlabel(f"{measure}, {_level_text(rows[0][1])}")
     return figure
 
 
@@ -299,7 +265,7 @@ def _rotation(columns: Sequence[str]) -> int:
 
 
 def _width(panels: int) -> float:
-    """Inches of a figure with so many curves side by side."""
+    """Inches of a figure with that many curves side by side."""
     return panels * (4.5 if panels <= 2 else 4.0)
 
 

@@ -19,7 +19,7 @@ History = Sequence[Mapping[str, float]]
 def training_section(history: History, *, monitor: str, goal: Goal, figures: Path) -> Section:
     """Curves of the monitored metric, accuracy and the training loss, and the table of epochs.
 
-    The picture is also saved.
+    The figure is also saved.
     """
     also = further_metrics([history], [monitor])
     monitored = column_label(monitor)
@@ -36,7 +36,7 @@ def training_section(history: History, *, monitor: str, goal: Goal, figures: Pat
 
 
 def further_metrics(histories: Sequence[History], monitors: Sequence[str]) -> dict[str, str]:
-    """What is drawn beside the first monitored metric: the others, and accuracy, where every history has them.
+    """Metrics to draw beside the first monitored one: the others, and accuracy, where every history has them.
 
     Returns:
         Labels by key.
@@ -78,8 +78,7 @@ def recipe_section(text: str) -> Section:
 
 
 def column_label(column: str) -> str:
-    """A column of `metrics.csv` in words."""
-    words = column.replace("valid_", "validation ").replace("train_", "training ").replace("_", " ")
-    for short in ("cer", "wer"):
-        words = words.replace(f" {short}", f" {short.upper()}")
-    return words
+    """A column of `metrics.csv` in words: `valid_cer` is `validation CER`."""
+    words = column.split("_")
+    words[0] = {"valid": "validation", "train": "training"}.get(words[0], words[0])
+    return " ".join(word.upper() if word in ("cer", "wer") else word for word in words)

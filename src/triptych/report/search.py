@@ -1,4 +1,4 @@
-"""The picture of a hyperparameter search."""
+"""Figures of a hyperparameter search and of the learning rate finder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _Numbers = NDArray[np.float64]
 _LOGARITHMIC_FROM = 50  # largest over smallest value of a searched parameter
 _PANELS_PER_ROW = 3
 _LETTERS_PER_INCH = 12  # at 10 points
-_TICKS_UP_TO = 5  # distinct values that are each named on the axis
+_TICKS_UP_TO = 5  # distinct values that are each named on the axis, where they are far enough apart
+_LETTER = 0.03  # width of a letter on an axis, as a share of the axis
 
 
 @house_style()
@@ -48,7 +49,7 @@ def search_picture(trials: Sequence[Mapping[str, Any]], *, goal: Goal = "min", v
         trials: each with `params` (name to value), `value` (a number or None) and `state` ("complete", "pruned",
             "failed"; any case).
         goal: whether the smallest ("min") or the largest ("max") value is best.
-        value_label: name of the value in the picture.
+        value_label: name of the value in the figure.
     Raises:
         DataError: a trial lacks one of its keys.
     """
@@ -132,7 +133,8 @@ def _place_settings(axes: Axes, settings: Sequence[Any], has: NDArray[np.bool_])
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
         if len(distinct) <= _TICKS_UP_TO:
-            axes.set_xticks(distinct, [_shown_value(value) for value in distinct])
+            named = _far_apart(distinct, logarithmic=logarithmic)
+            axes.set_xticks(named, [_shown_value(value) for value in named])
             axes.xaxis.set_minor_locator(NullLocator())
         else:
             if not logarithmic:
@@ -148,6 +150,23 @@ def _place_settings(axes: Axes, settings: Sequence[Any], has: NDArray[np.bool_])
     return np.array(
         [rank.get(_shown_value(s), math.nan) if there else math.nan for s, there in zip(settings, has, strict=True)]
     )
+
+
+def _far_apart(distinct: _Numbers, *, logarithmic: bool) -> list[float]:
+    """Those of some rising numbers whose names do not overlap on the axis: the first, the last, and some between."""
+    places = np.log(distinct) if logarithmic else distinct
+    shares = (places - places[0]) / max(float(places[-1] - places[0]), 1e-300)
+    widths = [_LETTER * (1 + len(_shown_value(float(value)))) for value in distinct]
+
+    def overlap(left: int, right: int) -> bool:
+        return bool(shares[right] - shares[left] < (widths[left] + widths[right]) / 2)
+
+    last = len(distinct) - 1
+    kept = [0]
+    for place in range(1, last):
+        if not overlap(kept[-1], place) and not overlap(place, last):
+            kept.append(place)
+    return [float(distinct[place]) for place in dict.fromkeys((*kept, last))]
 
 
 def _is_logarithmic(distinct: _Numbers) -> bool:
@@ -184,7 +203,9 @@ def learning_rate_picture(rates: Sequence[float], losses: Sequence[float], sugge
     axes.set(xlabel="learning rate", ylabel="smoothed training loss")
     if suggestion is not None:
         axes.axvline(suggestion, color=MARKED, linestyle="--", linewidth=1)
-        axes.set_title(f"suggested: {suggestion:.2g}, where the loss falls most steeply", color=MARKED, fontsize=10)
+        axes.set_title(
+            f"suggested: {suggestion:.2g}, a tenth of the rate with the lowest loss", color=MARKED, fontsize=10
+        )
     finite = [loss for loss in losses if math.isfinite(loss)]
     if finite:  # the loss explodes at the right end; what matters is its fall
         axes.set_ylim(min(finite) * 0.95, min(max(finite), finite[0] * 1.5))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from triptych.config import SeeData
-from triptych.data.locations import check_location
+from triptych.data.files import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError
 from triptych.images.arrays import idx_files, is_idx, read_idx, read_npz

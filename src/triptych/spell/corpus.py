@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from triptych.config import SpellData
+from triptych.data.files import check_location
 from triptych.data.fingerprints import fingerprint_file, fingerprint_items
-from triptych.data.locations import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve

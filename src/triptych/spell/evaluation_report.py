@@ -1,6 +1,6 @@
-"""What a report tells of an evaluation of spelling: examples, worst errors, confusions, errors by length.
+"""The evaluation of a speller in a report: scores, examples, worst errors, frequent edits, errors by length.
 
-`details` draws it from the predictions once, as plain values that are kept in the run; `section` shows it.
+`details` takes them from the predictions once, as plain values that are kept in the run; `section` shows them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PREDICTION_COLUMNS = ("source", "references", "prediction", "log_probability", "
 
 
 def details(items: Sequence[ItemResult], scores: Scores, vocabularies: Vocabularies) -> dict[str, Any]:
-    """Everything `section` shows, as plain values for JSON."""
+    """Evaluation details as JSON values."""
     write = _Writer(vocabularies)
     return {
         "scores": scores.to_dict(),
@@ -85,10 +85,17 @@ def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], voca
     write_tsv(folder / f"{name}.errors.tsv", PREDICTION_COLUMNS, wrong)
 
 
-def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
-    """The part of the report about one evaluation; its pictures are also written as PNG and SVG."""
+def section(name: str, evaluation: Mapping[str, Any], figures: Path) -> Section:
+    """The part of the report about one evaluation; its figures are also written as PNG and SVG.
+
+    Args:
+        name: of the evaluation.
+        evaluation: `details` of it, and under `decoding` how predictions were made.
+        figures: folder for the figures.
+    """
     lengths = error_by_length(
-        [(part["label"], Estimate.from_dict(part["cer"]), part["items"]) for part in told["by_length"]], measure="CER"
+        [(part["label"], Estimate.from_dict(part["cer"]), part["items"]) for part in evaluation["by_length"]],
+        measure="CER",
     )
     stem = name.replace("/", "-")
     saved = save(lengths, figures, f"{stem}-error-by-length")
@@ -100,8 +107,8 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
             saved=saved,
         )
     ]
-    if told["confusions"]:
-        bars = confusion_bars([(a, b, n) for a, b, n in told["confusions"]])
+    if evaluation["confusions"]:
+        bars = confusion_bars([(a, b, n) for a, b, n in evaluation["confusions"]])
         saved = save(bars, figures, f"{stem}-confusions")
         pictures.append(
             Picture.from_figure(
@@ -114,18 +121,18 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
     return Section(
         title=f"Evaluation {name}",
         tables=[
-            scores_table(told["scores"]),
-            Table("Examples, drawn at random", ["source", "references", "predictions"], told["examples"]),
+            scores_table(evaluation["scores"], sampled=evaluation.get("decoding", {}).get("method") == "sample"),
+            Table("Examples, drawn at random", ["source", "references", "predictions"], evaluation["examples"]),
             Table(
                 "Worst errors, by edits per reference symbol",
                 ["source", "references", "prediction", "edits"],
-                told["worst"],
+                evaluation["worst"],
             ),
             Table(
-                "Edit confusions",
+                "Most frequent edits",
                 ["reference", "predicted", "times"],
-                [[symbol_label(a), symbol_label(b), n] for a, b, n in told["confusions"][:40]],
-                caption="∅ on one side: the symbol was left out, or put in.",
+                [[symbol_label(a), symbol_label(b), n] for a, b, n in evaluation["confusions"][:40]],
+                caption="x → ∅ is a deletion, ∅ → x an insertion, x → y a substitution.",
             ),
         ],
         figures=pictures,
@@ -135,37 +142,40 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
 def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
     """All evaluations of a run in one table."""
     rows: list[list[Cell]] = []
-    for name, told in evaluations.items():
-        scores = told["scores"]
+    for name, evaluation in evaluations.items():
+        scores = evaluation["scores"]
         at_three = scores.get("wer_at_k", {}).get("3")
         measures: list[Cell] = [Estimate.from_dict(scores[key]) for key in ("cer", "wer", "mean_error")]
         rows.append([name, scores["n_items"], *measures, None if at_three is None else Estimate.from_dict(at_three)])
     columns = ["evaluation", "items", "CER", "WER", "mean error", "WER@3"]
-    return Section("At a glance", tables=[Table("Evaluations", columns, rows, caption="With 95 % intervals.")])
+    return Section("Overview", tables=[Table("Evaluations", columns, rows, caption="With 95 % intervals.")])
 
 
-def scores_table(scores: Mapping[str, Any]) -> Table:
-    """Error rates with their intervals."""
+def scores_table(scores: Mapping[str, Any], *, sampled: bool = False) -> Table:
+    """Error rates with their intervals; those over all samples where predictions were sampled."""
     names = {
         "cer": "CER: edits / reference symbols",
         "wer": "WER: items not exactly right",
         "mean_error": "mean error: edits / reference symbols, averaged over items",
-        "cer_over_predictions": "CER, mean over an item's predictions",
-        "wer_over_predictions": "WER, mean over an item's predictions",
     }
+    if sampled:
+        names |= {
+            "cer_over_predictions": "CER, mean over an item's samples",
+            "wer_over_predictions": "WER, mean over an item's samples",
+        }
     rows: list[list[Cell]] = [[text, Estimate.from_dict(scores[key])] for key, text in names.items() if key in scores]
     for k, value in scores.get("wer_at_k", {}).items():
         if int(k) > 1:
-            rows.append([f"WER@{k}: none of the first {k} right", Estimate.from_dict(value)])
+            rows.append([f"WER@{k}: no reference among the top {k}", Estimate.from_dict(value)])
     level = f"{100 * scores['cer']['level']:g}"
     return Table(
         f"Scores over {scores['n_items']} items", ["measure", f"value [{level} % interval]"], rows, digits=4,
-        caption="Intervals: of shares of items Wilson's, of the rest by bootstrap over items.",
+        caption="Intervals: Wilson's for WER, bootstrap over items for the rest.",
     )  # fmt: skip
 
 
 class _Writer:
-    """Symbols as people read them."""
+    """Symbols as text."""
 
     def __init__(self, vocabularies: Vocabularies) -> None:
         self.source = vocabularies.source_tokenizer.join

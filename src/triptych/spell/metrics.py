@@ -2,7 +2,7 @@
 
 An item may have several right answers (a word with two pronunciations): a prediction is right when it equals any of
 them, and its edits are counted against the nearest. The first prediction of an item, its best or its first draw, is
-the one that `cer`, `wer` and `mean_error` judge.
+the one that `cer`, `wer` and `mean_error` are about.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ItemResult:
         if not self.references or not all(self.references):
             raise DataError(
                 f"references of {' '.join(self.source)!r} is {self.references!r}; "
-                "expected at least one, none empty. Leave the row out."
+                "expected at least one, none empty. Remove the row."
             )
         if not self.predictions:
             raise DataError(f"predictions of {' '.join(self.source)!r} is (); expected at least one.")
@@ -74,15 +74,14 @@ class Scores:
     """Error rates over items. All are 0 when everything is right; `wer` and `wer_at_k` are at most 1.
 
     Attributes:
-        n_items: items judged.
+        n_items: number of items.
         cer: total edits / total reference length, first predictions.
         wer: share of items whose first prediction is not right.
         mean_error: mean over items of edits / reference length, first predictions.
         wer_at_k: entry k - 1 is the share of items that none of their first k predictions spells right (an item
             with fewer counts with all it has). Empty when no item has more than one prediction.
         cer_over_predictions: `cer` of a prediction picked at random: each item's edits and reference length are
-            averaged over all its predictions before they are summed. For sampling, the mean over the samples.
-            None when no item has more than one prediction.
+            averaged over all its predictions before they are summed. None unless predictions are samples.
         wer_over_predictions: likewise, the mean over items of the share of their predictions that are not right.
     """
 
@@ -95,7 +94,7 @@ class Scores:
     wer_over_predictions: Estimate | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; `wer_at_k` is keyed by k, and what does not apply is left out."""
+        """Plain numbers for JSON; `wer_at_k` is keyed by k, and what does not apply is omitted."""
         values: dict[str, Any] = {"n_items": self.n_items}
         for name in ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions"):
             estimate = getattr(self, name)
@@ -127,7 +126,7 @@ class LengthBin:
 
 
 class Confusion(NamedTuple):
-    """How often a reference symbol was predicted as another; `""` on one side: left out, or put in."""
+    """How often a reference symbol was predicted as another; `""` on one side: an insertion, or a deletion."""
 
     reference: str
     predicted: str
@@ -191,12 +190,18 @@ def nearest_reference(prediction: Symbols, references: Sequence[Symbols]) -> Nea
 
 
 def score(
-    items: Sequence[ItemResult], *, level: float = DEFAULT_LEVEL, samples: int = DEFAULT_SAMPLES, seed: int = 0
+    items: Sequence[ItemResult],
+    *,
+    sampled: bool = False,
+    level: float = DEFAULT_LEVEL,
+    samples: int = DEFAULT_SAMPLES,
+    seed: int = 0,
 ) -> Scores:
     """All error rates over items, with intervals.
 
     Args:
         items: at least one.
+        sampled: predictions are samples, not ranked candidates, so that means over them say something.
         level: of the intervals, in (0, 1).
         samples: bootstrap resamples, >= 1.
         seed: of the resampling.
@@ -222,9 +227,12 @@ def score(
     if most == 1:
         return first
     wrong = [[float(near.edits > 0) for near in row] for row in nearest]
+    at_k = tuple(share_of([min(row[:k]) for row in wrong], level=level) for k in range(1, most + 1))
+    if not sampled:
+        return dataclasses.replace(first, wer_at_k=at_k)
     return dataclasses.replace(
         first,
-        wer_at_k=tuple(share_of([min(row[:k]) for row in wrong], level=level) for k in range(1, most + 1)),
+        wer_at_k=at_k,
         cer_over_predictions=over_items(
             [sum(near.edits for near in row) / len(row) for row in nearest],
             [sum(len(near.reference) for near in row) / len(row) for row in nearest],
@@ -246,10 +254,10 @@ def errors_of(items: Sequence[ItemResult]) -> Errors:
 
 
 def measured(names: Sequence[tuple[str, ...]], edits: Sequence[int], lengths: Sequence[int]) -> Errors:
-    """Errors of items with so many edits against references of such lengths.
+    """Errors of items from their edits and the lengths of their references.
 
     Args:
-        names: what tells an item from others.
+        names: a key per item.
         edits: against the nearest reference. Shape (N,).
         lengths: of that reference, >= 1. Shape (N,).
     """
@@ -266,7 +274,7 @@ def by_length(
     samples: int = DEFAULT_SAMPLES,
     seed: int = 0,
 ) -> list[LengthBin]:
-    """Scores per bin of source length; bins without items are left out.
+    """Scores per bin of source length; bins without items are omitted.
 
     Args:
         items: at least one.
@@ -280,7 +288,7 @@ def by_length(
     """
     _check_any(items)
     if list(edges) != sorted(set(edges)) or any(edge < 1 for edge in edges):
-        raise TriptychError(f"edges is {tuple(edges)}; expected rising integers >= 1, such as (5, 10, 15).")
+        raise TriptychError(field="edges", value=tuple(edges), expected="rising integers >= 1, such as (5, 10, 15)")
     binned: list[list[ItemResult]] = [[] for _ in range(len(edges) + 1)]
     for item in items:
         binned[bisect.bisect_right(edges, len(item.source))].append(item)
@@ -355,7 +363,7 @@ def _edits_and_lengths(nearest: Iterable[Nearest]) -> tuple[list[int], list[int]
 
 def _count(n: int) -> int:
     if n < 0:
-        raise TriptychError(f"n is {n}; expected an integer >= 0.")
+        raise TriptychError(field="n", value=n, expected="an integer >= 0")
     return n
 
 

@@ -157,7 +157,7 @@ def judge(speller: Speller, items: Sequence[Item], *, split: str, decoding: Spel
     """Predict and score some items."""
     predictions = speller.predict([item.source for item in items], decoding=decoding)
     results = results_of(items, predictions)
-    return Evaluation(split, decoding, results, score(results))
+    return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
 
 
 def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) -> list[ItemResult]:

@@ -1,8 +1,8 @@
-"""Searching recipe settings with Optuna: grids and ranges, shared storage, pruning, resuming."""
+"""What a search varies: settings that take one of some values, or any value of a span."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,11 +10,8 @@ import optuna
 
 from triptych.config import parse_value
 from triptych.errors import RecipeError
-from triptych.runs.run import Row
 
 Value = str | int | float | bool
-Report = Callable[[Row], None]
-Run = Callable[[Mapping[str, Value], Report], Sequence[Row]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def settings_of(params: Mapping[str, Value]) -> dict[str, Value]:
 def parse_search(text: str) -> Dimension:
     """Read `key=v1,v2,v3` as choices and `key=low..high`, with `:log` behind it, as a span.
 
-    Several keys that are to have the same value stand before the sign, with a comma between two.
+    Keys that must have the same value are joined by commas: `key1,key2=v1,v2`.
 
     Raises:
         RecipeError: neither, or a span whose ends do not make sense.
@@ -73,17 +70,19 @@ def parse_search(text: str) -> Dimension:
     key, values = ",".join(parts), values.strip()
     if not equals or not all(parts) or not values:
         raise RecipeError(
-            f"--search is {text!r}; expected key=v1,v2 or key=low..high. "
-            "For example: --search optimizer.learning_rate=1e-4..1e-1:log"
+            field="--search",
+            value=text,
+            expected="key=v1,v2 or key=low..high",
+            hint="For example: --search optimizer.learning_rate=1e-4..1e-1:log",
         )
     if ".." not in values:
         choices = tuple(parse_value(value.strip()) for value in values.split(","))
         if "" in choices or len({str(choice) for choice in choices}) < len(choices):
-            raise RecipeError(f"--search is {text!r}; expected values that differ, with a comma between two.")
+            raise RecipeError(field="--search", value=text, expected="different values, separated by commas")
         return Choices(key, choices)
     span, _, scale = values.partition(":")
     low, high = (parse_value(end.strip()) for end in span.split("..", 1))
     numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
     if not numbers or not low < high or scale not in ("", "log") or (scale == "log" and low <= 0):
-        raise RecipeError(f"--search is {text!r}; expected low..high with low < high, and low > 0 with :log.")
+        raise RecipeError(field="--search", value=text, expected="low..high with low < high, and low > 0 with :log")
     return Span(key, low, high, log=scale == "log", whole=isinstance(low, int) and isinstance(high, int))

@@ -22,7 +22,7 @@ class Trainable(lightning.LightningModule):
         optimizer: the recipe's `[optimizer]`.
 
     Attributes:
-        learning_rate: what the schedule multiplies; Lightning's learning-rate finder puts its trials here.
+        learning_rate: what the schedule multiplies.
         plateau: a further factor, which whoever follows the metrics sets before an epoch.
     """
 

@@ -1,9 +1,8 @@
 """Searching recipe settings with Optuna: grids and ranges, shared storage, pruning, resuming.
 
-Any number of processes may work on one search. A trial counts when it is complete, pruned, running, or failed for a
-reason of its own; one that was interrupted or killed does not, and its place is filled again. Trials are numbered by
-the storage, each number once, and decisions go by that number: a trial looks only at those before it, so no two take
-the same place.
+Any number of processes may work on one search. The points of a grid are a queue in the storage, from which a trial is
+taken by one process only; where two processes have queued the same point at once, the later trial gives way. A trial
+whose training fails counts as tried; one that is interrupted or killed does not, and its place is filled again.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -28,8 +27,8 @@ from triptych.runs.run import Row
 from triptych.training.dimensions import Choices, Dimension, Value
 
 Report = Callable[[Row], None]
-Run = Callable[[Mapping[str, Value], Report], Sequence[Row]]
-HEARTBEAT_S, GRACE_S = 5, 30  # a running trial says so every 5 s; after 30 s of silence its process is taken for dead
+Train = Callable[[Mapping[str, Value], Report], Sequence[Row]]
+HEARTBEAT_S, GRACE_S = 5, 30  # a running trial reports every 5 s; after 30 s of silence its process counts as dead
 POLL_S = 0.2
 TRIALS_OF_SPANS = 20
 FAILURE, POINT, SURPLUS = "failure", "point", "surplus"  # attributes of trials in the storage
@@ -60,10 +59,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """How a search stands.
+    """The state of a search.
 
     Attributes:
-        trials: in order of their beginning.
+        trials: in the order in which they were queued or begun.
         best: the best complete trial; None before one is.
         interrupted: Ctrl-C ended this call.
     """
@@ -81,7 +80,7 @@ class Limits:
         trials: how many in all; None tries a whole grid, or 20 of spans.
         prune: stop trials that do worse than the median of the others at the same epoch.
         seed: of the choice of configurations.
-        spared: epochs of every trial before it may be stopped; schedules that rise first need time to show.
+        spared: epochs of every trial before it may be stopped; a schedule with a warm-up needs some to show.
     """
 
     trials: int | None = None
@@ -91,7 +90,7 @@ class Limits:
 
 
 def search(
-    run: Run,
+    train: Train,
     dimensions: Sequence[Dimension],
     *,
     name: str,
@@ -101,19 +100,19 @@ def search(
     base: str = "",
     limits: Limits | None = None,
 ) -> Search:
-    """Try configurations until so many have been tried, those of earlier and parallel calls counted.
+    """Try configurations until enough have been tried, those of earlier and parallel calls included.
 
     Args:
-        run: trains a configuration, reports every epoch's row, and returns those of the epochs whose model may be kept,
-            the best of which is the trial's value. Its TrainingError or RecipeError
-            is recorded as that trial's failure.
+        train: trains a configuration, reports every epoch's row, and returns those of the epochs whose model may be
+            kept, the best of which is the trial's value. Its TrainingError or RecipeError is recorded as that trial's
+            failure.
         dimensions: what to vary. All choices: every combination once. Otherwise: tree-structured Parzen estimator
             (Bergstra et al. 2011) over choices and spans.
-        name: of the search in the storage; the same name goes on with it.
+        name: of the search in the storage; the same name resumes it.
         storage: an Optuna storage address, such as `sqlite:///search.db`; processes and machines may share it.
         monitor: metric to optimise.
         goal: whether it should fall or rise.
-        base: recipe and data as a text; a search goes on only with the same one.
+        base: recipe and data as a text; a search is resumed only with the same one.
         limits: how many trials, and whether hopeless ones are stopped.
     Returns:
         All trials, those of other processes included; after Ctrl-C those so far.
@@ -122,22 +121,22 @@ def search(
     """
     keys = [key for dimension in dimensions for key in dimension.key.split(",")]
     if len(set(keys)) < len(keys):
-        raise RecipeError(f"--search varies {', '.join(keys)}; expected each key once.")
+        raise RecipeError(field="--search", value=", ".join(keys), expected="each key once")
     limits = limits or Limits()
-    place, study = _open(name, storage, goal, limits)
+    study = _open(name, storage, goal, limits)
     _check_same(study, " ".join(sorted(map(str, dimensions))), base)
     plan = _Plan(dimensions, limits)
-    attempt = _Attempt(run, place, study, plan, monitor, min if goal == "min" else max)
+    attempt = _Attempt(train, study, plan, monitor, min if goal == "min" else max)
     interrupted = False
     try:
         _work(study, plan, attempt)
     except KeyboardInterrupt:
         interrupted = True
-    return _standing(study, goal, interrupted=interrupted)
+    return _result(study, goal, interrupted=interrupted)
 
 
 class _Plan:
-    """What is to be tried: the points of a grid, or so many draws from spans."""
+    """What to try: points of a grid in the order to try them, or a number of draws from spans."""
 
     def __init__(self, dimensions: Sequence[Dimension], limits: Limits) -> None:
         self.dimensions = dimensions
@@ -147,53 +146,61 @@ class _Plan:
         self.wanted = limits.trials or (len(self.points) or TRIALS_OF_SPANS)
         self.order = list(range(len(self.points)))
         if self.points and self.wanted < len(self.points):
-            random.Random(limits.seed).shuffle(self.order)  # a part of the grid is to be spread over all of it
-        elif self.points:
-            self.wanted = len(self.points)
+            random.Random(limits.seed).shuffle(self.order)  # a part of the grid is spread over all of it
 
-    def sampler(self, number: int, point: Mapping[str, Value] | None = None) -> optuna.samplers.BaseSampler:
-        """What chooses the values of trial `number`: the point of a grid, or draws with a seed of its own."""
+    def queue(self, study: optuna.Study) -> None:
+        """Queue as many points of the grid as are wanted and are neither tried nor queued yet."""
+        trials = [trial for trial in study.get_trials(deepcopy=False) if _counts(trial)]
+        known = {trial.user_attrs[POINT] for trial in trials if POINT in trial.user_attrs}
+        missing = [point for point in self.order if point not in known]
+        for point in missing[: max(0, self.wanted - len(known))]:
+            study.enqueue_trial(self.points[point], user_attrs={POINT: point})
+
+    def is_surplus(self, trial: optuna.Trial, study: optuna.Study) -> bool:
+        """Whether earlier trials, of other processes, leave this one nothing to try."""
+        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number and _counts(t)]
         if not self.points:
-            return optuna.samplers.TPESampler(seed=(self.limits.seed * 1_000_003 + number) % 2**32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.PartialFixedSampler(dict(point or {}), optuna.samplers.RandomSampler())
+            return len(earlier) >= self.wanted
+        point = trial.user_attrs.get(POINT)
+        return point is None or any(other.user_attrs.get(POINT) == point for other in earlier)
 
 
-class _SurplusError(Exception):
-    """A trial has no place in the search: others that began before it fill all of them."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Attempt:
-    """Tries one configuration, as Optuna calls it."""
+    """Tries one configuration, as Optuna calls it.
 
-    run: Run
-    storage: optuna.storages.RDBStorage
+    Attributes:
+        given_up: another process took this one for dead, after a pause of the computer for example.
+    """
+
+    train: Train
     study: optuna.Study
     plan: _Plan
     monitor: str
     best_of: Callable[[list[float]], float]
+    given_up: bool = field(default=False, init=False)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        self.storage.record_heartbeat(trial._trial_id)  # Optuna's first comes a little later, from a thread
-        earlier = _wait_for_earlier(self.study, trial.number, chosen=bool(self.plan.points))
-        if len(earlier) >= self.plan.wanted:  # another process was faster
-            trial.set_user_attr(SURPLUS, True)
-            raise _SurplusError
-        point = None
-        if self.plan.points:
-            taken = {other.user_attrs[POINT] for other in earlier}
-            place = next(place for place in self.plan.order if place not in taken)
-            trial.set_user_attr(POINT, place)
-            point = self.plan.points[place]
-        self.study.sampler = self.plan.sampler(trial.number, point)
-        params = {dimension.key: dimension.suggest(trial) for dimension in self.plan.dimensions}
+        self.given_up = False
         try:
-            rows = self.run(params, _reporter(trial, self.monitor, prune=self.plan.limits.prune))
+            return self._value(trial)
         except (TrainingError, RecipeError) as error:
             trial.set_user_attr(FAILURE, str(error))
+            raise optuna.TrialPruned from error  # it is tried, and nothing near it is promising
+        except optuna.exceptions.UpdateFinishedTrialError:
+            self.given_up = True
             raise
+
+    def _value(self, trial: optuna.Trial) -> float:
+        if self.plan.is_surplus(trial, self.study):
+            trial.set_user_attr(SURPLUS, True)
+            raise optuna.TrialPruned
+        # A generator per trial: draws depend on seed and number, also where a search is resumed or shared.
+        seed = (self.plan.limits.seed * 1_000_003 + trial.number) % 2**32
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed)
+        params = {dimension.key: dimension.suggest(trial) for dimension in self.plan.dimensions}
+        rows = self.train(params, _reporter(trial, self.monitor, prune=self.plan.limits.prune))
+        trial.set_user_attr("finished", True)  # fails where the trial was given up
         return self.best_of([float(row[self.monitor]) for row in rows])
 
 
@@ -213,17 +220,19 @@ def _reporter(trial: optuna.Trial, monitor: str, *, prune: bool) -> Report:
 def _work(study: optuna.Study, plan: _Plan, attempt: _Attempt) -> None:
     """Try one configuration after another until enough have ended, those of other processes included."""
     while True:
-        _give_up_silent(study)
-        counted = [trial for trial in study.get_trials(deepcopy=False) if _counts(trial)]
-        if len(counted) < plan.wanted:
-            study.sampler = plan.sampler(len(counted))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)
+        plan.queue(study)
+        trials = [trial for trial in study.get_trials(deepcopy=False) if _counts(trial)]
+        is_queued = any(trial.state == TrialState.WAITING for trial in trials)
+        if is_queued or (not plan.points and len(trials) < plan.wanted):
             try:
-                study.optimize(attempt, n_trials=1, catch=(TrainingError, RecipeError, _SurplusError))
-            except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
-                if isinstance(error, ValueError) and "Cannot tell a FAIL trial" not in str(error):
+                study.optimize(attempt, n_trials=1)
+            except Exception:
+                if not attempt.given_up:
                     raise
-                # This process was silent for too long, and another one has given its trial up.
-        elif any(trial.state == TrialState.RUNNING for trial in counted):
+        elif any(trial.state == TrialState.RUNNING for trial in trials):
             time.sleep(POLL_S)
         else:
             return
@@ -232,33 +241,16 @@ def _work(study: optuna.Study, plan: _Plan, attempt: _Attempt) -> None:
 def _counts(trial: FrozenTrial) -> bool:
     """Whether a trial takes a place in the search."""
     if trial.state == TrialState.FAIL:
-        return FAILURE in trial.user_attrs
+        return FAILURE in trial.user_attrs  # searches of November 2026 kept failures so
     if trial.state == TrialState.RUNNING and not trial.params and trial.datetime_start is not None:
-        age = datetime.now() - trial.datetime_start  # killed before its first sign of life, it would never be silent
+        age = datetime.now() - trial.datetime_start  # killed before its first report, it would never be silent
         if age.total_seconds() > 3 * GRACE_S:
             return False
-    return trial.state != TrialState.WAITING and SURPLUS not in trial.user_attrs
+    return SURPLUS not in trial.user_attrs
 
 
-def _wait_for_earlier(study: optuna.Study, number: int, *, chosen: bool) -> list[FrozenTrial]:
-    """The trials before this one that count; with `chosen`, once each of them has chosen its point."""
-    while True:
-        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < number and _counts(t)]
-        if not chosen or all(POINT in trial.user_attrs for trial in earlier):
-            return earlier
-        time.sleep(POLL_S)
-        _give_up_silent(study)
-
-
-def _give_up_silent(study: optuna.Study) -> None:
-    """Mark running trials whose process has gone as failed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
-
-
-def _open(name: str, storage: str, goal: str, limits: Limits) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
-    """The storage, and the search in it, new or old."""
+def _open(name: str, storage: str, goal: str, limits: Limits) -> optuna.Study:
+    """The search in its storage, new or resumed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     waits = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
@@ -270,7 +262,7 @@ def _open(name: str, storage: str, goal: str, limits: Limits) -> tuple[optuna.st
                 place = optuna.storages.RDBStorage(
                     storage, engine_kwargs=waits, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
                 )
-            return place, optuna.create_study(
+            return optuna.create_study(
                 study_name=name,
                 storage=place,
                 load_if_exists=True,
@@ -283,8 +275,10 @@ def _open(name: str, storage: str, goal: str, limits: Limits) -> tuple[optuna.st
                 continue
             first_line = str(error).partition("\n")[0]
             raise RecipeError(
-                f"--storage is {storage!r}; expected an Optuna storage address that can be opened ({first_line}). "
-                "For example: sqlite:///search.db"
+                field="--storage",
+                value=storage,
+                expected=f"an Optuna storage address that can be opened ({first_line})",
+                hint="For example: sqlite:///search.db",
             ) from None
     raise AssertionError("unreachable")
 
@@ -297,23 +291,25 @@ def _check_same(study: optuna.Study, dimensions: str, base: str) -> None:
             study.set_user_attr(key, text)
     if known.get("dimensions", dimensions) != dimensions:
         raise RecipeError(
-            f"--search is {dimensions}; expected {known['dimensions']} to go on with the search {study.study_name!r}. "
-            "Choose another --name."
+            field="--search",
+            value=dimensions,
+            expected=f"{known['dimensions']!r} to resume the search {study.study_name!r}",
+            hint="Use another --name for another search.",
         )
     if known.get("base", base) != base:
         raise RecipeError(
-            f"search {study.study_name!r} was begun with another recipe or other data; expected the same to go on. "
-            "Choose another --name."
+            f"the search {study.study_name!r} was begun with another recipe or other data.",
+            hint="Use another --name for another search.",
         )
 
 
-def _standing(study: optuna.Study, goal: Literal["min", "max"], *, interrupted: bool) -> Search:
+def _result(study: optuna.Study, goal: Literal["min", "max"], *, interrupted: bool) -> Search:
     trials = []
     for trial in study.get_trials(deepcopy=False):
-        if SURPLUS in trial.user_attrs:
+        if SURPLUS in trial.user_attrs or trial.state == TrialState.WAITING:
             continue
         failure = trial.user_attrs.get(FAILURE, "")
-        state = STATES.get(trial.state, "failed" if failure else "stopped")
+        state = "failed" if failure else STATES.get(trial.state, "stopped")
         value = trial.value if trial.value is not None else _last(trial.intermediate_values)
         trials.append(Trial(trial.number, trial.params, value, state, trial.user_attrs.get("history", []), failure))
     complete = [(trial.value, trial) for trial in trials if trial.state == "complete" and trial.value is not None]
