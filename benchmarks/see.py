@@ -33,13 +33,13 @@ from triptych.config import Precision, SeeRecipe, load_recipe
 from triptych.errors import TriptychError
 from triptych.images.form import InputForm
 from triptych.images.sources import Collection
-from triptych.see import panel
 from triptych.see.batches import ImageBatch
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.images import Images as Split
 from triptych.see.inputs import scaled
 from triptych.see.objective import SeeObjective
+from triptych.see.panel import PANEL
 from triptych.training.fit import fit
 from triptych.training.hardware import precision_here
 from triptych.training.optimizers import build_optimizer
@@ -143,7 +143,7 @@ def prepare(name: str, batch_size: int, data: Path, size: Size) -> Subject:
     collection = load_collection(recipe.data, data)
     paths = [data / name for name in collection.splits["train"].names]
     files = paths if all(path.is_file() for path in paths) else []
-    return Subject(name, recipe, collection, panel.prepare(recipe, data), files)
+    return Subject(name, recipe, collection, PANEL.build(recipe, collection), files)
 
 
 def counted(work: Callable[[], object], clock: Clock) -> Task:

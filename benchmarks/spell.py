@@ -31,10 +31,10 @@ from triptych.config import SpellDecoding, SpellRecipe, load_recipe
 from triptych.decoding import Speller
 from triptych.errors import TriptychError
 from triptych.runs.run import Run
-from triptych.spell import panel
 from triptych.spell.batches import EncodedPairs, PairBatch
 from triptych.spell.corpus import Corpus, load_corpus
 from triptych.spell.metrics import nearest_reference
+from triptych.spell.panel import PANEL
 from triptych.text.vocabularies import Vocabularies
 from triptych.training.fit import fit
 from triptych.training.output import Output
@@ -100,7 +100,7 @@ def prepare(data: Path | None, size: Size, folder: Path) -> Subject:
     recipe = load_recipe(RECIPE, [*changes, "training.epochs=2"])
     assert isinstance(recipe, SpellRecipe)
     corpus = load_corpus(recipe.data, data)
-    prepared = panel.prepare(recipe, data)
+    prepared = PANEL.build(recipe, PANEL.read(recipe, data))
     vocabularies = Vocabularies.from_dict(prepared.description, folder / "model.json")
     unseen = [pair.source for split in ("test", "valid") for pair in corpus.splits.get(split, ())]
     return Subject(recipe, corpus, prepared, vocabularies, list(dict.fromkeys(unseen))[: size.words], folder)
@@ -113,7 +113,7 @@ def fit_task(subject: Subject) -> Task:
         timer = EpochTimer()
         run = Run.create(str(subject.run.path), force=True)
         run.write_recipe(subject.recipe)
-        run.write_model(panel.PANEL, subject.prepared.description)
+        run.write_model(PANEL.name, subject.prepared.description)
         fit(
             subject.prepared.objective,
             subject.prepared.loaders,
@@ -201,7 +201,7 @@ def one_by_one_task(speller: Speller, words: Sequence[tuple[str, ...]], decoding
 
 def decoding_memory_mib(run: Path, words: Sequence[tuple[str, ...]], decoding: SpellDecoding) -> tuple[float, float]:
     """Peak memory once a model is loaded and has decoded a word, and after decoding all words in batches."""
-    speller = panel.load(Run(run))
+    speller = PANEL.load(Run(run))
     speller.predict(words[:1], decoding=decoding)
     before = peak_memory_mib()
     speller.predict(words, decoding=decoding)
@@ -210,7 +210,7 @@ def decoding_memory_mib(run: Path, words: Sequence[tuple[str, ...]], decoding: S
 
 def decoding_results(subject: Subject, repeats: int, yoyodyne: Yoyodyne | None) -> list[Result]:
     """Words per second of the model that training left."""
-    speller, words = panel.load(subject.run), subject.words
+    speller, words = PANEL.load(subject.run), subject.words
     targets = {"greedy": (15.0, 3.0), "beam 5": (8.0, 15.0)}
     tasks: dict[str, Task] = {}
     for name, decoding in decodings(subject).items():

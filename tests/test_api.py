@@ -16,8 +16,9 @@ from triptych import api
 from triptych.config import SpellDecoding, load_recipe
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
-from triptych.spell import panel
+from triptych.spell import panel as spell, word_lists
 from triptych.spell.adapter import module_of
+from triptych.spell.panel import PANEL
 
 
 def test_three_lines_of_python_predict(toy_runs: ToyRuns) -> None:
@@ -65,7 +66,7 @@ def test_a_run_is_not_continued_with_another_recipe(workspace: Path, toy_runs: T
     with pytest.raises(RunError) as caught:
         api.train(changed, Run.open("first"), data=toy_runs.data)
     assert str(caught.value) == (
-        "runs/first was begun with another recipe: model.dropout was 0.1, is 0.2. "
+        "runs/first: this run was begun with another recipe: model.dropout was 0.1, is 0.2. "
         "Resume without changes, or use a new name."
     )
 
@@ -114,19 +115,19 @@ def test_a_run_is_named_after_recipe_and_seed(tmp_path: Path, monkeypatch: pytes
     ],
 )
 def test_decodings_have_short_names(settings: dict[str, object], label: str) -> None:
-    assert panel.label(SpellDecoding.model_validate(settings)) == label
+    assert PANEL.label(SpellDecoding.model_validate(settings)) == label
 
 
 def test_equipment_is_part_of_the_name() -> None:
-    assert api.equipment_label(None, None, None) == ""
-    assert api.equipment_label(Path("a/words.txt"), None, None) == "-lexicon-words"
-    assert api.equipment_label(Path("words.txt"), 2.5, Path("own.tsv")) == "-lexicon-words-w2.5-dictionary-own"
+    assert word_lists.label(None, None, None) == ""
+    assert word_lists.label(Path("a/words.txt"), None, None) == "-lexicon-words"
+    assert word_lists.label(Path("words.txt"), 2.5, Path("own.tsv")) == "-lexicon-words-w2.5-dictionary-own"
 
 
 def test_a_weight_without_a_word_list_is_refused(toy_runs: ToyRuns) -> None:
     with pytest.raises(RecipeError) as caught:
-        api.equip(api.load(toy_runs.folder / "first"), weight=2.0)
-    assert str(caught.value) == "--lexicon-weight is 2.0 without --lexicon; expected a word list. Add --lexicon FILE"
+        word_lists.with_word_lists(api.load(toy_runs.folder / "first"), weight=2.0)
+    assert str(caught.value) == "--lexicon-weight is 2.0 without a word list. Add --lexicon FILE."
 
 
 def test_words_that_the_model_cannot_write_are_counted(toy_runs: ToyRuns, tmp_path: Path) -> None:
@@ -134,31 +135,31 @@ def test_words_that_the_model_cannot_write_are_counted(toy_runs: ToyRuns, tmp_pa
     words.write_text("moo\nqzx\nmoo2\n")
     told: list[str] = []
     speller = api.load(toy_runs.folder / "first")
-    held = api.equip(speller, lexicon=words, warn=told.extend)
+    held = word_lists.with_word_lists(speller, lexicon=words, warn=told.extend)
     assert held.predict("SH UW")[0].text == "moo"
     assert told == [
-        f"{words}: 2 of 3 words have symbols that training never showed (the first is 'qzx'); they are left out."
+        f"{words}: 2 of 3 words have symbols never seen in training (the first is 'qzx'); they are ignored."
     ]
     words.write_text("moo\t12\nsee\t9\n")
     with pytest.raises(DataError, match=r"list\.txt: 2 of 2 words have symbols .*; expected one word per line"):
-        api.equip(speller, lexicon=words)
+        word_lists.with_word_lists(speller, lexicon=words)
     words.write_bytes("moo\nça\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"list\.txt:2: .*UTF-8"):
-        api.equip(speller, lexicon=words)
+        word_lists.with_word_lists(speller, lexicon=words)
 
 
 def test_blank_lines_of_a_word_list_are_left_out(toy_runs: ToyRuns, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("\nmoo\n\n")
-    held = api.equip(api.load(toy_runs.folder / "first"), lexicon=tmp_path / "list.txt")
+    held = word_lists.with_word_lists(api.load(toy_runs.folder / "first"), lexicon=tmp_path / "list.txt")
     assert held.predict("SH UW")[0].text == "moo"
 
 
 def test_every_evaluation_is_kept_beside_the_others(workspace: Path) -> None:
     run = Run.open("first")
     api.evaluate(run, split="valid", decoding=SpellDecoding(method="beam", n_best=2))
-    assert set(run.facts()["evaluations"]) == {"test/greedy", "valid/beam5"}
-    assert set(run.evaluations()) == {"test/greedy", "valid/beam5"}
-    told = json.loads((workspace / "runs/first/evaluations/valid.beam5.json").read_text())
+    assert set(run.facts()["evaluations"]) == {"test/greedy", "valid/beam5-best2"}
+    assert set(run.evaluations()) == {"test/greedy", "valid/beam5-best2"}
+    told = json.loads((workspace / "runs/first/evaluations/valid.beam5-best2.json").read_text())
     assert told["decoding"]["n_best"] == 2
     assert len(told["examples"]) == 12
 
@@ -169,6 +170,6 @@ def test_what_training_has_read_is_not_read_again(
     run = Run.open("first")
     recipe: Any = run.recipe()
     scores = api.evaluate(run, split="valid").scores
-    read = panel.prepare(recipe, toy_runs.data).data
-    monkeypatch.setattr(panel, "load_corpus", None)
+    read = PANEL.read(recipe, toy_runs.data)
+    monkeypatch.setattr(spell, "load_corpus", None)
     assert api.evaluate(run, split="valid", read=read).scores == scores

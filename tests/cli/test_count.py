@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Triptych, one_error
-from triptych.api.counting import CLASSES_OF_SETS
-from triptych.see.named_sets import resolve
+from triptych.see.named_sets import classes_of, resolve
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_classes_decide_the_last_layer(triptych: Triptych) -> None:
 
 
 def test_classes_of_named_sets_are_theirs() -> None:
-    assert len(resolve("digits").load().classes) == CLASSES_OF_SETS["digits"]
+    assert len(resolve("digits").load().classes) == classes_of("digits")
 
 
 def test_a_run_of_spell_is_counted_part_by_part(triptych: Triptych, workspace: Path) -> None:
@@ -72,7 +71,7 @@ def test_a_recipe_of_spell_needs_its_data(triptych: Triptych, workspace: Path, t
     data = json.loads((workspace / "runs" / "first" / "run.json").read_text())["data_location"]
     document = json.loads(triptych("count", "p2g-additive-tiny", "--data", data, "--json").out)
     assert document["parameters"] > 0
-    assert "classes is 3 and has no meaning for the panel spell" in one_error(
+    assert "--classes is 3 and has no effect on a recipe of spell" in one_error(
         triptych("count", "p2g-additive-tiny", "--classes", "3")
     )
 

@@ -91,8 +91,11 @@ def test_version(triptych: Triptych) -> None:
         (("tune", "p2g-plain", "--search", "model.hiden=8,16"), "Did you mean 'hidden'?"),
         (("tune", "p2g-plain", "--search", "training.epochs=8,0"), "training.epochs is 0; expected an integer >= 1"),
         (("find-learning-rate", "p2g-plain", "--steps", "3"), "'--steps': Input should be greater than or equal to 10"),
-        (("find-learning-rate", "p2g-plain"), "data.set is '' and no data is given; expected one of them."),
-        (("train", "p2g-plain"), "data.set is '' and no data is given; expected one of them."),
+        (
+            ("find-learning-rate", "p2g-plain"),
+            "data.set is ''; expected the name of a data set where --data is not given.",
+        ),
+        (("train", "p2g-plain"), "data.set is ''; expected the name of a data set where --data is not given."),
     ],
 )
 def test_a_mistake_is_one_line_with_the_remedy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import subprocess
 import sys
@@ -94,7 +95,7 @@ def test_samples_depend_on_the_seed_alone(triptych: Triptych, workspace: Path) -
         (("--temperature", "0"), "decoding.temperature is 0.0; expected a number > 0."),
         (
             ("--lexicon-weight", "3"),
-            "--lexicon-weight is 3.0 without --lexicon; expected a word list. Add --lexicon FILE",
+            "--lexicon-weight is 3.0 without a word list. Add --lexicon FILE.",
         ),
         (("--device", "cdu"), "device is 'cdu'; expected one that is here: cpu"),
         (("--lexicon", "no.txt"), "no.txt: no such file."),
@@ -115,7 +116,7 @@ def test_an_unknown_symbol_is_warned_of_once_with_its_place(triptych: Triptych, 
 
 
 def test_the_place_of_an_unknown_symbol_counts_skipped_lines(triptych: Triptych, workspace: Path) -> None:
-    result = triptych("predict", "first", "--skip-bad-rows", stdin=piped("", "B IY", "", "ZZ"))
+    result = triptych("predict", "first", "--skip-bad", stdin=piped("", "B IY", "", "ZZ"))
     assert "warning: standard input:4: 'ZZ'" in result.err
 
 
@@ -140,11 +141,11 @@ def test_a_bad_line_stops_with_its_place_or_is_skipped_with_a_count(
     assert len(failed.err.splitlines()) == 1
     (workspace / "words.txt").write_bytes(stdin)
     assert triptych("predict", "first", "words.txt").err.startswith(f"error: words.txt:2: {reason}")
-    skipped = triptych("predict", "first", "--skip-bad-rows", stdin=stdin)
+    skipped = triptych("predict", "first", "--skip-bad", stdin=stdin)
     assert skipped.status == 0
     assert [row[0] for row in rows(skipped.out)] == ["B IY", "S UW"]
     assert skipped.err.startswith(f"warning: standard input:2: {reason}")
-    assert skipped.err.endswith("Bad lines skipped, from this one on: 2.\n")
+    assert skipped.err.endswith("Skipped 2 unreadable lines, this one first.\n")
 
 
 def test_line_ends_a_byte_order_mark_and_a_missing_last_line_end_do_not_matter(
@@ -249,9 +250,9 @@ def test_line_buffered_answers_each_line_before_the_next_is_read(
 
 
 def test_a_beam_given_alone_lists_no_more_than_it_holds(triptych: Triptych, workspace: Path) -> None:
-    recipe = (workspace / "runs/first/recipe.toml").read_text()
-    changed = recipe.replace('method = "greedy"', 'method = "beam"').replace("n_best = 1", "n_best = 3")
-    (workspace / "runs/first/recipe.toml").write_text(changed)
+    model = json.loads((workspace / "runs/first/model.json").read_text())
+    model["decoding"] |= {"method": "beam", "n_best": 3}
+    (workspace / "runs/first/model.json").write_text(json.dumps(model))
     line = triptych("predict", "first", "--beam-size", "2", stdin=piped("B IY")).out
     assert len(line.rstrip("\n").split("\t")) == 1 + 2 * 2
     assert len(triptych("predict", "first", stdin=piped("B IY")).out.rstrip("\n").split("\t")) == 1 + 3 * 2

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from tests.config.test_every_setting_acts import leaves
+from tests.prepared import prepare
 from tests.recipes import see_recipe
 from tests.see.architectures import Architecture
 from tests.see.shapes import KINDS, draw_shape, write_shapes
@@ -24,7 +25,6 @@ from triptych.runs.run import Run
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.inputs import input_form
-from triptych.see.panel import prepare
 
 ONE_VALUE = ("panel",)
 Case = tuple[str, tuple[str, ...]]
@@ -74,7 +74,7 @@ DATA = {
     "colour": Data("colour=grey"),
     "fit": Data("fit=crop"),
     "pixels": Data("pixels=standard"),
-    "skip_bad_files": Data("skip_bad_files=true", location="bad"),
+    "skip_bad": Data("skip_bad=true", location="bad"),
     "max_pixels": Data("max_pixels=100"),
     "memory_limit_mb": Data("memory_limit_mb=1", ("height=160", "width=160")),
     "fractions": Data("fractions={train=0.5, valid=0.3, test=0.2}"),

@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel
 
 from tests.conftest import ToyRuns
+from tests.prepared import prepare
 from tests.recipes import spell_recipe
 from tests.toy import write_toy
 from triptych import api
@@ -22,7 +23,6 @@ from triptych.runs.run import Run
 from triptych.spell.build import build_transducer
 from triptych.spell.corpus import load_corpus
 from triptych.spell.encoder import SourceBatch
-from triptych.spell.panel import prepare
 
 
 def leaves(schema: type[BaseModel], prefix: str = "") -> list[str]:
@@ -37,14 +37,11 @@ def leaves(schema: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
-ONE_VALUE = ("panel", "model.name")  # they choose among one so far
+ONE_VALUE = ("panel",)  # they choose among one so far
 
 
 def test_keys_of_one_value_have_one() -> None:
     assert get_args(SpellRecipe.model_fields["panel"].annotation) == ("spell",)
-    model = SpellRecipe.model_fields["model"].annotation
-    assert model is not None
-    assert get_args(model.model_fields["name"].annotation) == ("recurrent",)
 
 
 def recipe_with(*settings: str) -> SpellRecipe:
@@ -84,7 +81,7 @@ DATA = {
     "strip_diacritics": Data("strip_diacritics=true"),
     "letters_only": Data("letters_only=true"),
     "max_symbols": Data("max_symbols=2"),
-    "skip_bad_rows": Data("skip_bad_rows=true", ("max_symbols=2",)),
+    "skip_bad": Data("skip_bad=true", ("max_symbols=2",)),
     "fractions": Data("fractions={train=0.5, valid=0.3, test=0.2}", location="file"),
     "split_seed": Data("split_seed=1", location="file"),
     "group_by": Data("group_by=source", location="file"),

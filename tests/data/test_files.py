@@ -9,8 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from triptych.data.files import MAX_LINE_BYTES, Line, number_lines, open_binary
 from triptych.data.fingerprints import fingerprint_file, fingerprint_items

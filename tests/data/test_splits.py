@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Hashable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from triptych.data.splits import connected_groups, split_by_fraction
 from triptych.errors import DataError, RecipeError

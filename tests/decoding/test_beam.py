@@ -5,8 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.decoding.tables import NO_SOURCES, beam, greedy_settings
 from tests.oracles.decoding import (

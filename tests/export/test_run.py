@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.recipes import spell_recipe
 from triptych import api, runtime
 from triptych.config import SpellRecipe
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError
@@ -18,6 +19,7 @@ from triptych.export.run import WRITERS, writer_of
 from triptych.runs.run import Run
 from triptych.spell.corpus import load_corpus
 from triptych.spell.metrics import score
+from triptych.spell.panel import PANEL
 
 
 @pytest.fixture
@@ -107,7 +109,8 @@ def test_a_cost_that_is_there_is_seen(first: Run, workspace: Path) -> None:
     api.export(first, workspace / "good")
     api.export(Run.open(workspace / "runs" / "second"), workspace / "poor")
     good, poor = (runtime.Exported.open(workspace / name) for name in ("good", "poor"))
-    cost = spell.cost(good, poor, first, location=api.recorded_data(first), split="valid")
+    recipe = spell_recipe(first.path / "recipe.toml")
+    cost = spell.cost(good, poor, recipe, PANEL.read(recipe, api.recorded_data(first)), split="valid")
     assert cost.changes["WER"].difference.difference > 0.2
     assert cost.changes["WER"].difference.interval.low > 0
     assert cost.changed >= 0.2 * cost.n_items

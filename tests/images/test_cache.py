@@ -14,8 +14,7 @@ import pytest
 from tests.see.drawn import draw
 from triptych.config import ImageForm
 from triptych.errors import DataError
-from triptych.images import cache
-from triptych.images import reader as of_reader
+from triptych.images import cache, reader as of_reader
 from triptych.images.cache import Decoded, decode_images
 from triptych.images.reader import FileReader
 from triptych.images.reading import decode, decode_or_reason
@@ -52,7 +51,7 @@ def part(folder: Path, count: int = 5, bad: tuple[int, ...] = ()) -> ImageList:
 
 
 def run(images: ImageList, form: ImageForm = FORM, *, mapped: bool = False, skip: bool = False) -> Decoded:
-    return decode_images(images, FileReader(form), mapped=mapped, skip_bad_files=skip)
+    return decode_images(images, FileReader(form), mapped=mapped, skip_bad=skip)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -115,7 +114,7 @@ def test_bad_files_stop_or_are_left_out(store: Path, tmp_path: Path, *, mapped: 
         run(images, mapped=mapped)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/1.png: this is not a supported image format; expected JPEG")
-    assert message.endswith("Replace or remove the file, or skip bad files with --skip-bad-files.")
+    assert message.endswith("Replace or remove the file, or skip bad files with --skip-bad.")
     assert not list(store.glob("*"))
     for _ in range(2):
         kept = run(images, mapped=mapped, skip=True)
@@ -229,7 +228,7 @@ def test_progress_counts_every_image(store: Path, tmp_path: Path) -> None:
     for _ in range(2):
         reader = FileReader(FORM, progress=lambda images, of: done.append((images, of)))
         reader.expect(5)
-        decode_images(part(tmp_path, bad=(2,)), reader, mapped=False, skip_bad_files=True)
+        decode_images(part(tmp_path, bad=(2,)), reader, mapped=False, skip_bad=True)
     assert done == [*((n, 5) for n in range(1, 6)), (5, 5)]
 
 

@@ -26,7 +26,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def read(folder: Path, *, whole: str | None = None, skip: bool = False, **settings: Any) -> Collection[ImageList]:
-    data = SeeData(skip_bad_files=skip, **settings)
+    data = SeeData(skip_bad=skip, **settings)
     return read_folder(folder, data, FileReader(data), whole=whole)
 
 
@@ -182,7 +182,7 @@ def test_files_that_cannot_be_read_stop_or_are_counted(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/a/gone.png: no such file. Replace or remove the file, or skip bad files with --skip-bad-files."
+        f"{tmp_path}/a/gone.png: no such file. Replace or remove the file, or skip bad files with --skip-bad."
     )
     source = read(tmp_path, skip=True)
     assert len(source.splits["all"]) == 4
@@ -214,7 +214,7 @@ def test_a_folder_below_that_may_not_be_read_is_a_bad_file(tmp_path: Path, monke
         read(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}/a/closed: the folder cannot be read: Permission denied. "
-        "Replace or remove the file, or skip bad files with --skip-bad-files."
+        "Replace or remove the file, or skip bad files with --skip-bad."
     )
     source = read(tmp_path, skip=True)
     assert len(source.splits["all"]) == 4

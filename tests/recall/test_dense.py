@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.oracles.hopfield import flip_sweep, flipped, random_signs
 from triptych.errors import ShapeError, TriptychError

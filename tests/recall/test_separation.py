@@ -8,8 +8,7 @@ from collections.abc import Callable
 import entmax
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from tests.oracles.hopfield import optimality_gap, top_k_conjugate

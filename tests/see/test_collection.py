@@ -217,7 +217,7 @@ def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
     (tmp_path / "b" / "gone.png").symlink_to("nowhere")
     with pytest.raises(DataError, match="Replace or remove the file, or skip bad files"):
         load(tmp_path)
-    found = load(tmp_path, skip_bad_files=True)
+    found = load(tmp_path, skip_bad=True)
     assert sum(sizes(found).values()) == 37
     first, *others = found.warnings
     assert first == f"Skipped 4 unreadable files and read 37 images; the first: {tmp_path}/b/gone.png: no such file."
@@ -230,13 +230,13 @@ def test_a_class_whose_files_are_all_bad_is_no_class(tmp_path: Path) -> None:
     draw_classes(tmp_path, {"a": 20, "b": 20, "c": 20})
     for path in (tmp_path / "b").iterdir():
         path.write_bytes(b"junk of " + path.name.encode())
-    found = load(tmp_path, skip_bad_files=True)
+    found = load(tmp_path, skip_bad=True)
     assert found.classes == ("a", "c")
     assert "class 'b' has no training image that can be read, so it is not used as a class." in found.warnings
     for images in found.splits.values():
         for name, label in zip(images.names, images.labels.tolist(), strict=True):
             assert Path(name).parent.name == found.classes[label]
-    settings = SeeData(height=8, width=8, skip_bad_files=True)
+    settings = SeeData(height=8, width=8, skip_bad=True)
     again = load_collection(settings, tmp_path, classes=found.classes)
     for split, images in again.splits.items():
         assert (images.names, images.labels.tolist()) == (
@@ -245,7 +245,7 @@ def test_a_class_whose_files_are_all_bad_is_no_class(tmp_path: Path) -> None:
         )
     for number in range(5):  # some of them are in training
         draw(tmp_path / "b" / f"good{number}.png", 5 + number)
-    assert load(tmp_path, skip_bad_files=True).classes == ("a", "b", "c")
+    assert load(tmp_path, skip_bad=True).classes == ("a", "b", "c")
     with pytest.raises(DataError, match="class 'b' is unknown to the model"):
         load_collection(settings, tmp_path, classes=("a", "c"))
 
@@ -256,7 +256,7 @@ def test_a_split_of_lost_classes_alone_is_told(tmp_path: Path) -> None:
     for path in (tmp_path / "train" / "c").iterdir():
         path.write_bytes(b"junk")
     with pytest.raises(DataError, match=r"^valid has only images of classes without training images \(c\)"):
-        load(tmp_path, skip_bad_files=True)
+        load(tmp_path, skip_bad=True)
 
 
 def test_doubtful_collections_are_warned_of(tmp_path: Path) -> None:

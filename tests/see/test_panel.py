@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.conftest import ToyRuns
+from tests.prepared import prepare
 from tests.recipes import see_recipe
 from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api
@@ -22,11 +23,15 @@ from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
 from triptych.see.inputs import scaled
-from triptych.see.panel import evaluate, label, load, measures, prepare, read, read_errors, record
+from triptych.see.panel import PANEL
 
 
 def recipe(*settings: str) -> SeeRecipe:
     return see_recipe("scenes-cnn-norm-tiny", [*SMALL, *settings])
+
+
+evaluate, label, load, measures = PANEL.evaluate, PANEL.label, PANEL.load, PANEL.measures
+read, read_errors, record = PANEL.read, PANEL.read_errors, PANEL.record
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
 def test_a_training_is_made_of_the_data_and_the_recipe(trained: Trained) -> None:
     prepared = prepare(recipe("data.pixels=standard"), trained.data)
     assert prepared.description["classes"] == list(KINDS)
-    assert dict(prepared.counts) == {"train": 48, "valid": 6, "test": 6}
+    assert read(recipe(), trained.data).counts == {"train": 48, "valid": 6, "test": 6}
     assert sum(len(batch) for batch in prepared.loaders.train(0, 1)) == 48
     assert sum(len(batch) for batch in prepared.loaders.valid(0, 1)) == 6
     objective: Any = prepared.objective
@@ -93,7 +98,8 @@ def test_classes_may_count_alike(tmp_path: Path) -> None:
     objective: Any = prepare(recipe("training.class_weights=balanced"), tmp_path).objective
     counts = torch.tensor([8.0, 24.0])  # four fifths of each train
     torch.testing.assert_close(objective.class_weights, 32 / (2 * counts))
-    assert prepare(recipe(), tmp_path).objective.class_weights is None  # type: ignore[attr-defined]
+    unweighted: Any = prepare(recipe(), tmp_path).objective
+    assert unweighted.class_weights is None
 
 
 def test_one_class_cannot_be_learnt(tmp_path: Path) -> None:
@@ -106,7 +112,9 @@ def test_one_class_cannot_be_learnt(tmp_path: Path) -> None:
 def test_measures_of_training_are_those_of_the_kept_model(trained: Trained) -> None:
     """The objective on validation batches, against the classifier's probabilities."""
     model = load(trained.run)
-    evaluation = evaluate(model, recipe(), read(recipe(), trained.data, model), split="valid", decoding=model.decoding)
+    evaluation = evaluate(
+        model, recipe(), read(recipe(), trained.data, model=model), split="valid", decoding=model.decoding
+    )
     best = trained.run.facts()["best"]
     assert evaluation.scores.accuracy.value == pytest.approx(best["valid_accuracy"])
     assert evaluation.scores.log_loss.value == pytest.approx(best["valid_loss"], rel=1e-4)
@@ -115,7 +123,9 @@ def test_measures_of_training_are_those_of_the_kept_model(trained: Trained) -> N
 
 def test_an_evaluation_is_recorded_and_read_again(trained: Trained, tmp_path: Path) -> None:
     model = load(trained.run)
-    evaluation = evaluate(model, recipe(), read(recipe(), trained.data, model), split="train", decoding=model.decoding)
+    evaluation = evaluate(
+        model, recipe(), read(recipe(), trained.data, model=model), split="train", decoding=model.decoding
+    )
     told = record(tmp_path, "train.one", evaluation, model)
     assert json.loads(json.dumps(told)) == told
     assert told["classes"] == list(KINDS)
@@ -140,7 +150,7 @@ def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trai
         draw_shape(tmp_path / kind / "a.png", kind, 77)
     model = load(trained.run)
     evaluation = evaluate(
-        model, recipe(), read(recipe(), tmp_path, model, whole="test"), split="test", decoding=model.decoding
+        model, recipe(), read(recipe(), tmp_path, model=model, whole="test"), split="test", decoding=model.decoding
     )
     assert evaluation.items.truths.tolist() == [KINDS.index("light"), KINDS.index("striped")]
     assert evaluation.scores.n_items == 2
@@ -148,20 +158,20 @@ def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trai
 
 def test_pictures_of_training_are_known_again_wherever_they_lie(trained: Trained, tmp_path: Path) -> None:
     model = load(trained.run)
-    own = read(recipe(), trained.data, model).splits
+    own = read(recipe(), trained.data, model=model).splits
     for split, kind in (("train", "light"), ("test", "striped")):
         images = own[split]
         row = images.labels.tolist().index(KINDS.index(kind))
         (tmp_path / kind).mkdir()
         shutil.copy(trained.data / images.names[row], tmp_path / kind / "copy.png")
-    found = api.read_to_judge(trained.run, model, split="test", data=tmp_path)
+    found = api.read_for_evaluation(trained.run, model, split="test", data=tmp_path)
     assert [remark.split(" were in ")[0] for remark in found.warnings] == ["1 of 2 items of this data"]
 
 
 def test_an_unknown_split_is_told(trained: Trained) -> None:
     model = load(trained.run)
     with pytest.raises(DataError, match=r"^split is 'dev'; expected one that the data has: train, valid, test\.$"):
-        evaluate(model, recipe(), read(recipe(), trained.data, model), split="dev", decoding=model.decoding)
+        evaluate(model, recipe(), read(recipe(), trained.data, model=model), split="dev", decoding=model.decoding)
 
 
 @pytest.mark.parametrize("row", ["image\ttruth\na\tb\n", "image\ttruth\tprediction\tlog_loss\na\tb\tc\tmuch\n"])
@@ -244,10 +254,10 @@ def test_cut_or_missing_tensors_are_told(trained: Trained, tmp_path: Path) -> No
     folder = Path(shutil.copytree(trained.run.path, tmp_path / "run"))
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:100])
-    with pytest.raises(RunError, match=r"model\.safetensors is damaged"):
+    with pytest.raises(RunError, match=r"model\.safetensors: the file is damaged"):
         load(Run(folder))
     (folder / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"model\.safetensors does not exist"):
+    with pytest.raises(RunError, match=r"model\.safetensors: no such file"):
         load(Run(folder))
 
 
@@ -258,7 +268,11 @@ def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None
             draw_shape(tmp_path / "data" / wrong / f"{row}.png", kind, 900 + row, side=12)
     model = load(trained.run)
     evaluation = evaluate(
-        model, recipe(), read(recipe(), tmp_path / "data", model, whole="test"), split="test", decoding=model.decoding
+        model,
+        recipe(),
+        read(recipe(), tmp_path / "data", model=model, whole="test"),
+        split="test",
+        decoding=model.decoding,
     )
     told = record(tmp_path, "test.one", evaluation, model)
     assert evaluation.scores.accuracy.value < 0.5
@@ -268,3 +282,30 @@ def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None
 
     expected = evaluation.images.pixels[place].permute(1, 2, 0).numpy()
     assert np.array_equal(_decoded(surest["png"]), expected)
+
+
+def test_a_model_that_predicts_one_class_for_everything_is_warned_of(trained: Trained) -> None:
+    model = load(trained.run)
+    data = read(recipe(), trained.data, model=model)
+    evaluation = evaluate(model, recipe(), data, split="train", decoding=model.decoding)
+    assert evaluation.warnings == []
+    last: Any = model.network.get_submodule("last")
+    last.weight.data.zero_()
+    last.bias.data.copy_(torch.tensor([0.0, 0.0, 9.0]))
+    (warning,) = evaluate(model, recipe(), data, split="train", decoding=model.decoding).warnings
+    assert warning.startswith(f"the model predicts class {KINDS[2]!r} for all 48 images of train.")
+
+
+def test_a_model_is_loaded_once_for_all_images(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loads: list[Run] = []
+
+    def noted(_: object, run: Run, *, device: str = "cpu") -> Any:
+        loads.append(run)
+        return load(run, device=device)
+
+    monkeypatch.setattr(type(PANEL), "load", noted)
+    images = sorted(map(str, trained.data.rglob("*.png")))[:3]
+    assert len(api.explain_all(trained.run, images, out=tmp_path)) == 3
+    assert len(loads) == 1

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from tests.conftest import ToyRuns
+from tests.prepared import prepare
 from tests.recipes import see_recipe
 from tests.serve.running import running
 from triptych.api.serving import Catalogue, load_catalogue
 from triptych.memory.memory import Memory
 from triptych.runs.run import Run
-from triptych.see import panel as see
 from triptych.serve.app import build_app
 
 
@@ -22,7 +22,7 @@ from triptych.serve.app import build_app
 def see_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of see over 8x8 grey digits with its first, untrained weights: what it says is as good as any."""
     recipe = see_recipe("demo-see-tiny")
-    prepared = see.prepare(recipe, None)
+    prepared = prepare(recipe, None)
     run = Run.create(str(tmp_path_factory.mktemp("see-runs") / "digits"))
     run.write_recipe(recipe)
     run.write_model("see", prepared.description)

@@ -13,6 +13,7 @@ import torch
 
 from tests.serve.running import running
 from tests.serve.test_see_routes import png
+from triptych.api.memories import ImageSize
 from triptych.api.serving import Catalogue, ServedMemory
 from triptych.config.serve import ServeLimits
 from triptych.memory.memory import Memory
@@ -210,10 +211,13 @@ def photos(tmp_path: Path) -> Catalogue:
     patterns = torch.rand(250, 18, generator=torch.Generator().manual_seed(0))
     patterns[0] = torch.tensor([1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1.0])
     Memory(patterns, beta=30.0).save(tmp_path / "photos")
-    return Catalogue(memories={"photos": ServedMemory(tmp_path / "photos")})
+    sized = Memory(patterns[:5], beta=30.0)
+    sized.image_size = ImageSize(height=2, width=3, channels=3)
+    sized.save(tmp_path / "sized")
+    return Catalogue(memories={name: ServedMemory(tmp_path / name) for name in ("photos", "sized")})
 
 
-def test_colour_images_of_a_large_memory(browser: Browser, photos: Catalogue) -> None:
+def test_colour_images_and_long_lists(browser: Browser, photos: Catalogue) -> None:
     opened = browser.new_page(viewport={"width": 768, "height": 1024})
     with running(build_app(photos, ServeLimits(max_trace_numbers=100))) as url:
         opened.goto(url)
@@ -225,12 +229,18 @@ def test_colour_images_of_a_large_memory(browser: Browser, photos: Catalogue) ->
         red, green, blue = [255, 0, 0], [0, 255, 0], [0, 0, 255]
         expected = [[red, green, blue], [[0, 0, 0], [255, 255, 255], [255, 0, 255]]]
         assert colours(opened, "#recall-stored") == expected
+        opened.select_option("#recall-colour", "grey")
+        opened.select_option("#recall-memory", "sized")
+        playwright.expect(opened.locator("#recall-pattern option")).to_have_count(5)
+        playwright.expect(opened.locator("#status")).to_be_empty()
+        assert (opened.input_value("#recall-columns"), opened.input_value("#recall-colour")) == ("3", "rgb")
+        assert opened.inner_text("#recall-listed") == ""
         opened.fill("#recall-noise", "0")
         opened.click("#recall-form button.go")
         opened.wait_for_selector("#recall-answer:not([hidden])")
         words = opened.inner_text("#recall-words")
         assert "Retrieved pattern 0, the pattern of the cue" in words
-        assert "too large to show the states" in words
+        assert "too wide to show the states" in words
         assert colours(opened, "#recall-state") == expected
         assert opened.is_hidden("#recall-chart")
         shoot(opened, "photos")

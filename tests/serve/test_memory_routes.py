@@ -143,7 +143,7 @@ def test_added_patterns_are_retrieved_and_kept(folder: Path) -> None:
         check_refusal(ask(url, "add", patterns=cues(1).tolist()), 413, "the number of stored patterns", "stored")
         assert len(Memory.load(folder)) == 14
         traced = ask(url, "retrieve", cues=cues(1).tolist(), trace=True)
-        check_refusal(traced, 413, "patterns times width", "trace")
+        check_refusal(traced, 413, "cues x states x width", "trace")
     assert len(Memory.load(folder)) == 14
 
 

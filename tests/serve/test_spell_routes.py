@@ -109,6 +109,26 @@ def test_a_beam_narrower_than_its_candidates_is_refused(url: str) -> None:
     assert "beam_size = 2" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "inside", "outside"),
+    [
+        ("temperature", [1e-4, 1e4], [0, 1e-300, 9e-5, 1.1e4, 1e300]),
+        ("length_penalty", [0, 10, 1e-300], [-1, 10.1, 1e300]),
+        ("top_p", [5e-324, 1], [0, 1.1]),
+        ("top_k", [1, 10**30], [-1]),
+        ("seed", [0, 2**63 - 1], [2**63]),
+    ],
+)
+def test_extreme_settings_give_answers_or_are_refused(
+    url: str, setting: str, inside: list[float], outside: list[float]
+) -> None:
+    for number in inside:
+        answer = ask(url, "predict", sources=["K AE T K AE T K AE T", "K"], **{setting: number})
+        assert answer.status_code == 200, (number, answer.text)
+    for number in outside:
+        check_refusal(ask(url, "predict", sources=["K"], **{setting: number}), 422, setting)
+
+
 def test_settings_of_requests_are_those_of_the_decoding_table(url: str) -> None:
     document = requests.get(f"{url}/openapi.json", timeout=30).json()["components"]["schemas"]
     settings = {*DECODING_SETTINGS}

@@ -254,7 +254,7 @@ def test_skipped_rows_are_counted_with_the_first_ones_line(tmp_path: Path) -> No
         stream.write("B IY\t\nonly one column\n")
     with pytest.raises(DataError, match=r"toy/train\.tsv:6: the target is empty; expected at least one symbol"):
         load_corpus(settings(), folder)
-    corpus = load_corpus(settings(skip_bad_rows=True), folder)
+    corpus = load_corpus(settings(skip_bad=True), folder)
     assert len(corpus.splits["train"]) == 5
     assert list(corpus.warnings) == [
         f"{folder}/train.tsv:6: the target is empty; expected at least one symbol. "

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import ToyRuns
+from tests.prepared import prepare
 from tests.recipes import spell_recipe
 from tests.toy import write_toy
 from triptych import api
@@ -17,7 +18,7 @@ from triptych.errors import DataError, RunError
 from triptych.runs.run import Run
 from triptych.spell.adapter import module_of
 from triptych.spell.corpus import Item
-from triptych.spell.panel import evaluate, join, judge, load, prepare, read
+from triptych.spell.panel import PANEL, evaluate_items
 
 
 @pytest.fixture
@@ -26,6 +27,9 @@ def data(tmp_path: Path) -> Path:
     with (folder / "valid.tsv").open("a", encoding="utf-8") as stream:
         stream.write("ZZ B\tzb\nZZ B\tzbb\n")
     return folder
+
+
+read, load, join, evaluate = PANEL.read, PANEL.load, PANEL.join, PANEL.evaluate
 
 
 def recipe(*settings: str) -> SpellRecipe:
@@ -41,7 +45,7 @@ def test_vocabularies_come_from_the_training_split_alone(data: Path) -> None:
     assert "ZZ" not in prepared.description["source_symbols"]
     assert "z" not in prepared.description["target_symbols"]
     assert prepared.description["architecture"]["source_size"] == 4 + len(prepared.description["source_symbols"])
-    assert dict(prepared.counts) == {"train": 30, "valid": 10, "test": 8}
+    assert read(recipe(), data).counts == {"train": 30, "valid": 10, "test": 8}
 
 
 def test_the_network_starts_from_the_seed_alone(data: Path) -> None:
@@ -66,7 +70,7 @@ def test_validation_has_each_source_once_or_each_row(data: Path) -> None:
 
 
 def test_measures_are_those_of_greedy_decoding(toy_runs: ToyRuns) -> None:
-    """The objective on validation batches, against the speller's predictions judged one by one."""
+    """The objective on validation batches, against the speller's predictions scored one by one."""
     run = toy_runs.run("second")
     prepared = prepare(spell_recipe(run.path / "recipe.toml"), toy_runs.data)
     objective: Any = prepared.objective
@@ -125,7 +129,7 @@ def test_an_item_is_right_when_any_reference_matches(toy_runs: ToyRuns) -> None:
     speller = load(toy_runs.run("first"))
     text = speller.predict("SH UW")[0].symbols
     items = [Item(("SH", "UW"), (("x",), text)), Item(("SH", "UW"), (("x",), ("y",)))]
-    assert judge(speller, items, split="test", decoding=SpellDecoding()).scores.wer.value == 0.5
+    assert evaluate_items(speller, items, split="test", decoding=SpellDecoding()).scores.wer.value == 0.5
 
 
 def test_an_unknown_split_is_told(toy_runs: ToyRuns) -> None:

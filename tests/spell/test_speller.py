@@ -17,8 +17,7 @@ from tests.conftest import ToyRuns
 from tests.toy import spell, toy_pairs
 from triptych import api
 from triptych.config import SpellDecoding
-from triptych.decoding import Ensemble, Sources, Speller, decode
-from triptych.decoding import speller as speller_module
+from triptych.decoding import Ensemble, Sources, Speller, decode, speller as speller_module
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.text.vocabularies import Vocabularies
 
@@ -282,7 +281,7 @@ def test_truncated_tensors_are_refused(copied: Path, share: float) -> None:
     path = copied / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    assert loading_fails(copied).startswith(f"{path} is damaged (")
+    assert loading_fails(copied).startswith(f"{path}: the file is damaged (")
 
 
 def test_a_pickle_under_the_models_name_is_refused_and_not_run(copied: Path, tmp_path: Path) -> None:
@@ -292,9 +291,9 @@ def test_a_pickle_under_the_models_name_is_refused_and_not_run(copied: Path, tmp
 
     path = copied / "model.safetensors"
     path.write_bytes(pickle.dumps(Evil()))
-    assert loading_fails(copied).startswith(f"{path} is damaged (")
+    assert loading_fails(copied).startswith(f"{path}: the file is damaged (")
     torch.save({"decoder": Evil()}, path)
-    assert loading_fails(copied).startswith(f"{path} is damaged (")
+    assert loading_fails(copied).startswith(f"{path}: the file is damaged (")
     assert not (tmp_path / "ran").exists()
     pickle.loads(pickle.dumps(Evil()))
     assert (tmp_path / "ran").exists(), "the pickle would have run"
@@ -367,11 +366,11 @@ def test_unknown_names_in_a_description_are_refused(copied: Path) -> None:
 
 def test_missing_and_unreadable_files_are_told(copied: Path) -> None:
     (copied / "model.json").write_text("{")
-    assert loading_fails(copied).startswith(f"{copied}/model.json is damaged (")
+    assert loading_fails(copied).startswith(f"{copied}/model.json: the file is damaged (")
     (copied / "model.json").write_text("[]")
-    assert loading_fails(copied) == f"{copied}/model.json is damaged; expected a JSON object."
+    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged; expected a JSON object."
     (copied / "model.json").unlink()
-    assert loading_fails(copied).startswith(f"{copied}/model.json does not exist; expected a trained model.")
+    assert loading_fails(copied).startswith(f"{copied}/model.json: no such file, so that the run has no model yet.")
 
 
 def test_a_vocabulary_that_does_not_fit_the_tensors_is_refused(copied: Path) -> None:

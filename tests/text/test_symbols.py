@@ -7,8 +7,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from triptych.errors import DataError, RecipeError
 from triptych.text.symbols import Tokenizer, Vocabulary

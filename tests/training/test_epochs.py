@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from triptych.api.panels import panel_of
+from tests.prepared import prepare
 from triptych.config import load_any_recipe
 from triptych.runs.run import Row, Run
 from triptych.training.fit import fit
@@ -67,7 +67,7 @@ def shown(
 ) -> tuple[Epochs, type[BaseException] | None]:
     """The batches of every epoch; with `stop_in`, of a training that breaks off at the end of that epoch."""
     recipe: Any = load_any_recipe(name, [f"training.epochs={EPOCHS}", "training.batch_size=8", "data.set=''"])
-    prepared = panel_of(recipe.panel).prepare(recipe, data)
+    prepared = prepare(recipe, data)
     watcher = Watcher(PANELS[name][1])
 
     def stop(row: Row, is_best: bool) -> None:

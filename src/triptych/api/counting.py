@@ -10,14 +10,8 @@ from torch import nn
 
 from triptych.anatomy.counts import NetworkCount, count_parameters
 from triptych.api.panels import panel_of
-from triptych.config import Recipe, SeeRecipe
-from triptych.errors import RecipeError
+from triptych.config import Recipe
 from triptych.runs.run import Run
-from triptych.see.build import build_network
-from triptych.spell.adapter import module_of
-
-# Named sets of images with the classes they have, so that counting needs no download.
-CLASSES_OF_SETS = {"digits": 10, "kmnist": 10}
 
 
 @dataclass(frozen=True)
@@ -74,12 +68,8 @@ def count_run(run: Run) -> Counted:
     Raises:
         RunError: its model is missing or damaged.
     """
-    panel = run.recipe().panel
-    model = panel_of(panel).load(run)
-    if panel == "see":
-        form = model.form
-        return _count_images(model.network, (form.channels, form.height, form.width))
-    return Counted(panel, None, None, _modules(module_of(model.model)))
+    panel = panel_of(run.recipe().panel)
+    return _counted(panel.name, *panel.network_of(panel.load(run)))
 
 
 def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | None = None) -> Counted:
@@ -92,31 +82,14 @@ def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | Non
     Raises:
         RecipeError: the number of classes is not known, breaks its rule, or has no meaning for the panel.
     """
-    if not isinstance(recipe, SeeRecipe):
-        if classes is not None:
-            raise RecipeError(
-                f"--classes is {classes} and has no meaning for the panel {recipe.panel}; expected it left out. "
-                "Its output width is the number of symbols in its data; use --data to say where that is."
-            )
-        return Counted(recipe.panel, None, None, _modules(panel_of("spell").prepare(recipe, data).objective.network))
-    shape = (1 if recipe.data.colour == "grey" else 3, recipe.data.height, recipe.data.width)
-    count = CLASSES_OF_SETS.get(recipe.data.set) if data is None else None
-    if classes is not None:
-        if classes < 2:
-            raise RecipeError(f"--classes is {classes}; expected an integer >= 2.")
-        count = classes
-    if count is None and (data is not None or recipe.data.set):
-        return _count_images(panel_of("see").prepare(recipe, data).objective.network, shape)
-    if count is None:
-        raise RecipeError(
-            "the number of classes is unknown, since the recipe names no data set; expected --classes N or --data PATH."
-        )
-    network = build_network(recipe.model, in_channels=shape[0], height=shape[1], width=shape[2], classes=count)
-    return _count_images(network, shape)
+    panel = panel_of(recipe.panel)
+    return _counted(panel.name, *panel.untrained(recipe, data, classes=classes))
 
 
-def _count_images(network: nn.Module, shape: tuple[int, int, int]) -> Counted:
-    return Counted("see", shape, count_parameters(network, shape))
+def _counted(panel: str, network: nn.Module, shape: tuple[int, int, int] | None) -> Counted:
+    if shape is None:
+        return Counted(panel, None, None, _modules(network))
+    return Counted(panel, shape, count_parameters(network, shape))
 
 
 def _modules(network: nn.Module) -> tuple[ModuleCount, ...]:

@@ -1,4 +1,4 @@
-"""What a run is worth: scores, explanations, reports, comparisons."""
+"""Evaluate runs and write their reports."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from triptych.api.panels import Panel, panel_of
-from triptych.config import dump_recipe, with_changes
+from triptych.config import Recipe, dump_recipe, with_changes
 from triptych.data.fingerprints import fingerprint_items, short_digests
-from triptych.errors import DataError, RunError, did_you_mean
+from triptych.errors import DataError
 from triptych.report import html as report_page
-from triptych.report.canvas import save
 from triptych.report.card import Evaluated, write_card
-from triptych.report.comparison import Comparison, differences, shared_items, standing
-from triptych.report.figures import compare_curves
 from triptych.report.html import Section
-from triptych.report.run_report import column_label, facts_section, further_metrics, recipe_section, training_section
+from triptych.report.run_report import facts_section, recipe_section, training_section
 from triptych.runs.run import Run, hashes, now
 from triptych.statistics import Estimate
 
@@ -35,12 +32,12 @@ def recorded_data(run: Run) -> Path | None:
         return None
     location = Path(recorded)
     if not location.exists():
-        raise DataError(f"data of {run.name} is not at {location} any more; expected it there. Say where with --data")
+        raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=location)
     return location
 
 
 @dataclass(frozen=True)
-class ToJudge:
+class EvaluationData:
     """Data for `evaluate`.
 
     Attributes:
@@ -52,53 +49,69 @@ class ToJudge:
 
     data: Any
     label_end: str = ""
-    origin: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
 
-def read_to_judge(run: Run, model: Any, *, split: str, data: Path | None = None, skip_bad: bool = False) -> ToJudge:
+def read_for_evaluation(
+    run: Run, model: Any, *, split: str, data: Path | None = None, skip_bad: bool = False
+) -> EvaluationData:
     """Read a run's own data, split as in training, or other data: that split of it, or all where it has no splits.
 
-    What data it is its content decides, not its path: the run's own is split as in training wherever it lies now, since
-    judged whole it would put training items into the test. In other data, items that training saw are counted and told.
-    With `skip_bad`, files or rows that cannot be read are left out of this reading, whatever the recipe says.
+    Whether data is the run's own depends on its content, not on its path: the run's own is split as in training
+    wherever it lies now, since taken whole it would put training items into the test. In other data, items that were
+    in the training are counted in a warning. With `skip_bad`, files or rows that cannot be read are skipped, whatever
+    the recipe says.
 
     Raises:
         DataError: the run's own data has changed since training, or is not where it was.
     """
     recipe = run.recipe()
     if skip_bad:
-        recipe = with_changes(recipe, {f"data.skip_bad_{'files' if recipe.panel == 'see' else 'rows'}": True})
-    panel = panel_of(recipe.panel)
-    facts = run.facts()
-    if data is None:
-        location = recorded_data(run)
-        own = panel.read(recipe, location, model)
-        if not _is_trained_on(facts, own):
-            place = recipe.data.set if location is None else location
-            again = f"--data {location}" if location is not None else "--data FILE"
-            raise DataError(
-                f"data of {run.name}, {place}, has changed since training; expected the same, since a new split would "
-                f"take items from training into {split}. Restore it, or judge the model on all of it with {again}"
-            )
-        return ToJudge(own)
+        recipe = with_changes(recipe, {"data.skip_bad": True})
+    return (
+        EvaluationData(_own_data(run, recipe, model, split))
+        if data is None
+        else _given(run, recipe, model, split, data)
+    )
+
+
+def _own_data(run: Run, recipe: Any, model: Any, split: str) -> Any:
+    """The run's own data from where it was in training."""
+    location = recorded_data(run)
+    own = panel_of(recipe.panel).read(recipe, location, model=model)
+    if not _is_trained_on(run.facts(), own):
+        place = recipe.data.set if location is None else location
+        again = f"--data {location}" if location is not None else "--data FILE"
+        raise DataError(
+            f"the data of {run.name}, {place}, has changed since training; a new split would move training items "
+            f"into {split}.",
+            hint=f"Restore it, or evaluate the model on all of it with {again}",
+        )
+    return own
+
+
+def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> EvaluationData:
+    """Data at a place that the user named: the run's own, moved, or other data."""
+    facts, panel = run.facts(), panel_of(recipe.panel)
     other: Any = None
     problem: DataError | None = None
     try:
-        other = panel.read(recipe, data, model, whole=split)
+        other = panel.read(recipe, location, model=model, whole=split)
     except DataError as error:  # its own data may be bad in part, as it was in training
         problem = error
     known = set(hashes(facts.get("data", [])))
     if problem is not None or known & set(hashes(other.fingerprints)):
-        moved = _read_if_own(facts, panel, recipe, data, model)
+        moved = _read_if_own(facts, panel, recipe, location, model)
         if moved is not None:
-            run.update_facts(data_location=str(data.absolute()))  # from now on it is found there
-            return ToJudge(moved)
+            run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
+            return EvaluationData(moved)
     if problem is not None:
         raise problem
-    origin = {"path": str(data.absolute()), "sha256": fingerprint_items(hashes(other.fingerprints))}
-    end = _label_end(run, data, split, origin["sha256"])
-    return ToJudge(other, end, origin, _seen_items(run, other, split))
+    origin = {"path": str(location.absolute()), "sha256": fingerprint_items(hashes(other.fingerprints))}
+    place = location.resolve()
+    end = f"-on-{place.name if place.is_dir() else place.stem}"
+    return EvaluationData(other, end, origin, _seen_items(run, other, split))
 
 
 def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
@@ -117,7 +130,7 @@ def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: 
     A part of it, such as the folder of its training split, is other data: it would be split anew.
     """
     try:
-        data = panel.read(recipe, location, model)
+        data = panel.read(recipe, location, model=model)
     except DataError:
         return None
     counts = facts.get("counts", {})
@@ -125,15 +138,24 @@ def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: 
     return data if is_same else None
 
 
-def _label_end(run: Run, place: Path, split: str, sha256: str) -> str:
-    """The end of an evaluation's name: the data's, and a few digits where other data of that name was judged before."""
-    end = f"-on-{place.name if place.is_dir() else place.stem}"
-    before = {
-        told.get("origin", {}).get("sha256", sha256)
-        for label, told in run.evaluations().items()
-        if label.startswith(f"{split}/") and label.endswith(end)
-    }
-    return end if before <= {sha256} else f"{end}-{sha256[:6]}"
+def unique_label(run: Run, split: str, label: str, files: Mapping[str, str]) -> str:
+    """A label that no other evaluation of the run has: digits of a hash are added where one of other files has it.
+
+    Args:
+        run: the run.
+        split: of the evaluation.
+        label: how predictions are made, and on which data.
+        files: SHA-256 of the data and of each file that an option names, by what they are.
+    """
+    earlier = run.evaluations().get(f"{split}/{label}")
+    if earlier is None or _files_of(earlier) == dict(files):
+        return label
+    return f"{label}-{fingerprint_items(sorted(f'{name} {digest}' for name, digest in files.items()))[:6]}"
+
+
+def _files_of(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    origin = evaluation.get("origin") or {}
+    return {**origin.get("files", {}), **({"data": origin["sha256"]} if "sha256" in origin else {})}
 
 
 def _seen_items(run: Run, data: Any, split: str) -> list[str]:
@@ -143,9 +165,18 @@ def _seen_items(run: Run, data: Any, split: str) -> list[str]:
     if not seen:
         return []
     return [
-        f"{seen} of {len(items)} items of this data were in the training of {run.name}, so that figures on it say more "
-        "of what the model remembers than of what it will do. Leave them out for figures on what is new."
+        f"{seen} of {len(items)} items of this data were in the training of {run.name}; scores on it are optimistic. "
+        "Remove them for figures on unseen items."
     ]
+
+
+def recipe_in_use(run: Run) -> Recipe:
+    """The run's recipe with its model's own decoding, such as the temperature of a calibrated model."""
+    recipe, path = run.recipe(), run.path / "model.json"
+    if not path.exists():
+        return recipe
+    fitted: Recipe = panel_of(recipe.panel).in_use(recipe, run.model(), path)
+    return fitted
 
 
 def evaluate(
@@ -156,10 +187,10 @@ def evaluate(
     decoding: Any = None,
     label: str | None = None,
     read: Any = None,
-    origin: Mapping[str, str] | None = None,
+    origin: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
 ) -> Any:
-    """Judge a run's model on a split of its data, and record the result and every prediction in the run.
+    """Evaluate a run's model on a split of its data, and record the result and every prediction in the run.
 
     Args:
         run: the run, whose recipe says how to read the data.
@@ -167,26 +198,26 @@ def evaluate(
         split: `train`, `valid` or `test`.
         decoding: how predictions are read off the model, as the recipe's `[decoding]` says it; by default that.
         label: name of the evaluation; by default it says how it was decoded.
-        read: data, from `read_to_judge` or as its training read it (`Trained.data`); by default the run's own.
-        origin: of other data, where it is and its SHA-256, for the report (`ToJudge.origin`).
-        warnings: what to know of the figures, for the report (`ToJudge.warnings`).
+        read: data, from `read_for_evaluation` or as its training read it (`Trained.data`); by default the run's own.
+        origin: of other data, where it is and its SHA-256, for the report (`EvaluationData.origin`); under `files`, the
+            SHA-256 of each file that an option named.
+        warnings: what to know of the figures, for the report (`EvaluationData.warnings`).
     Returns:
         The panel's evaluation: `split`, `decoding`, `items` and `scores`.
     Raises:
         DataError: there is no such split, or the run's own data is not what it was in training.
     """
-    recipe = run.recipe_in_use()
+    recipe = recipe_in_use(run)
     panel = panel_of(recipe.panel)
     model = model or panel.load(run)
     settings = decoding or recipe.decoding
     evaluation = panel.evaluate(
-        model, recipe, read or read_to_judge(run, model, split=split).data, split=split, decoding=settings
+        model, recipe, read or read_for_evaluation(run, model, split=split).data, split=split, decoding=settings
     )
     label = label or panel.label(settings)
     told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
-    run.write_evaluation(
-        split, label, {**told, "origin": dict(origin or {}), "warnings": list(warnings), "evaluated": now()}
-    )
+    about = {"origin": dict(origin or {}), "warnings": [*warnings, *evaluation.warnings], "evaluated": now()}
+    run.write_evaluation(split, label, {**told, **about})
     run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
     return evaluation
 
@@ -222,63 +253,9 @@ def write_report(run: Run) -> Path:
 
 def _with_origin(section: Section, told: Mapping[str, Any]) -> Section:
     origin = told.get("origin")
-    place = [f"On other data than the run's own: {origin['path']}, SHA-256 {origin['sha256']}."] if origin else []
+    place = (
+        [f"On other data than the run's own: {origin['path']}, SHA-256 {origin['sha256']}."]
+        if origin and "path" in origin
+        else []
+    )
     return replace(section, text="\n\n".join([*place, *told.get("warnings", ()), section.text]))
-
-
-def _place_of(run: Run) -> str:
-    return run.facts().get("data_location") or run.recipe().data.set or "unknown data"
-
-
-def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) -> Comparison:
-    """Runs side by side: curves on one picture, error rates, paired differences on the items all of them predicted.
-
-    Args:
-        runs: two or more; the first is what others are compared with.
-        out: folder for the picture.
-        evaluation: which evaluation, such as `test/greedy`; by default the last that all of them have.
-    Raises:
-        RunError: fewer than two runs, or no evaluation that all of them have.
-        DataError: the evaluations share no item.
-    """
-    if len(runs) < 2:
-        raise RunError(f"compare is given {len(runs)} run; expected at least two. List them with: triptych runs")
-    panels = sorted({run.recipe().panel for run in runs})
-    if len(panels) > 1:
-        raise RunError(f"runs are of the panels {' and '.join(panels)}; expected one panel. Compare like with like.")
-    names = [run.name for run in runs]
-    names = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
-    listed = [list(run.facts().get("evaluations", {})) for run in runs]
-    shared = [name for name in listed[0] if all(name in others for others in listed)]
-    if not shared:
-        raise RunError(f"runs {', '.join(names)} share no evaluation; expected one. Make it with: triptych test RUN")
-    chosen = evaluation or shared[-1]
-    if chosen not in shared:
-        raise RunError(f"--on is {chosen!r}; expected an evaluation of every run. {did_you_mean(chosen, shared)}")
-    files = {
-        name: run.path / "predictions" / f"{chosen.replace('/', '.', 1)}.tsv"
-        for name, run in zip(names, runs, strict=True)
-    }
-    try:
-        shared_errors = shared_items({name: panel_of(panels[0]).read_errors(path) for name, path in files.items()})
-        errors = shared_errors.errors
-    except DataError as error:
-        places = (f"{name} was trained on {_place_of(run)}" for name, run in zip(names, runs, strict=True))
-        raise DataError(
-            f"{str(error).rstrip('.')}: {', '.join(places)}. If that is the same, judge all of them again with: "
-            "triptych test RUN"
-        ) from None
-    histories = {name: run.history() for name, run in zip(names, runs, strict=True)}
-    drawn = {name: history for name, history in histories.items() if history}
-    monitors = [run.recipe().training.monitor for run in runs]
-    also = further_metrics(list(drawn.values()), monitors)
-    picture = compare_curves(
-        drawn, metric=monitors[0], loss="train_loss", also=also, metric_label=column_label(monitors[0])
-    )
-    return Comparison(
-        chosen,
-        [standing(name, errors[name]) for name in names],
-        {name: differences(errors[names[0]], errors[name]) for name in names[1:]},
-        save(picture, out, "-".join(run.name for run in runs)[:100]).png,
-        shared_errors.warnings,
-    )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triptych.api.evaluation import recorded_data
+from triptych.api.evaluation import read_for_evaluation
 from triptych.api.models import load
 from triptych.errors import RecipeError, did_you_mean
 from triptych.export.memory import export_store as write_memory
-from triptych.export.run import Shipped, check_export, graph_bytes
-from triptych.export.run import export as write_plain
-from triptych.export.run import export_int8 as write_int8
+from triptych.export.run import Shipped, check_export, export as write_plain, export_int8 as write_int8, graph_bytes
 from triptych.runs.run import Run
 
 FORMATS = ("onnx",)
@@ -35,7 +33,7 @@ def export(
         to: the format, `onnx`.
         int8: keep weights in eight bits, and measure what that costs.
         split: what to measure on, `valid` or `test`.
-        data: where the run's data is now; by default where it was when training began.
+        data: with `int8`, what to measure on; by default the run's own data.
         force: replace an exported folder that is there.
     Raises:
         RecipeError: an unknown format or split.
@@ -48,7 +46,8 @@ def export(
     model = load(run.path)
     if not int8:
         return write_plain(run, model, out, force=force)
-    return write_int8(run, model, out, location=data or recorded_data(run), split=split, force=force)
+    read = read_for_evaluation(run, model, split=split, data=data).data
+    return write_int8(run, model, out, data=read, split=split, force=force)
 
 
 def export_store(store: Path, out: Path, *, to: str = "onnx", force: bool = False) -> int:

@@ -11,8 +11,7 @@ from torch import Tensor
 from triptych.errors import DataError, TriptychError, did_you_mean
 from triptych.memory.folder import unused_files, verify
 from triptych.memory.index import Index
-from triptych.memory.index_store import FOLDER, is_fresh, load_index, read_manifest
-from triptych.memory.index_store import unused_files as unused_index_files
+from triptych.memory.index_store import FOLDER, is_fresh, load_index, read_manifest, unused_files as unused_index_files
 from triptych.memory.memory import Memory
 from triptych.memory.results import Nearest
 from triptych.memory.searchers import KINDS, Kind

@@ -1,21 +1,19 @@
-"""Models of runs, ready to predict; alone, several as one, with word lists and dictionaries."""
+"""Load models of runs, predict with them, and join several into an ensemble."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from triptych.api.panels import panel_of
-from triptych.data.files import open_binary
-from triptych.errors import DataError, RecipeError, RunError
+from triptych.api.evaluation import recipe_in_use
+from triptych.api.panels import Warn, given_options, panel_of
+from triptych.data.fingerprints import fingerprint_file
+from triptych.errors import RunError
 from triptych.runs.run import Run, now
-
-if TYPE_CHECKING:
-    from triptych.decoding import Speller
-    from triptych.text.vocabularies import Vocabularies
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
@@ -39,10 +37,10 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     """
     panels = sorted({run.recipe().panel for run in runs})
     if len(panels) > 1:
-        raise RunError(f"runs are of the panels {' and '.join(panels)}; expected one panel. Join like with like.")
+        raise RunError(f"the runs are of the panels {' and '.join(panels)}; expected runs of one panel.")
     description, tensors = panel_of(panels[0] if panels else "spell").join(runs)
     if any(name in (run.name, str(run.path)) for run in runs):
-        raise RunError(f"name is {name!r}, a member's; expected another. Members stay as they are.")
+        raise RunError(field="name", value=name, expected="another than a member's", hint="Members stay as they are.")
     made = Run.create(name, force=force)
     made.forget_replaced()
     recipe = runs[0].recipe()
@@ -61,70 +59,80 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     return made
 
 
-def equip(
-    speller: Speller,
-    *,
-    lexicon: Path | None = None,
-    weight: float | None = None,
-    dictionary: Path | None = None,
-    warn: Callable[[Sequence[str]], None] = lambda _: None,
-) -> Speller:
-    """A speller with a word list to keep to, or a dictionary to look up first.
+@dataclass(frozen=True)
+class Chosen:
+    """A run's model with the options of a command.
+
+    Attributes:
+        model: ready to predict, with word lists where they were given.
+        recipe: of the run, with the model's own decoding.
+        decoding: how predictions are read off the model.
+        label: a short name for that, for the name of an evaluation.
+        files: SHA-256 of each file that an option names, by the option.
+    """
+
+    model: Any
+    recipe: Any
+    decoding: Any
+    label: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose(
+    run: Run, command: str, given: Mapping[str, Any], *, device: str = "cpu", warn: Warn = lambda _: None
+) -> Chosen:
+    """Load a run's model for a command's options.
 
     Args:
-        speller: the model.
-        lexicon: file of targets, one per line.
-        weight: nats that a target outside the word list costs; None allows no other.
-        dictionary: file of pairs, source and target, that are looked up before the model is asked.
-        warn: called with sentences on words that cannot be used.
+        run: the run.
+        command: `predict` or `test`.
+        given: its options by name; None counts as not given.
+        device: where the model runs.
+        warn: called with sentences on files that options name.
     Raises:
-        DataError: a file cannot be read.
-        RecipeError: a weight without a word list, or out of range.
+        RecipeError: an option that has no effect on the run, or a value that breaks its rule.
+        DataError: a file that an option names cannot be read.
     """
-    from triptych.text.pairs import read_pairs
-
-    if weight is not None and lexicon is None:
-        raise RecipeError(f"--lexicon-weight is {weight} without --lexicon; expected a word list. Add --lexicon FILE")
-    vocabularies = speller.vocabularies
-    if lexicon is not None:
-        speller = speller.with_lexicon(_words(lexicon, vocabularies, warn), weight=weight)
-    if dictionary is not None:
-        pairs = read_pairs(
-            dictionary, source_tokenizer=vocabularies.source_tokenizer, target_tokenizer=vocabularies.target_tokenizer
-        ).pairs
-        speller = speller.with_dictionary((pair.source, pair.target) for pair in pairs)
-    return speller
+    recipe = recipe_in_use(run)
+    panel = panel_of(recipe.panel)
+    options = given_options(panel, command, given)
+    decoding = panel.choose(recipe, options)
+    model, suffix = panel.equip(panel.load(run, device=device), recipe, options, warn=warn)
+    files = {name: fingerprint_file(path)["sha256"] for name, path in options.items() if isinstance(path, Path)}
+    return Chosen(model, recipe, decoding, panel.label(decoding) + suffix, files)
 
 
-def _words(path: Path, vocabularies: Vocabularies, warn: Callable[[Sequence[str]], None]) -> list[str]:
-    """The words of a list, one per line, that the model can write; told is how many others there are.
+def predict(
+    run: Run,
+    places: Sequence[str],
+    given: Mapping[str, Any] | None = None,
+    *,
+    skip_bad: bool = False,
+    line_buffered: bool = False,
+    device: str = "cpu",
+    warn: Warn = lambda _: None,
+) -> Iterator[list[str]]:
+    """Predict what files hold: cells of a line of output for each item, in order and in bounded memory.
 
-    Blank lines are no words. Raises DataError where a line is not text, or no word is left.
+    Args:
+        run: the run.
+        places: files of sources, or image files and folders; `-` is standard input.
+        given: options of a command by name, such as `n_best`.
+        skip_bad: skip items that cannot be read, and warn of them at the end.
+        line_buffered: predict each item before reading the next.
+        device: where the model runs.
+        warn: called with sentences.
+    Raises:
+        RecipeError: an option that has no effect on the run, or a value that breaks its rule.
+        DataError: an item cannot be read; those before it are predicted first.
     """
-    from triptych.text.pairs import BadRow, read_sources
-
-    def refuse(row: BadRow) -> None:
-        if not row.is_blank:
-            raise DataError(f"{row.reason}. Mend the line.", path=path, line=row.line)
-
-    split, targets = vocabularies.target_tokenizer.split, vocabularies.targets
-    usable: list[str] = []
-    others: list[str] = []
-    with open_binary(path) as stream:
-        for line in read_sources(stream, vocabularies.target_tokenizer, path_label=path, on_bad_row=refuse):
-            (others if targets.unknown in targets.encode(split(line.text)) else usable).append(line.text)
-    if others:
-        told = (
-            f"{len(others)} of {len(usable) + len(others)} words have symbols that training never showed "
-            f"(the first is {others[0]!r})"
-        )
-        if not usable:
-            raise DataError(f"{told}; expected one word per line, and nothing else.", path=path)
-        warn([f"{path}: {told}; they are left out."])
-    return usable
-
-
-def equipment_label(lexicon: Path | None, weight: float | None, dictionary: Path | None) -> str:
-    """What `equip` adds to the name of an evaluation."""
-    label = "" if lexicon is None else f"-lexicon-{lexicon.stem}" + ("" if weight is None else f"-w{weight:g}")
-    return label + ("" if dictionary is None else f"-dictionary-{dictionary.stem}")
+    chosen = choose(run, "predict", given or {}, device=device, warn=warn)
+    yield from panel_of(chosen.recipe.panel).predict(
+        chosen.model,
+        chosen.recipe,
+        places,
+        decoding=chosen.decoding,
+        skip_bad=skip_bad,
+        line_buffered=line_buffered,
+        warn=warn,
+    )

@@ -1,12 +1,11 @@
-"""What the frame asks of a panel, and the panels there are.
+"""The panels, and what the frame asks of each.
 
-A panel is the module `triptych.<name>.panel`; everything the frame does with recipes, runs, reports and searches goes
-through the functions named here.
+Everything in which panels differ is a method of a panel's object; nothing outside asks which panel it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,20 +16,49 @@ from triptych.report.html import Section
 from triptych.runs.run import Run
 from triptych.training.prepared import Prepared
 
+Warn = Callable[[Sequence[str]], None]
+
+
+class Data(Protocol):
+    """Data of a recipe, read and split."""
+
+    @property
+    def fingerprints(self) -> Sequence[Mapping[str, Any]]:
+        """Per file or set: path, size and SHA-256."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Complete sentences for the user."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Items in each split."""
+
+    @property
+    def available(self) -> Mapping[str, int]:
+        """Items that each split had before a limit of the recipe took a part of it; splits without a limit lack."""
+
+    @property
+    def content(self) -> str:
+        """What the items are, such as "images of 3 classes"."""
+
+    def keys(self, split: str) -> Sequence[str]:
+        """A text per item that tells it from others; none where there is no such split."""
+
 
 class Scores(Protocol):
-    """What an evaluation measured."""
+    """Measures of an evaluation."""
 
     @property
     def n_items(self) -> int:
-        """How many items were judged."""
+        """Number of items that were evaluated."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; measures as `Estimate.to_dict` writes them."""
 
 
 class Evaluation(Protocol):
-    """A model judged on a split."""
+    """A model evaluated on a split."""
 
     @property
     def split(self) -> str:
@@ -38,17 +66,96 @@ class Evaluation(Protocol):
 
     @property
     def scores(self) -> Scores:
-        """What was measured."""
+        """Its measures."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What to know of them, complete sentences."""
+
+
+class Explanation(Protocol):
+    """Why a model predicted what it did, for one item."""
+
+    @property
+    def title(self) -> str:
+        """Which item."""
+
+    @property
+    def several(self) -> str:
+        """Name of a list of such items in JSON; empty where there is one at a time."""
+
+    @property
+    def figures(self) -> Mapping[str, Path]:
+        """Figures by what they show."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the person who reads the table."""
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and rows of what the model considered."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+
+
+class Demo(Protocol):
+    """The panel's main job on data that is already there."""
+
+    @property
+    def RECIPE(self) -> str:  # noqa: N802 - a constant of a module
+        """Name of the recipe that it trains."""
+
+    def example(self, run: Run, evaluation: Any, /) -> str:
+        """The item to explain."""
+
+    def headline(self, evaluation: Any, /) -> list[tuple[str, Any, str]]:
+        """Name, estimate and meaning of the main figures."""
+
+    def items(self, evaluation: Any, /) -> str:
+        """What was tested, such as "360 images"."""
+
+    def table(self, evaluation: Any, /) -> tuple[list[str], list[list[str]]]:
+        """Columns and rows of some predictions."""
+
+    def next_commands(self, name: str, example: str, /) -> list[str]:
+        """What to type next."""
 
 
 class Panel(Protocol):
-    """What a panel offers. `recipe`, `decoding`, `model`, `data` and `evaluation` are the panel's own."""
+    """A panel. `recipe`, `decoding`, `model`, `data` and `evaluation` are the panel's own."""
 
-    def prepare(self, recipe: Any, location: Path | None) -> Prepared:
-        """Read the data and build the network, initialised from `training.seed`."""
+    @property
+    def name(self) -> str:
+        """As recipes call it."""
+
+    @property
+    def demo(self) -> Demo:
+        """Its demo."""
+
+    @property
+    def options(self) -> Mapping[str, tuple[str, ...]]:
+        """Options that have an effect, by the names of the commands predict, test and explain."""
+
+    @property
+    def ensemble_test_options(self) -> str:
+        """What to add to `triptych test` for an ensemble."""
+
+    def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
+        """Read the recipe's data, with `Data`'s properties, split as for training.
+
+        Args:
+            recipe: the recipe.
+            location: folder or file of the data; None for the recipe's named set.
+            model: a loaded model whose classes label the data.
+            whole: read this split alone, or all of what has no splits as this split.
+        """
+
+    def build(self, recipe: Any, data: Any) -> Prepared:
+        """Build the network for some data, initialised from `training.seed`."""
 
     def load(self, run: Run, *, device: str = "cpu") -> Any:
-        """The run's kept model, ready to predict."""
+        """Load the run's kept model, ready to predict."""
 
     def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Description and tensors of one model that averages several runs' models.
@@ -57,21 +164,56 @@ class Panel(Protocol):
             RunError: they cannot be averaged.
         """
 
-    def read(self, recipe: Any, location: Path | None, model: Any, *, whole: str | None = None) -> Any:
-        """The recipe's data, split as for training; with `whole`, that split, or all of what has no splits.
+    def in_use(self, recipe: Any, description: Mapping[str, Any], path: Path) -> Any:
+        """The recipe with the decoding that `model.json`, whose content and path these are, has now."""
 
-        It has `fingerprints`, `warnings` and `keys(split)`, a text per item that tells it from others; `Prepared.data`
-        is of the same kind.
-        """
+    def choose(self, recipe: Any, given: Mapping[str, Any]) -> Any:
+        """The recipe's decoding with options of a command on top; options that are not the decoding's are ignored."""
+
+    def equip(self, model: Any, recipe: Any, given: Mapping[str, Any], *, warn: Warn) -> tuple[Any, str]:
+        """The model with the files that options of a command name, and what that adds to an evaluation's name."""
 
     def evaluate(self, model: Any, recipe: Any, data: Any, *, split: str, decoding: Any) -> Any:
-        """Predict a split of the data and judge it."""
+        """Predict a split of the data and score it."""
+
+    def predict(
+        self,
+        model: Any,
+        recipe: Any,
+        places: Sequence[str],
+        *,
+        decoding: Any,
+        skip_bad: bool,
+        line_buffered: bool,
+        warn: Warn,
+    ) -> Iterator[list[str]]:
+        """Cells of a line of output for each item of some files; `-` is standard input."""
+
+    def explain(
+        self, model: Any, recipe: Any, items: Sequence[str], given: Mapping[str, Any], *, out: Path
+    ) -> Sequence[Explanation]:
+        """Why the model predicts what it does for some items, with figures in `out`."""
+
+    def fit_temperature(self, run: Run, model: Any, data: Any) -> float:
+        """What the model's scores are divided by so that its probabilities fit the validation data.
+
+        Raises:
+            RunError: the panel's models cannot be calibrated.
+        """
+
+    def network_of(self, model: Any) -> tuple[Any, tuple[int, int, int] | None]:
+        """A loaded model's network, and the shape of one input where it is fixed."""
+
+    def untrained(
+        self, recipe: Any, location: Path | None, *, classes: int | None
+    ) -> tuple[Any, tuple[int, int, int] | None]:
+        """The network that a recipe would train, and the shape of one input where it is fixed."""
 
     def label(self, decoding: Any) -> str:
-        """A short name for how predictions are read off the model."""
+        """A short name for a decoding, for the name of an evaluation."""
 
     def record(self, folder: Path, name: str, evaluation: Any, model: Any) -> dict[str, Any]:
-        """Write predictions into `folder`; what a report tells of the evaluation, as plain values for JSON."""
+        """Write predictions into `folder`; details of the evaluation for the report, as plain values for JSON."""
 
     def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
         """The part of the report about one evaluation."""
@@ -83,10 +225,13 @@ class Panel(Protocol):
         """Errors per item from a file that `record` wrote."""
 
     def use(self, description: Mapping[str, Any]) -> Use:
-        """What a model card says of the model that `model.json` describes."""
+        """Purpose and limitations of the model that `model.json` describes, for the model card."""
 
     def measures(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         """The main figures of `Scores.to_dict`, each an `Estimate`'s plain values, by the name people read."""
+
+    def next_commands(self, name: str, *, has_test: bool) -> list[str]:
+        """What to type after a training."""
 
 
 def panel_of(name: str) -> Panel:
@@ -97,11 +242,33 @@ def panel_of(name: str) -> Panel:
     """
     match name:
         case "spell":
-            from triptych.spell import panel as spell
+            from triptych.spell.panel import PANEL as SPELL
 
-            return spell
+            return SPELL
         case "see":
-            from triptych.see import panel as see
+            from triptych.see.panel import PANEL as SEE
 
-            return see
-    raise RecipeError(f"panel is {name!r}; expected one that trains. {did_you_mean(name, ('spell', 'see'))}")
+            return SEE
+    raise RecipeError(field="panel", value=name, expected="one that trains", hint=did_you_mean(name, ("spell", "see")))
+
+
+def given_options(panel: Panel, command: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, checked to have an effect on the command for a run of the panel.
+
+    Args:
+        panel: of the run.
+        command: `predict`, `test` or `explain`.
+        options: by name; None counts as not given.
+    Raises:
+        RecipeError: one has no effect.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if name not in panel.options[command]:
+            option = f"--{name.removeprefix('of_').replace('_', '-')}"
+            lists_items = name == "top_k" and "n_best" in panel.options[command]
+            raise RecipeError(
+                f"{option} is {value} and has no effect on a run of the panel {panel.name}.",
+                hint="Use --n-best for the number of classes to list." if lists_items else "Leave it out.",
+            )
+    return given

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
 
 from triptych.api.panels import panel_of
 from triptych.config import Recipe, dump_recipe, with_changes
@@ -73,12 +72,16 @@ def tune(
     _check_values(recipe, dimensions)
     folder = Path("searches") / name
     training, panel = recipe.training, panel_of(recipe.panel)
-    data_hashes = _data_hashes(recipe, data, listener)
+    read = panel.read(recipe, data)
+    for warning in read.warnings:
+        listener(f"warning: {warning}")
+    read_with = recipe.data
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
         varied = with_changes(recipe, settings_of(params))
-        prepared = panel.prepare(varied, data)
+        own = read if varied.data == read_with else panel.read(varied, data)
+        prepared = panel.build(varied, own)
         output = Output(listener=lambda row, _: report(row))
         try:
             fitted = fit(
@@ -103,7 +106,7 @@ def tune(
         storage=storage or default_storage(folder),
         monitor=training.monitor,
         goal=training.mode,
-        base=json.dumps([dump_recipe(recipe), *data_hashes]),
+        base=json.dumps([dump_recipe(recipe), *hashes(read.fingerprints)]),
         limits=Limits(trials, prune, training.seed, spared=max(2, training.epochs // 4)),
     )
     return _write_search(found, recipe, folder)
@@ -132,14 +135,6 @@ def _check_values(recipe: Recipe, dimensions: Sequence[Dimension]) -> None:
     for place, error in errors.items():
         if place not in right:
             raise error
-
-
-def _data_hashes(recipe: Recipe, data: Path | None, listener: Callable[[str], None]) -> list[Any]:
-    """What tells the data from other data; its warnings are told."""
-    prepared = panel_of(recipe.panel).prepare(recipe, data)
-    for warning in prepared.warnings:
-        listener(f"warning: {warning}")
-    return hashes(prepared.fingerprints)
 
 
 def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:

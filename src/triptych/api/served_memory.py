@@ -38,7 +38,7 @@ class MemoryInfo:
         beta: inverse temperature.
         normalisation, precision: how patterns are compared and kept.
         novelty: the calibrated threshold, if there is one.
-        image: height, width and colour of the images that patterns are, where that is known.
+        image: height, width and channels of the images that the patterns are, where that is known.
         may_add: whether requests may add patterns.
     """
 
@@ -107,7 +107,7 @@ class Stored:
 
 
 class ServedMemory:
-    """A memory in its folder. One thread at a time may call what is not marked as free of the memory.
+    """A memory in its folder. One thread reads and changes its patterns; any may call `query`, `addition` and `info`.
 
     Args:
         folder: of the memory.
@@ -142,8 +142,9 @@ class ServedMemory:
             signature = _signature(self.folder)
             if signature == self._signature:
                 return
-            if self._changed():
-                self.memory = Memory.load(self.folder)
+            place = self.memory.place
+            if place is None or Manifest.read(self.folder).generation != place.manifest.generation:
+                self.memory.reload()
         except (DataError, OSError):
             return
         self._signature = signature
@@ -221,7 +222,7 @@ class ServedMemory:
         try:
             change_memory(self.memory, change)
         except ConflictError:
-            message = "the memory is being changed by other processes; nothing was added."
+            message = "Other processes are changing the memory; nothing was added."
             raise ChangedError(message, hint="Try again.") from None
         return ids
 
@@ -244,10 +245,6 @@ class ServedMemory:
                 field="pattern", value=number, expected="the id of a stored one", hint="See the list of patterns."
             ) from None
         return Stored(found.id, found.label, found.pattern.tolist(), found.value.tolist())
-
-    def _changed(self) -> bool:
-        place = self.memory.place
-        return place is None or Manifest.read(self.folder).generation != place.manifest.generation
 
 
 def _signature(folder: Path) -> tuple[int, ...]:

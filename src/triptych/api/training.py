@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import triptych
-from triptych.api.panels import panel_of
-from triptych.config import Recipe, TrainingTable
-from triptych.config import differences as recipe_differences
+from triptych.api.panels import Data, panel_of
+from triptych.config import Recipe, TrainingTable, differences as recipe_differences
 from triptych.data.fingerprints import short_digests
 from triptych.errors import RunError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
-from triptych.runs.run import Run, hashes, now
+from triptych.runs.processes import is_helper_process
+from triptych.runs.run import Row, Run, hashes, now
 from triptych.training.hardware import Hardware, precision_here
 from triptych.training.output import Output
 from triptych.training.prepared import Prepared
-from triptych.training.processes import is_helper_process
 
 if TYPE_CHECKING:
     from triptych.training.fit import Fitted
@@ -81,7 +80,7 @@ def train(
     hardware: Hardware | None = None,
     output: Output | None = None,
 ) -> Trained:
-    """Train a recipe into a run; where the run holds a checkpoint, go on from it; where it has finished, do nothing.
+    """Train a recipe into a run; resume from its checkpoint where there is one. A finished run stays as it is.
 
     Args:
         recipe: what to train; its own when the run is resumed.
@@ -91,38 +90,43 @@ def train(
         output: progress, logs and listeners.
     Raises:
         DataError: the data cannot be read.
-        RunError: the run was begun with another recipe or other data.
+        RunError: the run was begun with another recipe or other data, is an ensemble, lacks its checkpoint, or another
+            process is training it.
     """
-    changed = recipe_differences(run.recipe(), recipe)
-    if changed:
-        listing = ", ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
-        raise RunError(
-            f"{run.path} was begun with another recipe: {listing}. Resume without changes, or use a new name."
-        )
-    before, hardware = run.facts(), hardware or Hardware()
+    _check_resumable(run, recipe)
+    if run.facts().get("status") == "finished":
+        return _finished(run)
+    with run.writing():
+        return _train(recipe, run, data, hardware or Hardware(), output or Output())
+
+
+def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, output: Output) -> Trained:
+    """Read, build and fit, as the only process that writes the run."""
+    before, panel = run.facts(), panel_of(recipe.panel)
     try:
-        # One training has one precision, also where `auto` would be another on the machine that goes on with it.
+        # One training has one precision, also where `auto` would be another on the machine that resumes it.
         begun_with = before.get("hardware", {}).get("precision")
         precision = precision_here(begun_with or recipe.training.precision, hardware.accelerator)
-        prepared = panel_of(recipe.panel).prepare(recipe, data)
+        read = panel.read(recipe, data)
+        prepared = panel.build(recipe, read)
     except Exception:
-        _free_name(run)
+        if run.is_new and not is_helper_process():
+            run.remove()
         raise
     run.forget_replaced()
-    if output is not None:
-        output.warn(prepared.warnings)
-    if "data" in before and hashes(before.get("data", [])) != hashes(prepared.fingerprints):
+    output.warn(read.warnings)
+    if "data" in before and hashes(before.get("data", [])) != hashes(read.fingerprints):
         raise RunError(
-            f"{run.path} was begun with other data; expected the same files. Restore them or use a new name."
+            "this run was begun with other data; expected the same files.",
+            hint="Restore them or use a new name.",
+            path=run.path,
         )
-    finished = before.get("status") == "finished"
     if not is_helper_process():
         run.remove_leftovers()
-        if not finished:
-            _write_beginning(run, recipe, prepared, data, hardware, precision)
-    if output is not None and not run.checkpoint.exists() and not finished and not is_helper_process():
-        output.warn(_few_updates(prepared.counts["train"], recipe.training))
-        output.tell(f"{prepared.summary()}; a network of {_trainable(prepared):,} parameters")
+        _write_beginning(run, recipe, prepared, read, data, hardware, precision)
+        if not run.checkpoint.exists():
+            output.warn(_few_updates(read.counts["train"], recipe.training))
+            output.tell(f"{summary(read)}; a network of {prepared.trainable:,} parameters")
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
 
     fitted = fit(
@@ -134,8 +138,8 @@ def train(
         hardware=hardware,
         output=output,
     )
-    seconds = round(sum(float(row["seconds"]) for row in fitted.rows), 2)
-    if fitted.is_main_process and not finished:
+    seconds = _seconds(fitted.rows)
+    if fitted.is_main_process:
         run.update_facts(
             status="finished" if fitted.complete else "interrupted",
             ended=now(),
@@ -144,7 +148,58 @@ def train(
             best_epoch=fitted.best_epoch,
             best=fitted.rows[fitted.best_epoch - 1] if fitted.rows else {},
         )
-    return Trained(run, fitted, seconds, prepared.warnings, prepared.data)
+    return Trained(run, fitted, seconds, read.warnings, read)
+
+
+def _check_resumable(run: Run, recipe: Recipe) -> None:
+    """See that training can begin in a run, or continue, with a recipe.
+
+    Raises:
+        RunError: it cannot.
+    """
+    facts = run.facts()
+    if "members" in facts or ((run.path / "model.json").exists() and "members" in run.model()):
+        raise RunError(
+            "this run is an ensemble; expected one that was trained.", hint="Train its members instead.", path=run.path
+        )
+    changed = recipe_differences(run.recipe(), recipe)
+    if changed:
+        listing = ", ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
+        raise RunError(
+            f"this run was begun with another recipe: {listing}.",
+            hint="Resume without changes, or use a new name.",
+            path=run.path,
+        )
+    if facts.get("status") != "finished" and run.history() and not run.checkpoint.exists():
+        raise RunError(
+            "checkpoints/last.ckpt is missing, so that training cannot continue after its "
+            f"{len(run.history())} epochs.",
+            hint="Restore the file, or retrain with --force in place of --resume.",
+            path=run.path,
+        )
+
+
+def _finished(run: Run) -> Trained:
+    """A run that has nothing left to train, from what it says of itself; no data is read."""
+    from triptych.training.fit import Fitted
+
+    rows: list[Row] = [{**row, "epoch": int(row["epoch"])} for row in run.history()]
+    best = int(run.facts().get("best_epoch", len(rows)))
+    fitted = Fitted(rows, best, interrupted=False, complete=True, is_main_process=not is_helper_process())
+    return Trained(run, fitted, _seconds(rows))
+
+
+def _seconds(rows: Sequence[Row]) -> float:
+    return round(sum(float(row["seconds"]) for row in rows), 2)
+
+
+def summary(data: Data) -> str:
+    """What there is to train on, in a line: items of each split, and how many there were where a limit holds."""
+    parts = []
+    for split, count in data.counts.items():
+        whole = f" of {data.available[split]:,}" if split in data.available else ""
+        parts.append(f"{split} {count:,}{whole}")
+    return f"{', '.join(parts)} {data.content}"
 
 
 @dataclass(frozen=True)
@@ -164,7 +219,8 @@ class LearningRates:
 
 def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Path) -> LearningRates:
     """Try ever higher learning rates for a few updates; nothing is kept, and later trainings are untouched."""
-    prepared = panel_of(recipe.panel).prepare(recipe, data)
+    panel = panel_of(recipe.panel)
+    prepared = panel.build(recipe, panel.read(recipe, data))
     from triptych.training.learning_rate import try_learning_rates
 
     rates, losses, suggestion = try_learning_rates(
@@ -176,11 +232,11 @@ def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Pa
 
 
 def _write_beginning(
-    run: Run, recipe: Recipe, prepared: Prepared, data: Path | None, hardware: Hardware, precision: str
+    run: Run, recipe: Recipe, prepared: Prepared, read: Data, location: Path | None, hardware: Hardware, precision: str
 ) -> None:
-    run.forget_judgements()
+    run.forget_evaluations()
     run.write_model(recipe.panel, prepared.description)
-    run.write_trained_on(short_digests(prepared.data.keys("train")))
+    run.write_trained_on(short_digests(read.keys("train")))
     before = run.facts()
     run.update_facts(
         status="running",
@@ -188,10 +244,10 @@ def _write_beginning(
         title=recipe.title,
         seed=recipe.training.seed,
         began=before.get("began", now()),
-        data_location=_location(data),
-        data=[dict(entry) for entry in prepared.fingerprints],
-        counts=dict(prepared.counts),
-        parameters=_trainable(prepared),
+        data_location=_location(location),
+        data=[dict(entry) for entry in read.fingerprints],
+        counts=dict(read.counts),
+        parameters=prepared.trainable,
         hardware={**asdict(hardware), "precision": precision},
         versions={
             "triptych": triptych.__version__,
@@ -210,16 +266,6 @@ def _few_updates(count: int, training: TrainingTable) -> list[str]:
         f"the training makes {each * training.epochs} updates, {each} per epoch; with so few "
         "it learns little. Raise training.epochs, or lower training.batch_size."
     ]
-
-
-def _trainable(prepared: Prepared) -> int:
-    return sum(p.numel() for p in prepared.objective.network.parameters() if p.requires_grad)
-
-
-def _free_name(run: Run) -> None:
-    """Remove a run that holds no more than `start_run` wrote, so that the name can be used again."""
-    if not is_helper_process() and {path.name for path in run.path.iterdir()} <= {"recipe.toml", "run.json"}:
-        run.remove()
 
 
 def _location(data: Path | None) -> str | None:

@@ -40,8 +40,7 @@ def ensemble(
     if json:
         print_json({"run": str(made.path), "members": runs, "valid": evaluation.scores.to_dict()})
         return
-    panel = made.recipe().panel
-    say_validation(panel_of(panel).measures(evaluation.scores.to_dict()), evaluation.scores.n_items)
-    options = " --decode beam" if panel == "spell" else ""
+    panel = panel_of(made.recipe().panel)
+    say_validation(panel.measures(evaluation.scores.to_dict()), evaluation.scores.n_items)
     made_name = shell_name(made)
-    say(f"next    triptych test {made_name}{options}   triptych predict {made_name}")
+    say(f"next    triptych test {made_name}{panel.ensemble_test_options}   triptych predict {made_name}")

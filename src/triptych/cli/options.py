@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from triptych.config import SpellDecoding, SpellRecipe
+    pass
 
 
 def _existing(location: Path | None) -> Path | None:
@@ -82,11 +82,8 @@ Views = Annotated[
         help="Of see: average over one view, flips, shifts or shifts-and-flips. Default: as the recipe says.",
     ),
 ]
-SkipBadRows = Annotated[
-    bool, typer.Option("--skip-bad-rows", help="Of spell: leave rows that cannot be read out, with a count.")
-]
-SkipBadFiles = Annotated[
-    bool, typer.Option("--skip-bad-files", help="Of see: leave files that cannot be read out, with a count.")
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Skip rows or files that cannot be read, and report how many.")
 ]
 
 
@@ -102,9 +99,7 @@ def reject(panel: str, options: Mapping[str, Any]) -> None:
         if value is not None and value is not False:
             option = f"--{name.replace('_', '-')}"
             shown = "given" if value is True else value
-            lists_classes = name == "top_k" and "n_best" not in options  # the command takes that one
-            remedy = "Say with --n-best how many classes to list." if lists_classes else "Leave it out."
-            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. {remedy}")
+            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. Leave it out.")
 
 
 def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = ()) -> str:
@@ -112,15 +107,3 @@ def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = (
     located = [] if data is None else ["--data", str(data)]
     changed = [part for setting in settings for part in ("--set", setting)]
     return shlex.join(["triptych", "train", recipe, *located, *changed])
-
-
-def decoding_of(recipe: SpellRecipe, **options: Any) -> SpellDecoding:
-    """The recipe's decoding with the options that were given on top.
-
-    Of beam size and n-best, one that was given moves the recipe's other, so that the beam is at least as wide.
-
-    Raises:
-        RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
-    """
-    given = {"method" if name == "decode" else name: value for name, value in options.items() if value is not None}
-    return recipe.decoding.changed(given)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Settings, SkipBadFiles, SkipBadRows
+from triptych.cli.options import AsJson, DataPath, Settings, SkipBad
 
 if TYPE_CHECKING:
     from triptych.api import Trained
@@ -27,10 +27,9 @@ def train(
     data: DataPath = None,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: recipe and seed.")] = None,
     settings: Settings = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run --name from its last epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume run --name from its last epoch.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
-    skip_bad_rows: SkipBadRows = False,
-    skip_bad_files: SkipBadFiles = False,
+    skip_bad: SkipBad = False,
     accelerator: Annotated[str | None, typer.Option(help="auto (the default), cpu, gpu, mps or tpu.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="Processes on this machine. Default: 1.")] = None,
     nodes: Annotated[int | None, typer.Option(min=1, help="Machines. Default: 1.")] = None,
@@ -53,14 +52,12 @@ def train(
     from triptych.training.hardware import PRECISIONS, check_option
 
     overrides = list(settings or [])
-    if skip_bad_rows:
-        overrides.append("data.skip_bad_rows=true")
-    if skip_bad_files:
-        overrides.append("data.skip_bad_files=true")
+    if skip_bad:
+        overrides.append("data.skip_bad=true")
     if precision is not None:
         check_option("precision", precision, PRECISIONS)
         overrides.append(f"training.precision={precision}")
-    hardware = _hardware(accelerator, devices, nodes, begun_on={})  # a mistake is told before a run is begun
+    hardware = _hardware(accelerator, devices, nodes, begun_on={})  # a mistake is reported before a run is begun
     run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
     if resume:
         hardware = _hardware(accelerator, devices, nodes, begun_on=run.facts().get("hardware", {}))
@@ -69,11 +66,11 @@ def train(
     try:
         trained = api.train(chosen, run, data=data, hardware=hardware, output=output)
     except KeyboardInterrupt:
-        say(f"Interrupted. Go on with: triptych train --resume --name {shell_name(run)}")
+        say(f"Interrupted. Resume with: triptych train --resume --name {shell_name(run)}")
         raise typer.Exit(130) from None
     if not trained.fitted.is_main_process:
         return
-    document = recall(trained) if is_reported else finish(trained)
+    document = already_finished(trained) if is_reported else finish(trained)
     if json:
         print_json(document)
     if trained.fitted.interrupted:
@@ -110,7 +107,9 @@ def _begin(
         raise RecipeError("--resume without --name; expected the name of the run. List them with: triptych runs")
     run = Run.open(name)
     chosen = load_recipe(recipe if recipe is not None else run.path / "recipe.toml", overrides)
-    return run, chosen, data or api.recorded_data(run)
+    if data is None and run.facts().get("status") != "finished":
+        data = api.recorded_data(run)
+    return run, chosen, data
 
 
 def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
@@ -129,15 +128,15 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     )
 
 
-def recall(trained: Trained) -> dict[str, Any]:
-    """What `finish` told of a run that had finished before."""
+def already_finished(trained: Trained) -> dict[str, Any]:
+    """The document of a run that had finished before."""
     from triptych.api.panels import panel_of
     from triptych.cli.output import say, shell_name
 
     run = trained.run
-    say(f"{run.name} finished before: nothing is left to train, and nothing is changed.")
+    say(f"{run.name} has already finished; nothing to do.")
     name = shell_name(run)
-    say(f"next    triptych test {name}   triptych train RECIPE --name {name} --force to train it anew")
+    say(f"next    triptych test {name}   triptych train RECIPE --name {name} --force to retrain")
     label = panel_of(run.recipe().panel).label(run.recipe().decoding)
     valid = run.facts().get("evaluations", {}).get(f"valid/{label}")
     report = str(run.path / "report.html")
@@ -145,17 +144,17 @@ def recall(trained: Trained) -> dict[str, Any]:
 
 
 def finish(trained: Trained) -> dict[str, Any]:
-    """Judge the kept model on validation data, write the report, and say where everything is."""
+    """Evaluate the kept model on validation data, write the report, and say where everything is."""
     from triptych import api
     from triptych.api.panels import panel_of
-    from triptych.cli.output import say, say_validation, shell_name
+    from triptych.cli.output import say, say_validation, shell_name, warn
 
     run = trained.run
     document: dict[str, Any] = {"run": str(run.path), "interrupted": trained.fitted.interrupted}
     if not trained.fitted.rows:
         say(
             f"Stopped before the first epoch ended; nothing to keep yet. "
-            f"Go on with: triptych train --resume --name {shell_name(run)}"
+            f"Resume with: triptych train --resume --name {shell_name(run)}"
         )
         return document
     evaluation = api.evaluate(run, split="valid", read=trained.data)
@@ -167,16 +166,12 @@ def finish(trained: Trained) -> dict[str, Any]:
     )
     scores = evaluation.scores.to_dict()
     say_validation(panel_of(run.recipe().panel).measures(scores), evaluation.scores.n_items)
+    warn(evaluation.warnings)
     say(f"report  {report}")
     if not trained.fitted.complete:
-        say(f"Interrupted. Go on with: triptych train --resume --name {shell_name(run)}")
+        say(f"Interrupted. Resume with: triptych train --resume --name {shell_name(run)}")
     else:
-        name, is_spell = shell_name(run), run.recipe().panel == "spell"
-        commands = [f"triptych predict {name} {'FILE' if is_spell else 'FOLDER'}"]
-        commands.append(f"triptych explain {name} {'SOURCE' if is_spell else 'IMAGE'}")
-        if "test" in run.facts().get("counts", {}):
-            commands.insert(0, f"triptych test {name}")
-        if not is_spell:
-            commands.insert(0, f"triptych calibrate {name}")
+        has_test = "test" in run.facts().get("counts", {})
+        commands = panel_of(run.recipe().panel).next_commands(shell_name(run), has_test=has_test)
         say(f"next    {'   '.join(commands)}")
     return {**document, "report": str(report), "best": dict(trained.best), "valid": scores}

@@ -40,16 +40,20 @@ def check_fractions(fractions: Fractions) -> None:
         raise ValueError(f"fractions sum to {whole:g} ({listed}); expected 1")
 
 
-def without_retired(values: Any, retired: Mapping[str, Sequence[Any]]) -> Any:
+def without_retired(
+    values: Any, retired: Mapping[str, Sequence[Any]], *, renamed: Mapping[str, str] | None = None
+) -> Any:
     """A table's values without keys that no longer exist, so that older recipes and runs can be read.
 
     Args:
         values: as they were given.
         retired: the keys, each with the values under which leaving it out changes nothing.
+        renamed: keys that have another name now.
     """
     if not isinstance(values, Mapping):
         return values
-    return {key: value for key, value in values.items() if key not in retired or value not in retired[key]}
+    kept = {key: value for key, value in values.items() if key not in retired or value not in retired[key]}
+    return {(renamed or {}).get(key, key): value for key, value in kept.items()}
 
 
 class OptimizerTable(Table):

@@ -16,7 +16,6 @@ from triptych.config.common import (
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     Seed,
     Table,
@@ -52,11 +51,16 @@ class SpellDecoding(Table):
         default=1, description="candidates per source, best first; at most beam_size"
     )
     length_penalty: Annotated[NonNegativeFloat, BEAM] = Field(
-        default=0.0, description="scores are log-probability / length to this power; 0 = none, 1 = mean per symbol"
+        default=0.0,
+        le=10,  # beyond it lengths to this power leave the range of 32 bits
+        description="scores are log-probability / length to this power; 0 = none, 1 = mean per symbol",
     )
     samples: Annotated[PositiveInt, SAMPLE] = Field(default=3, description="samples drawn per source")
-    temperature: Annotated[PositiveFloat, SAMPLE] = Field(
-        default=1.0, description="divides log-probabilities; below 1 sharpens the distribution, above 1 flattens it"
+    temperature: Annotated[float, SAMPLE] = Field(
+        default=1.0,
+        ge=1e-4,
+        le=1e4,
+        description="divides log-probabilities; below 1 sharpens the distribution, above 1 flattens it",
     )
     top_k: Annotated[NonNegativeInt, SAMPLE] = Field(
         default=0, description="draw from this many most probable symbols; 0 = all"

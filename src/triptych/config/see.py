@@ -96,7 +96,7 @@ class SeeData(ImageForm):
         default="unit",
         description="values from 0 to 1; or less the training images' mean and divided by their deviation, per channel",
     )
-    skip_bad_files: bool = Field(default=False, description="skip files that cannot be read instead of stopping")
+    skip_bad: bool = Field(default=False, description="skip files that cannot be read, and report how many")
     memory_limit_mb: PositiveInt = Field(
         default=2048, description="decoded images beyond this many MiB are mapped from disk"
     )
@@ -111,6 +111,11 @@ class SeeData(ImageForm):
     max_eval_images: NonNegativeInt = Field(
         default=0, description="the same for valid and test of the run's own data; 0 uses all"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {}, renamed={"skip_bad_files": "skip_bad"})
 
     @model_validator(mode="after")
     def _fractions_are_whole(self) -> Self:

@@ -26,7 +26,7 @@ class ServeLimits(Table):
     max_cues: PositiveInt = Field(default=64, description="cues, or patterns to add, in one request to a memory")
     max_steps: PositiveInt = Field(default=100, description="updates of one retrieval")
     max_trace_numbers: PositiveInt = Field(
-        default=20_000_000, description="patterns times width of a memory whose retrievals can be traced"
+        default=2_000_000, description="numbers in the states of a traced retrieval: cues x (max_steps + 1) x width"
     )
     max_stored: PositiveInt = Field(default=1_000_000, description="patterns in a memory that accepts new ones")
     timeout_s: PositiveFloat = Field(default=30.0, description="seconds for a request to arrive, and for its answer")

@@ -60,7 +60,7 @@ class SpellData(Table):
         "one space",
     )
     max_symbols: PositiveInt = Field(default=1000, description="longer sources or targets make a row a bad row")
-    skip_bad_rows: bool = False
+    skip_bad: bool = Field(default=False, description="skip rows that cannot be read, and report how many")
     fractions: Fractions = Field(
         default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of one file or set"
     )
@@ -77,6 +77,11 @@ class SpellData(Table):
     )
     max_train_pairs: NonNegativeInt = Field(default=0, description="use at most this many training pairs; 0 uses all")
     max_eval_pairs: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {}, renamed={"skip_bad_rows": "skip_bad"})
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Self:
@@ -96,7 +101,6 @@ class SpellData(Table):
 class SpellModel(Table):
     """`[model]`: sizes and kinds of the encoder, the decoder and the attention between them."""
 
-    name: Literal["recurrent"] = "recurrent"
     cell: Literal["lstm", "gru"] = "lstm"
     hidden: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
         default=128, description="decoder width, and the encoder's two directions together"
@@ -139,6 +143,11 @@ class SpellModel(Table):
     target_symbol_dropout: Probability = Field(
         default=0.0, description="share of symbols fed to the decoder that are hidden in training"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_settings(cls, values: Any) -> Any:
+        return without_retired(values, {"name": ["recurrent"]})
 
     @model_validator(mode="after")
     def _steps_are_hopfields(self) -> Self:

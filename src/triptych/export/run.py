@@ -44,8 +44,8 @@ class Writer(Protocol):
     def verify(self, model: Any, exported: Exported, run: Run | None = None) -> Check:
         """Compare with PyTorch, on data of the run too where there is any; TriptychError where they differ much."""
 
-    def cost(self, before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
-        """What error rates on a split are before and after."""
+    def cost(self, before: Exported, after: Exported, recipe: Any, data: Any, *, split: str) -> Cost:
+        """Error rates on a split of a recipe's data before and after quantisation."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ def export(run: Run, model: Any, out: Path, *, force: bool = False) -> Shipped:
     return Shipped(out, graph_bytes(out), difference)
 
 
-def export_int8(run: Run, model: Any, out: Path, *, location: Path | None, split: str, force: bool = False) -> Shipped:
+def export_int8(run: Run, model: Any, out: Path, *, data: Any, split: str, force: bool = False) -> Shipped:
     """The same with weights in eight bits, and what that costs on a split of the run's data.
 
     Args:
         run: the run.
         model: its model, loaded.
         out: the folder to write.
-        location: where the data is; None for a named set.
+        data: the run's own, or other data, as its panel read it.
         split: `valid` or `test`.
         force: replace an exported folder that is there.
     Raises:
@@ -126,7 +126,7 @@ def export_int8(run: Run, model: Any, out: Path, *, location: Path | None, split
         to_int8(sorted(folder.glob("*.onnx")))
         more = {"quantization": "int8", "difference_before_quantization": difference}
         _describe(folder, before.panel, run, before.model, more)
-        cost = writer.cost(before, Exported.open(folder), run, location=location, split=split)
+        cost = writer.cost(before, Exported.open(folder), run.recipe(), data, split=split)
         cost = replace(cost, bytes_before=graph_bytes(plain), bytes_after=graph_bytes(folder))
         shutil.rmtree(plain)
         _describe(folder, before.panel, run, before.model, {**more, "cost": cost.to_dict()})

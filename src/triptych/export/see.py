@@ -24,12 +24,11 @@ from triptych.errors import DataError, MissingExtraError, RunError, TriptychErro
 from triptych.export.graph import need_onnx
 from triptych.export.quantize import Change, Cost
 from triptych.export.run import Check
+from triptych.images.sources import Collection
 from triptych.recall.layers import HopfieldPooling
-from triptych.runs.run import Run
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
-from triptych.see.collection import load_collection
 from triptych.see.heads import HopfieldHead
 from triptych.see.images import Images
 from triptych.see.inputs import scaled
@@ -138,7 +137,7 @@ def _quiet() -> Iterator[None]:
 
 
 @torch.inference_mode()
-def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) -> Check:
+def verify(classifier: Classifier, exported: Exported, _run: Any = None) -> Check:
     """The largest difference of scores from PyTorch over random images: |a - b| / (1 + |b|).
 
     Raises:
@@ -165,11 +164,15 @@ def verify(classifier: Classifier, exported: Exported, _run: Run | None = None) 
     return Check(largest)
 
 
-def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
-    """What the error rate on a split is before and after, under the run's own decoding."""
-    recipe = run.recipe()
-    assert isinstance(recipe, SeeRecipe)
-    images = _images(recipe, location, split)
+def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection[Images], *, split: str) -> Cost:
+    """The error rate on a split before and after quantisation, under the model's own decoding.
+
+    Raises:
+        DataError: the data has no such split.
+    """
+    if split not in data.splits:
+        raise DataError(field="--split", value=split, expected=f"one that the data has: {', '.join(data.splits)}")
+    images = data.splits[split]
     pixels = images.pixels.numpy()
     models = [load_exported(exported) for exported in (before, after)]
     classes = [model.classify(pixels).argmax(1) for model in models]
@@ -199,10 +202,3 @@ def _seconds(tasks: list[Callable[[], object]]) -> list[float]:
             task()
             taken.append(time.perf_counter() - began)
     return [statistics.median(taken) for taken in times]
-
-
-def _images(recipe: SeeRecipe, location: Path | None, split: str) -> Images:
-    splits = load_collection(recipe.data, location).splits
-    if split not in splits:
-        raise DataError(f"--split is {split!r}; expected one that the data has: {', '.join(splits)}.")
-    return splits[split]

@@ -23,7 +23,7 @@ from triptych.runtime.folder import Exported
 from triptych.runtime.speller import load as load_exported
 from triptych.spell.adapter import TorchModel, networks_of
 from triptych.spell.build import Network
-from triptych.spell.corpus import Item, load_corpus
+from triptych.spell.corpus import Corpus, Item
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
 from triptych.spell.panel import results_of
@@ -33,6 +33,7 @@ TOLERANCE = 1e-5
 SHAPES = ((1, 1), (3, 7), (8, 4))  # number and length of the random sources that an export is checked on
 OWN_SOURCES = 64  # of the run's predictions, that it is checked on too
 STEPS = 6
+LOWEST = -69.0  # log of 1e-30: less probable symbols are impossible ones, in single precision
 LISTS = SpellDecoding(method="beam", beam_size=5, n_best=3)
 
 
@@ -111,7 +112,7 @@ def difference(
     for _ in range(STEPS):
         wanted, state = model.step(fed, state)
         found, other = graphs.step(fed, other)
-        largest = max(largest, _distance(wanted, found))
+        largest = max(largest, _distance(np.maximum(wanted, LOWEST), np.maximum(found, LOWEST)))
         weights, other_weights = state.attention, other.attention
         if (weights is None) != (other_weights is None):
             return float("inf")
@@ -161,11 +162,9 @@ def _compare_lists(speller: Speller, found: Speller, batches: Sequence[Sources])
     return lists, differing
 
 
-def cost(before: Exported, after: Exported, run: Run, *, location: Path | None, split: str) -> Cost:
-    """What error rates on a split are before and after, under the run's own decoding."""
-    recipe = run.recipe()
-    assert isinstance(recipe, SpellRecipe)
-    items = load_corpus(recipe.data, location).items(split, references=recipe.data.references)
+def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *, split: str) -> Cost:
+    """Error rates on a split before and after quantisation, under the model's own decoding."""
+    items = data.items(split, references=recipe.data.references)
     first, second = (predicted(load_exported(exported), items) for exported in (before, after))
     scores, other_scores = score(first), score(second)
     paired = differences(errors_of(first), errors_of(second))

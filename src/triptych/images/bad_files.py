@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BAD_FILE_ADVICE = "Replace or remove the file, or skip bad files with --skip-bad-files."
+BAD_FILE_ADVICE = "Replace or remove the file, or skip bad files with --skip-bad."
 _MOST_NAMED = 10
 
 

@@ -51,14 +51,14 @@ class Decoded:
     warnings: Sequence[str] = ()
 
 
-def decode_images(images: ImageList, reader: FileReader, *, mapped: bool, skip_bad_files: bool) -> Decoded:
+def decode_images(images: ImageList, reader: FileReader, *, mapped: bool, skip_bad: bool) -> Decoded:
     """Decode images in parallel, or take them from the cache.
 
     Args:
         images: which.
         reader: decodes them, and knows the form.
         mapped: map the pixels from disk instead of holding them in memory.
-        skip_bad_files: skip bad files instead of stopping at the first.
+        skip_bad: skip bad files instead of stopping at the first.
     Raises:
         DataError: a file is bad, or all are, or the cache cannot be written and `mapped` needs it.
     """
@@ -69,11 +69,11 @@ def decode_images(images: ImageList, reader: FileReader, *, mapped: bool, skip_b
     entry = _Entry.of(images, form)
     found = entry.read(mapped=mapped)
     if found is None:
-        decoding = _Decoding(images, reader, skip_bad_files)
+        decoding = _Decoding(images, reader, skip_bad)
         found = decoding.to_disk(entry) if mapped else decoding.to_memory(entry)
     else:
         reader.skip(images.images)
-    if found.bad and not skip_bad_files:
+    if found.bad and not skip_bad:
         row, reason = next(iter(found.bad.items()))
         raise DataError(f"{reason}.", hint=BAD_FILE_ADVICE, path=images.place(row))
     if not found.rows:
@@ -136,7 +136,7 @@ class _Decoding:
 
     images: ImageList
     reader: FileReader
-    skip_bad_files: bool
+    skip_bad: bool
 
     def to_memory(self, entry: _Entry) -> Decoded:
         """Decode into memory and write the cache; where it cannot be written, that is a warning."""
@@ -190,7 +190,7 @@ class _Decoding:
         for row, result in enumerate(self.reader.pixels(self.images.images)):
             if isinstance(result, BadImageError):
                 bad[row] = result
-                if not self.skip_bad_files:
+                if not self.skip_bad:
                     raise DataError(f"{result}.", hint=BAD_FILE_ADVICE, path=self.images.place(row))
             else:
                 rows.append(row)

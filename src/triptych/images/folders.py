@@ -31,7 +31,7 @@ def read_folder(location: Path, settings: SeeData, reader: FileReader, *, whole:
     Raises:
         DataError: fewer than two classes have images, a class is not in training, or a file cannot be read.
     """
-    remarks = Remarks(skip_bad=settings.skip_bad_files)
+    remarks = Remarks(skip_bad=settings.skip_bad)
     folders = split_folders(location, settings, remarks, whole=whole)
     least = 1 if whole else 2
     classes = _class_names(next(iter(folders.values())), least=least)

@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import DataError, TriptychError
-from triptych.memory import folder as folders
-from triptych.memory import query
+from triptych.memory import folder as folders, query
 from triptych.memory.arguments import as_tensor, checked_rows
 from triptych.memory.blockwise import nearest_rows, rows_at
 from triptych.memory.entries import Entries, Labels

@@ -112,6 +112,11 @@ def save(figure: Figure, folder: Path | str, name: str) -> SavedFigure:
     return saved
 
 
+def file_stem(text: str) -> str:
+    """A text as part of a file's name: other characters than letters and digits are hyphens, at most 60 characters."""
+    return "".join(letter if letter.isalnum() else "-" for letter in text)[:60] or "empty"
+
+
 def figure_bytes(figure: Figure, kind: str) -> bytes:
     """A figure as the content of a `png` or `svg` file; the same figure gives the same bytes.
 

@@ -20,14 +20,18 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe, with_changes
+from filelock import FileLock, Timeout
+
+from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
 from triptych.files import write_bytes_atomically, write_text_atomically
+from triptych.runs.processes import is_helper_process
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+LOCK = ".lock"
+FACTS_LOCK = ".run.json.lock"
 Status = Literal["running", "interrupted", "finished"]
 Row = dict[str, float | int | str]
 
@@ -47,8 +53,9 @@ def runs_folder() -> Path:
 class Run:
     """One run directory. `create` makes a new one, `open` finds an old one by name or path."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_new: bool = False) -> None:
         self.path = path
+        self.is_new = is_new  # made by `create`, and nothing but its recipe written since
 
     @property
     def name(self) -> str:
@@ -75,16 +82,20 @@ class Run:
         Raises:
             RunError: there is something of that name, and it is not to be replaced, or is no run.
         """
-        run = cls(_place(name))
+        run = cls(_place(name), is_new=True)
         if run.path.exists() and any(run.path.iterdir() if run.path.is_dir() else [run.path]):
             if not (run.path / "recipe.toml").is_file():
-                raise RunError(f"{run.path} exists and is no run; expected a free name. Choose another with --name.")
+                raise RunError(
+                    "there is something here that is not a run directory.", hint="Choose another name with --name.", path=run.path
+                )
             if not force:
                 raise RunError(
-                    f"{run.path} exists; expected a free name. "
-                    "Choose another with --name, go on with --resume, or replace it with --force."
+                    "there is a run of this name already.",
+                    hint="Choose another name with --name, resume it with --resume, or replace it with --force.",
+                    path=run.path,
                 )
-            run.forget_replaced()
+            with run.writing():
+                run.forget_replaced()
             run.path.rename(run._replaced)
         run.path.mkdir(parents=True, exist_ok=True)
         return run
@@ -117,18 +128,44 @@ class Run:
             folder = runs_folder()
             names = [path.parent.name for path in folder.glob("[!.]*/recipe.toml")] if folder.is_dir() else []
             hint = did_you_mean(str(name), names) if names else "Train one with: triptych train RECIPE --name NAME"
-            raise RunError(f"run is {str(name)!r}; expected the name or path of a run. {hint}")
+            raise RunError(field="run", value=str(name), expected="the name or path of a run", hint=hint)
         return run
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only process that trains, replaces or calibrates this run, until the block ends.
+
+        The helper processes of a training are covered by their main process.
+
+        Raises:
+            RunError: another process is writing it.
+        """
+        if is_helper_process():
+            yield
+            return
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                "another process is training this run.",
+                hint="Wait for it to end, or choose another name with --name.",
+                path=self.path,
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes left half-written; see `triptych.files.atomic_write` for the names."""
         for path in self.path.rglob(f".*.{'[0-9a-f]' * 12}.*"):
             path.unlink()
 
-    def forget_judgements(self) -> None:
-        """Remove report and evaluations of earlier epochs' model, since training goes on and it will be another one.
+    def forget_evaluations(self) -> None:
+        """Remove report and evaluations of the model so far, since training will change it.
 
-        Without a report, a finished run is not yet judged.
+        A finished run without a report is not yet evaluated.
         """
         (self.path / "report.html").unlink(missing_ok=True)
         for folder in ("evaluations", "predictions"):
@@ -144,14 +181,6 @@ class Run:
         """The recipe the run was made with."""
         return load_recipe(self.path / "recipe.toml")
 
-    def recipe_in_use(self) -> Recipe:
-        """The recipe with what was fitted after training: the temperature of a calibrated model."""
-        recipe = self.recipe()
-        if recipe.panel != "see" or not (self.path / "model.json").exists():
-            return recipe
-        fitted = self.model().get("decoding", {}).get("temperature", recipe.decoding.temperature)
-        return with_changes(recipe, {"decoding.temperature": fitted})
-
     def facts(self) -> dict[str, Any]:
         """What `run.json` says; empty before training began."""
         path = self.path / "run.json"
@@ -161,13 +190,18 @@ class Run:
 
     def update_facts(self, **changes: Any) -> None:
         """Replace top-level entries of `run.json`."""
-        facts = {"format": FORMAT, **self.facts(), **changes}
-        write_text_atomically(self.path / "run.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        with FileLock(self.path / FACTS_LOCK):
+            self._write_facts({**self.facts(), **changes})
 
     def add_evaluation(self, name: str, result: Mapping[str, Any]) -> None:
         """Record an evaluation, such as `test/greedy`, in `run.json`."""
-        evaluations = self.facts().get("evaluations", {})
-        self.update_facts(evaluations={**evaluations, name: dict(result)})
+        with FileLock(self.path / FACTS_LOCK):
+            facts = self.facts()
+            self._write_facts({**facts, "evaluations": {**facts.get("evaluations", {}), name: dict(result)}})
+
+    def _write_facts(self, facts: Mapping[str, Any]) -> None:
+        document = {"format": FORMAT, **facts}
+        write_text_atomically(self.path / "run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     def write_evaluation(self, split: str, label: str, told: Mapping[str, Any]) -> None:
         """Keep what a report tells of an evaluation."""
@@ -194,12 +228,14 @@ class Run:
             return np.empty(0, np.uint64)
         content = path.read_bytes()
         if len(content) % 8:
-            raise RunError(f"{path} is damaged, with {len(content)} bytes; expected eight for each training item.")
+            raise RunError(
+                f"the file is damaged, with {len(content)} bytes; expected eight for each training item.", path=path
+            )
         return np.frombuffer(content, "<u8").astype(np.uint64)
 
     @property
-    def _going_on(self) -> str:
-        return f"Train it on with: triptych train --resume --name {self.name}"
+    def _resume_hint(self) -> str:
+        return f"Resume its training with: triptych train --resume --name {self.name}"
 
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write `metrics.csv`, one row per epoch."""
@@ -239,11 +275,11 @@ class Run:
 
         path = self.path / "model.safetensors"
         if not path.exists():
-            raise RunError(f"{path} does not exist; expected a trained model. {self._going_on}")
+            raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
-            raise RunError(f"{path} is damaged ({error}); expected a complete safetensors file.") from None
+            raise RunError(f"the file is damaged ({error}); expected a complete safetensors file.", path=path) from None
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""
@@ -259,15 +295,18 @@ class Run:
         """
         path = self.path / "model.json"
         if not path.exists():
-            raise RunError(f"{path} does not exist; expected a trained model. {self._going_on}")
+            raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
         document = _read_json(path)
         if document.get("format") != FORMAT:
             raise RunError(
-                f"{path}: format is {document.get('format')!r}; expected {FORMAT}. "
-                "Update Triptych with: pip install --upgrade triptych"
+                field="format",
+                value=document.get("format"),
+                expected=str(FORMAT),
+                hint="Update Triptych with: pip install --upgrade triptych",
+                path=path,
             )
         if panel is not None and document.get("panel") != panel:
-            raise RunError(f"{path}: panel is {document.get('panel')!r}; expected {panel!r}.")
+            raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document
 
 
@@ -289,7 +328,9 @@ def list_runs() -> list[Run]:
 
 def _place(name: str) -> Path:
     if not name.strip():
-        raise RunError("name is empty; expected a folder name for the run. For example: --name first")
+        raise RunError("the name is empty; expected a folder name for the run.", hint="For example: --name first")
+    if name.startswith("-"):  # commands would take it for an option
+        raise RunError(field="name", value=name, expected="a folder name that does not begin with a hyphen")
     path = Path(name)
     looks_like_path = path.is_absolute() or len(path.parts) > 1 or name in (".", "..")
     return path if looks_like_path else runs_folder() / name
@@ -299,7 +340,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RunError(f"{path} is damaged ({error}); expected JSON.") from None
+        raise RunError(f"the file is damaged ({error}); expected JSON.", path=path) from None
     if not isinstance(document, dict):
-        raise RunError(f"{path} is damaged; expected a JSON object.")
+        raise RunError("the file is damaged; expected a JSON object.", path=path)
     return document

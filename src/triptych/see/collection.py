@@ -52,7 +52,7 @@ def load_collection(
     reader = FileReader(settings, early=not is_limited, room=limit, progress=progress)
     source = _read(settings, location, whole, reader)
     place = settings.set if location is None else shown(location)
-    if classes is not None and not settings.skip_bad_files:  # otherwise a class may yet turn out to have no images
+    if classes is not None and not settings.skip_bad:  # otherwise a class may yet turn out to have no images
         check_known([source.classes[label] for part in source.splits.values() for label in part.labels], classes, place)
     every = _whole(source, whole) if whole else _split(settings, source)
     lists = every if whole else _limited(settings, every)
@@ -62,8 +62,7 @@ def load_collection(
     channels, height, width = settings.shape
     mapped = count * channels * height * width > limit
     decoded = {
-        split: decode_images(part, reader, mapped=mapped, skip_bad_files=settings.skip_bad_files)
-        for split, part in lists.items()
+        split: decode_images(part, reader, mapped=mapped, skip_bad=settings.skip_bad) for split, part in lists.items()
     }
     splits = {split: _images(lists[split], found) for split, found in decoded.items()}
     warnings = [

@@ -44,6 +44,7 @@ class NamedSet:
         name: what recipes and the command line call it.
         description: one sentence on what it holds.
         licence: the terms of the data.
+        classes: number of classes.
         needs_download: False for data that came with the installation.
         read: gives the images.
     """
@@ -51,6 +52,7 @@ class NamedSet:
     name: str
     description: str
     licence: str
+    classes: int
     needs_download: bool
     read: Callable[[Loading], Collection[ImageList]]
 
@@ -71,6 +73,7 @@ def list_named_sets() -> tuple[NamedSet, ...]:
             name="digits",
             description="1,797 handwritten digits of 8 x 8 grey pixels, 10 classes, from scikit-learn.",
             licence="CC BY 4.0, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository",
+            classes=10,
             needs_download=False,
             read=_read_digits,
         ),
@@ -78,10 +81,16 @@ def list_named_sets() -> tuple[NamedSet, ...]:
             name="kmnist",
             description="Kuzushiji-MNIST: 70,000 cursive Japanese letters of 28 x 28 grey pixels, 10 classes.",
             licence="CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
+            classes=10,
             needs_download=True,
             read=_read_kmnist,
         ),
     )
+
+
+def classes_of(name: str) -> int | None:
+    """The number of classes of a named set, without reading it; None where there is no such set."""
+    return next((known.classes for known in list_named_sets() if known.name == name), None)
 
 
 def resolve(name: str) -> NamedSet:

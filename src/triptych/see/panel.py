@@ -1,18 +1,18 @@
-"""The panel `see` as the frame sees it: prepare a training, load a model, evaluate it."""
+"""The panel `see`: implements `triptych.api.panels.Panel` for classifying small images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from triptych.config import SeeDecoding, SeeRecipe
+from triptych.config import SeeDecoding, SeeRecipe, with_changes
 from triptych.data.progress import reading_bar
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.images.form import InputForm
@@ -24,19 +24,20 @@ from triptych.report.html import Section
 from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
-from triptych.see import evaluation_report as story
-from triptych.see.batches import Shuffled, loader
+from triptych.see import demo, evaluation_report, explaining, lines
 from triptych.see.build import build_described, build_network, describe_network
+from triptych.see.calibration import fit_temperature
 from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
 from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.images import Images
 from triptych.see.inputs import input_form
+from triptych.see.loaders import loaders
 from triptych.see.metrics import Judged, Scores, score
+from triptych.see.named_sets import classes_of
 from triptych.see.objective import SeeObjective
-from triptych.training.prepared import Loaders, Prepared
+from triptych.training.prepared import Prepared
 
-PANEL = "see"
 CLASSES_LISTED = 20  # in a model card
 
 
@@ -58,184 +59,267 @@ class Evaluation:
     images: Images
     scores: Scores
 
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence where the model predicts one class for everything."""
+        predicted, count = set(self.items.predictions.tolist()), len(self.items.names)
+        if len(predicted) > 1 or len(set(self.items.truths.tolist())) == 1:
+            return []
+        return [
+            f"the model predicts class {self.items.classes[predicted.pop()]!r} for all {count} images of {self.split}. "
+            "Train longer or with another learning rate; where one class is far more frequent than others, with "
+            "--set training.class_weights=balanced."
+        ]
 
-def prepare(recipe: SeeRecipe, location: Path | None) -> Prepared:
-    """Read the data and build the network, initialised from `training.seed`."""
-    with reading_bar("images") as progress:
-        collection = load_collection(recipe.data, location, progress=progress)
-    if len(collection.classes) < 2:
-        raise DataError(
-            f"the data has {len(collection.classes)} class, {', '.join(collection.classes)}; expected at least two. "
-            "Lay the images out as one folder per class."
-        )
-    form = input_form(recipe.data, collection.splits["train"].pixels)
-    torch.manual_seed(recipe.training.seed)
-    sizes = _sizes(form, collection.classes)
-    network = build_network(recipe.model, **sizes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = SeeObjective(
-        network,
-        form=form,
-        classes=len(collection.classes),
-        augmentation=recipe.augmentation,
-        label_smoothing=recipe.training.label_smoothing,
-        class_weights=_class_weights(recipe, collection),
-    )
-    description = {
-        "architecture": describe_network(recipe.model, **sizes),
-        "input": form.to_dict(),
-        "classes": list(collection.classes),
-        "decoding": recipe.decoding.model_dump(),
+
+class SeePanel:
+    """Everything the frame asks about recipes, runs and predictions of see."""
+
+    name = "see"
+    demo: ClassVar[Any] = demo
+    ensemble_test_options = ""
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "predict": ("views", "n_best"),
+        "test": ("views",),
+        "explain": ("layer", "of_class"),
     }
-    loaders = _loaders(recipe, collection, network)
-    return Prepared(
-        objective,
-        loaders,
-        description,
-        collection.fingerprints,
-        collection.counts,
-        collection.warnings,
-        collection,
-        collection.available,
-        collection.content,
-    )
 
+    def read(
+        self, recipe: SeeRecipe, location: Path | None, *, model: Classifier | None = None, whole: str | None = None
+    ) -> Collection[Images]:
+        """Read the recipe's images and split them, labelled by the model's classes where there is a model.
 
-def load(run: Run, *, device: str = "cpu") -> Classifier:
-    """The run's kept model, ready to predict. Nothing is unpickled.
+        With `whole`, only that split: the part of that name where the data has splits, otherwise all of it.
+        """
+        classes = None if model is None else model.classes
+        with reading_bar("images") as progress:
+            return load_collection(recipe.data, location, whole=whole, classes=classes, progress=progress)
 
-    Raises:
-        RunError: the model is missing, damaged, of another panel or of a newer format.
-    """
-    check_device(device)
-    description = run.model(PANEL)
-    path = run.path / "model.json"
-    form = InputForm.from_dict(description.get("input"), path)
-    classes = description.get("classes")
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
-    networks = []
-    for document, tensors in members_of(description, run.tensors(), path):
-        network = build_described(document, path, **_sizes(form, classes))
-        try:
-            network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise RunError(
-                f"{run.path}: model.safetensors does not fit model.json ({_one_line(error)}); "
-                "expected both from one training."
-            ) from None
-        networks.append(network)
-    try:
-        decoding = SeeDecoding.model_validate(description.get("decoding", {}))
-    except ValidationError as error:
-        raise RunError(f"{path}: decoding is damaged ({_one_line(error)}); expected what training wrote.") from None
-    whole = networks[0] if len(networks) == 1 else EnsembleNetwork(networks)
-    whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Classifier(whole, form=form, classes=classes, decoding=decoding, device=device)
+    def build(self, recipe: SeeRecipe, data: Collection[Images]) -> Prepared:
+        """Build the network for some images, initialised from `training.seed`."""
+        if len(data.classes) < 2:
+            raise DataError(
+                f"the data has {len(data.classes)} class, {', '.join(data.classes)}; expected at least two.",
+                hint="Lay the images out as one folder per class.",
+            )
+        form = input_form(recipe.data, data.splits["train"].pixels)
+        torch.manual_seed(recipe.training.seed)
+        sizes = _sizes(form, data.classes)
+        network = build_network(recipe.model, **sizes)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective = SeeObjective(
+            network,
+            form=form,
+            classes=len(data.classes),
+            augmentation=recipe.augmentation,
+            label_smoothing=recipe.training.label_smoothing,
+            class_weights=_class_weights(recipe, data),
+        )
+        description = {
+            "architecture": describe_network(recipe.model, **sizes),
+            "input": form.to_dict(),
+            "classes": list(data.classes),
+            "decoding": recipe.decoding.model_dump(),
+        }
+        return Prepared(objective, loaders(recipe, data, network), description)
 
+    def load(self, run: Run, *, device: str = "cpu") -> Classifier:
+        """The run's kept model, ready to predict. Nothing is unpickled.
 
-def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.
+        Raises:
+            RunError: the model is missing, damaged, of another panel or of a newer format.
+        """
+        check_device(device)
+        description = run.model(self.name)
+        path = run.path / "model.json"
+        form = InputForm.from_dict(description.get("input"), path)
+        classes = description.get("classes")
+        if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+            raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
+        networks = []
+        for document, tensors in members_of(description, run.tensors(), path):
+            network = build_described(document, path, **_sizes(form, classes))
+            try:
+                network.load_state_dict(tensors)
+            except RuntimeError as error:
+                raise RunError(
+                    f"{run.path}: model.safetensors does not fit model.json ({_one_line(error)}); "
+                    "expected both from one training."
+                ) from None
+            networks.append(network)
+        whole = networks[0] if len(networks) == 1 else EnsembleNetwork(networks)
+        whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Classifier(whole, form=form, classes=classes, decoding=_decoding(description, path), device=device)
 
-    Raises:
-        RunError: fewer than two runs, an ensemble among them, other classes or another form of images, or other data:
-            what one member was trained on might be another's test.
-    """
+    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.
 
-    def alike(description: Mapping[str, Any], _path: Path) -> Any:
-        return description.get("classes"), description.get("input")
+        Raises:
+            RunError: fewer than two runs, an ensemble among them, other classes or another form of images, or other
+                data: what one member was trained on might be another's test.
+        """
 
-    description, tensors = joined(
-        runs, PANEL, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
-    )
-    return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
+        def alike(description: Mapping[str, Any], _path: Path) -> Any:
+            return description.get("classes"), description.get("input")
 
+        description, tensors = joined(
+            runs, self.name, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
+        )
+        return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
 
-def read(
-    recipe: SeeRecipe, location: Path | None, classifier: Classifier, *, whole: str | None = None
-) -> Collection[Images]:
-    """The recipe's data by the model's classes, split as for training; with `whole`, only that split.
+    def evaluate(
+        self, model: Classifier, recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
+    ) -> Evaluation:
+        """Predict a split and score it."""
+        if split not in data.splits:
+            raise DataError(field="split", value=split, expected=f"one that the data has: {', '.join(data.splits)}")
+        images = data.splits[split]
+        probabilities = model.probabilities(images.pixels, decoding=decoding)
+        judged = Judged(images.names, images.labels.numpy(), probabilities.double().numpy(), model.classes)
+        return Evaluation(split, decoding, judged, images, score(judged))
 
-    Where the data has no splits, `whole` is all of it.
-    """
-    with reading_bar("images") as progress:
-        return load_collection(recipe.data, location, whole=whole, classes=classifier.classes, progress=progress)
+    def in_use(self, recipe: SeeRecipe, description: Mapping[str, Any], path: Path) -> SeeRecipe:
+        """The recipe with the decoding that the model has now, the temperature of a calibrated one included."""
+        return recipe.model_copy(update={"decoding": _decoding(description, path)})
 
+    def choose(self, recipe: SeeRecipe, given: Mapping[str, Any]) -> SeeDecoding:
+        """The recipe's decoding with options of a command on top.
 
-def evaluate(
-    classifier: Classifier, _recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
-) -> Evaluation:
-    """Predict a split and judge it."""
-    if split not in data.splits:
-        raise DataError(f"split is {split!r}; expected one that the data has: {', '.join(data.splits)}.")
-    return judge(classifier, data.splits[split], split=split, decoding=decoding)
+        Raises:
+            RecipeError: a value that breaks its rule.
+        """
+        names = {"views": "views", "n_best": "top_k"}
+        changes = {f"decoding.{names[option]}": value for option, value in given.items() if option in names}
+        chosen = with_changes(recipe, changes).decoding
+        assert isinstance(chosen, SeeDecoding)
+        return chosen
 
+    def equip(
+        self,
+        model: Classifier,
+        _recipe: SeeRecipe,
+        _given: Mapping[str, Any],
+        *,
+        warn: Callable[[Sequence[str]], None],
+    ) -> tuple[Classifier, str]:
+        """The model as it is: there is nothing to equip a classifier with."""
+        return model, ""
 
-def judge(classifier: Classifier, images: Images, *, split: str, decoding: SeeDecoding) -> Evaluation:
-    """Predict and score some images."""
-    probabilities = classifier.probabilities(images.pixels, decoding=decoding)
-    judged = Judged(images.names, images.labels.numpy(), probabilities.double().numpy(), classifier.classes)
-    return Evaluation(split, decoding, judged, images, score(judged))
+    def predict(
+        self,
+        model: Classifier,
+        _recipe: SeeRecipe,
+        places: Sequence[str],
+        *,
+        decoding: SeeDecoding,
+        skip_bad: bool,
+        line_buffered: bool,
+        warn: Callable[[Sequence[str]], None],
+    ) -> Iterator[list[str]]:
+        """Cells of a line of output per image of some files and folders: path, class, probability, further classes."""
+        return lines.predicted(
+            model, places, decoding=decoding, skip_bad=skip_bad, line_buffered=line_buffered, warn=warn
+        )
 
+    def explain(
+        self, model: Classifier, _recipe: SeeRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
+    ) -> list[explaining.ImageExplanation]:
+        """What the network saw in images: activation maps, and the evidence for a class."""
+        options = {name: given[name] for name in ("layer", "of_class") if name in given}
+        return [explaining.explained(model, Path(item), out=out, **options) for item in items]
 
-def label(decoding: SeeDecoding) -> str:
-    """A short name for how classes are read off: `one`, `flips`."""
-    return decoding.views
+    def fit_temperature(self, run: Run, model: Classifier, data: Collection[Images]) -> float:
+        """The temperature with which the model's probabilities fit the validation images best."""
+        images = data.splits["valid"]
+        scores = model.scores(images.pixels, decoding=_decoding(run.model(self.name), run.path / "model.json"))
+        return round(fit_temperature(scores, images.labels), 4)
 
+    def network_of(self, model: Classifier) -> tuple[nn.Module, tuple[int, int, int] | None]:
+        """The loaded network, and the shape (C, height, width) of one input."""
+        form = model.form
+        return model.network, (form.channels, form.height, form.width)
 
-def record(folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
-    """Write every prediction, and tell what a report shows."""
-    story.write_predictions(folder, name, evaluation.items, evaluation.images.digests)
-    told = story.details(evaluation.items, evaluation.scores, evaluation.images.pixels)
-    return {**told, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
+    def untrained(
+        self, recipe: SeeRecipe, location: Path | None, *, classes: int | None
+    ) -> tuple[nn.Module, tuple[int, int, int] | None]:
+        """The network that a recipe would train, and the shape of one input; its data is read only if it must be.
 
+        Raises:
+            RecipeError: the number of classes is not known, or below 2.
+        """
+        shape = recipe.data.shape
+        count = classes_of(recipe.data.set) if classes is None and location is None else classes
+        if count is None:
+            if location is None and not recipe.data.set:
+                raise RecipeError(
+                    "the number of classes is unknown, since the recipe names no data set.",
+                    hint="Use --classes N or --data PATH.",
+                )
+            return self.build(recipe, self.read(recipe, location)).objective.network, shape
+        if count < 2:
+            raise RecipeError(field="--classes", value=count, expected="an integer >= 2")
+        channels, height, width = shape
+        return build_network(recipe.model, in_channels=channels, height=height, width=width, classes=count), shape
 
-def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
-    """The part of the report about one evaluation."""
-    return story.section(name, told, figures)
+    def next_commands(self, name: str, *, has_test: bool) -> list[str]:
+        """What to type after a training."""
+        test = [f"triptych test {name}"] if has_test else []
+        calibrate = f"triptych calibrate {name}"
+        return [calibrate, *test, f"triptych predict {name} FOLDER", f"triptych explain {name} IMAGE"]
 
+    def label(self, decoding: SeeDecoding) -> str:
+        """A short name for how classes are read off: `one`, `flips`."""
+        return decoding.views
 
-def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
-    """All evaluations of a run in one table."""
-    return story.overview(evaluations)
+    def record(self, folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
+        """Write every prediction, and tell what a report shows."""
+        evaluation_report.write_predictions(folder, name, evaluation.items, evaluation.images.digests)
+        told = evaluation_report.details(evaluation.items, evaluation.scores, evaluation.images.pixels)
+        return {**told, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
 
+    def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
+        """The part of the report about one evaluation."""
+        return evaluation_report.section(name, told, figures)
 
-def measures(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """The main figures as people read them."""
-    named = {"accuracy": "accuracy", "top3": "accuracy within 3", "log_loss": "log loss"}
-    return {text: scores[key] for key, text in named.items() if key in scores}
+    def overview(self, evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
+        """All evaluations of a run in one table."""
+        return evaluation_report.overview(evaluations)
 
+    def measures(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        """The main figures as people read them."""
+        named = {"accuracy": "accuracy", "top3": "accuracy within 3", "log_loss": "log loss"}
+        return {text: scores[key] for key, text in named.items() if key in scores}
 
-def use(description: Mapping[str, Any]) -> Use:
-    """What a model card says of a classifier."""
-    form, classes = description["input"], description["classes"]
-    temperature = description.get("decoding", {}).get("temperature", 1.0)
-    calibration = (
-        "Probabilities were not calibrated after training (`triptych calibrate`); the report shows how far they can be "
-        "believed."
-        if temperature == 1.0
-        else f"Probabilities are taken at the temperature {temperature:g}; the report shows how far to believe them."
-    )
-    listed = ", ".join(classes[:CLASSES_LISTED]) + (", ..." if len(classes) > CLASSES_LISTED else "")
-    return Use(
-        purpose=f"It says which of {len(classes)} classes a picture is of: {listed}. Pictures are brought to "
-        f"{form['height']} x {form['width']} pixels, {form['colour']}.",
-        limits=(
-            "It gives one of its classes to every picture, also to one of something else.",
-            "What cannot be told at this size, it cannot tell.",
-            calibration,
-        ),
-        python="model.predict([PATH], top_k=3)[0].classes",
-        command="triptych predict RUN FOLDER --n-best 3",
-    )
+    def use(self, description: Mapping[str, Any]) -> Use:
+        """What a model card says of a classifier."""
+        form, classes = description["input"], description["classes"]
+        temperature = description.get("decoding", {}).get("temperature", 1.0)
+        calibration = (
+            "Probabilities were not calibrated after training (`triptych calibrate`); see the report."
+            if temperature == 1.0
+            else f"Probabilities are calibrated with the temperature {temperature:g}; see the report."
+        )
+        listed = ", ".join(classes[:CLASSES_LISTED]) + (", ..." if len(classes) > CLASSES_LISTED else "")
+        return Use(
+            purpose=f"Classifies images into {len(classes)} classes: {listed}. Images are scaled to "
+            f"{form['height']} x {form['width']} pixels, {form['colour']}.",
+            limits=(
+                "It assigns one of its classes to every image, also to an image of something else.",
+                "It cannot distinguish classes that differ only in detail finer than "
+                f"{form['height']} x {form['width']} pixels.",
+                calibration,
+            ),
+            python="model.predict([PATH], top_k=3)[0].classes",
+            command="triptych predict RUN FOLDER --n-best 3",
+        )
 
+    def read_errors(self, path: Path) -> Errors:
+        """Errors per image from a predictions file; images are identified by digest, or by name where it is missing.
 
-def read_errors(path: Path) -> Errors:
-    """Errors per image from a predictions file; images are told apart by their digests, or by name where they lack one.
-
-    Raises:
-        DataError: the file lacks a column.
-    """
-    return comparison.read_errors(path, _errors)
+        Raises:
+            DataError: the file lacks a column.
+        """
+        return comparison.read_errors(path, _errors)
 
 
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
@@ -251,6 +335,13 @@ def _sizes(form: InputForm, classes: Sequence[str]) -> dict[str, int]:
     return {"in_channels": form.channels, "height": form.height, "width": form.width, "classes": len(classes)}
 
 
+def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
+    try:
+        return SeeDecoding.model_validate(description.get("decoding", {}))
+    except ValidationError as error:
+        raise RunError(f"decoding is damaged ({_one_line(error)}); expected what training wrote.", path=path) from None
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -261,32 +352,4 @@ def _class_weights(recipe: SeeRecipe, collection: Collection[Images]) -> torch.T
     return SeeObjective.balanced_weights(collection.splits["train"].labels, len(collection.classes))
 
 
-def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_size: int) -> None:
-    """See that no process trains on a single image where hidden layers are normalised over the batch."""
-    if not any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
-        return
-    own = 1 if torch.cuda.is_available() else world_size  # on GPUs they normalise together
-    share = f" for each of {own} processes" if own > 1 else ""
-    rule = f"expected at least two{share}, since the network normalises over the images of a batch (model.normalised)."
-    if batch_size < 2 * own:
-        raise RecipeError(f"training.batch_size is {batch_size}; {rule}")
-    if count < 2 * own:
-        raise DataError(f"the number of training images is {count}; {rule}")
-
-
-def _loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Module) -> Loaders:
-    train, valid = collection.splits["train"], collection.splits["valid"]
-    _check_normalisable(network, recipe.training.batch_size, len(train.labels), 1)
-
-    def train_loader(rank: int, world_size: int) -> Any:
-        size, seed = recipe.training.batch_size, recipe.training.seed
-        _check_normalisable(network, size, len(train.labels), world_size)
-        order = Shuffled(len(train.labels), size, seed=seed, rank=rank, world_size=world_size)
-        return loader(train, order)
-
-    def valid_loader(rank: int, world_size: int) -> Any:
-        size = recipe.decoding.batch_size
-        order = Shuffled(len(valid.labels), size, shuffle=False, rank=rank, world_size=world_size)
-        return loader(valid, order)
-
-    return Loaders(train_loader, valid_loader)
+PANEL = SeePanel()

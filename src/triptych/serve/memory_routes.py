@@ -7,8 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from triptych.api.serving import Addition, Answer, ChangedError, MemoryInfo, NotStoredError, Stored
-from triptych.api.serving import Query as Cues
+from triptych.api.serving import Addition, Answer, ChangedError, MemoryInfo, NotStoredError, Query as Cues, Stored
 from triptych.serve.refusals import ConflictError, NotAllowedError, NotServedError, check_limit
 from triptych.serve.schemas import (
     AddAnswer,
@@ -41,9 +40,8 @@ async def retrieve(memory: MemoryName, asked: RetrieveRequest, state: State) -> 
     check_limit("max_steps", asked.max_steps, limits.max_steps, "max_steps")
     query = served.query(asked.cues, asked.known)
     if asked.trace:
-        about = served.info(may_add=False)
-        size = about.patterns * about.width
-        check_limit("patterns times width", size, limits.max_trace_numbers, "max_trace_numbers", "Use no trace.")
+        size = query.cues.numel() * (asked.max_steps + 1)
+        check_limit("cues x states x width", size, limits.max_trace_numbers, "max_trace_numbers", "Send fewer cues.")
 
     def work(queries: Sequence[Cues]) -> list[tuple[float, list[Answer]]]:
         found = served.retrieve(queries, max_steps=asked.max_steps, trace=asked.trace)

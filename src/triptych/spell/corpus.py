@@ -50,6 +50,18 @@ class Corpus:
     warnings: Sequence[str] = ()
     available: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Pairs in each split."""
+        return {split: len(pairs) for split, pairs in self.splits.items()}
+
+    @property
+    def content(self) -> str:
+        """What the items are, for a line about the data."""
+        sources = {symbol for pair in self.splits["train"] for symbol in pair.source}
+        targets = {symbol for pair in self.splits["train"] for symbol in pair.target}
+        return f"pairs of {len(sources)} source and {len(targets)} target symbols"
+
     def keys(self, split: str) -> list[str]:
         """A text per pair of a split that no other pair has; none where there is no such split."""
         return ["\0".join((*pair.source, "", *pair.target)) for pair in self.splits.get(split, ())]
@@ -181,7 +193,7 @@ def _named(settings: SpellData) -> Corpus:
         source_tokenizer=source,
         target_tokenizer=target,
         max_symbols=settings.max_symbols,
-        skip_bad_rows=settings.skip_bad_rows,
+        skip_bad_rows=settings.skip_bad,
     )
     content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
     fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
@@ -228,7 +240,7 @@ def _read(settings: SpellData, path: Path, layout: Layout | None = None) -> Pair
         target_tokenizer=target,
         delimiter=delimiter,
         max_symbols=settings.max_symbols,
-        skip_bad_rows=settings.skip_bad_rows,
+        skip_bad_rows=settings.skip_bad,
     )
 
 

@@ -1,19 +1,19 @@
-"""The panel `spell` as the frame sees it: prepare a training, load a model, evaluate it, explain a prediction."""
+"""The panel `spell`: implements `triptych.api.panels.Panel` for rewriting one symbol sequence as another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.decoding import Speller
-from triptych.errors import RunError
+from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
@@ -21,8 +21,8 @@ from triptych.report.html import Section
 from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
-from triptych.spell import evaluation_report as story
-from triptych.spell.adapter import step_model
+from triptych.spell import demo, evaluation_report, explaining, lines, word_lists
+from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
@@ -34,7 +34,8 @@ from triptych.text.symbols import Vocabulary
 from triptych.text.vocabularies import Vocabularies
 from triptych.training.prepared import Loaders, Prepared
 
-PANEL = "spell"
+DECODING_OPTIONS = ("decode", *SpellDecoding.of_method("beam"), *SpellDecoding.of_method("sample"))
+WORD_LIST_OPTIONS = ("lexicon", "lexicon_weight", "dictionary")
 
 
 @dataclass(frozen=True)
@@ -46,117 +47,251 @@ class Evaluation:
         decoding: how targets were decoded.
         items: what was predicted for every item, in the order of the data.
         scores: error rates with intervals.
+        warnings: what to know of them, complete sentences.
     """
 
     split: str
     decoding: SpellDecoding
     items: Sequence[ItemResult]
     scores: Scores
+    warnings: Sequence[str] = ()
 
 
-def prepare(recipe: SpellRecipe, location: Path | None) -> Prepared:
-    """Read the data and build the network, initialised from `training.seed`."""
-    corpus = load_corpus(recipe.data, location)
-    language = _language(recipe, corpus)
-    torch.manual_seed(recipe.training.seed)
-    sizes = {"source_size": len(language.sources), "target_size": len(language.targets)}
-    network = build_transducer(recipe.model, **sizes)
-    valid_items = corpus.items("valid", references=recipe.data.references)
-    decoding = recipe.decoding
-    objective = SpellObjective(
-        network,
-        targets=language.targets,
-        valid_items=valid_items,
-        decoding=decoding,
-        label_smoothing=recipe.training.label_smoothing,
-    )
-    description = {
-        "architecture": description_of(recipe.model, **sizes),
-        **language.to_dict(),
-        "decoding": decoding.model_dump(),
+class SpellPanel:
+    """Everything the frame asks about recipes, runs and predictions of spell."""
+
+    name = "spell"
+    demo: ClassVar[Any] = demo
+    ensemble_test_options = " --decode beam"
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "predict": (*DECODING_OPTIONS, *WORD_LIST_OPTIONS),
+        "test": (*DECODING_OPTIONS, *WORD_LIST_OPTIONS),
+        "explain": DECODING_OPTIONS,
     }
-    counts = {split: len(pairs) for split, pairs in corpus.splits.items()}
-    loaders = _loaders(recipe, corpus, language, valid_items)
-    content = f"pairs of {len(language.sources.symbols)} source and {len(language.targets.symbols)} target symbols"
-    return Prepared(
-        objective,
-        loaders,
-        description,
-        corpus.fingerprints,
-        counts,
-        corpus.warnings,
-        corpus,
-        corpus.available,
-        content,
-    )
+
+    def read(
+        self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
+    ) -> Corpus:
+        """Read the recipe's pairs and split them; with `whole`, all of one file is that split."""
+        is_file = location is not None and location.is_file()
+        return load_corpus(recipe.data, location, whole=whole if is_file else None)
+
+    def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
+        """Build the network for some pairs, initialised from `training.seed`."""
+        vocabularies = _vocabularies(recipe, data)
+        torch.manual_seed(recipe.training.seed)
+        sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
+        valid_items = data.items("valid", references=recipe.data.references)
+        decoding = recipe.decoding
+        objective = SpellObjective(
+            build_transducer(recipe.model, **sizes),
+            targets=vocabularies.targets,
+            valid_items=valid_items,
+            decoding=decoding,
+            label_smoothing=recipe.training.label_smoothing,
+        )
+        description = {
+            "architecture": description_of(recipe.model, **sizes),
+            **vocabularies.to_dict(),
+            "decoding": decoding.model_dump(),
+        }
+        return Prepared(objective, _loaders(recipe, data, vocabularies, valid_items), description)
+
+    def load(self, run: Run, *, device: str = "cpu") -> Speller:
+        """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
+
+        Raises:
+            RunError: the model is missing, damaged, of another panel or of a newer format.
+        """
+        check_device(device)
+        description, path = run.model(self.name), run.path / "model.json"
+        networks, members = [], []
+        for architecture, own in members_of(description, run.tensors(), path):
+            network = build_from_description(architecture, path)
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:
+                raise RunError(
+                    f"model.safetensors does not fit model.json ({error}).",
+                    hint="Copy both files from the same training.",
+                    path=run.path,
+                ) from None
+            networks.append(network.eval().to(device))
+            members.append(architecture)
+        vocabularies = Vocabularies.from_dict(description, path)
+        _check_vocabularies(members, vocabularies, path)
+        return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
+
+    def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
+        """The loaded network (or ensemble), and None since inputs have no fixed shape."""
+        return module_of(model.model), None
+
+    def untrained(
+        self, recipe: SpellRecipe, location: Path | None, *, classes: int | None
+    ) -> tuple[nn.Module, tuple[int, int, int] | None]:
+        """The network that a recipe would train on its data; see `network_of`."""
+        if classes is not None:
+            raise RecipeError(
+                f"--classes is {classes} and has no effect on a recipe of spell, whose output width is the number of "
+                "symbols in its data.",
+                hint="Use --data PATH.",
+            )
+        return self.build(recipe, self.read(recipe, location)).objective.network, None
+
+    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Description and tensors of one model made of several runs' models.
+
+        Raises:
+            RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one
+                member was trained on might be another's test.
+        """
+        return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
+
+    def evaluate(
+        self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding
+    ) -> Evaluation:
+        """Predict a split and score it."""
+        return evaluate_items(
+            model, data.items(split, references=recipe.data.references), split=split, decoding=decoding
+        )
+
+    def in_use(self, recipe: SpellRecipe, description: Mapping[str, Any], path: Path) -> SpellRecipe:
+        """The recipe with the decoding that the model has now."""
+        return recipe.model_copy(update={"decoding": _decoding(description, path)})
+
+    def choose(self, recipe: SpellRecipe, given: Mapping[str, Any]) -> SpellDecoding:
+        """The recipe's decoding with options of a command on top.
+
+        Raises:
+            RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
+        """
+        options = {"method" if name == "decode" else name: given[name] for name in DECODING_OPTIONS if name in given}
+        return recipe.decoding.changed(options)
+
+    def equip(
+        self, model: Speller, recipe: SpellRecipe, given: Mapping[str, Any], *, warn: Callable[[Sequence[str]], None]
+    ) -> tuple[Speller, str]:
+        """The model with the word list and dictionary that options of a command name, and what to call that."""
+        lists = {name: given.get(name) for name in WORD_LIST_OPTIONS}
+        weight = lists.pop("lexicon_weight")
+        equipped = word_lists.with_word_lists(model, **lists, weight=weight, recipe=recipe, warn=warn)
+        return equipped, word_lists.label(**lists, weight=weight)
+
+    def predict(
+        self,
+        model: Speller,
+        recipe: SpellRecipe,
+        places: Sequence[str],
+        *,
+        decoding: SpellDecoding,
+        skip_bad: bool,
+        line_buffered: bool,
+        warn: Callable[[Sequence[str]], None],
+    ) -> Iterator[list[str]]:
+        """Cells of a line of output per source of some files: source, prediction, log-probability, further ones."""
+        return lines.predicted(
+            model,
+            places,
+            decoding=decoding,
+            max_symbols=recipe.data.max_symbols,
+            skip_bad=skip_bad,
+            line_buffered=line_buffered,
+            warn=warn,
+        )
+
+    def explain(
+        self, model: Speller, recipe: SpellRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
+    ) -> list[explaining.Explanation]:
+        """Where the model attended for each symbol of a source's best candidate.
+
+        Raises:
+            RecipeError: more than one source.
+        """
+        if len(items) > 1:
+            raise RecipeError(
+                f"SOURCE is given {len(items)} times; expected one.", hint="Put a source with spaces in quotes."
+            )
+        decoding = self.choose(recipe, given)
+        n_best = given.get("n_best")
+        return [explaining.explained(model, item, decoding=decoding, out=out, n_best=n_best) for item in items]
+
+    def fit_temperature(self, run: Run, _model: Speller, _data: Corpus) -> float:
+        """Raises RunError: scores of spell have no temperature to fit."""
+        raise RunError("this is a run of spell; expected one of see. Its scores have no temperature.", path=run.path)
+
+    def next_commands(self, name: str, *, has_test: bool) -> list[str]:
+        """What to type after a training."""
+        test = [f"triptych test {name}"] if has_test else []
+        return [*test, f"triptych predict {name} FILE", f"triptych explain {name} SOURCE"]
+
+    def label(self, decoding: SpellDecoding) -> str:
+        """A short name for how targets are decoded: `greedy`, `beam5`, `sample3-p0.8`."""
+        match decoding.method:
+            case "beam":
+                penalty = f"-length{decoding.length_penalty:g}" if decoding.length_penalty else ""
+                best = f"-best{decoding.n_best}" if decoding.n_best > 1 else ""
+                return f"beam{decoding.beam_size}{best}{penalty}"
+            case "sample":
+                parts = [f"sample{decoding.samples}"]
+                parts += [f"t{decoding.temperature:g}"] if decoding.temperature != 1 else []
+                parts += [f"k{decoding.top_k}"] if decoding.top_k else []
+                parts += [f"p{decoding.top_p:g}"] if decoding.top_p < 1 else []
+                parts += [f"seed{decoding.seed}"] if decoding.seed else []
+                return "-".join(parts)
+            case _:
+                return "greedy"
+
+    def record(self, folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
+        """Write every prediction, and tell what a report shows."""
+        evaluation_report.write_predictions(folder, name, evaluation.items, speller.vocabularies)
+        told = evaluation_report.details(evaluation.items, evaluation.scores, speller.vocabularies)
+        return {**told, "decoding": evaluation.decoding.model_dump()}
+
+    def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
+        """The part of the report about one evaluation."""
+        return evaluation_report.section(name, told, figures)
+
+    def overview(self, evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
+        """All evaluations of a run in one table."""
+        return evaluation_report.overview(evaluations)
+
+    def measures(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        """Error rates as people read them."""
+        named = {"CER": scores["cer"], "WER": scores["wer"], "mean error": scores["mean_error"]}
+        named |= {f"WER@{k}": value for k, value in scores.get("wer_at_k", {}).items() if int(k) > 1}
+        further = {
+            "CER, mean over predictions": "cer_over_predictions",
+            "WER, mean over predictions": "wer_over_predictions",
+        }
+        return named | {text: scores[key] for text, key in further.items() if key in scores}
+
+    def use(self, description: Mapping[str, Any]) -> Use:
+        """What a model card says of a speller."""
+        sources, targets = description["source_symbols"], description["target_symbols"]
+        return Use(
+            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
+            limits=(
+                "Source symbols that it never saw in training are all alike to it; `triptych predict` warns of them.",
+                "It always answers, also for input that is not a word of its language.",
+                f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
+                f"{description['decoding']['max_length_extra']} more.",
+            ),
+            python="model.predict([SOURCE], n_best=3)[0].candidates",
+            command="triptych predict RUN SOURCES.txt --n-best 3",
+        )
+
+    def read_errors(self, path: Path) -> Errors:
+        """Errors per item from a predictions file.
+
+        Raises:
+            DataError: the file lacks a column.
+        """
+        return comparison.read_errors(path, _errors)
 
 
-def load(run: Run, *, device: str = "cpu") -> Speller:
-    """The run's kept model, ready to predict: one network, or the members of an ensemble. Nothing is unpickled.
-
-    Raises:
-        RunError: the model is missing, damaged, of another panel or of a newer format.
-    """
-    check_device(device)
-    description = run.model(PANEL)
-    tensors = run.tensors()
-    networks, members = [], []
-    for architecture, own in members_of(description, tensors, run.path / "model.json"):
-        network = build_from_description(architecture, run.path / "model.json")
-        try:
-            network.load_state_dict(own)
-        except RuntimeError as error:
-            raise RunError(
-                f"{run.path}: model.safetensors does not fit model.json ({error}); expected both from one training."
-            ) from None
-        networks.append(network.eval().to(device))
-        members.append(architecture)
-    language = Vocabularies.from_dict(description, run.path / "model.json")
-    _check_vocabularies(members, language, run.path / "model.json")
-    decoding = _decoding(description, run.path / "model.json")
-    return Speller(step_model(networks, device), language, decoding)
-
-
-def _check_vocabularies(members: Sequence[Mapping[str, Any]], language: Vocabularies, path: Path) -> None:
-    for side, vocabulary in (("source", language.sources), ("target", language.targets)):
-        for architecture in members:
-            expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
-            if len(vocabulary.symbols) != expected:
-                raise RunError(f"{path}: {side}_symbols has {len(vocabulary.symbols)} entries; expected {expected}.")
-
-
-def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
-    try:
-        return SpellDecoding.model_validate(description.get("decoding", {}))
-    except ValidationError as error:
-        raise RunError(f"{path}: decoding is damaged ({error}); expected what training wrote.") from None
-
-
-def join(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Description and tensors of one model made of several runs' models.
-
-    Raises:
-        RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one member
-            was trained on might be another's test.
-    """
-    return joined(runs, PANEL, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
-
-
-def read(recipe: SpellRecipe, location: Path | None, _model: Any = None, *, whole: str | None = None) -> Corpus:
-    """The recipe's data, split as for training; with `whole`, other data as that split."""
-    return load_corpus(recipe.data, location, whole=whole)
-
-
-def evaluate(speller: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding) -> Evaluation:
-    """Predict a split and judge it."""
-    items = data.items(split, references=recipe.data.references)
-    return judge(speller, items, split=split, decoding=decoding)
-
-
-def judge(speller: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
+def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
     """Predict and score some items."""
-    predictions = speller.predict([item.source for item in items], decoding=decoding)
-    results = results_of(items, predictions)
+    results = results_of(items, model.predict([item.source for item in items], decoding=decoding))
     return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
 
 
@@ -173,74 +308,19 @@ def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) ->
     ]
 
 
-def label(decoding: SpellDecoding) -> str:
-    """A short name for how targets are decoded: `greedy`, `beam5`, `sample3-p0.8`."""
-    match decoding.method:
-        case "beam":
-            penalty = f"-length{decoding.length_penalty:g}" if decoding.length_penalty else ""
-            return f"beam{decoding.beam_size}{penalty}"
-        case "sample":
-            parts = [f"sample{decoding.samples}"]
-            parts += [f"t{decoding.temperature:g}"] if decoding.temperature != 1 else []
-            parts += [f"k{decoding.top_k}"] if decoding.top_k else []
-            parts += [f"p{decoding.top_p:g}"] if decoding.top_p < 1 else []
-            parts += [f"seed{decoding.seed}"] if decoding.seed else []
-            return "-".join(parts)
-        case _:
-            return "greedy"
+def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Vocabularies, path: Path) -> None:
+    for side, vocabulary in (("source", vocabularies.sources), ("target", vocabularies.targets)):
+        for architecture in members:
+            expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
+            if len(vocabulary.symbols) != expected:
+                raise RunError(f"{path}: {side}_symbols has {len(vocabulary.symbols)} entries; expected {expected}.")
 
 
-def record(folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
-    """Write every prediction, and tell what a report shows."""
-    story.write_predictions(folder, name, evaluation.items, speller.vocabularies)
-    told = story.details(evaluation.items, evaluation.scores, speller.vocabularies)
-    return {**told, "decoding": evaluation.decoding.model_dump()}
-
-
-def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
-    """The part of the report about one evaluation."""
-    return story.section(name, told, figures)
-
-
-def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
-    """All evaluations of a run in one table."""
-    return story.overview(evaluations)
-
-
-def measures(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Error rates as people read them."""
-    named = {"CER": scores["cer"], "WER": scores["wer"], "mean error": scores["mean_error"]}
-    named |= {f"WER@{k}": value for k, value in scores.get("wer_at_k", {}).items() if int(k) > 1}
-    further = {
-        "CER, mean over predictions": "cer_over_predictions",
-        "WER, mean over predictions": "wer_over_predictions",
-    }
-    return named | {text: scores[key] for text, key in further.items() if key in scores}
-
-
-def use(description: Mapping[str, Any]) -> Use:
-    """What a model card says of a speller."""
-    sources, targets = description["source_symbols"], description["target_symbols"]
-    return Use(
-        purpose=f"It rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
-        limits=(
-            "Source symbols that it never saw in training are all alike to it; `triptych predict` warns of them.",
-            "It always answers, also to what is no word of its language; log-probabilities say how sure it is.",
-            f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
-            f"{description['decoding']['max_length_extra']} more.",
-        ),
-        python="model.predict([SOURCE], n_best=3)[0].candidates",
-        command="triptych predict RUN SOURCES.txt --n-best 3",
-    )
-
-
-def read_errors(path: Path) -> Errors:
-    """Errors per item from a predictions file.
-
-    Raises:
-        DataError: the file lacks a column.
-    """
-    return comparison.read_errors(path, _errors)
+def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
+    try:
+        return SpellDecoding.model_validate(description.get("decoding", {}))
+    except ValidationError as error:
+        raise RunError(f"{path}: decoding is damaged ({error}); expected what training wrote.") from None
 
 
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
@@ -248,7 +328,7 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
 
 
-def _language(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
+def _vocabularies(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
     source_tokenizer, target_tokenizer = tokenizers(recipe.data)
     train = corpus.splits["train"]
     return Vocabularies(
@@ -259,10 +339,10 @@ def _language(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
     )
 
 
-def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
-    train = EncodedPairs(corpus.splits["train"], language.sources, language.targets)
+def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
+    train = EncodedPairs(corpus.splits["train"], vocabularies.sources, vocabularies.targets)
     valid_pairs = [Pair(item.source, item.references[0], 0) for item in valid_items]
-    valid = EncodedPairs(valid_pairs, language.sources, language.targets)
+    valid = EncodedPairs(valid_pairs, vocabularies.sources, vocabularies.targets)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.batch_size, recipe.training.seed
@@ -282,3 +362,6 @@ def _loaders(recipe: SpellRecipe, corpus: Corpus, language: Vocabularies, valid_
         return loader(valid, buckets)
 
     return Loaders(train_loader, valid_loader)
+
+
+PANEL = SpellPanel()

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, TriptychError
 from triptych.runs.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
+from triptych.runs.processes import is_helper_process
 from triptych.runs.run import Row, Run
 from triptych.training.averaging import weight_averaging
 from triptych.training.hardware import Hardware, precision_here
@@ -27,7 +28,6 @@ from triptych.training.module import Trainable
 from triptych.training.objective import Objective
 from triptych.training.output import Output
 from triptych.training.prepared import Loaders
-from triptych.training.processes import is_helper_process
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,7 @@ let known = null;
 let nearest = null; // the pattern that was retrieved without a trace
 let recalled = null;
 let playing = null;
+const STEPS = 20; // updates at most
 const memoryName = () => byId("recall-memory").value;
 const memory = () => service.memories.find((one) => one.name === memoryName());
 const shape = () => ({ columns: Math.max(1, Math.floor(Number(byId("recall-columns").value)) || 1), colour: byId("recall-colour").value });
@@ -300,7 +301,7 @@ async function chooseMemory() {
   fill(byId("recall-pattern"), list.patterns.map((one) => [one.id, nameOf(one)]));
   byId("recall-listed").textContent = list.total > list.patterns.length ? `The list has the first ${list.patterns.length} of ${list.total} patterns; cues are compared with all of them.` : "";
   const image = memory().image;
-  byId("recall-colour").value = image ? image.colour : "grey";
+  byId("recall-colour").value = image && image.channels === 3 ? "rgb" : "grey";
   byId("recall-columns").value = image ? image.width : columnsOf(memory().width);
   await choosePattern();
 }
@@ -334,14 +335,14 @@ function reshape() {
   if (!byId("recall-answer").hidden) showStep(Number(byId("recall-step").value));
 }
 async function recall() {
-  const traced = memory().patterns * memory().width <= service.limits.max_trace_numbers;
-  const asked = { cues: [cue], trace: traced };
+  const traced = (STEPS + 1) * pattern.length <= service.limits.max_trace_numbers;
+  const asked = { cues: [cue], max_steps: STEPS, trace: traced };
   if (known) asked.known = [known];
   recalled = (await askJson(path("v1", "memories", memoryName(), "retrieve"), asked)).recalls[0];
   if (!traced) nearest = (await ask(path("v1", "memories", memoryName(), "patterns", recalled.id))).pattern;
   const right = String(recalled.id) === byId("recall-pattern").value;
   const energies = traced ? recalled.trace.energies : [];
-  const energy = traced ? `energy from ${energies[0].toFixed(3)} to ${energies.at(-1).toFixed(3)}` : `energy ${recalled.energy.toFixed(3)}. The memory is too large to show the states on the way (the server's limit max_trace_numbers)`;
+  const energy = traced ? `energy from ${energies[0].toFixed(3)} to ${energies.at(-1).toFixed(3)}` : `energy ${recalled.energy.toFixed(3)}. The patterns are too wide to show the states on the way (the server's limit max_trace_numbers)`;
   byId("recall-words").textContent = `Retrieved ${nameOf(recalled)}, ${right ? "the pattern of the cue" : "which is not the pattern of the cue"}, in ${recalled.steps} ${recalled.steps === 1 ? "update" : "updates"}; ${energy}.`;
   for (const id of ["recall-chart", "recall-steps"]) byId(id).hidden = !traced;
   byId("recall-step").max = Math.max(0, energies.length - 1);

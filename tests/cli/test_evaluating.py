@@ -63,7 +63,7 @@ def test_its_own_data_is_split_as_in_training_wherever_it_lies(triptych: Triptyc
     (place / "moved").mkdir()
     if path == "moved/pairs.tsv":
         shutil.move("pairs.tsv", "moved/pairs.tsv")
-        assert "Say where with --data" in one_error(triptych("test", "one"))
+        assert "Pass its place with --data" in one_error(triptych("test", "one"))
     (place / "link.tsv").symlink_to("pairs.tsv")
     found = json_of(triptych, "test", "one", "--data", path if path != "../pairs.tsv" else f"moved/{path}")
     assert found == recorded
@@ -75,8 +75,8 @@ def test_its_own_data_is_split_as_in_training_wherever_it_lies(triptych: Triptyc
 def test_data_that_has_changed_is_not_split_anew(triptych: Triptych, place: Path) -> None:
     write_pairs(place / "pairs.tsv", 110)
     message = one_error(triptych("test", "one"))
-    assert message.startswith(f"data of one, {place}/pairs.tsv, has changed since training; expected the same")
-    assert message.endswith(f"Restore it, or judge the model on all of it with --data {place}/pairs.tsv")
+    assert message.startswith(f"the data of one, {place}/pairs.tsv, has changed since training;")
+    assert message.endswith(f"Restore it, or evaluate the model on all of it with --data {place}/pairs.tsv")
     found = json_of(triptych, "test", "one", "--data", "pairs.tsv")
     assert (found["n_items"], found["decoding"]) == (110, "greedy-on-pairs")
 
@@ -85,7 +85,7 @@ def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, plac
     lines = (place / "pairs.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
     new = write_pairs(place / "new.tsv", 7, seed=3).read_text(encoding="utf-8")
     (place / "mixed.tsv").write_text("".join(lines) + new, encoding="utf-8")
-    told = "80 of 107 items of this data were in the training of one, "
+    told = "80 of 107 items of this data were in the training of one; "
     for remedy in (["--data", "mixed.tsv"], ["--data", "mixed.tsv", "--decode", "beam"]):
         assert told in triptych("test", "one", *remedy).err
     assert told in (place / "runs" / "one" / "report.html").read_text(encoding="utf-8")
@@ -97,7 +97,7 @@ def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, plac
     made = api.make_ensemble([Run.open("two"), Run.open("one")], name="whole")
     assert len(made.trained_on()) == 80
     (made.path / "trained-on.bin").write_bytes(b"broken")
-    assert "trained-on.bin is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
+    assert "trained-on.bin: the file is damaged" in one_error(triptych("test", "whole", "--data", "mixed.tsv"))
     (made.path / "trained-on.bin").unlink()  # as in a run from before it was kept
     assert "in the training of" not in triptych("test", "whole", "--data", "mixed.tsv").err
 
@@ -110,7 +110,7 @@ def test_a_part_of_its_own_data_is_other_data(triptych: Triptych, place: Path) -
     facts = run.facts()
     assert json_of(triptych, "test", "two", "--data", "folder/test.tsv")["n_items"] == 9
     result = triptych("test", "two", "--data", "folder/train.tsv")
-    assert "30 of 30 items of this data were in the training of two, " in result.err
+    assert "30 of 30 items of this data were in the training of two; " in result.err
     assert list(run.facts()["evaluations"]) == ["test/greedy", "test/greedy-on-test", "test/greedy-on-train"]
     assert run.facts()["evaluations"]["test/greedy"] == facts["evaluations"]["test/greedy"]
     assert run.facts()["data_location"] == facts["data_location"]
@@ -121,7 +121,7 @@ def test_only_training_data_is_other_data_too(triptych: Triptych, place: Path) -
     """Of a folder with `train` alone, validation is a part of that; by itself it would be split otherwise."""
     run = trained_on_shapes(place)
     result = triptych("test", "three", "--data", "shapes/train")
-    assert "36 of 40 items of this data were in the training of three, " in result.err
+    assert "36 of 40 items of this data were in the training of three; " in result.err
     assert list(run.facts()["evaluations"]) == ["test/one-on-train"]
     assert run.facts()["data_location"] == str(place / "shapes")
 
@@ -132,7 +132,7 @@ def test_data_that_holds_its_own_as_its_test_is_other_data(triptych: Triptych, p
     write_pairs(folder / "valid.tsv", 8, seed=6)
     shutil.copy(place / "pairs.tsv", folder / "test.tsv")
     result = triptych("test", "one", "--data", "folder")
-    assert "80 of 100 items of this data were in the training of one, " in result.err
+    assert "80 of 100 items of this data were in the training of one; " in result.err
     assert list(Run.open("one").facts()["evaluations"]) == ["test/greedy-on-folder"]
 
 

@@ -1,0 +1,111 @@
+"""Predictions for files of sources, one line of output for each line of input, in bounded memory."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from triptych.config import SpellDecoding
+from triptych.data.files import open_binary
+from triptych.decoding import Speller
+from triptych.errors import DataError
+from triptych.text.pairs import BadRow, read_sources
+from triptych.text.predictions import Prediction
+
+STANDARD_INPUT = "-"
+UNSEEN_LISTED = 10  # symbols that training never showed and that get a warning of their own
+
+
+def predicted(
+    speller: Speller,
+    files: Sequence[str],
+    *,
+    decoding: SpellDecoding,
+    max_symbols: int,
+    skip_bad: bool,
+    line_buffered: bool,
+    warn: Callable[[Sequence[str]], None],
+) -> Iterator[list[str]]:
+    """Cells of a line of output for each source: source, prediction, log-probability, then further candidates alike.
+
+    Args:
+        speller: the model.
+        files: paths of files with one source per line; `-` is standard input.
+        decoding: how to decode.
+        max_symbols: longest source.
+        skip_bad: skip lines that cannot be read, and warn of them at the end.
+        line_buffered: predict each source before reading the next.
+        warn: called with sentences.
+    Raises:
+        DataError: a file or line cannot be read; the sources before it are predicted first.
+    """
+    unseen = _Unseen(warn)
+    for file in files:
+        label = "standard input" if file == STANDARD_INPUT else file
+        bad: list[BadRow] = []
+        with ExitStack() as stack:
+            stream: Any = sys.stdin.buffer if file == STANDARD_INPUT else stack.enter_context(_opened(file))
+            lines = read_sources(
+                stream,
+                speller.vocabularies.source_tokenizer,
+                path_label=label,
+                max_symbols=max_symbols,
+                on_bad_row=bad.append if skip_bad else None,
+            )
+            ahead: deque[int] = deque()  # numbers of the lines read and not yet predicted
+
+            def symbols(lines: Any = lines, ahead: deque[int] = ahead) -> Iterator[tuple[str, ...]]:
+                for line in lines:
+                    ahead.append(line.line)
+                    yield line.symbols
+
+            for prediction in speller.stream(symbols(), decoding=decoding, chunk=1 if line_buffered else None):
+                unseen.note(f"{label}:{ahead.popleft()}", prediction)
+                yield _cells(speller, prediction)
+        if bad:
+            first = bad[0]
+            warn([f"{label}:{first.line}: {first.reason}. Skipped {len(bad)} unreadable lines, this one first."])
+    unseen.finish()
+
+
+def _opened(file: str) -> Any:
+    """The file; where there is none, it may have been meant as a source."""
+    path = Path(file)
+    if path.suffix or path.parent != Path() or path.exists():
+        return open_binary(path)
+    hint = f"To predict one source, type: echo {shlex.quote(file)} | triptych predict RUN"
+    raise DataError("no such file.", path=path, hint=hint)
+
+
+def _cells(speller: Speller, prediction: Prediction[Any]) -> list[str]:
+    cells = [speller.vocabularies.source_tokenizer.join(prediction.source)]
+    for candidate in prediction.candidates:
+        cells += [candidate.text, f"{candidate.log_probability:.4f}"]
+    return [cell.replace("\t", " ") for cell in cells]
+
+
+class _Unseen:
+    """Warnings of symbols that training never showed, one for each symbol and not without end."""
+
+    def __init__(self, warn: Callable[[Sequence[str]], None]) -> None:
+        self._warn = warn
+        self._known: set[str] = set()
+
+    def note(self, place: str, prediction: Prediction[Any]) -> None:
+        """Warn of the symbols of a source that are met for the first time."""
+        fresh = [symbol for symbol in prediction.unknown if symbol not in self._known]
+        listed = len(self._known) < UNSEEN_LISTED
+        self._known.update(fresh)
+        if fresh and listed:
+            names = ", ".join(repr(symbol) for symbol in fresh)
+            self._warn([f"{place}: {names} never seen in training; expect a poor prediction."])
+
+    def finish(self) -> None:
+        """Say how many symbols there were where not all were listed."""
+        if len(self._known) > UNSEEN_LISTED:
+            self._warn([f"{len(self._known)} different symbols of the sources were never seen in training."])

@@ -1,0 +1,15 @@
+"""A recipe with its data, ready to train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from triptych.api.panels import panel_of
+from triptych.training.prepared import Prepared
+
+
+def prepare(recipe: Any, location: Path | None) -> Prepared:
+    """The recipe's network and batches, built on the data at a place."""
+    panel = panel_of(recipe.panel)
+    return panel.build(recipe, panel.read(recipe, location))
