@@ -70,6 +70,7 @@ def run_test(
         origin={**found.origin, **({"files": chosen.files} if chosen.files else {})},
         warnings=remarks,
     )
+    warn(evaluation.warnings)
     write_report(run)
     figures = panel.measures(evaluation.scores.to_dict())
     return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
