@@ -1,5 +1,13 @@
 """The names of `triptych.api` and their modules, each listed once; `lazy_loader` reads this file."""
 
+from .anatomy import (
+    ConvolutionSettings as ConvolutionSettings,
+    LayerWindow as LayerWindow,
+    Window as Window,
+    compare_with_fully_connected as compare_with_fully_connected,
+    draw_convolution as draw_convolution,
+    follow_windows as follow_windows,
+)
 from .calibrating import (
     Calibrated as Calibrated,
     calibrate as calibrate,
@@ -27,6 +35,8 @@ from .evaluation import (
 from .experiments import (
     NOISE as NOISE,
     SUCCESS as SUCCESS,
+    FinishedExperiment as FinishedExperiment,
+    RecallDemo as RecallDemo,
     run_experiment as run_experiment,
     run_recall_demo as run_recall_demo,
     write_experiment_report as write_experiment_report,
@@ -48,7 +58,10 @@ from .figures import (
     NetworkCount as NetworkCount,
 )
 from .files import (
+    atomic_write as atomic_write,
     check_location as check_location,
+    describe_limits as describe_limits,
+    load_limits as load_limits,
     tsv_row as tsv_row,
 )
 from .hardware import (

@@ -1,6 +1,16 @@
-"""Experiments of recall, and its demo; see `triptych.experiments`."""
+"""Experiments on memories, and the demo of recall."""
 
-from triptych.experiments.recall_demo import NOISE, SUCCESS, run_recall_demo
-from triptych.experiments.run import run_experiment, write_experiment_report
+from __future__ import annotations
 
-__all__ = ["NOISE", "SUCCESS", "run_experiment", "run_recall_demo", "write_experiment_report"]
+from triptych.experiments.recall_demo import NOISE, SUCCESS, RecallDemo, run_recall_demo
+from triptych.experiments.run import FinishedExperiment, run_experiment, write_experiment_report
+
+__all__ = [
+    "NOISE",
+    "SUCCESS",
+    "FinishedExperiment",
+    "RecallDemo",
+    "run_experiment",
+    "run_recall_demo",
+    "write_experiment_report",
+]

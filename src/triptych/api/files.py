@@ -1,6 +1,7 @@
-"""Places of data, and cells of a table as a line of text; see `triptych.data` and `triptych.files`."""
+"""Places of data, and files that are complete or absent; see `triptych.data` and `triptych.files`."""
 
+from triptych.config.serve import describe_limits, load_limits
 from triptych.data.files import check_location
-from triptych.files import tsv_row
+from triptych.files import atomic_write, tsv_row
 
-__all__ = ["check_location", "tsv_row"]
+__all__ = ["atomic_write", "check_location", "describe_limits", "load_limits", "tsv_row"]

@@ -13,14 +13,11 @@ def register(app: typer.Typer) -> None:
 
 
 def report(run: RunName) -> None:
-    """Write a run's report anew from what the run holds, and print where it is."""
+    """Write a run's report again from what the run holds, and print where it is."""
     from triptych import api
-    from triptych.api import Run
 
-    opened = Run.open(run)
+    opened = api.Run.open(run)
     if opened.facts().get("panel") == "recall":
-        from triptych.api import write_experiment_report
-
-        print(write_experiment_report(opened))
+        print(api.write_experiment_report(opened))
         return
     print(api.write_report(opened))
