@@ -92,7 +92,7 @@ def test_samples_depend_on_the_seed_alone(triptych: Triptych, workspace: Path) -
         ),
         (("--beam-size", "0"), "decoding.beam_size is 0; expected an integer >= 1."),
         (("--top-p", "1.5"), "decoding.top_p is 1.5; expected a number <= 1."),
-        (("--temperature", "0"), "decoding.temperature is 0.0; expected a number > 0."),
+        (("--temperature", "0"), "decoding.temperature is 0.0; expected a number >= 0.0001."),
         (
             ("--lexicon-weight", "3"),
             "--lexicon-weight is 3.0 without a word list. Add --lexicon FILE.",
