@@ -51,6 +51,7 @@ class Evaluation:
         items: images, true classes and probabilities, in the order of the data.
         images: the images themselves.
         scores: figures with intervals.
+    warnings: tuple[str, ...] = ()
     """
 
     split: str
