@@ -70,7 +70,7 @@ class Evaluation(Protocol):
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What to know about them, as sentences."""
+        """What to know of them, complete sentences."""
 
 
 class Explanation(Protocol):
