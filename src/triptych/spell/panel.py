@@ -25,7 +25,7 @@ from triptych.spell import demo, evaluation_report, explaining, lines, word_list
 from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
+from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_symbols
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
@@ -75,9 +75,8 @@ class SpellPanel:
     def read(
         self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
     ) -> Corpus:
-        """Read the recipe's pairs and split them; with `whole`, all of one file is that split."""
-        is_file = location is not None and location.is_file()
-        return load_corpus(recipe.data, location, whole=whole if is_file else None)
+        """Read the recipe's pairs and split them; with `whole`, other data as that split."""
+        return load_corpus(recipe.data, location, whole=whole)
 
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
         """Build the network for some pairs, initialised from `training.seed`."""
@@ -149,6 +148,11 @@ class SpellPanel:
                 member was trained on might be another's test.
         """
         return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
+
+    def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
+        """A sentence on source symbols of a split that training never showed."""
+        found = unseen_symbols(data.items(split, references=recipe.data.references), model.vocabularies.sources)
+        return [found] if found else []
 
     def evaluate(
         self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding
