@@ -184,6 +184,14 @@ def test_a_word_list_and_a_dictionary(triptych: Triptych, workspace: Path) -> No
     assert rows(free)[0][1] == rows(triptych("predict", "first", stdin=piped("B IY")).out)[0][1]
 
 
+def test_predictions_that_the_limit_cuts_are_counted_at_the_end(triptych: Triptych, workspace: Path) -> None:
+    (workspace / "long.txt").write_text("be" * 40 + "\n")
+    ran = triptych("predict", "first", "--lexicon", "long.txt", stdin=piped("B IY", "S UW"))
+    assert [line.split("\t")[1] for line in ran.out.splitlines()] == ["be" * 8, "be" * 8]
+    assert ran.err.splitlines()[-1].startswith("warning: 2 predictions were cut at the limit on the length")
+    assert "cut" not in triptych("predict", "first", stdin=piped("B IY")).err
+
+
 def test_a_tab_in_a_prediction_cannot_break_the_columns(triptych: Triptych, workspace: Path) -> None:
     (workspace / "own.csv").write_text('B IY,"a\tb"\n')
     out = triptych("predict", "first", "--dictionary", "own.csv", stdin=piped("B IY")).out

@@ -32,7 +32,7 @@ from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
-from triptych.text.predictions import Prediction
+from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabulary
 from triptych.text.vocabularies import Vocabularies
 from triptych.training.prepared import Loaders, Prepared
@@ -47,14 +47,17 @@ class Evaluation:
         decoding: how targets were decoded.
         items: what was predicted for every item, in the order of the data.
         scores: error rates with intervals.
-        warnings: what to know of them, complete sentences.
     """
 
     split: str
     decoding: SpellDecoding
     items: Sequence[ItemResult]
     scores: Scores
-    warnings: Sequence[str] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """How many predictions were cut at the limit on their length."""
+        return cut_warnings(sum(not item.finished for item in self.items))
 
 
 class SpellPanel:
@@ -299,6 +302,7 @@ def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) ->
             references=item.references,
             predictions=tuple(candidate.symbols for candidate in prediction.candidates),
             log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
+            finished=prediction.best.finished,
         )
         for item, prediction in zip(items, predictions, strict=True)
     ]
