@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, permutation_test  # type: ignore[import-untyped]
+from scipy.stats import binomtest, permutation_test
 
 from triptych import statistics
 from triptych.errors import DataError, ShapeError, TriptychError

@@ -59,6 +59,18 @@ class Evaluation:
     images: Images
     scores: Scores
 
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence where the model predicts one class for everything."""
+        predicted, count = set(self.items.predictions.tolist()), len(self.items.names)
+        if len(predicted) > 1 or len(set(self.items.truths.tolist())) == 1:
+            return []
+        return [
+            f"the model predicts class {self.items.classes[predicted.pop()]!r} for all {count} images of {self.split}. "
+            "Train longer or with another learning rate; where one class is far more frequent than others, with "
+            "--set training.class_weights=balanced."
+        ]
+
 
 class SeePanel:
     """Everything the frame asks about recipes, runs and predictions of see."""
@@ -154,6 +166,10 @@ class SeePanel:
             runs, self.name, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
         )
         return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
+
+    def remarks(self, _model: Classifier, _recipe: SeeRecipe, _data: Collection[Images], *, split: str) -> list[str]:
+        """Nothing: every image can be read by every model."""
+        return []
 
     def evaluate(
         self, model: Classifier, recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
