@@ -173,6 +173,13 @@ class Panel(Protocol):
     def equip(self, model: Any, recipe: Any, given: Mapping[str, Any], *, warn: Warn) -> tuple[Any, str]:
         """The model with the files that options of a command name, and what that adds to an evaluation's name."""
 
+    def remarks(self, model: Any, recipe: Any, data: Any, *, split: str) -> Sequence[str]:
+        """Sentences on items of a split that the model cannot be expected to predict.
+
+        Raises:
+            DataError: there is no such split.
+        """
+
     def evaluate(self, model: Any, recipe: Any, data: Any, *, split: str, decoding: Any) -> Any:
         """Predict a split of the data and score it."""
 

@@ -167,6 +167,10 @@ class SeePanel:
         )
         return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
 
+    def remarks(self, _model: Classifier, _recipe: SeeRecipe, _data: Collection[Images], *, split: str) -> list[str]:
+        """Nothing: every image can be read by every model."""
+        return []
+
     def evaluate(
         self, model: Classifier, recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
     ) -> Evaluation:

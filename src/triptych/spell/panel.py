@@ -25,11 +25,11 @@ from triptych.spell import demo, evaluation_report, explaining, lines, word_list
 from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
+from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_symbols
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
-from triptych.text.predictions import Prediction
+from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabulary
 from triptych.text.vocabularies import Vocabularies
 from triptych.training.prepared import Loaders, Prepared
@@ -47,14 +47,17 @@ class Evaluation:
         decoding: how targets were decoded.
         items: what was predicted for every item, in the order of the data.
         scores: error rates with intervals.
-        warnings: what to know of them, complete sentences.
     """
 
     split: str
     decoding: SpellDecoding
     items: Sequence[ItemResult]
     scores: Scores
-    warnings: Sequence[str] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """How many predictions were cut at the limit on their length."""
+        return cut_warnings(sum(not item.finished for item in self.items))
 
 
 class SpellPanel:
@@ -72,9 +75,8 @@ class SpellPanel:
     def read(
         self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
     ) -> Corpus:
-        """Read the recipe's pairs and split them; with `whole`, all of one file is that split."""
-        is_file = location is not None and location.is_file()
-        return load_corpus(recipe.data, location, whole=whole if is_file else None)
+        """Read the recipe's pairs and split them; with `whole`, other data as that split."""
+        return load_corpus(recipe.data, location, whole=whole)
 
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
         """Build the network for some pairs, initialised from `training.seed`."""
@@ -146,6 +148,11 @@ class SpellPanel:
                 member was trained on might be another's test.
         """
         return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
+
+    def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
+        """A sentence on source symbols of a split that training never showed."""
+        found = unseen_symbols(data.items(split, references=recipe.data.references), model.vocabularies.sources)
+        return [found] if found else []
 
     def evaluate(
         self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding
@@ -303,6 +310,7 @@ def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) ->
             references=item.references,
             predictions=tuple(candidate.symbols for candidate in prediction.candidates),
             log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
+            finished=prediction.best.finished,
         )
         for item, prediction in zip(items, predictions, strict=True)
     ]
