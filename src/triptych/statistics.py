@@ -1,4 +1,4 @@
-"""How sure a measured error is: intervals, and paired comparisons of two systems on the same items.
+"""Confidence intervals of measured errors, and paired comparisons of two systems on the same items.
 
 Every measure here is a ratio of sums over items: the character error rate (total edits over total reference length),
 and, with denominators of one, any mean over items (share of wrong words, mean error per sentence).
@@ -96,7 +96,7 @@ class PairedComparison:
 
 
 def share_of(flags: ArrayLike, *, level: float = DEFAULT_LEVEL) -> Estimate:
-    """The share of items that something holds for, such as accuracy or the rate of wrong words, with Wilson's interval.
+    """The share of items that have a property, such as accuracy or the rate of wrong words, with Wilson's interval.
 
     It has a width also where all items agree, and holds for few items, where resampling promises too much.
 
@@ -113,7 +113,7 @@ def share_of(flags: ArrayLike, *, level: float = DEFAULT_LEVEL) -> Estimate:
     _check_level(level)
     odd = np.flatnonzero(~np.isin(held, (0.0, 1.0)))
     if len(odd):
-        raise DataError(f"flags[{odd[0]}] is {held[odd[0]]:g}; expected 0 or 1.")
+        raise DataError(field=f"flags[{odd[0]}]", value=float(held[odd[0]]), expected="0 or 1")
     count, share = len(held), float(held.mean())
     z = NormalDist().inv_cdf((1 + level) / 2)
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
@@ -257,10 +257,14 @@ def _column(name: str, values: ArrayLike) -> _Numbers:
     if column.ndim != 1:
         raise ShapeError(f"{name} has shape {column.shape}; expected one number per item, shape (N,).")
     if column.size == 0:
-        raise DataError(f"{name} is empty; expected at least one item. Check that the evaluated split has rows.")
+        raise DataError(
+            f"{name} is empty; expected at least one item.",
+            field=name,
+            hint="Check that the evaluated split has rows.",
+        )
     if not np.isfinite(column).all():
         item = int(np.flatnonzero(~np.isfinite(column))[0])
-        raise DataError(f"{name}[{item}] is {column[item]}; expected a finite number.")
+        raise DataError(field=f"{name}[{item}]", value=float(column[item]), expected="a finite number")
     return column
 
 
@@ -274,15 +278,17 @@ def _check_items(*columns: tuple[str, _Numbers]) -> None:
             )
         if name.endswith("denominators") and column.min() <= 0:
             item = int(column.argmin())
-            raise DataError(f"{name}[{item}] is {column[item]:g}; expected a number > 0.")
+            raise DataError(field=f"{name}[{item}]", value=float(column[item]), expected="a number > 0")
 
 
 def _check_resampling(samples: int, level: float) -> None:
     if samples < 1:
-        raise TriptychError(f"samples is {samples}; expected an integer >= 1. Use {DEFAULT_SAMPLES} when in doubt.")
+        raise TriptychError(field="samples", value=samples, expected="an integer >= 1")
     _check_level(level)
 
 
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise TriptychError(f"level is {level}; expected a number between 0 and 1. Use 0.95 for 95 per cent.")
+        raise TriptychError(
+            field="level", value=level, expected="a number between 0 and 1", hint="Use 0.95 for 95 per cent."
+        )

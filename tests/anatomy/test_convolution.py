@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -136,28 +137,37 @@ def test_vec_by_rows_and_by_columns() -> None:
         assert torch.equal(unvec(vec(image, order=order), (2, 2, 3), order=order), image)
 
 
+KERNEL, SHAPE = torch.ones(1, 1, 3, 3), (1, 5, 5)
+
+
 @pytest.mark.parametrize(
-    ("call", "error", "words"),
+    ("call", "error", "field", "value"),
     [
-        (
-            lambda: conv_matrix(torch.ones(1, 1, 5, 5), (1, 4, 6)),
-            ShapeError,
-            "the window covers 5 places and the input",
-        ),
-        (lambda: conv_matrix(torch.ones(1, 2, 3, 3), (3, 5, 5)), ShapeError, "kernel has shape (1, 2, 3, 3) with 1"),
-        (lambda: conv_matrix(torch.ones(3, 1, 3, 3), (2, 5, 5), groups=2), ShapeError, "a first axis that 2 divides"),
-        (lambda: conv_matrix(torch.ones(3, 3), (1, 5, 5)), ShapeError, "kernel has shape (3, 3); expected"),
-        (lambda: conv_matrix(torch.ones(1, 1, 3, 3), (1, 0, 5)), ShapeError, "input_shape is (1, 0, 5)"),
-        (lambda: conv_matrix(torch.ones(1, 1, 3, 3), (1, 5, 5), stride=0), TriptychError, "stride is 0; expected"),
-        (lambda: conv_matrix(torch.ones(1, 1, 3, 3), (1, 5, 5), padding=-1), TriptychError, "padding is -1"),
-        (lambda: conv_matrix(torch.ones(1, 1, 3, 3), (1, 5, 5), dilation=(1, 0)), TriptychError, "dilation is 0"),
-        (lambda: conv_matrix(torch.ones(1, 1, 3, 3), (1, 5, 5), groups=0), TriptychError, "groups is 0; expected"),
-        (lambda: vec(torch.ones(1, 2, 2), order="f"), TriptychError, "order is 'f'; expected 'C' or 'F'."),  # type: ignore[arg-type]
-        (lambda: vec(torch.ones(2, 2)), ShapeError, "images has shape (2, 2)"),
-        (lambda: unvec(torch.ones(5), (1, 2, 3)), ShapeError, "vectors has shape (5,); expected a last axis of 6"),
+        (lambda: conv_matrix(torch.ones(1, 1, 5, 5), (1, 4, 6)), ShapeError, "kernel", 5),
+        (lambda: conv_matrix(torch.ones(1, 2, 3, 3), (3, 5, 5)), ShapeError, "kernel", (1, 2, 3, 3)),
+        (lambda: conv_matrix(torch.ones(3, 1, 3, 3), (2, 5, 5), groups=2), ShapeError, "kernel", (3, 1, 3, 3)),
+        (lambda: conv_matrix(torch.ones(3, 3), SHAPE), ShapeError, "kernel", (3, 3)),
+        (lambda: conv_matrix(KERNEL, (1, 0, 5)), ShapeError, "input_shape", (1, 0, 5)),
+        (lambda: conv_matrix(KERNEL, SHAPE, stride=0), TriptychError, "stride", 0),
+        (lambda: conv_matrix(KERNEL, SHAPE, stride=(2, 1, 1)), TriptychError, "stride", (2, 1, 1)),  # type: ignore[arg-type]
+        (lambda: conv_matrix(KERNEL, SHAPE, padding=-1), TriptychError, "padding", -1),
+        (lambda: conv_matrix(KERNEL, SHAPE, padding="same"), TriptychError, "padding", "same"),  # type: ignore[arg-type]
+        (lambda: conv_matrix(KERNEL, SHAPE, dilation=(1, 0)), TriptychError, "dilation", 0),
+        (lambda: conv_matrix(KERNEL, SHAPE, groups=0), TriptychError, "groups", 0),
+        (lambda: vec(torch.ones(1, 2, 2), order="f"), TriptychError, "order", "f"),  # type: ignore[arg-type]
+        (lambda: vec(torch.ones(2, 2)), ShapeError, "images", (2, 2)),
+        (lambda: unvec(torch.ones(5), (1, 2, 3)), ShapeError, "vectors", (5,)),
     ],
 )
-def test_errors_name_the_value(call: Callable[[], Tensor], error: type[TriptychError], words: str) -> None:
+def test_errors_name_the_value(
+    call: Callable[[], Tensor], error: type[TriptychError], field: str, value: object
+) -> None:
     with pytest.raises(error) as raised:
         call()
-    assert words in str(raised.value)
+    assert (raised.value.field, raised.value.value) == (field, value)
+
+
+def test_integers_of_numpy_are_integers() -> None:
+    kernel = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    found = conv_matrix(kernel, (1, 7, 7), stride=np.int64(2), padding=(np.int32(1), 0))  # type: ignore[arg-type]
+    assert torch.equal(found.to_dense(), conv_matrix(kernel, (1, 7, 7), stride=2, padding=(1, 0)).to_dense())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings, strategies as st
@@ -20,7 +21,7 @@ def test_output_size_is_how_often_the_window_fits(
     if expected == 0:
         with pytest.raises(ShapeError) as raised:
             output_size(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
-        assert f"the window covers {dilation * (kernel - 1) + 1} places" in str(raised.value)
+        assert (raised.value.field, raised.value.value) == ("kernel", dilation * (kernel - 1) + 1)
         return
     assert output_size(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation) == expected
     layer = nn.Conv1d(1, 1, kernel, stride, padding, dilation)
@@ -68,8 +69,12 @@ def test_receptive_field_of_a_known_stack() -> None:
 
 
 def test_one_number_is_a_pair() -> None:
-    assert pair(3) == (3, 3)
-    assert pair((1, 2)) == (1, 2)
+    assert pair(3, name="stride") == pair(np.int64(3), name="stride") == (3, 3)
+    assert pair((1, 2), name="stride") == pair([np.int32(1), 2], name="stride") == (1, 2)
+    for wrong in ("same", (2, 1, 1), 2.5, (1, 2.5), True, None):
+        with pytest.raises(TriptychError) as caught:
+            pair(wrong, name="stride")
+        assert (caught.value.field, caught.value.value) == ("stride", wrong)
 
 
 @pytest.mark.parametrize("name", ["kernel", "stride", "padding", "dilation"])
@@ -77,4 +82,5 @@ def test_settings_are_checked(name: str) -> None:
     values = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1, name: -1}
     with pytest.raises(TriptychError) as raised:
         check_window(values["kernel"], values["stride"], values["padding"], values["dilation"])
-    assert f"{name} is -1; expected an integer >= {0 if name == 'padding' else 1}." in str(raised.value)
+    assert (raised.value.field, raised.value.value) == (name, -1)
+    assert raised.value.expected == f"an integer >= {0 if name == 'padding' else 1}"

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch.nn import functional as F
 
 from tests.cli.conftest import Triptych, one_error
+from tests.messages import check_message
 from triptych.anatomy.convolution import vec
 from triptych.anatomy.drawing import ConvolutionSettings, convolution_blocks
-from triptych.errors import ShapeError
+from triptych.errors import ShapeError, TriptychError
 from triptych.report.anatomy_figures import LARGEST_SIDE, block_structure
 
 
@@ -87,23 +89,43 @@ def test_the_picture_shows_each_element_and_the_blocks() -> None:
     assert matrix.get_title(loc="left") == "4 x 32, 56.2% not zero"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--kernel", "3y"), "--kernel is '3y'; expected a whole number, or two with an x between. For example: 3x5"),
-        (("--stride", "0"), "stride is 0; expected an integer >= 1."),
-        (("--kernel", "9"), "the window covers 9 places and the input has 6 with padding;"),
-        (("--order", "X"), "order is 'X'; expected 'C' or 'F'."),
-        (("--out", "x.pdf"), "--out is x.pdf; expected a file that ends in .png or .svg."),
-        (("--height", "300", "--width", "300"), "the matrix has 88,804 x 90,000 entries; expected at most 4,000,000"),
-    ],
-)
+MISTAKES = {
+    "kernel": ("--kernel", "3y"),
+    "stride": ("--stride", "0"),
+    "window": ("--kernel", "9"),
+    "order": ("--order", "X"),
+    "out": ("--out", "x.pdf"),
+    "size": ("--height", "300", "--width", "300"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
 def test_settings_that_do_not_fit_are_named(
-    arguments: tuple[str, ...], message: str, triptych: Triptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, triptych: Triptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert one_error(triptych("anatomy", "conv", *arguments)).startswith(message)
+    message = one_error(triptych("anatomy", "conv", *MISTAKES[name]))
+    check_message(f"cli.anatomy.{name}", TriptychError(message))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(3, 40), (16, 16), (4, 4)])
+def test_the_rows_are_labelled_and_no_band_stays_empty(size: tuple[int, int]) -> None:
+    settings = ConvolutionSettings(2, 1, size, (3, 3))
+    blocks = convolution_blocks(settings)
+    figure = block_structure(
+        blocks.places.numpy(), kernel=(3, 3), row_blocks=blocks.row_blocks, column_blocks=blocks.column_blocks,
+        labels=("place in vec of the output", "place in vec of the input"),
+    )  # fmt: skip
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
+    kernel, matrix = figure.axes
+    assert matrix.get_ylabel().split() == ["place", "in", "vec", "of", "the", "output"]
+    label = matrix.yaxis.label.get_window_extent()
+    assert label.x0 > kernel.get_window_extent().x1
+    assert label.y0 >= 0
+    assert label.y1 <= figure.bbox.height
+    lowest = min(axes.get_window_extent().y0 for axes in (kernel, matrix)) / figure.dpi
+    assert lowest < 0.8, "inches below the matrix and the kernel"
 
 
 def test_a_matrix_too_large_to_see_is_refused() -> None:

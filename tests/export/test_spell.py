@@ -131,3 +131,34 @@ def test_verification_refuses_other_weights_and_weights_that_are_not_finite(tmp_
     damaged = speller(broken)
     with pytest.raises(TriptychError, match=r"^the exported graphs differ from PyTorch by inf; expected at most 1e-05"):
         verify(damaged, ship(damaged, tmp_path / "nan"))
+
+
+def sure_of_itself() -> Any:
+    """A monotonic model as good training leaves it: it thinks nearly every symbol impossible."""
+    model = network(4, attention="monotonic", embedding=24)
+    with torch.no_grad():
+        model.decoder.embedding.weight.mul_(12)
+        model.decoder.output_bias.mul_(12)
+    return model
+
+
+def test_a_model_that_is_sure_of_itself_passes_the_check(tmp_path: Path) -> None:
+    """Symbols that it thinks impossible, below TINY = exp(-46), leave nothing of a position but rounding."""
+    model = sure_of_itself()
+    whole = speller(model)
+    exported = ship(whole, tmp_path / "out")
+    own, sources = TorchModel(model), sources_of(8, 6)
+    log_probs, _ = own.step(np.full(8, 1), own.start(sources))
+    assert log_probs[:, 4:].min() < np.log(1e-20)
+    check = verify(whole, exported)
+    assert check.difference <= 1e-5
+    assert check.details["lists_that_differ"] == 0
+
+
+def test_another_model_that_is_sure_of_itself_is_refused_with_its_lists(tmp_path: Path) -> None:
+    model = sure_of_itself()
+    exported = ship(speller(model), tmp_path / "out")
+    with torch.no_grad():
+        model.decoder.from_source.bias += 0.3
+    with pytest.raises(TriptychError, match=r"differ from PyTorch by .*3-best lists of \d+ of 12 sources differ"):
+        verify(speller(model), exported)

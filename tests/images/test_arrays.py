@@ -202,18 +202,19 @@ def test_labels_of_numbers_and_of_text_do_not_mix(tmp_path: Path) -> None:
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=np.array([{"a": 1}], dtype=object), y=[0], allow_pickle=True)
-    with pytest.raises(DataError, match=r"a\.npz: the file cannot be read as \.npz: Object arrays cannot be loaded"):
+    with pytest.raises(DataError, match="pickled Python objects") as caught:
         read_npz(path)
+    assert caught.value.path == path
 
 
 def test_a_damaged_npz(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", x=pixels(30, 9, 9), y=np.arange(30))
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match=r"a\.npz: the file cannot be read as \.npz: File is not a zip file"):
+    with pytest.raises(DataError, match=r"a\.npz: cannot be read as \.npz: File is not a zip file"):
         read_npz(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", b"nothing")
-    with pytest.raises(DataError, match=r"a\.npz: the file cannot be read as \.npz: "):
+    with pytest.raises(DataError, match=r"a\.npz: cannot be read as \.npz: "):
         read_npz(path)
 
 

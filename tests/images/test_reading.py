@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -356,3 +358,47 @@ def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         stream([path])
     assert str(caught.value).encode("utf-8").startswith(f"{tmp_path}/caf\\xe9.png: ".encode())
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_the_grey_of_16_bits_that_a_png_declares_transparent_becomes_white() -> None:
+    """Written by hand after the PNG specification: 0, 1000 (transparent), 30000 and 65535 in one row."""
+    row = b"\0" + struct.pack(">4H", 0, 1000, 30000, 65535)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, 16, 0, 0, 0, 0))
+    parts = [header, chunk(b"tRNS", struct.pack(">H", 1000)), chunk(b"IDAT", zlib.compress(row)), chunk(b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    assert read(data, size=(1, 4), colour="grey").flatten().tolist() == [0, 255, round(30000 / 257), 255]
+
+
+@pytest.mark.parametrize(("kind", "top"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_a_tiff_in_which_zero_is_white_is_turned_around(kind: type, top: int) -> None:
+    values: np.ndarray[Any, Any] = np.array([[0, top // 5, top]], dtype=kind)
+    data = content(Image.fromarray(values), "TIFF", tiffinfo={262: 0})
+    found = read(data, size=(1, 3), colour="grey").flatten().tolist()
+    if kind is np.uint8:  # Pillow turns eight bits around when it writes and when it reads
+        assert found == [0, 51, 255]
+    else:
+        assert found == [255, 204, 0]
+    assert torch.equal(read(data, size=(1, 3)), torch.tensor(found, dtype=torch.uint8).view(1, 1, 3).expand(3, 1, 3))
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_a_lab_tiff_is_read_in_both_colours(colour: str) -> None:
+    """L = 128 of 255 without colour is the grey 119 of sRGB."""
+    data = content(Image.new("LAB", (3, 2), (128, 128, 128)), "TIFF")
+    assert read(data, size=(2, 3), colour=colour).float().mean().item() == pytest.approx(119, abs=2)
+
+
+def test_heic_is_called_by_its_name() -> None:
+    for brand in (b"heic", b"mif1"):
+        with pytest.raises(DataError, match=r"the file is a HEIC image, which cannot be read; convert it to JPEG"):
+            read(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic")
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    for empty in (np.zeros((0, 10, 3), np.uint8), np.zeros((4, 0, 1), np.uint8), Image.new("RGB", (0, 0))):
+        with pytest.raises(DataError, match="expected at least one pixel"):
+            read_image(empty, ImageForm())

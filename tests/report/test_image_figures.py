@@ -14,9 +14,7 @@ from triptych.errors import ShapeError
 from triptych.report.canvas import figure_bytes
 from triptych.report.image_figures import (
     activation_maps,
-    class_bars,
     confusion_matrix,
-    learning_curves,
     reliability_curve,
     saliency,
     thumbnails,
@@ -71,7 +69,9 @@ def test_activation_maps_stand_beside_the_image(channels: int, shown: int) -> No
 
 def test_saliency_shows_heat_and_classes() -> None:
     heat = RANDOM.normal(size=(12, 10))
-    figure = saliency(IMAGE, {"Grad-CAM": np.abs(heat), "gradients": heat}, [("glacier", 0.75), ("sea", 0.2)])
+    figure = saliency(
+        IMAGE, {"Grad-CAM": np.abs(heat), "gradients": heat}, [("glacier", 0.75), ("sea", 0.2)], explained="sea"
+    )
     images = drawn(figure)
     np.testing.assert_allclose(images[2], np.abs(heat))
     np.testing.assert_allclose(images[4], heat)
@@ -79,7 +79,27 @@ def test_saliency_shows_heat_and_classes() -> None:
     assert widths(figure.axes[3]) == [0.75, 0.2]
     assert "glacier  75.0 %" in words(figure)
     with pytest.raises(ShapeError, match=r"Grad-CAM has shape \(3, 3\); expected \(12, 10\)"):
-        saliency(IMAGE, {"Grad-CAM": np.ones((3, 3))}, [])
+        saliency(IMAGE, {"Grad-CAM": np.ones((3, 3))}, [], explained="sea")
+
+
+def test_evidence_that_is_blank_is_said_in_words() -> None:
+    blank = saliency(IMAGE, {"Grad-CAM": np.zeros((12, 10))}, [("sea", 1.0)], explained="sea")
+    assert "no evidence for the class" in words(blank)
+    assert "no evidence" not in words(saliency(IMAGE, {"Grad-CAM": np.eye(12, 10)}, [("sea", 1.0)], explained="sea"))
+
+
+@pytest.mark.parametrize("name", ["sea", "mountain", "industrial-area", "a class of more than thirty letters"])
+def test_titles_of_heat_maps_keep_apart(name: str) -> None:
+    def figure_of(explained: str) -> Figure:
+        heats = {"Grad-CAM": np.eye(12, 10), "integrated gradients": -np.eye(12, 10)}
+        figure = saliency(IMAGE, heats, [(explained, 0.9)], explained=explained)
+        figure.draw_without_rendering()
+        return figure
+
+    figure = figure_of(name)
+    boxes = [axes._left_title.get_window_extent() for axes in figure.axes]  # type: ignore[attr-defined]
+    assert not [n for n in range(len(boxes) - 1) if boxes[n].overlaps(boxes[n + 1])]
+    assert figure.axes[1].bbox.width == pytest.approx(figure_of("sea").axes[1].bbox.width, rel=0.1)
 
 
 @pytest.mark.parametrize("classes", [2, 6, 10, 50])
@@ -128,27 +148,3 @@ def test_thumbnails() -> None:
     with pytest.raises(ShapeError, match=r"image has shape \(3, 8, 8\)"):
         thumbnails([np.ones((3, 8, 8))], ["one"])
     assert "no images" in words(thumbnails([], []))
-
-
-def test_class_bars_are_sorted_and_say_where_nothing_is() -> None:
-    figure = class_bars([0.9, None, 0.2], ["a", "b", "c"], measure="recall")
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["c", "a", "b"]
-    assert widths(figure.axes[0]) == [0.2, 0.9, 0.0]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0.200", "0.900", "none"]
-    assert overlaps(class_bars([0.5] * 50, [f"class {n}" for n in range(50)], measure="F1")) == []
-    with pytest.raises(ShapeError, match="values has 1 entries; expected 2"):
-        class_bars([0.5], ["a", "b"], measure="F1")
-
-
-def test_learning_curves_draw_every_training() -> None:
-    histories = {
-        "learning_rate=0.01": [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}],
-        "learning_rate=0.1": [{"epoch": 1, "loss": float("nan")}],
-    }
-    figure = learning_curves(histories, key="loss", label="training loss")
-    axes = figure.axes[0]
-    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[1, 2.0], [2, 1.0]])
-    assert len(axes.lines) == 2
-    assert axes.get_ylabel() == "training loss"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(histories)
-    assert "nothing to draw" in words(learning_curves({}, key="loss"))

@@ -282,3 +282,30 @@ def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None
 
     expected = evaluation.images.pixels[place].permute(1, 2, 0).numpy()
     assert np.array_equal(_decoded(surest["png"]), expected)
+
+
+def test_a_model_that_predicts_one_class_for_everything_is_warned_of(trained: Trained) -> None:
+    model = load(trained.run)
+    data = read(recipe(), trained.data, model=model)
+    evaluation = evaluate(model, recipe(), data, split="train", decoding=model.decoding)
+    assert evaluation.warnings == []
+    last: Any = model.network.get_submodule("last")
+    last.weight.data.zero_()
+    last.bias.data.copy_(torch.tensor([0.0, 0.0, 9.0]))
+    (warning,) = evaluate(model, recipe(), data, split="train", decoding=model.decoding).warnings
+    assert warning.startswith(f"the model predicts class {KINDS[2]!r} for all 48 images of train.")
+
+
+def test_a_model_is_loaded_once_for_all_images(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loads: list[Run] = []
+
+    def noted(_: object, run: Run, *, device: str = "cpu") -> Any:
+        loads.append(run)
+        return load(run, device=device)
+
+    monkeypatch.setattr(type(PANEL), "load", noted)
+    images = sorted(map(str, trained.data.rglob("*.png")))[:3]
+    assert len(api.explain_all(trained.run, images, out=tmp_path)) == 3
+    assert len(loads) == 1

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.see.architectures import Architecture
-from triptych.errors import MissingExtraError, RecipeError
+from triptych.errors import MissingExtraError, RecipeError, RunError
 from triptych.see.timm_network import TimmNetwork
 
 CALLS: list[dict[str, object]] = []
@@ -92,3 +92,21 @@ def test_without_timm_the_install_command_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"timm is not installed.*pip install 'triptych\[timm\]'"):
         architecture("resnet18").build()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("operator torchvision::nms does not exist"),
+        ModuleNotFoundError("No module named 'torchvision'", name="torchvision"),
+    ],
+)
+def test_a_torchvision_that_does_not_fit_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("triptych.see.timm_network.importlib.import_module", fail)
+    with pytest.raises(RunError) as caught:
+        architecture("resnet18").build()
+    assert str(caught.value).startswith(f"timm is installed and cannot be imported: {error}. It needs a torchvision")
+    assert "\n" not in str(caught.value)

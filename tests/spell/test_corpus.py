@@ -316,8 +316,10 @@ def test_columns_of_a_named_set_are_not_chosen() -> None:
 
 def test_a_file_too_small_to_split_is_named(tmp_path: Path) -> None:
     path = one_file(tmp_path / "few.tsv", [("B IY", "be")] * 5)
-    with pytest.raises(DataError, match=rf"^{path}: the data has 5 items in 1 groups; expected at least 3 groups"):
+    with pytest.raises(DataError) as caught:
         load_corpus(settings(), path)
+    assert caught.value.path == path
+    assert "5 items in 1 groups" in str(caught.value)
 
 
 def test_unknown_named_sets_suggest_the_nearest() -> None:

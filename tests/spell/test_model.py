@@ -315,13 +315,20 @@ def state_after(settings: dict[str, Any]) -> tuple[Transducer, DecoderState]:
     return network, state
 
 
+@pytest.mark.parametrize("stepping", [False, True], ids=["layers", "stepper"])
+@pytest.mark.parametrize("index", [[2, 0, 0], [0, 0, 2], [1, 1, 1, 3], [0, 1, 2, 3], [3]], ids=str)
 @every_architecture
-def test_select_takes_rows_of_every_part(settings: dict[str, Any]) -> None:
-    network, state = state_after(settings)
-    index, symbols = torch.tensor([2, 0, 0]), torch.tensor([4, 5, 6])
-    chosen = state.select(index)
-    log_probs, after = network.step(symbols, chosen)
-    for row, (old, symbol) in enumerate(zip(index.tolist(), symbols.tolist(), strict=True)):
+def test_select_takes_rows_of_every_part(settings: dict[str, Any], index: list[int], stepping: bool) -> None:
+    symbols = torch.arange(4, 4 + len(index))
+    network = build(settings)
+    with torch.inference_mode(stepping):
+        _, state = network.step(torch.tensor([1, 1, 1, 1]), network.start(batch_of(SOURCES)))
+        assert (state.stepper is not None) == stepping
+        chosen = state.select(torch.tensor(index))
+        log_probs, after = network.step(symbols, chosen)
+        # Once more, so that a grid of hypotheses is made from a grid.
+        again, _ = network.step(symbols, after.select(torch.arange(len(index))))
+    for row, (old, symbol) in enumerate(zip(index, symbols.tolist(), strict=True)):
         alone = network.start(batch_of([SOURCES[old]]))
         _, alone = network.step(torch.tensor([1]), alone)
         expected, alone = network.step(torch.tensor([symbol]), alone)
@@ -329,23 +336,39 @@ def test_select_takes_rows_of_every_part(settings: dict[str, Any]) -> None:
         if after.attention is not None:
             assert alone.attention is not None
             torch.testing.assert_close(after.attention[row, : len(SOURCES[old])], alone.attention[0])
-    assert all(torch.equal(new, old[:, index]) for new, old in zip(chosen.recurrent, state.recurrent, strict=True))
-    assert chosen.memory.source.tolist() == [2, 0, 0]
+        torch.testing.assert_close(again[row], network.step(torch.tensor([symbol]), alone)[0][0])
+    for new, old_part in zip(chosen.recurrent, state.recurrent, strict=True):
+        assert torch.equal(new, old_part[:, index])
 
 
-def test_memory_is_not_copied_where_every_row_keeps_its_source() -> None:
+def test_sources_are_stored_once_however_many_hypotheses_they_have() -> None:
     _, state = state_after({"attention": "additive"})
     beams = state.select(torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
+    assert beams.memory.states is state.memory.states
     swapped = beams.select(torch.tensor([1, 0, 2, 2, 5, 4, 7, 6]))
     assert swapped.memory is beams.memory
     assert torch.equal(swapped.recurrent[0][:, 0], beams.recurrent[0][:, 1])
-    moved = state.select(torch.tensor([1, 0, 3, 2]))  # as many rows, of other sources
-    assert moved.memory.source.tolist() == [1, 0, 3, 2]
-    assert torch.equal(moved.memory.valid, state.memory.valid[[1, 0, 3, 2]])
-    assert torch.equal(moved.memory.keys, state.memory.keys[[1, 0, 3, 2]])
-    fewer = beams.select(torch.tensor([0, 2, 4]))
-    assert fewer.memory is not beams.memory
-    assert fewer.memory.source.tolist() == [0, 1, 2]
+    fewer = beams.select(torch.tensor([0, 2, 3, 6]))
+    assert torch.equal(fewer.memory.states, state.memory.states[[0, 1, 3]])
+    assert fewer.memory.source.tolist() == [0, 1, 1, 2]
+    assert torch.equal(fewer.memory.row_valid, state.memory.valid[[0, 1, 1, 3]])
+
+
+def test_rows_that_are_spread_over_a_grid_are_gathered_again() -> None:
+    _, state = state_after({"attention": "dot"})
+    memory = state.memory.select(torch.tensor([0, 1, 1, 1, 3, 3]))
+    rows = torch.arange(1, 13).view(6, 2)
+    grid = memory.spread(rows)
+    assert grid[:, :, 0].tolist() == [[1, 0, 0], [3, 5, 7], [9, 11, 0]]
+    assert torch.equal(memory.gather(grid), rows)
+
+
+def test_sources_are_copied_where_a_grid_would_be_nearly_empty_or_out_of_order() -> None:
+    _, state = state_after({"attention": "dot"})
+    for index in ([0] * 9 + [1, 2, 3], [3, 1]):
+        memory = state.memory.select(torch.tensor(index))
+        assert memory.places is None
+        assert torch.equal(memory.states, state.memory.states[index])
 
 
 @pytest.mark.parametrize("kind", ["none", "dot", "general", "additive", "hopfield"])

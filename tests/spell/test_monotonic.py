@@ -13,7 +13,7 @@ from torch import Tensor
 from triptych.config import SpellModel
 from triptych.spell.build import build_transducer
 from triptych.spell.encoder import SourceBatch
-from triptych.spell.monotonic import MonotonicTransducer
+from triptych.spell.monotonic import TINY, MonotonicTransducer
 from triptych.text.symbols import Vocabulary
 
 
@@ -161,3 +161,61 @@ def test_every_number_changes_the_network(change: dict[str, int]) -> None:
         return sum(p.numel() for p in network.parameters())
 
     assert count(build(**change)) != count(build())
+
+
+def by_hand(network: MonotonicTransducer, source: SourceBatch, target: list[int]) -> list[float]:
+    """Log-probabilities of a target's symbols, for one source alone, by plain sums over its real positions."""
+    decoder, view = network.decoder, network._view(source)
+    states, _ = decoder.states(torch.tensor([[Vocabulary.start, *target[:-1]]]), None)
+    transitions = decoder.transitions(states, view)[0].tolist()
+    written = decoder.written(states, view)[0].tolist()
+    position = transitions[0][0]
+    found = []
+    for step, symbol in enumerate(target):
+        found.append(math.log(sum(p * w[symbol] for p, w in zip(position, written[step], strict=True)) + TINY))
+        if step + 1 < len(target):
+            known = [p * w[symbol] + TINY for p, w in zip(position, written[step], strict=True)]
+            rows = transitions[step + 1]
+            position = [
+                sum(k / sum(known) * row[j] for k, row in zip(known, rows, strict=True)) for j in range(len(known))
+            ]
+    return found
+
+
+@pytest.mark.parametrize("bias", [0.0, -60.0, -200.0], ids=["likely", "below TINY", "far below TINY"])
+def test_padding_changes_nothing_however_improbable_a_symbol_is(bias: float) -> None:
+    """Where a symbol's probability underflows, what is left of a position's is TINY, which padding must not share."""
+    network = build()
+    network.decoder.output_bias.data[7] = bias
+    target = [7, 4, 7, 5]
+    fed = torch.tensor([[Vocabulary.start, *target[:-1]]] * 2)
+    sources = batch([4, 5, 6, 7, 8, 4, 5, 6, 7], [8, 4])
+    expected = by_hand(network, batch([8, 4]), target)
+    together = network(sources, fed)[1]
+    assert [together[step, symbol].item() for step, symbol in enumerate(target)] == pytest.approx(expected, abs=1e-9)
+    with torch.inference_mode():
+        state = network.start(sources).select(torch.tensor([0, 1, 1]))  # a grid of hypotheses
+        alone = network.start(batch([8, 4]))
+        for symbol in fed[0].tolist():
+            log_probs, state = network.step(torch.full((3,), symbol), state)
+            expected_row, alone = network.step(torch.tensor([symbol]), alone)
+            torch.testing.assert_close(log_probs[2], expected_row[0])
+
+
+@pytest.mark.parametrize("index", [[0, 0, 1], [1, 0, 1], [1, 1, 1]], ids=str)
+def test_hypotheses_of_one_source_share_it(index: list[int]) -> None:
+    network = build(decoder_layers=2)
+    symbols = torch.tensor([4, 5, 6])
+    sources = [[4, 5, 6], [7, 8]]
+    with torch.inference_mode():
+        _, state = network.step(torch.tensor([Vocabulary.start] * 2), network.start(batch(*sources)))
+        log_probs, after = network.step(symbols, state.select(torch.tensor(index)))
+        again, _ = network.step(symbols, after)
+    for row, (number, symbol) in enumerate(zip(index, symbols.tolist(), strict=True)):
+        _, alone = network.step(torch.tensor([Vocabulary.start]), network.start(batch(sources[number])))
+        expected, alone = network.step(torch.tensor([symbol]), alone)
+        torch.testing.assert_close(log_probs[row], expected[0])
+        assert after.attention is not None
+        assert alone.attention is not None
+        torch.testing.assert_close(after.attention[row, : len(sources[number])], alone.attention[0])
+        torch.testing.assert_close(again[row], network.step(torch.tensor([symbol]), alone)[0][0])

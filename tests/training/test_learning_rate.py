@@ -146,6 +146,7 @@ def test_the_command_draws_and_suggests(tmp_path: Path) -> None:
     work.mkdir()
     done = triptych("find-learning-rate", "p2g-additive-tiny", "--data", data, "--steps", "60", runs=tmp_path, cwd=work)
     assert done.returncode == 0, done.stderr
+    assert "\r" not in done.stderr, "no progress bar goes into a log"
     assert done.stdout.startswith("suggested learning rate  ")
     assert LOWEST < float(done.stdout.split()[-1]) < HIGHEST
     assert sorted(str(path.relative_to(work)) for path in work.rglob("*.*")) == [

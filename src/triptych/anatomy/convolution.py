@@ -15,8 +15,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from triptych.anatomy.windows import Pair, output_size, pair
-from triptych.errors import ShapeError, TriptychError, did_you_mean
+from triptych.anatomy.windows import Pair, is_integer, output_size, pair
+from triptych.errors import ShapeError, TriptychError
 
 Order = Literal["C", "F"]
 
@@ -35,7 +35,7 @@ def vec(images: Tensor, *, order: Order = "C") -> Tensor:
     """
     _check_order(order)
     if images.ndim < 3:
-        raise ShapeError(f"images has shape {tuple(images.shape)}; expected (..., C, H, W). Add a channel axis.")
+        raise _shape_error("images", images.shape, "(..., C, H, W)", hint="Add a channel axis.")
     return (images if order == "C" else images.mT).flatten(-3)
 
 
@@ -44,9 +44,8 @@ def unvec(vectors: Tensor, shape: tuple[int, int, int], *, order: Order = "C") -
     _check_order(order)
     channels, height, width = shape
     if vectors.shape[-1] != channels * height * width:
-        raise ShapeError(
-            f"vectors has shape {tuple(vectors.shape)}; expected a last axis of {channels * height * width} "
-            f"for images of shape {shape}."
+        raise _shape_error(
+            "vectors", vectors.shape, f"a last axis of {channels * height * width} for images of {shape}"
         )
     if order == "C":
         return vectors.reshape(*vectors.shape[:-1], channels, height, width)
@@ -93,7 +92,8 @@ def conv_matrix(
     _check_kernel(kernel, input_shape, groups)
     channels, height, width = input_shape
     outputs, group_channels, kernel_height, kernel_width = kernel.shape
-    strides, paddings, dilations = pair(stride), pair(padding), pair(dilation)
+    strides, paddings = pair(stride, name="stride"), pair(padding, name="padding")
+    dilations = pair(dilation, name="dilation")
     along_height = _Axis(height, kernel_height, strides[0], paddings[0], dilations[0])
     along_width = _Axis(width, kernel_width, strides[1], paddings[1], dilations[1])
     i, h, a = (place.view(1, 1, -1, 1).to(kernel.device) for place in along_height.meetings())
@@ -141,19 +141,22 @@ class _Axis:
 
 def _check_order(order: str) -> None:
     if order not in get_args(Order):
-        raise TriptychError(f"order is {order!r}; expected 'C' or 'F'. {did_you_mean(order, get_args(Order))}")
+        raise TriptychError(field="order", value=order, expected="'C' or 'F'")
 
 
 def _check_kernel(kernel: Tensor, input_shape: tuple[int, int, int], groups: int) -> None:
-    if groups < 1:
-        raise TriptychError(f"groups is {groups}; expected an integer >= 1.")
+    if not is_integer(groups) or groups < 1:
+        raise TriptychError(field="groups", value=groups, expected="an integer >= 1")
     if len(input_shape) != 3 or min(input_shape) < 1:
-        raise ShapeError(f"input_shape is {tuple(input_shape)}; expected (C, H, W), each >= 1.")
+        raise ShapeError(field="input_shape", value=tuple(input_shape), expected="(C, H, W), each >= 1")
     if kernel.ndim != 4 or 0 in kernel.shape:
-        raise ShapeError(f"kernel has shape {tuple(kernel.shape)}; expected (O, C / groups, M, N), each >= 1.")
+        raise _shape_error("kernel", kernel.shape, "(O, C / groups, M, N), each >= 1")
     channels = input_shape[0]
     if kernel.shape[1] * groups != channels or kernel.shape[0] % groups:
-        raise ShapeError(
-            f"kernel has shape {tuple(kernel.shape)} with {groups} groups; expected a first axis that {groups} divides "
-            f"and a second of {channels} / {groups}, for an input of {channels} channels."
-        )
+        expected = f"a first axis that {groups} divides and a second of {channels} / {groups}"
+        raise _shape_error("kernel", kernel.shape, f"{expected}, for {groups} groups and {channels} channels")
+
+
+def _shape_error(name: str, shape: torch.Size, expected: str, *, hint: str = "") -> ShapeError:
+    message = f"{name} has shape {tuple(shape)}; expected {expected}."
+    return ShapeError(message, field=name, value=tuple(shape), expected=expected, hint=hint)

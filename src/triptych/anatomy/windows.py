@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from triptych.errors import ShapeError, TriptychError
 
 Pair = tuple[int, int]
 
 
-def pair(value: int | Pair) -> Pair:
-    """One number for both axes, or one for each."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def pair(value: Any, *, name: str) -> Pair:
+    """One integer for both axes, or two, for the height and the width.
+
+    Raises:
+        TriptychError: it is neither.
+    """
+    parts = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(parts) != 2 or not all(is_integer(part) for part in parts):
+        raise TriptychError(field=name, value=value, expected="an integer, or two, for the height and the width")
+    return int(parts[0]), int(parts[1])
+
+
+def is_integer(value: Any) -> bool:
+    """An integer of Python or NumPy, and not True or False."""
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def output_size(
@@ -30,7 +44,7 @@ def output_size(
         stride: s, >= 1.
         padding: p on each side, >= 0.
         dilation: d, >= 1.
-        ceil: round up instead, as pooling can; a last window that would begin in the padding on the right is left out.
+        ceil: round up instead, as pooling can; a last window that would begin in the padding on the right is dropped.
     Returns:
         >= 1.
     Raises:
@@ -41,9 +55,13 @@ def output_size(
     check_window(kernel, stride, padding, dilation)
     free = size + 2 * padding - dilation * (kernel - 1) - 1
     if free < 0:
+        covered, there = dilation * (kernel - 1) + 1, size + 2 * padding
         raise ShapeError(
-            f"the window covers {dilation * (kernel - 1) + 1} places and the input has {size + 2 * padding} with "
-            "padding; expected a window that fits. Use a smaller kernel, or more padding."
+            f"The window covers {covered} places, but the input has only {there} with its padding.",
+            field="kernel",
+            value=covered,
+            expected=f"at most {there} places",
+            hint="Use a smaller kernel, or more padding.",
         )
     if not ceil:
         return free // stride + 1
@@ -108,5 +126,5 @@ def check_window(kernel: int, stride: int, padding: int, dilation: int) -> None:
         ("padding", padding, 0),
         ("dilation", dilation, 1),
     ):
-        if value < least:
-            raise TriptychError(f"{name} is {value}; expected an integer >= {least}.")
+        if not is_integer(value) or value < least:
+            raise TriptychError(field=name, value=value, expected=f"an integer >= {least}")

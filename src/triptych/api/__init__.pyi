@@ -1,5 +1,13 @@
 """The names of `triptych.api` and their modules, each listed once; `lazy_loader` reads this file."""
 
+from .anatomy import (
+    ConvolutionSettings as ConvolutionSettings,
+    LayerWindow as LayerWindow,
+    Window as Window,
+    compare_with_fully_connected as compare_with_fully_connected,
+    draw_convolution as draw_convolution,
+    follow_windows as follow_windows,
+)
 from .calibrating import (
     Calibrated as Calibrated,
     calibrate as calibrate,
@@ -11,6 +19,16 @@ from .evaluation import (
     read_for_evaluation as read_for_evaluation,
     recorded_data as recorded_data,
     write_report as write_report,
+)
+from .experiments import (
+    NOISE as NOISE,
+    SUCCESS as SUCCESS,
+    FinishedExperiment as FinishedExperiment,
+    RecallDemo as RecallDemo,
+    load_experiment as load_experiment,
+    run_experiment as run_experiment,
+    run_recall_demo as run_recall_demo,
+    write_experiment_report as write_experiment_report,
 )
 from .explaining import (
     explain as explain,

@@ -216,7 +216,7 @@ def evaluate(
     )
     label = label or panel.label(settings)
     told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
-    about = {"origin": dict(origin or {}), "warnings": list(warnings), "evaluated": now()}
+    about = {"origin": dict(origin or {}), "warnings": [*warnings, *evaluation.warnings], "evaluated": now()}
     run.write_evaluation(split, label, {**told, **about})
     run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
     return evaluation

@@ -68,6 +68,10 @@ class Evaluation(Protocol):
     def scores(self) -> Scores:
         """Its measures."""
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What to know of them, complete sentences."""
+
 
 class Explanation(Protocol):
     """Why a model predicted what it did, for one item."""

@@ -13,8 +13,8 @@ from triptych.config import Recipe, dump_recipe, with_changes
 from triptych.errors import RecipeError, TrainingError
 from triptych.files import write_text_atomically, write_tsv
 from triptych.report.canvas import save
+from triptych.report.curves import learning_curves
 from triptych.report.figures import compare_curves
-from triptych.report.image_figures import learning_curves
 from triptych.report.run_report import column_label
 from triptych.report.search import search_picture
 from triptych.runs.run import Row, hashes

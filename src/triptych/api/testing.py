@@ -68,6 +68,7 @@ def run_test(
         origin={**found.origin, **({"files": chosen.files} if chosen.files else {})},
         warnings=found.warnings,
     )
+    warn(evaluation.warnings)
     write_report(run)
     figures = panel_of(chosen.recipe.panel).measures(evaluation.scores.to_dict())
     return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})

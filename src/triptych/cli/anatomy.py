@@ -10,7 +10,7 @@ import typer
 from triptych.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from triptych.anatomy.windows import Window
+    from triptych.api import Window
 
 Height = Annotated[int, typer.Option(min=1, help="Of the image, in pixels.")]
 Width = Annotated[int, typer.Option(min=1, help="Of the image, in pixels.")]
@@ -52,16 +52,10 @@ def conv(
 
         triptych anatomy conv --kernel 3x5 --stride 2 --padding 1 --channels 2 --order F --out blocks.svg
     """
-    from triptych.anatomy.drawing import ConvolutionSettings, convolution_blocks
+    from triptych import api
     from triptych.cli.output import print_json
-    from triptych.errors import TriptychError
-    from triptych.files import write_bytes_atomically
-    from triptych.report.anatomy_figures import block_structure
-    from triptych.report.canvas import figure_bytes
 
-    if out.suffix not in (".png", ".svg"):
-        raise TriptychError(f"--out is {out}; expected a file that ends in .png or .svg.")
-    settings = ConvolutionSettings(
+    settings = api.ConvolutionSettings(
         channels=channels,
         outputs=outputs,
         size=(height, width),
@@ -70,16 +64,8 @@ def conv(
         padding=_pair(padding, "--padding"),
         dilation=_pair(dilation, "--dilation"),
     )
-    checked: Any = order  # the function says which it knows
-    blocks = convolution_blocks(settings, order=checked)
-    figure = block_structure(
-        blocks.places.numpy(),
-        kernel=settings.kernel,
-        row_blocks=blocks.row_blocks,
-        column_blocks=blocks.column_blocks,
-        labels=("place in vec of the output", "place in vec of the input"),
-    )
-    write_bytes_atomically(out, figure_bytes(figure, "png" if out.suffix == ".png" else "svg"))
+    checked: Any = order  # the function checks it
+    blocks = api.draw_convolution(settings, out, order=checked)
     rows, columns = blocks.places.shape
     filled = int((blocks.places >= 0).sum())
     if json:
@@ -98,8 +84,8 @@ def conv(
     print(f"input    {channels} x {height} x {width}")
     print(f"output   {outputs} x {blocks.output[0]} x {blocks.output[1]}")
     print(f"matrix   {rows:,} x {columns:,}: {filled:,} of {rows * columns:,} entries are not zero")
-    print(f"weights  {blocks.weights:,}, each standing in up to {blocks.output[0] * blocks.output[1]:,} places")
-    print(f"picture  {out}")
+    print(f"weights  {blocks.weights:,}, each in up to {blocks.output[0] * blocks.output[1]:,} places")
+    print(f"figure   {out}")
 
 
 def compare(
@@ -114,11 +100,11 @@ def compare(
     For an H x W image, an M x N kernel and K outputs, with H' = H - M + 1 and W' = W - N + 1, they are
     MN + K floor(H'/2) floor(W'/2) and (HW + K) floor(H'/2) floor(W'/2), biases ignored.
     """
-    from triptych.anatomy.counts import compare_with_fully_connected
+    from triptych import api
     from triptych.cli.output import print_json, print_table
 
     kernel_height, kernel_width = _pair(kernel, "--kernel")
-    found = compare_with_fully_connected(height, width, kernel_height, kernel_width, outputs=outputs)
+    found = api.compare_with_fully_connected(height, width, kernel_height, kernel_width, outputs=outputs)
     if json:
         print_json(
             {"convolutional": found.convolutional, "fully_connected": found.fully_connected, "ratio": found.ratio}
@@ -147,19 +133,20 @@ def windows(
 
         triptych anatomy windows 5,1,2 2,2 3 2,2 --size 28
     """
-    from triptych.anatomy.windows import ReceptiveField, output_size
+    from triptych import api
     from triptych.cli.output import print_json, print_table
 
-    field, documents = ReceptiveField(), []
-    for text in layers:
-        window = _window(text)
-        size = output_size(
-            size, kernel=window.kernel, stride=window.stride, padding=window.padding, dilation=window.dilation
-        )
-        field = field.after(window)
-        documents.append(
-            {"layer": text, "output": size, "sees": field.size, "apart": field.jump, "first_from": field.start}
-        )
+    found = api.follow_windows([_window(text) for text in layers], size=size)
+    documents = [
+        {
+            "layer": text,
+            "output": layer.output,
+            "sees": layer.field.size,
+            "apart": layer.field.jump,
+            "first_from": layer.field.start,
+        }
+        for text, layer in zip(layers, found, strict=True)
+    ]
     if json:
         print_json({"layers": documents})
         return
@@ -173,17 +160,17 @@ def _pair(text: str, option: str) -> tuple[int, int]:
 
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise TriptychError(
-            f"{option} is {text!r}; expected a whole number, or two with an x between. For example: 3x5"
-        )
+        expected = "a whole number, or two with an x between"
+        raise TriptychError(field=option, value=text, expected=expected, hint="For example: 3x5")
     return int(parts[0]), int(parts[-1])
 
 
 def _window(text: str) -> Window:
-    from triptych.anatomy.windows import Window
+    from triptych.api import Window
     from triptych.errors import TriptychError
 
     parts = text.split(",")
     if not 1 <= len(parts) <= 4 or not all(part.isdecimal() for part in parts):
-        raise TriptychError(f"LAYER is {text!r}; expected kernel[,stride[,padding[,dilation]]]. For example: 3,2,1")
+        expected = "kernel[,stride[,padding[,dilation]]]"
+        raise TriptychError(field="LAYER", value=text, expected=expected, hint="For example: 3,2,1")
     return Window(*(int(part) for part in parts))

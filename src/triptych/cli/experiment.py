@@ -21,7 +21,7 @@ def experiment(
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Run an experiment on memories: measure, draw, and keep numbers and pictures in a run.
+    """Run an experiment on memories: measure, draw, and keep numbers and figures in a run.
 
     Examples:
 
@@ -29,13 +29,12 @@ def experiment(
 
         triptych experiment recall-capacity --set patterns.width=128 --name wide
     """
+    from triptych import api
     from triptych.cli.output import print_json, print_table, say
-    from triptych.config import load_experiment
-    from triptych.experiments.run import run_experiment
 
-    chosen = load_experiment(recipe, settings or ())
+    chosen = api.load_experiment(recipe, settings or ())
     say(f"{chosen.title or chosen.experiment} ...")
-    done = run_experiment(chosen, recipe_name=recipe, name=name, force=force)
+    done = api.run_experiment(chosen, recipe_name=recipe, name=name, force=force)
     if json:
         print_json(
             {
@@ -51,7 +50,7 @@ def experiment(
     rows = [[key, "-" if value is None else f"{value:.4g}"] for key, value in done.findings.items()]
     print_table(["finding", "value"], rows)
     for path in done.figures:
-        print(f"picture  {path}")
+        print(f"figure   {path}")
     for path in done.results:
         print(f"numbers  {path}")
     print(f"report   {done.report}")

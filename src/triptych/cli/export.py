@@ -41,7 +41,7 @@ def export(
         triptych export store/ --out exported-memory
     """
     from triptych import api
-    from triptych.cli.output import print_json, print_table
+    from triptych.cli.output import print_json, print_table, say
     from triptych.memory.manifest import MANIFEST
     from triptych.runs.run import Run
 
@@ -66,10 +66,15 @@ def export(
             f"int8 on {shipped.cost.split}: {shipped.cost.n_items} items, {shipped.cost.changed} predicted otherwise"
         )
         print_table(["measure", "before", "int8", "difference [95 % interval]"], _rows(shipped.cost), title=title)
+        if shipped.cost.is_slower:
+            say("int8 is smaller and slower on this machine; export without --int8 where speed matters.")
 
 
 def _rows(cost: Cost) -> list[list[str]]:
     rows = [["size, MB", f"{cost.bytes_before / 1e6:.2f}", f"{cost.bytes_after / 1e6:.2f}", "-"]]
+    if cost.items_per_second_before:
+        before, after = cost.items_per_second_before, cost.items_per_second_after
+        rows.append(["items per second here", f"{before:.0f}", f"{after:.0f}", f"{after / before:.2f} times"])
     for name, change in cost.changes.items():
         found = change.difference
         difference = f"{found.difference:+.4f} [{found.interval.low:+.4f}, {found.interval.high:+.4f}]"

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 
 def show(*, name: str | None, as_json: bool) -> None:
-    """Run the demo of recall into a folder of its own among the runs, and say what came out."""
+    """Run the demo of recall into a folder of its own among the runs, and report its results."""
     from dataclasses import asdict
 
+    from triptych import api
     from triptych.cli.output import print_json, print_table, say
-    from triptych.experiments.recall_demo import NOISE, SUCCESS, run_recall_demo
-    from triptych.runs.run import runs_folder
 
-    out = runs_folder() / (name or "demo-recall")
-    say("Storing scanned digits and asking for each by its upper half, and through noise.")
-    done = run_recall_demo(out)
+    say("Storing scanned digits, and recalling each from its upper half and from a noisy copy.")
+    done = api.run_recall_demo(name or "demo-recall")
+    out = done.figure.parent
     if as_json:
         print_json(
             {
                 "stored": done.stored,
                 "beta": done.beta,
                 "results": [asdict(result) for result in done.results],
-                "picture": str(done.picture),
+                "picture": str(done.figure),
                 "patterns": str(done.patterns),
                 "cues": str(done.cues),
                 "labels": str(done.labels),
@@ -33,13 +32,17 @@ def show(*, name: str | None, as_json: bool) -> None:
         [r.kind, str(r.cues), f"{r.recalled:.1%}", f"{r.same_class:.1%}", f"{r.mean_steps:.1f}"] for r in done.results
     ]
     print_table(["cue", "cues", "recalled", "same digit", "steps"], rows)
-    print(f"\nRecalled: cosine above {SUCCESS:g} to what was stored. Noise: {NOISE:g} times as strong as the digit.")
+    print(
+        f"\nRecalled: cosine above {api.SUCCESS:g} to the stored digit. "
+        f"Noise: {api.NOISE:g} times as strong as the digit."
+    )
     if all(result.energy_never_rose for result in done.results):
-        print("The energy rose in no step of any cue.")
+        print("The energy never rose.")
     else:
-        print(f"The energy rose by up to {max(r.largest_rise for r in done.results):g}: more than rounding explains.")
-    print(f"\npicture  {done.picture}")
+        print(f"The energy rose by up to {max(r.largest_rise for r in done.results):g}: more than rounding can cause.")
+    print(f"\nfigure  {done.figure}")
     print("\nTry next:")
-    print(f"  triptych memory build {done.patterns} --labels {done.labels} --out {out / 'store'}")
+    build = f"triptych memory build {done.patterns} --labels {done.labels} --normalisation centred-unit"
+    print(f"  {build} --out {out / 'store'}")
     print(f"  triptych memory query {out / 'store'} {done.cues}")
     print("  triptych experiment recall-capacity   # how many patterns fit")

@@ -19,8 +19,6 @@ def report(run: RunName) -> None:
 
     opened = Run.open(run)
     if opened.facts().get("panel") == "recall":
-        from triptych.experiments.run import write_experiment_report
-
-        print(write_experiment_report(opened))
+        print(api.write_experiment_report(opened))
         return
     print(api.write_report(opened))

@@ -147,7 +147,7 @@ def finish(trained: Trained) -> dict[str, Any]:
     """Evaluate the kept model on validation data, write the report, and say where everything is."""
     from triptych import api
     from triptych.api.panels import panel_of
-    from triptych.cli.output import say, say_validation, shell_name
+    from triptych.cli.output import say, say_validation, shell_name, warn
 
     run = trained.run
     document: dict[str, Any] = {"run": str(run.path), "interrupted": trained.fitted.interrupted}
@@ -166,6 +166,7 @@ def finish(trained: Trained) -> dict[str, Any]:
     )
     scores = evaluation.scores.to_dict()
     say_validation(panel_of(run.recipe().panel).measures(scores), evaluation.scores.n_items)
+    warn(evaluation.warnings)
     say(f"report  {report}")
     if not trained.fitted.complete:
         say(f"Interrupted. Resume with: triptych train --resume --name {shell_name(run)}")

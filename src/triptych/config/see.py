@@ -38,6 +38,18 @@ def _is_network(name: str) -> str:
     return name
 
 
+def _toml(value: Any) -> str:
+    """A default as a recipe writes it."""
+    if isinstance(value, tuple):
+        return f"[{','.join(_toml(entry) for entry in value)}]"
+    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, str) else str(value)
+
+
+def _quoted(text: str) -> str:
+    """A text as one word for a shell."""
+    return text if re.fullmatch(r"[\w.=+-]+", text) else f'"{text}"'
+
+
 NetworkName = Annotated[str, AfterValidator(_is_network)]
 
 
@@ -203,10 +215,15 @@ class SeeModel(Table):
         of_residual = ("blocks", "drop_path", "squeeze", "dropout")
         of_both = ("channels", "head", "head_steps", "head_queries")
         idle = {"cnn": of_residual, "residual": of_cnn}.get(self.name, (*of_cnn, *of_residual, *of_both))
-        for key in idle:
-            value = getattr(self, key)
-            if value != type(self).model_fields[key].default:
-                raise ValueError(f"{key} is {value} and has no effect with name {self.name!r}; expected it left out")
+        usual = {key: type(self).model_fields[key].default for key in idle}
+        changed = [key for key in idle if getattr(self, key) != usual[key]]
+        if changed:
+            listed = ", ".join(f"{key} ({getattr(self, key)})" for key in changed)
+            settings = " ".join(f"--set {_quoted(f'model.{key}={_toml(usual[key])}')}" for key in changed)
+            raise ValueError(
+                f"{listed} {'has' if len(changed) == 1 else 'have'} no effect with name {self.name!r}; expected the "
+                f"defaults. Leave them out of the recipe, or add: {settings}"
+            )
         if self.head != "hopfield" and (self.head_steps != 1 or self.head_queries != 1):
             raise ValueError(
                 f"head_steps is {self.head_steps} and head_queries is {self.head_queries} with head {self.head!r}; "

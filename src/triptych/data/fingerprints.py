@@ -1,4 +1,4 @@
-"""SHA-256 fingerprints that say which data a run was made from."""
+"""SHA-256 fingerprints of the data that a run was trained on."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def fingerprint_items(items: Iterable[bytes | str]) -> str:
 
 
 def short_digests(items: Iterable[str]) -> NDArray[np.uint64]:
-    """What tells each text from others, in order: the first eight bytes of its SHA-256 as a number.
+    """A key per text, in order: the first eight bytes of its SHA-256 as a number.
 
     Among a million texts two agree by chance once in forty million times.
     """

@@ -1,4 +1,4 @@
-"""A bar on the terminal of a person who waits for data."""
+"""A progress bar for reading data."""
 
 from __future__ import annotations
 

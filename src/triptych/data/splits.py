@@ -1,4 +1,4 @@
-"""Splits into train, valid and test that never tear a group apart and that stay put when data grows.
+"""Splits into train, valid and test that keep groups together and change little when data grows.
 
 Groups are put in the order of a keyed hash of their key, and that order is cut at the fractions. The result depends on
 the keys, how often each is there, and the seed; not on the order of the rows nor on the Python process. Added rows move
@@ -47,10 +47,13 @@ def split_by_fraction(
     if len(groups) < len(fractions):
         raise DataError(
             f"the data has {len(keys)} items in {len(groups)} groups; expected at least {len(fractions)} groups, "
-            f"one for each of {', '.join(fractions)}. Add data or ask for fewer splits."
+            f"one for each of {', '.join(fractions)}.",
+            hint="Add data or make fewer splits.",
         )
     if stratify is not None and len(stratify) != len(keys):
-        raise DataError(f"stratify has {len(stratify)} entries; expected one for each of the {len(keys)} items.")
+        raise DataError(
+            field="the length of stratify", value=len(stratify), expected=f"{len(keys)}, one for each of the items"
+        )
     ordered = _order(groups, seed, stratify)
     cuts = _cuts([len(group) for group in ordered], list(fractions.values()))
     return {
@@ -80,7 +83,7 @@ def connected_groups(rows: Sequence[Sequence[Hashable]]) -> list[Hashable]:
 
     for row in rows:
         if not row:
-            raise DataError("a row has 0 keys; expected at least one.")
+            raise DataError(field="the number of keys of a row", value=0, expected="at least one")
         for key in row:
             number = numbers.setdefault(key, len(parent))
             if number == len(parent):
@@ -96,11 +99,11 @@ def connected_groups(rows: Sequence[Sequence[Hashable]]) -> list[Hashable]:
 def _check_fractions(fractions: Mapping[str, float]) -> None:
     for name, fraction in fractions.items():
         if not fraction > 0:
-            raise RecipeError(f"the fraction of {name} is {fraction}; expected a number > 0.")
+            raise RecipeError(field=f"the fraction of {name}", value=fraction, expected="a number > 0")
     total = math.fsum(fractions.values())
     if not math.isclose(total, 1.0, abs_tol=1e-6):
         listed = ", ".join(f"{name} {fraction}" for name, fraction in fractions.items())
-        raise RecipeError(f"the fractions sum to {total:g} ({listed}); expected 1.")
+        raise RecipeError(field="the sum of the fractions", value=f"{total:g}", expected=f"1 ({listed})")
 
 
 def _order(groups: Mapping[Hashable, list[int]], seed: int, stratify: Sequence[Hashable] | None) -> list[list[int]]:
@@ -164,7 +167,11 @@ def _key_bytes(key: Hashable) -> bytes:
     elif key is None or isinstance(key, int):
         body = b"i" + str(key if key is None else int(key)).encode()
     else:
-        raise DataError(f"a split key is of type {type(key).__name__}; expected text, bytes, integer, None or a tuple.")
+        raise DataError(
+            field="the type of a split key",
+            value=type(key).__name__,
+            expected="text, bytes, integer, None or a tuple",
+        )
     return b"%d:" % len(body) + body
 
 

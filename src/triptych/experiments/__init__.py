@@ -1,4 +1,6 @@
-"""Experiments on memories: how many patterns they hold, how much noise they bear, what lies between the patterns.
+"""Experiments on memories: how many patterns they hold, how much noise they tolerate, what lies between the patterns.
 
-Each module has one function, from numbers to a result that knows its rows; what is random comes from seeds.
+`capacity`, `noise`, `metastable` and `landscape` measure, each from numbers to a result; random draws come from seeds.
+`results` turns measurements into tables and figures, `run` keeps them in a run directory, `panel` offers them to
+commands. `recall_demo` is the demo, `patterns` what experiments store.
 """

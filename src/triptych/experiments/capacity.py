@@ -6,7 +6,7 @@ networks, which may change every coordinate, and unknown to the continuous ones.
 Published for random patterns: the classic network breaks near N = 0.14 D (Amit, Gutfreund and Sompolinsky 1985), the
 polynomial one of degree n holds about D^(n-1) / (2 (2n-3)!! log D) without error (Krotov and Hopfield 2016,
 arXiv:1606.01164), the exponential one exponentially many in D (Demircigil et al. 2017, arXiv:1702.01929; Ramsauer et
-al. 2020, arXiv:2008.02217, for continuous states).  Checked by tests/recall/test_experiments.py.
+al. 2020, arXiv:2008.02217, for continuous states).  Checked by tests/experiments/test_experiments.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from triptych.config.recall import CapacityNetworks
 from triptych.errors import TriptychError, did_you_mean
 from triptych.experiments.patterns import cosines, known_places, random_signs
 from triptych.recall.classic import classic_retrieve, hebbian_weights
@@ -33,17 +34,7 @@ Recall = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Networks:
-    """The numbers that the networks are set to; see the recipe's table of the same name."""
-
-    degree: int = 3
-    beta: float = 1.0
-    alpha: float = 2.0
-    max_steps: int = 50
-
-
-@dataclass(frozen=True)
-class Trial:
+class CapacityTrial:
     """One network on one memory: the share of its cues that were recalled."""
 
     network: str
@@ -67,7 +58,7 @@ class Capacity:
     """All trials, of memories of patterns of one width."""
 
     width: int
-    trials: tuple[Trial, ...]
+    trials: tuple[CapacityTrial, ...]
 
     def curve(self, network: str) -> list[Quartiles]:
         """Median and quartiles over seeds, by rising number of patterns."""
@@ -91,7 +82,7 @@ class Capacity:
         """In the order in which they were tried."""
         return list(dict.fromkeys(trial.network for trial in self.trials))
 
-    def _of(self, network: str, count: int) -> list[Trial]:
+    def _of(self, network: str, count: int) -> list[CapacityTrial]:
         return [trial for trial in self.trials if (trial.network, trial.patterns) == (network, count)]
 
 
@@ -104,7 +95,7 @@ def measure_capacity(
     known: float,
     cues: int,
     success: float,
-    networks: Networks,
+    networks: CapacityNetworks,
 ) -> Capacity:
     """Try every network on the same memories and cues.
 
@@ -116,7 +107,7 @@ def measure_capacity(
         known: share of a cue's coordinates that are its pattern's, in (0, 1].
         cues: tried on a memory, at most one for each pattern.
         success: cosine to the pattern that counts as recalled when exceeded.
-        networks: their settings.
+        networks: their settings, the recipe's table.
     Raises:
         TriptychError: a network is not known, or a setting breaks its rule.
     """
@@ -131,7 +122,7 @@ def measure_capacity(
             cue = torch.where(known_valid, wanted, random_signs(len(wanted), width, generator))
             for name, recall in recalls.items():
                 reached = cosines(recall(patterns, cue, known_valid), wanted) > success
-                trials.append(Trial(name, count, seed, reached.double().mean().item()))
+                trials.append(CapacityTrial(name, count, seed, reached.double().mean().item()))
     return Capacity(width, tuple(trials))
 
 
@@ -144,7 +135,7 @@ def polynomial_limit(width: int, degree: int) -> float:
     return float(width ** (degree - 1)) / (2 * odd * math.log(width))
 
 
-def _recall(name: str, settings: Networks) -> Recall:
+def _recall(name: str, settings: CapacityNetworks) -> Recall:
     known = {
         "classic": partial(_classic, max_steps=settings.max_steps),
         "polynomial": partial(_polynomial, degree=settings.degree, max_steps=settings.max_steps),
@@ -152,7 +143,8 @@ def _recall(name: str, settings: Networks) -> Recall:
         "sparse": partial(_continuous, Entmax(settings.alpha), settings),
     }
     if name not in known:
-        raise TriptychError(f"network is {name!r}; expected a known one. {did_you_mean(name, known)}")
+        expected = f"one of {', '.join(known)}"
+        raise TriptychError(field="network", value=name, expected=expected, hint=did_you_mean(name, known))
     return known[name]
 
 
@@ -165,7 +157,7 @@ def _polynomial(patterns: Tensor, cue: Tensor, known_valid: Tensor, *, degree: i
 
 
 def _continuous(
-    separation: Separation, settings: Networks, patterns: Tensor, cue: Tensor, known_valid: Tensor
+    separation: Separation, settings: CapacityNetworks, patterns: Tensor, cue: Tensor, known_valid: Tensor
 ) -> Tensor:
     found = retrieve(
         patterns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,16 @@ class Digits:
         lengths: Tensor = torch.linalg.vector_norm(self.images - self.mean, dim=1)
         return lengths
 
+    def grey(self, rows: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Patterns, cues or states in grey values again, each on the scale of its digit. Shapes: (n, 64) to (n, 64).
+
+        Args:
+            rows: on the scale of `patterns`.
+            places: which digit each row belongs to; the one of the same row when None.
+        """
+        lengths = self.lengths if places is None else self.lengths[list(places)]
+        return self.mean + rows * lengths.unsqueeze(1) / math.sqrt(rows.shape[1])
+
 
 def load_digits(count: int, *, seed: int) -> Digits:
     """Digits drawn without replacement.
@@ -56,7 +67,7 @@ def load_digits(count: int, *, seed: int) -> Digits:
     found = datasets.load_digits()
     images = torch.from_numpy(found.data).float() / 16
     if not 1 <= count <= len(images):
-        raise TriptychError(f"count is {count}; expected an integer from 1 to {len(images)}, all digits there are.")
+        raise TriptychError(field="count", value=count, expected=f"an integer from 1 to {len(images)}, all digits")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
     return Digits(images[order], torch.from_numpy(found.target)[order].long(), images.mean(0))
 
@@ -76,7 +87,7 @@ def stored_patterns(source: str, count: int, width: int, *, seed: int) -> Tensor
         return load_digits(count, seed=seed).patterns
     if source == "signs":
         return random_signs(count, width, torch.Generator().manual_seed(seed))
-    raise TriptychError(f"source is {source!r}; expected digits or signs.")
+    raise TriptychError(field="source", value=source, expected="digits or signs")
 
 
 def known_places(count: int, width: int, share: float, generator: torch.Generator) -> Tensor:
@@ -98,7 +109,7 @@ def separation_of(name: str, *, alpha: float, k: int) -> Separation:
             return Entmax(alpha)
         case "top-k":
             return TopK(k)
-    raise TriptychError(f"separation is {name!r}; expected softmax, entmax or top-k.")
+    raise TriptychError(field="separation", value=name, expected="softmax, entmax or top-k")
 
 
 def cosines(state: Tensor, patterns: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The demo of recall: store scanned digits, ask for them by halves and through noise, and watch the energy fall."""
+"""The demo of recall: store scanned digits, recall them from halves and from noisy copies, and draw the energies."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from triptych.files import write_bytes_atomically, write_text_atomically
 from triptych.recall.retrieval import Retrieval, retrieve
 from triptych.report.canvas import save
 from triptych.report.recall_figures import RecalledImage, recalled_images
+from triptych.runs.run import runs_folder
 
 STORED = 200
 BETA = 2.0
@@ -29,16 +30,16 @@ _STEPS_SHOWN = (1, 2, 3)  # and the last
 
 @dataclass(frozen=True)
 class Recalled:
-    """How one kind of cue fared.
+    """Results of one kind of cue.
 
     Attributes:
         kind: what was done to the digits.
         cues: how many.
         recalled: share whose result has a cosine above 0.9 to the digit that was stored.
         same_class: share whose result is nearest to a stored digit of the same class.
-        mean_steps: updates until rest.
+        mean_steps: updates until the state rests.
         largest_rise: of the energy in one update, over all cues.
-        rounding: what such a rise may be by rounding alone.
+        rounding: the largest rise that rounding alone can cause.
     """
 
     kind: str
@@ -57,22 +58,23 @@ class Recalled:
 
 @dataclass(frozen=True)
 class RecallDemo:
-    """What the demo did.
+    """Results of the demo.
 
     Attributes:
         stored: how many digits.
         beta: inverse temperature.
         results: of half-hidden and of noisy cues.
-        picture: cues, trajectories, results and energies, as PNG.
-        patterns, cues: the stored digits and the noisy ones, as `.npy` of one row each.
-        labels: which digit each is, a line each.
+        figure: cues, trajectories, results and energies, as PNG.
+        patterns, cues: the stored digits and the noisy ones, grey values from 0 to 1 or beyond, as `.npy` of one row
+            each.
+        labels: the digit of each, one line each.
         seconds: without drawing.
     """
 
     stored: int
     beta: float
     results: Sequence[Recalled]
-    picture: Path
+    figure: Path
     patterns: Path
     cues: Path
     labels: Path
@@ -90,17 +92,18 @@ class _Asked:
     right: Tensor
 
 
-def run_recall_demo(out: Path, *, stored: int = STORED, beta: float = BETA, seed: int = 0) -> RecallDemo:
+def run_recall_demo(name: str | Path, *, stored: int = STORED, beta: float = BETA, seed: int = 0) -> RecallDemo:
     """Store digits, retrieve each from its upper half and from itself with noise, and draw some.
 
     Args:
-        out: folder for the picture and the arrays; made when missing.
+        name: of a folder among the runs, or a path, for the figure and the arrays; made when missing.
         stored: digits, from 1 to 1,797.
         beta: inverse temperature, > 0.
         seed: which digits, and which noise.
     Raises:
         TriptychError: a number breaks its rule.
     """
+    out = runs_folder() / name
     began = time.perf_counter()
     digits = load_digits(stored, seed=seed)
     patterns = digits.patterns
@@ -112,16 +115,16 @@ def run_recall_demo(out: Path, *, stored: int = STORED, beta: float = BETA, seed
         _ask("lower half hidden", patterns, patterns, known, beta),
         _ask("noise", patterns, noisy, None, beta),
     ]
-    results = [_judge(each, digits) for each in asked]
+    results = [_measure(each, digits) for each in asked]
     seconds = round(time.perf_counter() - began, 2)
     rows = [row for each in asked for row in _rows(each, digits)]
-    picture = save(recalled_images(rows, steps_shown=len(_STEPS_SHOWN) + 1), out, "recall-demo").png
+    figure = save(recalled_images(rows, steps_shown=len(_STEPS_SHOWN) + 1), out, "recall-demo").png
     paths = out / "patterns.npy", out / "cues.npy"
-    for path, array in zip(paths, (patterns, noisy), strict=True):
-        _write_array(path, array)
+    for path, array in zip(paths, (digits.images, digits.grey(noisy)), strict=True):
+        _write_array(path, array)  # as images, which a memory with centred-unit compares as they are compared here
     labels = out / "labels.txt"
     write_text_atomically(labels, "".join(f"{label}\n" for label in digits.labels.tolist()))
-    return RecallDemo(stored, beta, results, picture, *paths, labels, seconds)
+    return RecallDemo(stored, beta, results, figure, *paths, labels, seconds)
 
 
 def _ask(kind: str, patterns: Tensor, cue: Tensor, known_valid: Tensor | None, beta: float) -> _Asked:
@@ -129,7 +132,7 @@ def _ask(kind: str, patterns: Tensor, cue: Tensor, known_valid: Tensor | None, b
     return _Asked(kind, cue, known_valid, found, cosines(found.state, patterns) > SUCCESS)
 
 
-def _judge(asked: _Asked, digits: Digits) -> Recalled:
+def _measure(asked: _Asked, digits: Digits) -> Recalled:
     energies = asked.found.energies
     assert energies is not None
     scale = digits.patterns.square().sum(1).max() + asked.cue.square().sum(1).max()
@@ -146,7 +149,7 @@ def _judge(asked: _Asked, digits: Digits) -> Recalled:
 
 
 def _rows(asked: _Asked, digits: Digits) -> list[RecalledImage]:
-    """The two cues that had furthest to go to the right digit, and one that went astray, where there are such."""
+    """The two cues that were furthest from the right digit, and one that led to another digit, where there are any."""
     assert asked.found.energies is not None
     fall = asked.found.energies[1] - asked.found.energies[-1]  # the first update takes a cue most of its way
     chosen = fall.masked_fill(~asked.right, -1).topk(min(2, int(asked.right.sum()))).indices.tolist()
@@ -175,8 +178,8 @@ def _row(asked: _Asked, digits: Digits, index: int) -> RecalledImage:
 
 
 def _image(digits: Digits, index: int, state: Tensor) -> NDArray[np.float32]:
-    """Grey values again, as the stored digit was centred and scaled. Shape (8, 8)."""
-    grey = digits.mean + state * digits.lengths[index] / state.shape[0] ** 0.5
+    """A state in grey values. Shape (8, 8)."""
+    grey = digits.grey(state.unsqueeze(0), [index])[0]
     image: NDArray[np.float32] = grey.reshape(_SIDE, _SIDE).numpy()
     return image
 

@@ -1,4 +1,4 @@
-"""What each experiment's recipe gives: the numbers measured, told in tables, findings and figures."""
+"""The results of each experiment: measured numbers as tables, findings and figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from triptych.config.recall import CapacityRecipe, LandscapeRecipe, MetastableRecipe, NoiseRecipe, Separations
-from triptych.experiments.capacity import CLASSIC_LIMIT, Networks, measure_capacity, polynomial_limit
+from triptych.experiments.capacity import CLASSIC_LIMIT, measure_capacity, polynomial_limit
 from triptych.experiments.landscape import Landscape, map_landscape
 from triptych.experiments.metastable import StateSizes, measure_sizes
 from triptych.experiments.noise import NoiseTrial, measure_noise
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFigure:
     """A figure, what it shows, and a sentence below it."""
 
     figure: Figure
@@ -37,16 +37,16 @@ class Outcome:
     """An experiment's results.
 
     Attributes:
-        text: what came out, in a sentence or two.
+        text: the findings in a sentence or two.
         findings: the main numbers by name, plain values for JSON.
         tables: every number measured; a table's title is its file's name.
-        pictures: by file name.
+        figures: by file name.
     """
 
     text: str
     findings: Mapping[str, Any]
     tables: Sequence[Table]
-    pictures: Mapping[str, Drawn]
+    figures: Mapping[str, DrawnFigure]
 
 
 def capacity(recipe: CapacityRecipe) -> Outcome:
@@ -60,7 +60,7 @@ def capacity(recipe: CapacityRecipe) -> Outcome:
         known=cues.known,
         cues=cues.per_memory,
         success=cues.success,
-        networks=Networks(networks.degree, networks.beta, networks.alpha, networks.max_steps),
+        networks=networks,
     )
     labels = {
         "classic": "classic (1982)",
@@ -80,7 +80,7 @@ def capacity(recipe: CapacityRecipe) -> Outcome:
         limits[f"degree {networks.degree}: {limit:,.0f}, without error"] = limit
     held = {name: found.capacity(name) for name in found.networks}
     largest = max(patterns.counts)
-    told = ", ".join(f"{name} {count:,}{' (all tried)' if count == largest else ''}" for name, count in held.items())
+    listed = ", ".join(f"{name} {count:,}{' (all tried)' if count == largest else ''}" for name, count in held.items())
     figure = bands(
         [(Axis("share of cues recalled"), curves)],
         x=Axis(f"patterns stored, of width {patterns.width}", "log", 2),
@@ -91,7 +91,7 @@ def capacity(recipe: CapacityRecipe) -> Outcome:
         f"width D = {patterns.width}."
     )
     return Outcome(
-        text=f"Most patterns held with at least half of the cues recalled, by the median memory: {told}.",
+        text=f"Most patterns held with at least half of the cues recalled, median over memories: {listed}.",
         findings={f"{name} holds": count for name, count in held.items()},
         tables=[
             Table(
@@ -100,7 +100,7 @@ def capacity(recipe: CapacityRecipe) -> Outcome:
                 [[trial.network, trial.patterns, trial.seed, trial.recalled] for trial in found.trials],
             )
         ],
-        pictures={"capacity": Drawn(figure, "Share of cues recalled against the number of patterns", caption)},
+        figures={"capacity": DrawnFigure(figure, "Share of cues recalled against the number of patterns", caption)},
     )
 
 
@@ -119,15 +119,15 @@ def noise(recipe: NoiseRecipe) -> Outcome:
     settings = list(dict.fromkeys((trial.separation, trial.beta) for trial in trials))
     shares = [_noise_band(trials, setting, "recalled") for setting in settings]
     near = [_noise_band(trials, setting, "cosine") for setting in settings]
-    borne = {band.label: _last_above_half(band) for band in shares}
+    tolerated = {band.label: _last_above_half(band) for band in shares}
     figure = bands(
         [(Axis("share of cues recalled"), shares), (Axis("mean cosine to the pattern"), near)],
         x=Axis("noise, in units of the pattern"),
     )
-    told = ", ".join(f"{label} {'none' if level is None else f'{level:g}'}" for label, level in borne.items())
+    listed = ", ".join(f"{label} {'none' if level is None else f'{level:g}'}" for label, level in tolerated.items())
     return Outcome(
-        text=f"Most noise at which the median draw still recalls at least half of the cues: {told}.",
-        findings={f"{label} bears": level for label, level in borne.items()},
+        text=f"Most noise at which the median draw still recalls at least half of the cues: {listed}.",
+        findings={f"{label} tolerates": level for label, level in tolerated.items()},
         tables=[
             Table(
                 "noise",
@@ -135,8 +135,8 @@ def noise(recipe: NoiseRecipe) -> Outcome:
                 [[t.separation, t.beta, t.noise, t.draw, t.recalled, t.cosine] for t in trials],
             )
         ],
-        pictures={
-            "noise": Drawn(
+        figures={
+            "noise": DrawnFigure(
                 figure,
                 "Share of cues recalled and cosine to the pattern against the noise",
                 f"Median over {cues.draws} draws of the noise, quartiles shaded. At noise 1 a cue is as far from its "
@@ -147,7 +147,7 @@ def noise(recipe: NoiseRecipe) -> Outcome:
 
 
 def metastable(recipe: MetastableRecipe) -> Outcome:
-    """How many patterns the states are made of, and how many states there are, against beta."""
+    """The number of patterns that states average, and the number of states, against beta."""
     networks = recipe.networks
     low, high = math.log10(networks.beta_low), math.log10(networks.beta_high)
     betas = torch.logspace(low, high, networks.points, dtype=torch.float64).tolist()
@@ -171,9 +171,9 @@ def metastable(recipe: MetastableRecipe) -> Outcome:
         x=Axis("beta", "log"),
     )
     alone = {name: _first_single(band) for name, band in zip(names, sizes, strict=True)}
-    told = ", ".join(f"{name} {'never' if beta is None else f'{beta:.3g}'}" for name, beta in alone.items())
+    listed = ", ".join(f"{name} {'never' if beta is None else f'{beta:.3g}'}" for name, beta in alone.items())
     return Outcome(
-        text=f"Smallest beta from which on the median pattern leads to a state of one pattern: {told}.",
+        text=f"Smallest beta above which the median pattern leads to a state of one pattern: {listed}.",
         findings={f"{name} single from beta": beta for name, beta in alone.items()},
         tables=[
             Table(
@@ -183,8 +183,8 @@ def metastable(recipe: MetastableRecipe) -> Outcome:
                 digits=4,
             )
         ],
-        pictures={
-            "metastable": Drawn(
+        figures={
+            "metastable": DrawnFigure(
                 figure,
                 "Sizes of states and number of states against beta",
                 f"Left: median over {recipe.patterns.count} patterns, quartiles shaded; each sets out from itself.",
@@ -216,13 +216,13 @@ def landscape(recipe: LandscapeRecipe) -> Outcome:
         )
     ]
     count = len(recipe.patterns.points)
-    told = ", ".join(f"{len(one.fixed_points)} at beta {one.beta:g}" for one in maps)
+    listed = ", ".join(f"{len(one.fixed_points)} at beta {one.beta:g}" for one in maps)
     return Outcome(
-        text=f"Of {count} patterns, the states that places come to rest in: {told}.",
+        text=f"Of {count} patterns, the states in which places come to rest: {listed}.",
         findings={f"states at beta {one.beta:g}": len(one.fixed_points) for one in maps},
         tables=[Table("landscape", ["beta", "state", "x", "y", "energy", "share of the square"], rows, digits=4)],
-        pictures={
-            "landscape": Drawn(
+        figures={
+            "landscape": DrawnFigure(
                 landscapes([_surface(one) for one in maps]),
                 "Energy contours of a memory in the plane, with the basin of every fixed point in its own colour",
                 "A colour for the places that lead to the same fixed point.",

@@ -1,4 +1,4 @@
-"""Experiments on memories: run a recipe, draw it, keep its numbers, and say what came out."""
+"""Experiments on memories: run a recipe, draw it, keep its numbers, and report the findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 from triptych.config.recall import CapacityRecipe, LandscapeRecipe, MetastableRecipe, NoiseRecipe, RecallRecipe
 from triptych.errors import RunError
-from triptych.experiments.results import Drawn, Outcome, capacity, landscape, metastable, noise
+from triptych.experiments.results import DrawnFigure, Outcome, capacity, landscape, metastable, noise
 from triptych.files import write_tsv
 from triptych.report import html
 from triptych.report.canvas import save
@@ -27,13 +27,13 @@ _PIXELS_PER_INCH = 96  # of a page
 
 
 @dataclass(frozen=True)
-class Experimented:
+class FinishedExperiment:
     """An experiment that was run.
 
     Attributes:
         run: where everything is.
-        findings: what came out, by name; the same in `run.json`.
-        figures: pictures, as PNG; each lies there as SVG too.
+        findings: main numbers by name; the same in `run.json`.
+        figures: as PNG; each is there as SVG too.
         results: tables, as TSV.
         report: the page.
         seconds: time of the computation, without drawing.
@@ -49,16 +49,16 @@ class Experimented:
 
 def run_experiment(
     recipe: RecallRecipe, *, recipe_name: str, name: str | None = None, force: bool = False
-) -> Experimented:
+) -> FinishedExperiment:
     """Run an experiment into a run directory of its own.
 
     Args:
-        recipe: what to do.
-        recipe_name: its name or path, after which the run is named.
-        name: of the run, in place of that.
+        recipe: the experiment.
+        recipe_name: its name or path, which also names the run.
+        name: of the run, instead of that.
         force: replace a run of that name.
     Raises:
-        RunError: a run of that name exists, and it is not to be replaced.
+        RunError: a run of that name exists, and `force` is not set.
     """
     run = Run.create(name or Path(recipe_name).stem, force=force)
     run.write_recipe(recipe)
@@ -80,21 +80,21 @@ def run_experiment(
     seconds = round(time.perf_counter() - began, 2)
     results = [_write_table(run, table) for table in outcome.tables]
     figures = []
-    for name_of, picture in outcome.pictures.items():
-        figures.append(save(picture.figure, run.figures, name_of).png)
+    for key, drawn in outcome.figures.items():
+        figures.append(save(drawn.figure, run.figures, key).png)
     run.update_facts(
         status="finished",
         ended=now(),
         seconds=seconds,
         findings=dict(outcome.findings),
         text=outcome.text,
-        figures=[_told(key, picture) for key, picture in outcome.pictures.items()],
+        figures=[_described(key, drawn) for key, drawn in outcome.figures.items()],
     )
-    return Experimented(run, outcome.findings, figures, results, write_experiment_report(run), seconds)
+    return FinishedExperiment(run, outcome.findings, figures, results, write_experiment_report(run), seconds)
 
 
 def measure(recipe: RecallRecipe) -> Outcome:
-    """What a recipe gives: findings, tables and figures, with nothing written."""
+    """The findings, tables and figures of a recipe; nothing is written."""
     match recipe:
         case CapacityRecipe():
             return capacity(recipe)
@@ -107,7 +107,7 @@ def measure(recipe: RecallRecipe) -> Outcome:
 
 
 def write_experiment_report(run: Run) -> Path:
-    """Write `report.html` from the numbers and pictures that the run holds.
+    """Write `report.html` from the numbers and figures that the run holds.
 
     Raises:
         RunError: the experiment did not finish.
@@ -115,10 +115,14 @@ def write_experiment_report(run: Run) -> Path:
     facts = run.facts()
     if facts.get("status") != "finished":
         raise RunError(
-            f"{run.path} is {facts.get('status', 'not begun')}; expected a finished experiment. "
-            f"Run it again with: triptych experiment {run.path / 'recipe.toml'} --name {run.name} --force"
+            "The experiment has not finished.",
+            field="status",
+            value=facts.get("status"),
+            expected="finished",
+            hint=f"Run it again with: triptych experiment {run.path / 'recipe.toml'} --name {run.name} --force",
+            path=run.path,
         )
-    pictures = [
+    figures = [
         html.Picture.from_png(
             (run.figures / f"{entry['name']}.png").read_bytes(),
             alt=entry["alt"],
@@ -127,10 +131,12 @@ def write_experiment_report(run: Run) -> Path:
         )
         for entry in facts["figures"]
     ]
-    findings = Table("Findings", ["what", "value"], [[key, _shown(value)] for key, value in facts["findings"].items()])
+    findings = Table(
+        "Main numbers", ["finding", "value"], [[key, _shown(value)] for key, value in facts["findings"].items()]
+    )
     tables = [_read_table(path) for path in sorted((run.path / "results").glob("*.tsv"))]
     sections = [
-        html.Section("What came out", text=facts["text"], tables=[findings], figures=pictures),
+        html.Section("Findings", text=facts["text"], tables=[findings], figures=figures),
         html.Section("Numbers", tables=tables),
         facts_section(facts),
         recipe_section((run.path / "recipe.toml").read_text(encoding="utf-8")),
@@ -140,10 +146,10 @@ def write_experiment_report(run: Run) -> Path:
     return path
 
 
-def _told(name: str, picture: Drawn) -> dict[str, Any]:
-    """What the report needs to know of a picture besides its file."""
-    width = round(picture.figure.get_figwidth() * _PIXELS_PER_INCH)
-    return {"name": name, "alt": picture.alt, "caption": picture.caption, "width": width}
+def _described(name: str, drawn: DrawnFigure) -> dict[str, Any]:
+    """What the report needs of a figure besides its file."""
+    width = round(drawn.figure.get_figwidth() * _PIXELS_PER_INCH)
+    return {"name": name, "alt": drawn.alt, "caption": drawn.caption, "width": width}
 
 
 def _write_table(run: Run, table: Table) -> Path:
@@ -169,5 +175,5 @@ def _cell(text: str) -> Cell:
 
 
 def _shown(value: Any) -> Cell:
-    """A finding as a cell; what was not reached is a dash."""
+    """A finding as a cell; a value that was not reached is a dash."""
     return value if isinstance(value, int | float | str) or value is None else str(value)

@@ -57,7 +57,8 @@ def step_graph(network: MonotonicTransducer) -> Graph:
 
     embedded = graph.op("Gather", graph.tensor(decoder.embedding.weight), symbols)
     output, after = one_step(graph, decoder.recurrent, embedded, names)
-    position = _moved(graph, before, _seen(graph, written_before, symbols), _transitions(graph, decoder, output, keys))
+    seen = _seen(graph, written_before, symbols)
+    position = _moved(graph, before, seen, _transitions(graph, decoder, output, keys))
     mixed = graph.op("Tanh", graph.op("Add", states, graph.unsqueeze(graph.linear(output, decoder.from_state), 1)))
     logits = graph.op("Add", graph.matmul(mixed, decoder.embedding.weight), graph.tensor(decoder.output_bias))
     written = graph.op("Softmax", logits, axis=-1)  # (B, S, V)
@@ -107,7 +108,8 @@ def _transitions(graph: Graph, decoder: MonotonicDecoder, output: str, keys: str
 
 def _moved(graph: Graph, position: str, likelihood: str, transitions: str) -> str:
     """The next position's distribution. Shape (B, S)."""
-    known = graph.op("Add", graph.op("Mul", position, likelihood), graph.tensor(TINY))
+    alive = graph.op("Add", graph.op("Mul", position, likelihood), graph.tensor(TINY))
+    known = graph.op("Where", "valid", alive, graph.tensor(0.0))
     share = graph.op("Div", known, graph.op("ReduceSum", known, graph.tensor([1]), keepdims=1))
     return graph.squeeze(graph.op("MatMul", graph.unsqueeze(share, 1), transitions), 1)
 

@@ -31,6 +31,7 @@ class Cost:
         changed: items whose prediction is another than before.
         changes: by the name of the error rate, such as CER.
         bytes_before, bytes_after: size of all graphs.
+        items_per_second_before, items_per_second_after: speed on this machine and one thread; 0 where not measured.
     """
 
     split: str
@@ -39,6 +40,13 @@ class Cost:
     changes: Mapping[str, Change]
     bytes_before: int = 0
     bytes_after: int = 0
+    items_per_second_before: float = 0.0
+    items_per_second_after: float = 0.0
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether quantisation made predictions slower on this machine."""
+        return self.items_per_second_after < self.items_per_second_before
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -51,7 +59,9 @@ class Cost:
             for name, change in self.changes.items()
         }
         sizes = {"bytes_before": self.bytes_before, "bytes_after": self.bytes_after}
-        return {"split": self.split, "n_items": self.n_items, "changed": self.changed, **sizes, **changes}
+        speeds = {"items_per_second": {"before": self.items_per_second_before, "after": self.items_per_second_after}}
+        measured = speeds if self.items_per_second_before else {}
+        return {"split": self.split, "n_items": self.n_items, "changed": self.changed, **sizes, **measured, **changes}
 
 
 def to_int8(paths: Sequence[Path]) -> None:

@@ -33,6 +33,7 @@ TOLERANCE = 1e-5
 SHAPES = ((1, 1), (3, 7), (8, 4))  # number and length of the random sources that an export is checked on
 OWN_SOURCES = 64  # of the run's predictions, that it is checked on too
 STEPS = 6
+LOWEST = -69.0  # log of 1e-30: less probable symbols are impossible ones, in single precision
 LISTS = SpellDecoding(method="beam", beam_size=5, n_best=3)
 
 
@@ -111,7 +112,7 @@ def difference(
     for _ in range(STEPS):
         wanted, state = model.step(fed, state)
         found, other = graphs.step(fed, other)
-        largest = max(largest, _distance(wanted, found))
+        largest = max(largest, _distance(np.maximum(wanted, LOWEST), np.maximum(found, LOWEST)))
         weights, other_weights = state.attention, other.attention
         if (weights is None) != (other_weights is None):
             return float("inf")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from triptych.data import arrays
 from triptych.data.files import open_binary
 from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError
@@ -34,15 +33,6 @@ _IDX_IMAGES = re.compile(r"(?P<set>.+?)-images([-.]idx3)?(-ubyte)?(\.gz)?")
 _IDX_SPLITS = {"train": "train", "t10k": "test", "test": "test", "valid": "valid", "val": "valid"}
 _IDX_BYTES = 0x08
 _DARK = 1 / 4
-_DAMAGE = (
-    EOFError,
-    zlib.error,
-    zipfile.BadZipFile,
-    ValueError,
-    KeyError,
-    OSError,
-    NotImplementedError,
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,14 @@ def read_npz(path: Path) -> Collection[ImageList]:
     Raises:
         DataError: an array is missing, has another shape, type or length, or the file is damaged.
     """
-    found = _read_npz_arrays(path)
+    known = {name for pairs in _NPZ_NAMES.values() for pair in pairs for name in pair} | {"classes"}
+    there: list[str] = []
+
+    def choose(names: list[str]) -> list[str]:
+        there.extend(names)
+        return [name for name in names if name in known]
+
+    found = arrays.read_npz(path, choose)
     names = found.pop("classes", None)
     parts: dict[str, Labelled] = {}
     for split, pairs in _NPZ_NAMES.items():
@@ -75,7 +72,7 @@ def read_npz(path: Path) -> Collection[ImageList]:
                 break
     if "train" not in parts and WHOLE not in parts and "test" not in parts:
         raise DataError(
-            f"the arrays are {', '.join(sorted(found)) or 'none'}; expected train_images and train_labels, or x and y. "
+            f"the arrays are {', '.join(sorted(there)) or 'none'}; expected train_images and train_labels, or x and y. "
             "Rename them.",
             path=shown(path),
         )
@@ -280,23 +277,6 @@ def _to_bytes(images: Array, top: int) -> npt.NDArray[np.uint8]:
     return ((images.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _read_npz_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of the file that may be needed; an array of Python objects, which would be unpickled, is refused."""
-    wanted = {name for pairs in _NPZ_NAMES.values() for pair in pairs for name in pair} | {"classes"}
-    arrays: dict[str, Array] = {}
-    with open_binary(path) as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                for member in archive.namelist():
-                    name = member.removesuffix(".npy")
-                    with archive.open(member) as content:
-                        known = name in wanted
-                        arrays[name] = np.lib.format.read_array(content, allow_pickle=False) if known else np.empty(0)
-        except _DAMAGE as error:
-            raise DataError(f"the file cannot be read as .npz: {error}. Save the arrays again.", path=path) from error
-    return arrays
-
-
 def _labels_beside(images: Path) -> Path:
     name = images.name.replace("images", "labels").replace("idx3", "idx1")
     other = name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
@@ -320,7 +300,7 @@ def _read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     with open_binary(path) as stream:
         try:
             content = stream.read()
-        except _DAMAGE as error:
+        except arrays.DAMAGE as error:
             raise DataError(f"the compressed data is damaged: {error}. Fetch it again.", path=shown(path)) from error
     start = 4 + 4 * dimensions
     if content[:4] != bytes((0, 0, _IDX_BYTES, dimensions)) or len(content) < start:

@@ -10,9 +10,7 @@ images holds one folder per label, or images only; images are read as classifier
 from __future__ import annotations
 
 import csv
-import io
 import math
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.config.see import ImageForm
+from triptych.data.arrays import read_npy, read_npz
 from triptych.data.files import number_lines, open_binary, open_raw
 from triptych.errors import DataError, did_you_mean
 from triptych.images.bad_files import BadImage
@@ -73,8 +72,7 @@ def read_patterns(path: Path | str, *, image_size: ImageSize | None = None, on_b
         size = image_size or ImageSize()
         found = replace(_read_images(path, size, on_bad), image_size=size)
     elif path.suffix == ".npy":
-        with open_raw(path) as stream:
-            found = PatternFile(_rows(_array(stream, path), path, "the array"))
+        found = PatternFile(_rows(read_npy(path), path, "the array"))
     elif path.suffix == ".npz":
         found = _read_npz(path)
     elif path.name.endswith((".csv", ".csv.gz")):
@@ -92,18 +90,6 @@ def read_patterns(path: Path | str, *, image_size: ImageSize | None = None, on_b
     if not found.patterns.shape[0]:
         raise DataError("The file has no patterns.", path=path)
     return replace(found, path=path)
-
-
-def _array(stream: Any, path: Path) -> NDArray[Any]:
-    try:
-        found: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if "Object arrays" in str(error):
-            message = "The file has pickled Python objects, which can run code and are never loaded."
-            raise DataError(message, hint="Save the array with a numeric dtype.", path=path) from None
-        message = f"This is not a complete .npy array: {str(error).rstrip('.')}."
-        raise DataError(message, hint="Save it again with numpy.save.", path=path) from None
-    return found
 
 
 def _rows(array: NDArray[Any], path: Path, what: str) -> Tensor:
@@ -133,16 +119,14 @@ def _rows(array: NDArray[Any], path: Path, what: str) -> Tensor:
 
 
 def _read_npz(path: Path) -> PatternFile:
-    with open_raw(path) as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                names = {name.removesuffix(".npy"): name for name in archive.namelist()}
-                key = _pattern_name(list(names), path)
-                wanted = {key, *_ARRAYS} & names.keys()
-                arrays = {name: _array(io.BytesIO(archive.read(names[name])), path) for name in wanted}
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-            message = f"This is not a complete .npz file: {str(error).rstrip('.')}."
-            raise DataError(message, hint="Save it again with numpy.savez.", path=path) from None
+    key = ""
+
+    def choose(names: list[str]) -> list[str]:
+        nonlocal key
+        key = _pattern_name(names, path)
+        return [name for name in names if name in {key, *_ARRAYS}]
+
+    arrays = read_npz(path, choose)
     labels, values, ids = (arrays.get(name) for name in _ARRAYS[1:])
     if ids is not None and (ids.ndim != 1 or ids.dtype.kind not in "iu"):
         message = f"ids has shape {ids.shape} and dtype {ids.dtype}; expected (N,) integers."

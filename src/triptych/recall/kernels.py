@@ -188,12 +188,16 @@ def _fused_kernel(device: str, dtype: torch.dtype, aligned: bool) -> _Fused | No
 
 
 def row_major(rows: Tensor) -> Tensor:
-    """The same rows with neighbouring columns side by side in memory, as the fused kernels read them.
+    """The same rows as the fused kernels read them; a tensor that fits is returned as it is.
 
-    They take any stride from row to row, but read columns as if they were adjacent, without a check. Columns of `X.T`,
-    `X[:, ::2]`, `numpy.asfortranarray(X)` and expanded rows are not. A tensor that fits is returned as it is.
+    The one of the CPU takes any stride from row to row, but reads columns as if they were adjacent, without a check.
+    Columns of `X.T`, `X[:, ::2]`, `numpy.asfortranarray(X)` and expanded rows are not. That of CUDA also reads several
+    numbers at once, from addresses that it takes to be multiples of 16 bytes, which `X[:, 1:]` does not have.
     """
-    return rows if rows.stride(-1) == 1 else rows.contiguous()
+    if not rows.is_cuda:
+        return rows if rows.stride(-1) == 1 else rows.contiguous()
+    fits = rows.is_contiguous() and rows.data_ptr() % 16 == 0
+    return rows if fits else rows.clone(memory_format=torch.contiguous_format)
 
 
 def _fused_on_cpu(keys: Tensor, values: Tensor, queries: Tensor, beta: float) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
-"""Pictures of what a network's parts are made of."""
+"""Figures of what the parts of a network are made of."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,10 +53,17 @@ def block_structure(
     shown = np.ma.masked_less(grid, 0)
     right.imshow(shown, cmap=colours, vmin=-0.5, vmax=kernel[0] * kernel[1] - 0.5, interpolation="none")
     _draw_blocks(right, grid.shape, row_blocks, column_blocks)
-    if right.get_position().height * figure.get_figheight() > _ROOM_FOR_A_LABEL:
-        right.set_ylabel(labels[0])
+    _label_rows(right, labels[0], right.get_position().height * figure.get_figheight())
     right.set(xlabel=labels[1], title=f"{rows:,} x {columns:,}, {(grid >= 0).mean():.1%} not zero")
     return figure
+
+
+def _label_rows(axes: Axes, label: str, height: float) -> None:
+    """Beside the rows where it fits into their height in inches, and in lines across where it does not."""
+    if height > _ROOM_FOR_A_LABEL:
+        axes.set_ylabel(label)
+    else:
+        axes.set_ylabel("\n".join(textwrap.wrap(label, 14)), rotation=0, ha="right", va="center")
 
 
 def _axes(shape: tuple[int, int], kernel: tuple[int, int]) -> tuple[Axes, Axes, Figure]:
@@ -68,8 +76,9 @@ def _axes(shape: tuple[int, int], kernel: tuple[int, int]) -> tuple[Axes, Axes, 
     width, height = columns * cell, rows * cell
     element = float(np.clip(1.8 / max(kernel), 0.05, 0.38))
     kernel_width, kernel_height = kernel[1] * element, kernel[0] * element
-    total_width = 0.15 + kernel_width + 0.95 + width + 0.2
-    total_height = 0.4 + max(height, kernel_height, 1.9) + 0.65  # room for the label of the rows
+    gap = 0.95 if height > _ROOM_FOR_A_LABEL else 1.45  # with the label of the rows
+    total_width = 0.15 + kernel_width + gap + width + 0.2
+    total_height = 0.4 + max(height, kernel_height) + 0.65
     figure = new_figure(total_width, total_height)
     figure.set_layout_engine("none")
 
@@ -77,7 +86,7 @@ def _axes(shape: tuple[int, int], kernel: tuple[int, int]) -> tuple[Axes, Axes, 
         """Axes from the upper edge down."""
         return figure.add_axes((x / total_width, 1 - (0.4 + h) / total_height, w / total_width, h / total_height))
 
-    return place(0.15, kernel_width, kernel_height), place(0.15 + kernel_width + 0.95, width, height), figure
+    return place(0.15, kernel_width, kernel_height), place(0.15 + kernel_width + gap, width, height), figure
 
 
 def _colours(count: int) -> Any:

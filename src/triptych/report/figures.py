@@ -53,7 +53,7 @@ def curves(
 
     Args:
         history: one row per epoch, with `epoch` and all keys; a number may be missing, None, empty text or NaN.
-        metric: key of the validation metric that says which epoch is best.
+        metric: key of the validation metric by which the best epoch is chosen.
         loss: key of the training loss.
         also: keys of further validation metrics, and their names in the figure.
         goal: whether the best epoch has the smallest ("min") or the largest ("max") metric; of equal ones the first.

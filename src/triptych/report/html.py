@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no network, no scripts, pictures inside.
+"""A report as one HTML file that needs nothing else: no network, no scripts, figures inside.
 
 Everything that comes from data is escaped, and the page's own security policy forbids scripts and every address.
 """
@@ -33,14 +33,14 @@ _WIDE = 600  # page pixels
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture inside a report.
+    """An image inside a report.
 
     Attributes:
         content: bytes of a PNG or SVG file.
         media_type: `image/png` or `image/svg+xml`.
-        alt: what the picture shows, for those who do not see it; not empty.
+        alt: description of the image for those who do not see it; not empty.
         caption: a sentence below, or nothing.
-        width: in page pixels, > 0; narrower screens shrink it. None: as wide as the file says.
+        width: in page pixels, > 0; narrower screens shrink it. None: the width of the file.
     """
 
     content: bytes
@@ -51,11 +51,11 @@ class Picture:
 
     def __post_init__(self) -> None:
         if not self.alt.strip():
-            raise TriptychError("alt of a picture is empty; expected a sentence that says what the picture shows.")
+            raise TriptychError(field="alt", value=self.alt, expected="a sentence that describes the image")
         if self.media_type not in _MEDIA_TYPES:
-            raise TriptychError(f"media_type is {self.media_type!r}; expected one of {', '.join(_MEDIA_TYPES)}.")
+            raise TriptychError(field="media_type", value=self.media_type, expected=f"one of {', '.join(_MEDIA_TYPES)}")
         if self.width is not None and self.width <= 0:
-            raise TriptychError(f"width is {self.width}; expected a number of pixels > 0, or None.")
+            raise TriptychError(field="width", value=self.width, expected="a number of pixels > 0, or None")
 
     @property
     def is_wide(self) -> bool:
@@ -64,14 +64,14 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """The picture as a `data:` address; inside `<img>` it can neither run scripts nor load anything."""
+        """The image as a `data:` address; inside `<img>` it can neither run scripts nor load anything."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode('ascii')}"
 
     @classmethod
     def from_figure(cls, figure: Figure, *, alt: str, caption: str = "", saved: SavedFigure | None = None) -> Picture:
         """A figure as SVG, or as PNG where the SVG is large (> 250 kB) and the PNG is smaller.
 
-        Where `saved` says that it has just been written, the files' bytes are taken instead of drawing it again.
+        Where it has just been saved, the bytes of the files in `saved` are used instead of drawing it again.
         """
         width = round(figure.get_figwidth() * _PIXELS_PER_INCH)
         content = saved.svg.read_bytes() if saved else figure_bytes(figure, "svg")
@@ -90,7 +90,7 @@ class Picture:
             TriptychError: the bytes are not a PNG file.
         """
         if not content.startswith(_PNG_SIGNATURE):
-            raise TriptychError(f"content begins with {content[:8]!r}; expected a PNG file.")
+            raise TriptychError(field="the beginning of content", value=content[:8], expected="a PNG file")
         return cls(content, "image/png", alt, caption, width)
 
 
@@ -102,7 +102,7 @@ class Section:
         title: heading, also the entry in the contents.
         text: paragraphs of plain text, parted by empty lines.
         tables: shown under the text.
-        figures: pictures under the tables.
+        figures: shown under the tables.
         preformatted: text kept as it is, line by line (a recipe, a command).
     """
 
@@ -128,7 +128,7 @@ class Report:
 
 
 def render(report: Report) -> str:
-    """One HTML page: contents, sections, tables and pictures, readable on paper and on a phone, light or dark."""
+    """One HTML page: contents, sections, tables and figures, readable on paper and on a phone, light or dark."""
     sections = list(zip(_anchors([section.title for section in report.sections]), report.sections, strict=True))
     return _template().render(report=report, sections=sections)
 

@@ -1,10 +1,10 @@
-"""Pictures about images: what a network saw in one, and how it did on many. They know no panel."""
+"""Figures about images: what a network saw in one, and how it did on many. They know no panel."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from triptych.errors import ShapeError
 from triptych.report.canvas import (
     COLOURS,
-    LINE_STYLES,
     MARKED,
     MUTED,
     house_style,
     new_figure,
-    number,
     say_nothing_to_show,
     shortened,
 )
@@ -27,15 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _Numbers = NDArray[np.float64]
-History = Sequence[Mapping[str, Any]]
 
-_WIDTH = 9.0  # inches, of pictures that fill a report's column
+_WIDTH = 9.0  # inches, of figures that fill a report's column
 _LONGEST_CLASS = 24  # characters of a class name that are shown
 _COUNTS_UP_TO = 20  # classes; beyond, numbers do not fit into a confusion matrix
 _NAMES_UP_TO = 60  # classes; beyond, names do not fit beside it
 _MAPS_SHOWN = 64
 _CAPTION = 22  # characters below a thumbnail
-_MARKERS_UP_TO = 40  # epochs; beyond, markers run together
+_TITLE = 22  # characters of a class name above a heat map
 
 
 @house_style()
@@ -82,14 +79,17 @@ def activation_maps(image: ArrayLike, maps: ArrayLike, *, layer: str = "", image
 
 
 @house_style()
-def saliency(image: ArrayLike, heats: Mapping[str, ArrayLike], classes: Sequence[tuple[str, float]]) -> Figure:
-    """An image, the places that spoke for its class by one or more methods, and the most probable classes.
+def saliency(
+    image: ArrayLike, heats: Mapping[str, ArrayLike], classes: Sequence[tuple[str, float]], *, explained: str
+) -> Figure:
+    """An image, the evidence for a class by one or more methods, and the most probable classes.
 
     Args:
         image: bytes, or numbers in [0, 1]. Shape (height, width), (height, width, 1) or (height, width, 3).
-        heats: by the name of the method, importance of every pixel; where one has negative values, they spoke against.
+        heats: by the name of the method, importance of every pixel; negative values are evidence against the class.
             Shape (height, width).
         classes: the most probable classes with their probabilities, best first.
+        explained: the class that the evidence is for.
     Raises:
         ShapeError: a heat map is not as large as the image.
     """
@@ -102,7 +102,7 @@ def saliency(image: ArrayLike, heats: Mapping[str, ArrayLike], classes: Sequence
         values = np.asarray(heat, dtype=np.float64)
         if values.shape != grey.shape:
             raise ShapeError(f"{name} has shape {values.shape}; expected {grey.shape}, as the image.")
-        _show_heat(axes, grey, values, name)
+        _show_heat(axes, grey, values, f"{name}\n{shortened(explained, _TITLE)}")
     _show_classes(panels[-1], classes)
     return figure
 
@@ -151,9 +151,9 @@ def confusion_matrix(matrix: ArrayLike, classes: Sequence[str]) -> Figure:
 
 @house_style()
 def reliability_curve(bins: Sequence[tuple[float, float, int]], *, error: float) -> Figure:
-    """How often a model is right against how sure it was, and how often it was how sure.
+    """Accuracy against confidence, and the number of images by confidence.
 
-    On the diagonal a probability means what it says; below it the model is too sure.
+    On the diagonal probabilities are calibrated; below it the model is overconfident.
 
     Args:
         bins: mean confidence in [0, 1], accuracy in [0, 1], and images of each bin.
@@ -161,7 +161,7 @@ def reliability_curve(bins: Sequence[tuple[float, float, int]], *, error: float)
     """
     figure = new_figure(5.2, 4.9)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
-    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="as sure as right")
+    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="calibrated")
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     upper.set_title(f"expected calibration error {error:.3f}", fontsize=10)
     lower.set(xlabel="confidence", ylabel="images")
@@ -186,7 +186,7 @@ def thumbnails(images: Sequence[ArrayLike], captions: Sequence[str]) -> Figure:
 
     Args:
         images: bytes, or numbers in [0, 1]. Shapes (height, width), (height, width, 1) or (height, width, 3).
-        captions: one each; of lines of more than 22 characters the middle is left out.
+        captions: one each; lines of more than 22 characters are shortened in the middle.
     Raises:
         ShapeError: images and captions differ in number, or an image has another shape.
     """
@@ -205,77 +205,6 @@ def thumbnails(images: Sequence[ArrayLike], captions: Sequence[str]) -> Figure:
     for axes, image, caption in zip(panels, images, captions, strict=False):
         _show_image(axes, image, "")
         axes.set_xlabel("\n".join(_fitting(line) for line in caption.split("\n")), fontsize=8)
-    return figure
-
-
-@house_style()
-def class_bars(values: Sequence[float | None], classes: Sequence[str], *, measure: str) -> Figure:
-    """A share per class, worst first, so that the classes that need work are seen.
-
-    Args:
-        values: in [0, 1], one per class; None where there is nothing to measure.
-        classes: names.
-        measure: what is measured.
-    Raises:
-        ShapeError: values and classes differ in number.
-    """
-    if len(values) != len(classes):
-        raise ShapeError(f"values has {len(values)} entries; expected {len(classes)}, one per class.")
-    numbers = [number(value) for value in values]
-    order = sorted(range(len(classes)), key=lambda place: (math.isnan(numbers[place]), numbers[place]))
-    names = [shortened(classes[place], _LONGEST_CLASS) for place in order]
-    step = 0.27 if len(names) <= 20 else 0.17
-    figure = new_figure(6.5, 0.8 + step * max(3, len(names)))
-    axes = figure.subplots()
-    if not names:
-        say_nothing_to_show(axes, "no classes")
-        return figure
-    drawn = [0.0 if math.isnan(numbers[place]) else numbers[place] for place in order]
-    texts = ["none" if math.isnan(numbers[place]) else f"{numbers[place]:.3f}" for place in order]
-    bars = axes.barh(range(len(names)), drawn, color=COLOURS[0])
-    size = 9 if len(names) <= 20 else 7
-    axes.bar_label(bars, labels=texts, padding=3, fontsize=size)
-    axes.set_yticks(range(len(names)), names, fontsize=size)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(0, 1.1)
-    axes.set_xticks(np.arange(0, 1.01, 0.2))
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(measure)
-    return figure
-
-
-@house_style()
-def learning_curves(histories: Mapping[str, History], *, key: str, label: str = "") -> Figure:
-    """One number per epoch of several trainings, such as the trials of a search, in one picture.
-
-    Args:
-        histories: rows with `epoch` and `key`, by the name of the training; the legend keeps the order. A number may be
-            missing, None, empty text or NaN, as after a training that failed.
-        key: what to draw.
-        label: its name in the picture; the key itself when empty.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    names = [shortened(name, 40) for name in histories]
-    per_row = max(1, min(4, 84 // (6 + max(map(len, names), default=1))))
-    figure = new_figure(7, 3.8 + 0.22 * math.ceil(len(names) / per_row))
-    axes = figure.subplots()
-    axes.set(xlabel="epoch", ylabel=label or key)
-    lines, drawn = [], False
-    for place, rows in enumerate(histories.values()):
-        epochs = np.array([number(row.get("epoch")) for row in rows])
-        values = np.array([number(row.get(key)) for row in rows])
-        style = LINE_STYLES[place // len(COLOURS) % len(LINE_STYLES)]
-        marker = "o" if len(rows) <= _MARKERS_UP_TO else ""
-        colour = COLOURS[place % len(COLOURS)]
-        lines += axes.plot(epochs, values, color=colour, linestyle=style, marker=marker, markersize=3.5, linewidth=1.6)
-        drawn = drawn or bool(np.isfinite(values).any())
-    if not drawn:
-        say_nothing_to_show(axes, "nothing to draw yet")
-        return figure
-    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10], integer=True))
-    figure.legend(lines, names, loc="outside lower center", ncols=per_row)
     return figure
 
 
@@ -308,7 +237,7 @@ def _show_image(axes: Axes, image: ArrayLike, title: str) -> None:
 
 
 def _show_heat(axes: Axes, grey: _Numbers, heat: _Numbers, title: str) -> None:
-    """Heat over a pale image: from nothing to red, or from blue (against) to red (for) around nothing."""
+    """Evidence over a pale image: from nothing to red, or from blue (against) to red (for) around nothing."""
     against = heat.min() < 0
     most = float(np.abs(heat).max()) or 1.0
     axes.imshow(0.55 + 0.45 * grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -325,7 +254,10 @@ def _show_heat(axes: Axes, grey: _Numbers, heat: _Numbers, title: str) -> None:
     axes.grid(visible=False)
     axes.spines[:].set(visible=True, color="#DDDDDD")
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel("red: for, blue: against" if against else "red: for the class", fontsize=8, color=MUTED)
+    meaning = (
+        "red: for, blue: against" if against else "red: for the class" if heat.any() else "no evidence for the class"
+    )
+    axes.set_xlabel(meaning, fontsize=8, color=MUTED)
 
 
 def _show_classes(axes: Axes, classes: Sequence[tuple[str, float]]) -> None:

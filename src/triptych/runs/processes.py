@@ -8,7 +8,7 @@ from triptych.errors import DataError
 
 
 def is_helper_process() -> bool:
-    """Whether this process helps another one to train, as Lightning or torchrun tell it."""
+    """Whether this process is a helper of another one that trains, by the variables of Lightning and torchrun."""
     return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 

@@ -18,18 +18,32 @@ class Evidence:
     Attributes:
         probabilities: of all classes. Shape (classes,).
         explained_class: the class that the evidence is for.
+        probability: of that class.
         layer: name of the convolution of `maps`.
         maps: activations of its channels. Shape (channels, h, w).
+        grad_cam_layer: name of the layer that Grad-CAM is taken at.
         grad_cam: Shape (height, width).
         integrated_gradients: Shape (height, width).
     """
 
     probabilities: Tensor
     explained_class: str
+    probability: float
     layer: str
     maps: Tensor
+    grad_cam_layer: str
     grad_cam: Tensor
     integrated_gradients: Tensor
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what the figures cannot show."""
+        if self.grad_cam.any():
+            return []
+        return [
+            f"Grad-CAM is blank: nothing in {self.grad_cam_layer} is evidence for class {self.explained_class!r}, "
+            f"whose probability is {self.probability:.4f}."
+        ]
 
 
 def evidence(
@@ -40,7 +54,8 @@ def evidence(
     Args:
         classifier: the model.
         pixels: as `classifier.read` gives them, uint8. Shape (C, height, width).
-        layer: the convolution, by name or number; the first by default.
+        layer: the convolution of the activations and of Grad-CAM, by name or number; by default the activations are of
+            the first and Grad-CAM is taken before the head.
         of_class: the explained class; the most probable one by default.
     Raises:
         RecipeError: no such convolution or class.
@@ -53,15 +68,17 @@ def evidence(
             hint=did_you_mean(of_class, classifier.classes),
         )
     probabilities = classifier.probabilities(pixels[None])[0]
-    chosen = of_class or classifier.classes[int(probabilities.argmax())]
+    target = int(probabilities.argmax()) if of_class is None else classifier.classes.index(of_class)
     given = classifier.network_input(pixels)
     seen = activation_maps(classifier.network, given, layer=layer or 0)
-    found = saliency(classifier.network, given, target=classifier.classes.index(chosen))
+    found = saliency(classifier.network, given, target=target, layer=layer)
     return Evidence(
         probabilities=probabilities.cpu(),
-        explained_class=chosen,
+        explained_class=classifier.classes[target],
+        probability=float(probabilities[target]),
         layer=seen.layer,
         maps=seen.maps.cpu(),
+        grad_cam_layer=found.layer,
         grad_cam=found.grad_cam.cpu(),
         integrated_gradients=found.integrated_gradients.cpu(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ class ImageExplanation:
         classified: the most probable classes.
         layer: name of the convolution whose activations are drawn.
         explained_class: the class whose evidence is drawn.
+        probability: of that class.
+        grad_cam_layer: name of the layer that Grad-CAM is taken at.
+        notes: sentences for the person who reads the table.
         maps: figure of the activations beside the original.
         saliency: figure of the evidence for the class.
     """
@@ -31,6 +34,9 @@ class ImageExplanation:
     classified: Classified
     layer: str
     explained_class: str
+    probability: float
+    grad_cam_layer: str
+    notes: Sequence[str]
     maps: Path
     saliency: Path
 
@@ -49,15 +55,9 @@ class ImageExplanation:
         """Figures by what they show."""
         return {f"activation maps of {self.layer}": self.maps, f"saliency for {self.explained_class}": self.saliency}
 
-    @property
-    def notes(self) -> list[str]:
-        """Sentences for the person who reads the table."""
-        return []
-
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Columns and rows of the most probable classes."""
-        pairs = zip(self.classified.classes, self.classified.probabilities, strict=True)
-        return ["class", "probability"], [[name, f"{probability:.4f}"] for name, probability in pairs]
+        """Columns and rows of the most probable classes, and of the explained one."""
+        return ["class", "probability"], [[name, f"{probability:.4f}"] for name, probability in self._classes()]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -69,9 +69,21 @@ class ImageExplanation:
             ],
             "layer": self.layer,
             "explained_class": self.explained_class,
+            "explained_probability": self.probability,
+            "grad_cam_layer": self.grad_cam_layer,
+            "notes": list(self.notes),
             "activation_maps": str(self.maps),
             "saliency": str(self.saliency),
         }
+
+    def _classes(self) -> list[tuple[str, float]]:
+        return with_explained(self.classified, self.explained_class, self.probability)
+
+
+def with_explained(classified: Classified, explained_class: str, probability: float) -> list[tuple[str, float]]:
+    """The most probable classes with their probabilities, and after them the explained class where it is another."""
+    listed = list(zip(classified.classes, classified.probabilities, strict=True))
+    return listed if explained_class in classified.classes else [*listed, (explained_class, probability)]
 
 
 def explained(
@@ -83,7 +95,8 @@ def explained(
         classifier: the model.
         image: an image file.
         out: folder for the figures.
-        layer: the convolution whose activations are drawn, by name or number; the first by default.
+        layer: the convolution of the activations and of Grad-CAM, by name or number; by default the activations are of
+            the first and Grad-CAM is taken before the head.
         of_class: the class whose evidence is drawn; the predicted one by default.
     Raises:
         DataError: the image cannot be read.
@@ -94,10 +107,10 @@ def explained(
     classified, chosen = classifier.predict(image)[0], found.explained_class
     original = pixels.permute(1, 2, 0).numpy()
     heats = {
-        f"Grad-CAM, {chosen}": found.grad_cam.numpy(),
-        f"integrated gradients, {chosen}": found.integrated_gradients.numpy(),
+        "Grad-CAM": found.grad_cam.numpy(),
+        "integrated gradients": found.integrated_gradients.numpy(),
     }
-    top = list(zip(classified.classes, classified.probabilities, strict=True))
+    top = with_explained(classified, chosen, found.probability)
     path_digest = hashlib.sha256(os.fsencode(image.absolute())).hexdigest()[:6]  # images of several folders share names
     stem = f"{file_stem(image.stem)}-{path_digest}"
     maps = save(
@@ -105,5 +118,14 @@ def explained(
         out,
         f"activations-{stem}-{file_stem(found.layer)}",
     )
-    drawn = save(draw_saliency(original, heats, top), out, f"saliency-{stem}-{file_stem(chosen)}")
-    return ImageExplanation(classified, found.layer, chosen, maps.png, drawn.png)
+    drawn = save(draw_saliency(original, heats, top, explained=chosen), out, f"saliency-{stem}-{file_stem(chosen)}")
+    return ImageExplanation(
+        classified=classified,
+        layer=found.layer,
+        explained_class=chosen,
+        probability=found.probability,
+        grad_cam_layer=found.grad_cam_layer,
+        notes=found.notes,
+        maps=maps.png,
+        saliency=drawn.png,
+    )

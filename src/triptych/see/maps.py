@@ -40,7 +40,7 @@ class Saliency:
 
     Attributes:
         target: number of the class.
-        layer: dotted path of the layer that Grad-CAM looked at: a convolution's output, or the input of `head`.
+        layer: dotted path of the layer that Grad-CAM is taken at: a convolution's output, or the input of `head`.
         grad_cam: >= 0, over the image. Shape (height, width).
         integrated_gradients: sum over the channels; negative where a place speaks against the class. All of them
             together come to the class's logit for the image minus its logit for an image of zeros. Shape

@@ -59,6 +59,18 @@ class Evaluation:
     images: Images
     scores: Scores
 
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence where the model predicts one class for everything."""
+        predicted, count = set(self.items.predictions.tolist()), len(self.items.names)
+        if len(predicted) > 1 or len(set(self.items.truths.tolist())) == 1:
+            return []
+        return [
+            f"the model predicts class {self.items.classes[predicted.pop()]!r} for all {count} images of {self.split}. "
+            "Train longer or with another learning rate; where one class is far more frequent than others, with "
+            "--set training.class_weights=balanced."
+        ]
+
 
 class SeePanel:
     """Everything the frame asks about recipes, runs and predictions of see."""

@@ -2,7 +2,7 @@
 
 Of timm this assumes `create_model(name, pretrained=, num_classes=, in_chans=)`, which gives a module from images
 (B, C, height, width) to logits (B, K), and `list_models()`, the names it knows; both are public since its version 0.4.
-Networks for one size of image, such as transformers, are told ours by `img_size=`, where they take it.
+Networks for one size of image, such as transformers, get ours by `img_size=`, where they take it.
 Starting weights are random, and timm is imported only here, when such a network is built.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from triptych.errors import MissingExtraError, RecipeError, nearest
+from triptych.errors import MissingExtraError, RecipeError, RunError, nearest
 
 PREFIX = "timm/"
 
@@ -58,9 +58,8 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
             if close
             else "List them with: python -c 'import timm; print(timm.list_models())'"
         )
-        raise RecipeError(
-            f"model.name is {PREFIX + name!r}; expected one of the {len(known):,} networks of timm. {hint}"
-        )
+        rule = f"one of the {len(known):,} networks of timm"
+        raise RecipeError(field="model.name", value=PREFIX + name, expected=rule, hint=hint)
     settings = {"pretrained": False, "num_classes": classes, "in_chans": in_channels}
     images = torch.zeros(1, in_channels, height, width)
     network = timm.create_model(name, **settings)
@@ -69,7 +68,7 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
         try:
             network = timm.create_model(name, **settings, img_size=(height, width))
         except (TypeError, ValueError, AssertionError):
-            pass  # it cannot be told a size
+            pass  # it takes no size
         else:
             problem = _problem(network, images)
     if problem:
@@ -94,9 +93,26 @@ def _problem(network: nn.Module, images: Tensor) -> str:
 
 
 def _import_timm() -> Any:
+    """The library.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        RunError: it cannot be imported, since something that it needs is missing or does not fit.
+    """
     try:
         return importlib.import_module("timm")
     except ModuleNotFoundError as error:
-        if error.name != "timm":  # timm is there, and something that it needs is not
-            raise
-        raise MissingExtraError("timm", "timm") from error
+        if error.name == "timm":
+            raise MissingExtraError("timm", "timm") from error
+        raise _unusable(error) from error
+    except Exception as error:  # a torchvision of another build fails in many ways
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> RunError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return RunError(
+        f"timm is installed and cannot be imported: {reason.rstrip('.')}.",
+        hint="It needs a torchvision made for this PyTorch; install both from one index: "
+        f"pip install 'torch=={torch.__version__}' torchvision timm",
+    )

@@ -75,7 +75,7 @@ def _pad(rows: Sequence[Tensor]) -> Tensor:
 
 
 class LengthBuckets(Sampler[list[int]]):
-    """Batches of items of nearly equal source length, in an order drawn anew for every epoch.
+    """Batches of items of nearly equal source length, in another random order in every epoch.
 
     The order is a function of seed and epoch alone, so a resumed training sees the batches it would have seen. With
     several processes each takes its share of every batch: an update sees the same items as one process would.
@@ -152,7 +152,7 @@ class LengthBuckets(Sampler[list[int]]):
 def loader(items: EncodedPairs, buckets: LengthBuckets) -> DataLoader[PairBatch]:
     """A loader that hands out one `PairBatch` per bucket.
 
-    The buckets are its sampler, not its batch sampler: Lightning tells only the former which epoch it is.
+    The buckets are its sampler, not its batch sampler: Lightning calls `set_epoch` of the former alone.
     """
     return DataLoader(items, sampler=buckets, batch_size=None, collate_fn=_as_is)
 

@@ -17,6 +17,7 @@ from triptych.text.symbols import Vocabulary
 
 Cell = Literal["lstm", "gru"]
 Dropped = Literal["states", "final", "none"]
+SPARSE = 0.5  # share of a grid that must be taken for it to be worth its empty places
 CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -57,31 +58,73 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """An encoded source, as the decoder looks at it.
+class EncodedSources:
+    """R encoded sources, each for one hypothesis or several: what is read from a source is stored once.
+
+    The hypotheses of a source stand side by side in an (R, K) grid, so that all that is computed for a source and a
+    query is computed as for K queries at once. Rows of hypotheses are spread over the grid and gathered from it.
 
     Attributes:
-        states: what is read from a position: encoder states, or a view of them. Shape (B, S, width).
-        keys: what attention compares queries with; empty without attention. Shape (B, S, width).
-        valid: True where the source is real. Shape (B, S).
-        source: which source each row belongs to. Shape (B,).
+        states: what is read from a position: encoder states, or a view of them. Shape (R, S, width).
+        keys: what attention compares queries with; empty without attention. Shape (R, S, width).
+        valid: True where the source is real. Shape (R, S).
+        source: which source each hypothesis belongs to. Shape (B,).
+        places: where in the grid each hypothesis stands; None where there is one for each source. Shape (B,).
+        columns: K.
     """
 
     states: Tensor
     keys: Tensor
     valid: Tensor
     source: Tensor
+    places: Tensor | None = None
+    columns: int = 1
 
-    def select(self, index: Tensor) -> Memory:
-        """Rows by index. Where hypotheses only change places within their source, nothing is copied."""
+    @property
+    def row_valid(self) -> Tensor:
+        """True where the source of each hypothesis is real. Shape (B, S)."""
+        return self.valid if self.places is None else self.valid.index_select(0, self.source)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Rows of hypotheses over the grid, zeros where nothing stands. Shape (B, ...) to (R, K, ...)."""
+        if self.places is None:
+            return rows.unsqueeze(1)
+        places = len(self.states) * self.columns
+        if len(rows) < places:
+            rows = rows.new_zeros(places, *rows.shape[1:]).index_copy(0, self.places, rows)
+        return rows.view(len(self.states), self.columns, *rows.shape[1:])
+
+    def gather(self, grid: Tensor) -> Tensor:
+        """Rows of hypotheses from the grid. Shape (R, K, ...) to (B, ...)."""
+        rows = grid.flatten(0, 1)
+        return rows if self.places is None or len(self.places) == len(rows) else rows.index_select(0, self.places)
+
+    def select(self, index: Tensor) -> EncodedSources:
+        """Hypotheses by index. Where they only change places within their source, nothing is copied."""
         source = self.source.index_select(0, index)
         if torch.equal(source, self.source):
             return self
-        return Memory(
-            self.states.index_select(0, index),
-            self.keys.index_select(0, index),
-            self.valid.index_select(0, index),
-            source,
+        if bool((source[1:] < source[:-1]).any()):  # in no order of sources
+            return self._copied(source)
+        counts = torch.bincount(source, minlength=len(self.states))
+        kept = counts.nonzero()[:, 0]
+        counts = counts[kept]
+        columns = int(counts.max()) if len(kept) else 1
+        if len(source) < SPARSE * len(kept) * columns:
+            return self._copied(source)
+        number = torch.repeat_interleave(counts)
+        first = counts.cumsum(0) - counts
+        places = number * columns + torch.arange(len(number), device=number.device) - first[number]
+        fewer = self if len(kept) == len(self.states) else self._copied(kept)
+        return EncodedSources(fewer.states, fewer.keys, fewer.valid, number, None if columns == 1 else places, columns)
+
+    def _copied(self, source: Tensor) -> EncodedSources:
+        """Each of these sources for a hypothesis of its own."""
+        return EncodedSources(
+            self.states.index_select(0, source),
+            self.keys.index_select(0, source),
+            self.valid.index_select(0, source),
+            torch.arange(len(source), device=source.device),
         )
 
 

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from triptych.errors import ShapeError
 from triptych.nn.dropout import Dropout
 from triptych.spell.attention import Attention, read_source
-from triptych.spell.encoder import CELLS, Encoder, Memory, Sizes, SourceBatch, hide_symbols, source_valid
+from triptych.spell.encoder import CELLS, EncodedSources, Encoder, Sizes, SourceBatch, hide_symbols, source_valid
+from triptych.spell.recurrence import Stepper, stepper_for
 from triptych.text.symbols import Vocabulary
 
 
@@ -27,15 +28,17 @@ class DecoderState:
 
     Attributes:
         recurrent: the cell's state: (h, c) of an LSTM, (h,) of a GRU. Each of shape (layers, B, H).
-        memory: the encoded source.
+        memory: the encoded sources.
         fed: the attended output of the step before, with input feeding. Shape (B, H).
-        attention: weights of the latest step. Shape (B, S).
+        attention: weights of the latest step; None after `select`. Shape (B, S).
+        stepper: the recurrence for single symbols, in evaluation on a processor.
     """
 
     recurrent: tuple[Tensor, ...]
-    memory: Memory
+    memory: EncodedSources
     fed: Tensor | None = None
     attention: Tensor | None = None
+    stepper: Stepper | None = None
 
     def select(self, index: Tensor) -> DecoderState:
         """The state whose row i is this one's row `index[i]`. Index shape (rows,)."""
@@ -43,7 +46,7 @@ class DecoderState:
             recurrent=tuple(part.index_select(1, index) for part in self.recurrent),
             memory=self.memory.select(index),
             fed=None if self.fed is None else self.fed.index_select(0, index),
-            attention=None if self.attention is None else self.attention.index_select(0, index),
+            stepper=self.stepper,
         )
 
 
@@ -105,7 +108,8 @@ class Decoder(nn.Module):
         source = torch.arange(states.shape[0], device=states.device)
         recurrent = tuple(part[depth].contiguous() for part in final)
         fed = states.new_zeros(states.shape[0], states.shape[2]) if self.input_feeding else None
-        return DecoderState(recurrent, Memory(states, keys, valid, source), fed)
+        stepper = stepper_for(self.recurrent, self.embedding)
+        return DecoderState(recurrent, EncodedSources(states, keys, valid, source), fed, stepper=stepper)
 
     def forward(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Feed symbols (B, T); get logits (B, T, V), attention weights (B, T, S) or None, and the state after."""
@@ -119,26 +123,40 @@ class Decoder(nn.Module):
         return torch.cat(logits, 1), torch.cat([w for w in weights if w is not None], 1), state
 
     def _all_steps(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
-        inputs = self.dropout(self.embedding(symbols))  # (B, T, E)
-        if state.fed is not None:
-            inputs = torch.cat((inputs, state.fed.unsqueeze(1)), dim=-1)
-        hidden = state.recurrent if len(state.recurrent) > 1 else state.recurrent[0]
-        outputs, hidden = self.recurrent(inputs, hidden)  # (B, T, H)
+        outputs, recurrent = self._recur(symbols, state)  # (B, T, H)
         weights = None
         if self.attention is not None and self.combine is not None:
-            memory = state.memory
-            context, weights = read_source(self.attention, outputs, memory.keys, memory.states, memory.valid)
+            context, weights = self._read(self.attention, outputs, state.memory)
             outputs = torch.tanh(self.combine(torch.cat((context, outputs), dim=-1)))
         outputs = self.dropout(outputs)
         weight = self.embedding.weight if self.output_weight is None else self.output_weight
         logits = F.linear(outputs, weight, self.output_bias)
         after = replace(
             state,
-            recurrent=hidden if isinstance(hidden, tuple) else (hidden,),
+            recurrent=recurrent,
             fed=None if state.fed is None else outputs[:, -1],
             attention=None if weights is None else weights[:, -1],
         )
         return logits, weights, after
+
+    def _recur(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs of the recurrence (B, T, H), and its state after."""
+        if state.stepper is not None and symbols.shape[1] == 1:
+            output, recurrent = state.stepper(symbols[:, 0], state.recurrent, state.fed)
+            return output.unsqueeze(1), recurrent
+        inputs = self.dropout(self.embedding(symbols))  # (B, T, E)
+        if state.fed is not None:
+            inputs = torch.cat((inputs, state.fed.unsqueeze(1)), dim=-1)
+        outputs, hidden = self.recurrent(inputs, state.recurrent if len(state.recurrent) > 1 else state.recurrent[0])
+        return outputs, hidden if isinstance(hidden, tuple) else (hidden,)
+
+    def _read(self, attention: Attention, outputs: Tensor, memory: EncodedSources) -> tuple[Tensor, Tensor]:
+        """What outputs (B, T, H) read from their sources, and the weights (B, T, S)."""
+        if memory.places is None:
+            return read_source(attention, outputs, memory.keys, memory.states, memory.valid)
+        queries = memory.spread(outputs[:, 0])
+        context, weights = read_source(attention, queries, memory.keys, memory.states, memory.valid)
+        return memory.gather(context).unsqueeze(1), memory.gather(weights).unsqueeze(1)
 
 
 class Transducer(nn.Module):

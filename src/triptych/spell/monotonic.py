@@ -28,14 +28,15 @@ from torch.nn import functional as F
 from triptych.nn.dropout import Dropout
 from triptych.spell.encoder import (
     CELLS,
+    EncodedSources,
     Encoder,
-    Memory,
     Sizes,
     SourceBatch,
     hide_symbols,
     source_valid,
     with_boundaries,
 )
+from triptych.spell.recurrence import Stepper, stepper_for
 from triptych.text.symbols import Vocabulary
 
 TINY = 1e-20  # keeps a walk alive where probabilities underflow
@@ -47,22 +48,24 @@ class WalkState:
 
     Attributes:
         recurrent: the cell's state, each part of shape (layers, B, H).
-        source: the encoded source.
+        source: the encoded sources.
         position: distribution of the position the latest symbol is written from, before the symbol is known. (B, S).
         written: probability of each symbol at each position, at the latest step. Shape (B, S, V).
+        stepper: the recurrence for single symbols, in evaluation on a processor.
     """
 
     recurrent: tuple[Tensor, ...]
-    source: Memory
+    source: EncodedSources
     position: Tensor | None = None
     written: Tensor | None = None
+    stepper: Stepper | None = None
 
     @property
     def attention(self) -> Tensor | None:
         """Where the latest symbol was written from; the boundaries' shares go to their neighbours. Shape (B, S - 2)."""
         if self.position is None:
             return None
-        last = self.source.valid.sum(1, keepdim=True) - 1  # the end symbol's position
+        last = self.source.row_valid.sum(1, keepdim=True) - 1  # the end symbol's position
         inner = self.position[:, 1:].clone()
         inner[:, 0] += self.position[:, 0]
         inner.scatter_add_(1, last - 2, self.position.gather(1, last))
@@ -75,6 +78,7 @@ class WalkState:
             source=self.source.select(index),
             position=None if self.position is None else self.position.index_select(0, index),
             written=None if self.written is None else self.written.index_select(0, index),
+            stepper=self.stepper,
         )
 
 
@@ -123,10 +127,10 @@ class MonotonicDecoder(nn.Module):
         self.window = window
         self.back = back
 
-    def view(self, states: Tensor, valid: Tensor) -> Memory:
+    def view(self, states: Tensor, valid: Tensor) -> EncodedSources:
         """What of the source is compared and written from, computed once per source."""
         rows = torch.arange(states.shape[0], device=states.device)
-        return Memory(self.from_source(states), self.key(states), valid, rows)
+        return EncodedSources(self.from_source(states), self.key(states), valid, rows)
 
     def states(self, symbols: Tensor, recurrent: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Decoder states (B, T, H) for fed symbols (B, T), and the recurrence after them."""
@@ -135,7 +139,7 @@ class MonotonicDecoder(nn.Module):
         outputs, hidden = self.recurrent(embedded, hidden)
         return self.dropout(outputs), hidden if isinstance(hidden, tuple) else (hidden,)
 
-    def transitions(self, states: Tensor, source: Memory) -> Tensor:
+    def transitions(self, states: Tensor, source: EncodedSources) -> Tensor:
         """p(a_t = j | a_{t-1} = i). Shape (B, T, S, S), i before j; rows sum to one."""
         mixed = torch.tanh(self.query(states).unsqueeze(2) + source.keys.unsqueeze(1))  # (B, T, S, A)
         scores = self.scores(mixed)  # (B, T, S, 1 + steps)
@@ -149,7 +153,7 @@ class MonotonicDecoder(nn.Module):
         # A row of padding may have nowhere to go: the finite value keeps its softmax finite, and its weight is zero.
         return torch.softmax(total.masked_fill(forbidden, -1e9), dim=-1)
 
-    def written(self, states: Tensor, source: Memory) -> Tensor:
+    def written(self, states: Tensor, source: EncodedSources) -> Tensor:
         """p(y | a_t = j) for every symbol. Shape (B, T, S, V)."""
         mixed = torch.tanh(source.states.unsqueeze(1) + self.from_state(states).unsqueeze(2))  # (B, T, S, E)
         if self.training and self.dropout.p > 0:  # one mask for all positions of a step
@@ -200,16 +204,16 @@ class MonotonicTransducer(nn.Module):
         written = self.decoder.written(states, viewed)
         with torch.autocast(symbols.device.type, enabled=False):  # in half precision small probabilities would be zero
             exact = torch.promote_types(written.dtype, torch.float32)
-            return self._walk(symbols, transitions.to(exact), written.to(exact))
+            return self._walk(symbols, transitions.to(exact), written.to(exact), viewed.valid)
 
-    def _walk(self, symbols: Tensor, transitions: Tensor, written: Tensor) -> Tensor:
+    def _walk(self, symbols: Tensor, transitions: Tensor, written: Tensor, valid: Tensor) -> Tensor:
         """The forward algorithm: log-probabilities (B, T, V) from steps (B, T, S, S) and symbols (B, T, S, V)."""
         seen = symbols[:, 1:, None, None].expand(-1, -1, written.shape[2], 1)
         likelihood = written[:, :-1].gather(-1, seen).squeeze(-1)  # (B, T - 1, S), of the symbol that did come
         position, positions = transitions[:, 0, 0], []
         for step in range(symbols.shape[1]):
             if step > 0:
-                position = _move(position, likelihood[:, step - 1], transitions[:, step])
+                position = _move(position, likelihood[:, step - 1], transitions[:, step], valid)
             positions.append(position)
         return torch.log((torch.stack(positions, 1).unsqueeze(2) @ written).squeeze(2) + TINY)
 
@@ -218,34 +222,44 @@ class MonotonicTransducer(nn.Module):
         recurrent = self.decoder.recurrent
         parts = 2 if isinstance(recurrent, nn.LSTM) else 1
         zero = self.decoder.output_bias.new_zeros(recurrent.num_layers, batch.symbols.shape[0], recurrent.hidden_size)
-        return WalkState((zero,) * parts, self._view(batch))
+        stepper = stepper_for(recurrent, self.decoder.embedding)
+        return WalkState((zero,) * parts, self._view(batch), stepper=stepper)
 
     def step(self, symbols: Tensor, state: WalkState) -> tuple[Tensor, WalkState]:
         """Feed one symbol per row (B,); get log-probabilities (B, V), -inf for padding, start and unknown."""
-        states, recurrent = self.decoder.states(symbols.unsqueeze(1), state.recurrent)
-        transitions = self.decoder.transitions(states, state.source)[:, 0]
-        written = self.decoder.written(states, state.source)[:, 0]
+        source = state.source
+        if state.stepper is None:
+            outputs, recurrent = self.decoder.states(symbols.unsqueeze(1), state.recurrent)
+            output = outputs[:, 0]
+        else:
+            output, recurrent = state.stepper(symbols, state.recurrent, None)
+        queries = source.spread(output)
+        transitions = source.gather(self.decoder.transitions(queries, source))  # (B, S, S)
+        written = source.gather(self.decoder.written(queries, source))  # (B, S, V)
         if state.position is None or state.written is None:
             position = transitions[:, 0]
         else:
             seen = symbols[:, None, None].expand(-1, state.written.shape[1], 1)
-            position = _move(state.position, state.written.gather(-1, seen).squeeze(-1), transitions)
+            likelihood = state.written.gather(-1, seen).squeeze(-1)
+            position = _move(state.position, likelihood, transitions, source.row_valid)
         probabilities = (position.unsqueeze(1) @ written).squeeze(1).masked_fill(self.get_buffer("never"), 0.0)
         log_probs = torch.log(probabilities / probabilities.sum(-1, keepdim=True))
-        return log_probs, WalkState(recurrent, state.source, position, written)
+        return log_probs, WalkState(recurrent, source, position, written, state.stepper)
 
-    def _view(self, source: SourceBatch) -> Memory:
+    def _view(self, source: SourceBatch) -> EncodedSources:
         bounded = with_boundaries(source)
         states, _ = self.encoder(bounded)
         return self.decoder.view(states, source_valid(bounded, states.device))
 
 
-def _move(position: Tensor, likelihood: Tensor, transitions: Tensor) -> Tensor:
-    """The next position's distribution: what the symbol tells of the last position, then one step of the walk.
+def _move(position: Tensor, likelihood: Tensor, transitions: Tensor, valid: Tensor) -> Tensor:
+    """The next position's distribution: what the symbol says about the last position, then one step of the walk.
 
-    Shapes: position (B, S), likelihood (B, S), transitions (B, S, S), result (B, S).
+    Only real positions are kept alive, so that a row does not depend on its padding.
+
+    Shapes: position (B, S), likelihood (B, S), transitions (B, S, S), valid (B, S), result (B, S).
     """
-    known = position * likelihood + TINY
+    known = (position * likelihood + TINY).masked_fill(~valid, 0.0)
     return ((known / known.sum(-1, keepdim=True)).unsqueeze(1) @ transitions).squeeze(1)
 
 

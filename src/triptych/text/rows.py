@@ -127,7 +127,7 @@ def fitting_layout(path: Path, columns: Columns, delimiter: str | None) -> Layou
     for candidate, header in headers.items():
         if header and len(header.fields) == 2:
             wanted = " and ".join(repr(column) for column in columns.by_side.values())
-            remark = f"{path}: there are no columns {wanted}; its two columns are read as source and target."
+            remark = f"{path}: the columns {wanted} are missing; its two columns are read as source and target."
             return Layout(Columns(), candidate, remark)
     return Layout(columns, delimiter)
 
@@ -175,7 +175,7 @@ def rows(lines: Iterator[Line], delimiter: str) -> Iterator[Row]:
 
 
 def without_blank_end(table: Iterator[Row]) -> Iterator[Row]:
-    """Rows but the blank ones at the end; all of them where there are no others."""
+    """Rows without the blank ones at the end; all rows if all are blank."""
     blank: list[Row] = []
     has_content = False
     for row in table:

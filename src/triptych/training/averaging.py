@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights that soon forgets the untrained ones."""
+"""An exponential moving average of the weights, with a short memory at the beginning of training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """What brings averages up to date in place: average <- d average + (1 - d) now.
+    """The function that updates averages in place: average <- d average + (1 - d) now.
 
     d = min(decay, (1 + n) / (10 + n)) after n states have been seen. A fixed decay of 0.998 would still hold 84 % of
     the first weights after 90 updates, which is a whole training where images are few.

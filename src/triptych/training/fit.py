@@ -113,7 +113,8 @@ def fit(
             trainer = _trainer([keeper, ctrl_c], training, _logger(keeper, output), hardware, output)
             _run(trainer, module, _Data(loaders), checkpoint)
     is_main = not is_helper_process()
-    return Fitted(keeper.rows, keeper.best_epoch, ctrl_c.asked, keeper.is_complete, is_main, ctrl_c.by)
+    stopped, number = ctrl_c.stop_requested, ctrl_c.signal_number
+    return Fitted(keeper.rows, keeper.best_epoch, stopped, keeper.is_complete, is_main, number)
 
 
 def _trainer(

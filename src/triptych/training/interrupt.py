@@ -1,4 +1,4 @@
-"""Ctrl-C or SIGTERM while training: the batch is finished, then every process stops at the same one."""
+"""Ctrl-C or SIGTERM while training: the batch is finished, then every process stops at the same batch."""
 
 from __future__ import annotations
 
@@ -21,54 +21,54 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for i
 
 
 class CtrlC(Callback):
-    """Hears Ctrl-C and SIGTERM from the first batch to the last, so that no file and no collective is cut short.
+    """Stops training cleanly on SIGINT or SIGTERM: no file and no collective operation is cut short.
 
-    The second one interrupts at once. To be used within `signals_restored`.
+    The second signal interrupts at once. To be used within `signals_restored`.
 
     Attributes:
-        asked: one was heard.
-        by: which signal; 0 before one was heard, and in a process that stops because another one heard it.
+        stop_requested: this process, or another of the training, received a signal.
+        signal_number: the signal that this process received; 0 for none.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self.by = 0
-        self._speaks = True
+        self.stop_requested = False
+        self.signal_number = 0
+        self._is_main_process = True
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Begin to listen."""
-        self._speaks = trainer.is_global_zero
-        if threading.current_thread() is threading.main_thread():  # others cannot, and are not interrupted
+        """Handle both signals from now on."""
+        self._is_main_process = trainer.is_global_zero
+        if threading.current_thread() is threading.main_thread():  # others cannot
             for number in _SIGNALS:
-                signal.signal(number, self._hear)
+                signal.signal(number, self._handle)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Stop where any process was asked to."""
-        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
-            self.asked = True
+        """Stop where any process received a signal."""
+        if trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False):
+            self.stop_requested = True
             raise Interrupted
 
     def on_validation_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Stop within validation too; several processes, which may have unlike numbers of batches, go on to its end."""
-        if self.asked and trainer.world_size == 1:
+        """Stop within validation too; several processes, which may have different numbers of batches, finish it."""
+        if self.stop_requested and trainer.world_size == 1:
             raise Interrupted
 
-    def _hear(self, signal_number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _handle(self, signal_number: int, frame: FrameType | None) -> None:
+        if self.stop_requested:
             raise KeyboardInterrupt
-        self.asked, self.by = True, signal_number
-        if self._speaks:
+        self.stop_requested, self.signal_number = True, signal_number
+        if self._is_main_process:
             again = "Ctrl-C" if signal_number == signal.SIGINT else "SIGTERM"
             print(f"stopping after this batch; {again} again stops at once", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager
 def signals_restored() -> Iterator[None]:
-    """Give the signals back afterwards to whoever had them: Lightning ignores Ctrl-C for good once it was pressed."""
+    """Restore the signal handlers afterwards: Lightning ignores Ctrl-C for good once it was pressed."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
-    except SystemExit as error:  # Lightning's answer to a KeyboardInterrupt, which callers are to see
+    except SystemExit as error:  # Lightning's response to a KeyboardInterrupt, which callers expect
         raise KeyboardInterrupt if isinstance(error.__context__, KeyboardInterrupt) else error from None
     finally:
         if threading.current_thread() is threading.main_thread():

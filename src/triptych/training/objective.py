@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Share:
-    """A ratio in the making: parts are summed over batches and processes before the division.
+    """A ratio before the division: its parts are summed over batches and processes first.
 
     Attributes:
         total: the numerator, such as a sum of losses or of edits.
@@ -23,7 +23,7 @@ class Share:
 
 
 class Objective(Protocol):
-    """What is trained, and how well it does."""
+    """What is trained, and its metrics on validation data."""
 
     @property
     def network(self) -> nn.Module:

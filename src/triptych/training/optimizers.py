@@ -48,7 +48,7 @@ def build_schedule(settings: OptimizerTable, total_steps: Callable[[], int]) -> 
 
     Args:
         settings: the recipe's `[optimizer]`.
-        total_steps: tells the updates of the whole training; asked only where a schedule depends on it.
+        total_steps: gives the number of updates of the whole training; called only where a schedule depends on it.
     """
     if settings.schedule in ("constant", "plateau") and settings.warmup_steps == 0:
         return None
