@@ -22,7 +22,7 @@ DIMENSIONS = [Choices("x", (1, 2, 3)), Choices("y", ("a", "b"))]
 def main() -> None:
     """Search, and print what was found."""
     storage, log, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
-    tuning.HEARTBEAT_S, tuning.GRACE_S = 1, 3
+    tuning.HEARTBEAT_S, tuning.GRACE_S = 1, 8
 
     def run(params: Mapping[str, Value], report: tuning.Report) -> Sequence[Row]:
         with log.open("a") as stream:

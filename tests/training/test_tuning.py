@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import signal
 import sqlite3
@@ -19,6 +20,7 @@ import pytest
 
 from tests.command import surroundings
 from tests.messages import check_message
+from triptych.config import dump_recipe, load_recipe
 from triptych.errors import DataError, RecipeError, TrainingError
 from triptych.runs.run import Row
 from triptych.training import tuning
@@ -196,6 +198,21 @@ def test_a_search_is_resumed_only_with_the_same_settings(tmp_path: Path) -> None
     with pytest.raises(RecipeError) as caught:
         searcher.search([*GRID[:1], *GRID[:1]])
     assert (caught.value.field, caught.value.value) == ("--search", "x, x")
+
+
+def test_a_recipe_that_another_version_wrote_is_the_same(tmp_path: Path) -> None:
+    recipe = dump_recipe(load_recipe("p2g-additive-tiny"))
+    assert "split_seed = 0\n" in recipe
+    searcher = Searcher(tmp_path, product)
+    searcher.search(GRID, base=json.dumps([recipe.replace("split_seed = 0\n", ""), "hash"]), trials=1)
+    assert len(searcher.search(GRID, base=json.dumps([recipe, "hash"]), trials=2).trials) == 2
+    for base in (
+        [recipe.replace("split_seed = 0", "split_seed = 1"), "hash"],
+        [recipe, "other hash"],
+        ["no TOML", "hash"],
+    ):
+        with pytest.raises(RecipeError):
+            searcher.search(GRID, base=json.dumps(base))
 
 
 @pytest.mark.parametrize("storage", ["nonsense", "sqlite:////no/such/folder/x.db", "oracle://me@nowhere/x"])

@@ -55,7 +55,9 @@ def run_test(
     """
     chosen = choose(run, "test", given or {}, device=device, warn=warn)
     found = read_for_evaluation(run, chosen.model, split=split, data=data, skip_bad=skip_bad)
-    warn([*found.data.warnings, *found.warnings])
+    panel = panel_of(chosen.recipe.panel)
+    remarks = [*found.warnings, *panel.remarks(chosen.model, chosen.recipe, found.data, split=split)]
+    warn([*found.data.warnings, *remarks, *_limits(found.data, split)])
     files = {**chosen.files, **({"data": found.origin["sha256"]} if found.origin else {})}
     label = unique_label(run, split, chosen.label + found.label_end, files)
     evaluation = evaluate(
@@ -66,9 +68,16 @@ def run_test(
         label=label,
         read=found.data,
         origin={**found.origin, **({"files": chosen.files} if chosen.files else {})},
-        warnings=found.warnings,
+        warnings=remarks,
     )
     warn(evaluation.warnings)
     write_report(run)
-    figures = panel_of(chosen.recipe.panel).measures(evaluation.scores.to_dict())
+    figures = panel.measures(evaluation.scores.to_dict())
     return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
+
+
+def _limits(data: Any, split: str) -> list[str]:
+    """A sentence where a limit of the recipe took a part of the split."""
+    if split not in data.available:
+        return []
+    return [f"evaluated on {data.counts[split]:,} of {data.available[split]:,} items of {split}, the recipe's limit."]

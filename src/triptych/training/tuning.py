@@ -8,9 +8,11 @@ whose training fails counts as tried; one that is interrupted or killed does not
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import random
 import time
+import tomllib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from triptych.config import parse_recipe
 from triptych.errors import RecipeError, TrainingError
 from triptych.runs.run import Row
 from triptych.training.dimensions import Choices, Dimension, Value
@@ -112,7 +115,7 @@ def search(
         storage: an Optuna storage address, such as `sqlite:///search.db`; processes and machines may share it.
         monitor: metric to optimise.
         goal: whether it should fall or rise.
-        base: recipe and data as a text; a search is resumed only with the same one.
+        base: recipe as TOML and hashes of the data, a list as JSON; a search is resumed only with the same ones.
         limits: how many trials, and whether hopeless ones are stopped.
     Returns:
         All trials, those of other processes included; after Ctrl-C those so far.
@@ -296,11 +299,23 @@ def _check_same(study: optuna.Study, dimensions: str, base: str) -> None:
             expected=f"{known['dimensions']!r} to resume the search {study.study_name!r}",
             hint="Use another --name for another search.",
         )
-    if known.get("base", base) != base:
+    if not _is_same_base(known.get("base", base), base):
         raise RecipeError(
             f"the search {study.study_name!r} was begun with another recipe or other data.",
             hint="Use another --name for another search.",
         )
+
+
+def _is_same_base(known: str, base: str) -> bool:
+    """Whether two texts name the same recipe and data, also where another version wrote the recipe with other keys."""
+    if known == base:
+        return True
+    try:
+        (one, *data), (other, *other_data) = json.loads(known), json.loads(base)
+        recipes = [parse_recipe(tomllib.loads(text), origin="") for text in (one, other)]
+    except (ValueError, TypeError, RecipeError):
+        return False
+    return data == other_data and recipes[0] == recipes[1]
 
 
 def _result(study: optuna.Study, goal: Literal["min", "max"], *, interrupted: bool) -> Search:
