@@ -79,13 +79,12 @@ def serve(
     from triptych.cli.output import say
     from triptych.serve import check_installed
 
-    check_installed()
-    from triptych.api.serving import describe_limits, fitted_limits, load_catalogue, load_limits
-
     chosen = load_limits(limits, limit or ())
     if show_limits:
         print(describe_limits(chosen))
         return
+    check_installed()
+    from triptych.api.serving import fitted_limits, load_catalogue
     from triptych.serve.app import build_app
     from triptych.serve.server import Address, access_for, checked_root_path, run_server, tune_threads
 
