@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from triptych.config import SeeDecoding, SeeRecipe, with_changes
+from triptych.config.options import given_fields
+from triptych.config.see import SeeEvidence
 from triptych.data.progress import reading_bar
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.images.form import InputForm
@@ -78,11 +80,6 @@ class SeePanel:
     name = "see"
     demo: ClassVar[Any] = demo
     ensemble_test_options = ""
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "predict": ("views", "n_best"),
-        "test": ("views",),
-        "explain": ("layer", "of_class"),
-    }
 
     def read(
         self, recipe: SeeRecipe, location: Path | None, *, model: Classifier | None = None, whole: str | None = None
@@ -192,8 +189,8 @@ class SeePanel:
         Raises:
             RecipeError: a value that breaks its rule.
         """
-        names = {"views": "views", "n_best": "top_k"}
-        changes = {f"decoding.{names[option]}": value for option, value in given.items() if option in names}
+        fields = given_fields(SeeDecoding, "predict", given)
+        changes = {f"decoding.{name}": value for name, value in fields.items()}
         chosen = with_changes(recipe, changes).decoding
         assert isinstance(chosen, SeeDecoding)
         return chosen
@@ -229,8 +226,8 @@ class SeePanel:
         self, model: Classifier, _recipe: SeeRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
     ) -> list[explaining.ImageExplanation]:
         """What the network saw in images: activation maps, and the evidence for a class."""
-        options = {name: given[name] for name in ("layer", "of_class") if name in given}
-        return [explaining.explained(model, Path(item), out=out, **options) for item in items]
+        what = SeeEvidence.model_validate(given_fields(SeeEvidence, "explain", given))
+        return [explaining.explained(model, Path(item), what, out=out) for item in items]
 
     def fit_temperature(self, run: Run, model: Classifier, data: Collection[Images]) -> float:
         """The temperature with which the model's probabilities fit the validation images best."""
