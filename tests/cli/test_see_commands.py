@@ -306,6 +306,12 @@ def test_options_of_another_panel_are_refused(
     assert message == f"{option} and has no effect on a run of the panel see. Leave it out."
 
 
+def test_an_ensemble_of_a_run_and_itself_is_refused(triptych: Triptych, place: Path) -> None:
+    message = one_error(triptych("ensemble", "good", "poor", str(place / "runs/good"), "--name", "twice"))
+    assert " is named twice; expected different runs." in message
+    assert not (place / "runs/twice").exists()
+
+
 def test_wrong_views_are_refused(triptych: Triptych, place: Path) -> None:
     for command in (("predict", "good", "shapes"), ("test", "good")):
         assert "decoding.views is 'flip'" in one_error(triptych(*command, "--views", "flip"))

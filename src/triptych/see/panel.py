@@ -35,7 +35,7 @@ from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.images import Images
 from triptych.see.inputs import input_form
 from triptych.see.loaders import loaders
-from triptych.see.metrics import Judged, Scores, score
+from triptych.see.metrics import Predicted, Scores, score
 from triptych.see.named_sets import classes_of
 from triptych.see.objective import SeeObjective
 from triptych.training.prepared import Prepared
@@ -57,7 +57,7 @@ class Evaluation:
 
     split: str
     decoding: SeeDecoding
-    items: Judged
+    items: Predicted
     images: Images
     scores: Scores
 
@@ -176,8 +176,8 @@ class SeePanel:
             raise DataError(field="split", value=split, expected=f"one that the data has: {', '.join(data.splits)}")
         images = data.splits[split]
         probabilities = model.probabilities(images.pixels, decoding=decoding)
-        judged = Judged(images.names, images.labels.numpy(), probabilities.double().numpy(), model.classes)
-        return Evaluation(split, decoding, judged, images, score(judged))
+        items = Predicted(images.names, images.labels.numpy(), probabilities.double().numpy(), model.classes)
+        return Evaluation(split, decoding, items, images, score(items))
 
     def in_use(self, recipe: SeeRecipe, description: Mapping[str, Any], path: Path) -> SeeRecipe:
         """The recipe with the decoding that the model has now, the temperature of a calibrated one included."""
@@ -275,7 +275,7 @@ class SeePanel:
     def record(self, folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
         """Write every prediction, and tell what a report shows."""
         evaluation_report.write_predictions(folder, name, evaluation.items, evaluation.images.digests)
-        told = evaluation_report.details(evaluation.items, evaluation.scores, evaluation.images.pixels)
+        told = evaluation_report.details_of(evaluation.items, evaluation.scores, evaluation.images.pixels)
         return {**told, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
 
     def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
