@@ -114,7 +114,7 @@ class JpegSet(Dataset[tuple[Tensor, int]]):
 
 
 def plain_tensor(path: Path, form: InputForm) -> Tensor:
-    """A picture in [0, 1], channels first, read as tutorials do."""
+    """An image in [0, 1], channels first, read as tutorials do."""
     with Image.open(path) as image:
         array = np.array(image.convert("RGB").resize((form.width, form.height), Image.Resampling.BILINEAR))
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float() / 255

@@ -15,6 +15,7 @@ from tests.conftest import SETTINGS, ToyRuns
 from tests.toy import toy_pairs, write_toy
 from triptych import api
 from triptych.config import SpellDecoding, load_recipe, with_changes
+from triptych.config.spell import SpellWordLists
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
 from triptych.spell import panel as spell, word_lists
@@ -120,14 +121,17 @@ def test_decodings_have_short_names(settings: dict[str, object], label: str) -> 
 
 
 def test_equipment_is_part_of_the_name() -> None:
-    assert word_lists.label(None, None, None) == ""
-    assert word_lists.label(Path("a/words.txt"), None, None) == "-lexicon-words"
-    assert word_lists.label(Path("words.txt"), 2.5, Path("own.tsv")) == "-lexicon-words-w2.5-dictionary-own"
+    assert word_lists.label(SpellWordLists()) == ""
+    assert word_lists.label(SpellWordLists(lexicon=Path("a/words.txt"))) == "-lexicon-words"
+    assert (
+        word_lists.label(SpellWordLists(lexicon=Path("words.txt"), lexicon_weight=2.5, dictionary=Path("own.tsv")))
+        == "-lexicon-words-w2.5-dictionary-own"
+    )
 
 
 def test_a_weight_without_a_word_list_is_refused(toy_runs: ToyRuns) -> None:
     with pytest.raises(RecipeError) as caught:
-        word_lists.with_word_lists(api.load(toy_runs.folder / "first"), weight=2.0)
+        word_lists.with_word_lists(api.load(toy_runs.folder / "first"), SpellWordLists(lexicon_weight=2.0))
     assert str(caught.value) == "--lexicon-weight is 2.0 without a word list. Add --lexicon FILE."
 
 
@@ -136,18 +140,18 @@ def test_words_that_the_model_cannot_write_are_counted(toy_runs: ToyRuns, tmp_pa
     words.write_text("moo\nqzx\nmoo2\n")
     told: list[str] = []
     speller = api.load(toy_runs.folder / "first")
-    held = word_lists.with_word_lists(speller, lexicon=words, warn=told.extend)
+    held = word_lists.with_word_lists(speller, SpellWordLists(lexicon=words), warn=told.extend)
     assert held.predict("SH UW")[0].text == "moo"
     (warning,) = told
     assert warning.startswith(f"{words}: 2 of 3 words have symbols that training never showed")
     assert "'qzx'" in warning
     words.write_text("moo\t12\nsee\t9\n")
     with pytest.raises(DataError) as caught:
-        word_lists.with_word_lists(speller, lexicon=words)
+        word_lists.with_word_lists(speller, SpellWordLists(lexicon=words))
     assert caught.value.path == words
     words.write_bytes("moo\nça\n".encode("latin-1"))
     with pytest.raises(DataError) as caught:
-        word_lists.with_word_lists(speller, lexicon=words)
+        word_lists.with_word_lists(speller, SpellWordLists(lexicon=words))
     assert (caught.value.path, caught.value.line) == (words, 2)
 
 
@@ -157,10 +161,13 @@ def test_a_dictionary_is_laid_out_like_the_runs_data(toy_runs: ToyRuns, tmp_path
     speller = api.load(toy_runs.folder / "first")
     settings = ["data.source_column=sounds", "data.target_column=word", "data.delimiter=;"]
     recipe: Any = load_recipe("p2g-plain", settings)
-    assert word_lists.with_word_lists(speller, dictionary=path, recipe=recipe).predict("SH UW")[0].text == "xyz"
+    assert (
+        word_lists.with_word_lists(speller, SpellWordLists(dictionary=path), recipe=recipe).predict("SH UW")[0].text
+        == "xyz"
+    )
     recipe = load_recipe("p2g-plain", [*settings[2:], "data.source_column=word", "data.target_column=sounds"])
     told: list[str] = []
-    swapped = word_lists.with_word_lists(speller, dictionary=path, recipe=recipe, warn=told.extend)
+    swapped = word_lists.with_word_lists(speller, SpellWordLists(dictionary=path), recipe=recipe, warn=told.extend)
     assert swapped.predict("SH UW")[0].best.origin == "model"
     assert "Are the columns swapped" in told[0]
 
@@ -204,7 +211,9 @@ def test_the_cost_of_eight_bits_is_measured_on_all_of_other_data(
 
 def test_blank_lines_of_a_word_list_are_skipped(toy_runs: ToyRuns, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("\nmoo\n\n")
-    held = word_lists.with_word_lists(api.load(toy_runs.folder / "first"), lexicon=tmp_path / "list.txt")
+    held = word_lists.with_word_lists(
+        api.load(toy_runs.folder / "first"), SpellWordLists(lexicon=tmp_path / "list.txt")
+    )
     assert held.predict("SH UW")[0].text == "moo"
 
 

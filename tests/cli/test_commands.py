@@ -114,9 +114,9 @@ def test_help_says_which_panel_an_option_is_of(triptych: Triptych, monkeypatch: 
     for command in ("predict", "test"):
         told = [line for line in triptych(command, "--help").out.splitlines() if line.lstrip("│ ").startswith("--")]
         lines = {name: next(line for line in told if f"{name} " in line) for name in (*of_spell, "--views")}
-        assert all("Of spell" in lines[name] for name in of_spell)
-        assert "Of see, with predict: classes listed for each image." in lines["--n-best"]
-        assert "Of see: " in lines["--views"]
+        assert all("(spell" in lines[name] for name in of_spell)
+        assert ("(see) classes listed by predict." in lines["--n-best"]) == (command == "predict")
+        assert "(see only)" in lines["--views"]
     assert "runs of one panel" in " ".join(triptych("ensemble", "--help").out.split())
 
 

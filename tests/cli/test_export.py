@@ -10,7 +10,7 @@ from triptych import runtime
 
 
 def test_a_run_becomes_a_folder_that_predicts_the_same(triptych: Triptych, workspace: Path) -> None:
-    done = triptych("export", "first", "--to", "onnx", "--out", "exported")
+    done = triptych("export", "first", "--out", "exported")
     assert done.status == 0, done.err
     assert done.out.startswith("exported    exported, 0.")
     assert "from PyTorch at most, on random inputs" in done.out
@@ -37,9 +37,6 @@ def test_json_is_one_object(triptych: Triptych, workspace: Path) -> None:
 
 
 def test_mistakes_are_one_line(triptych: Triptych, workspace: Path) -> None:
-    assert one_error(triptych("export", "first", "--out", "x", "--to", "onx")).startswith(
-        "--to is 'onx'; expected onnx"
-    )
     assert "run is 'fist'" in one_error(triptych("export", "fist", "--out", "x"))
     assert one_error(triptych("export", "first", "--out", "runs")).startswith("runs exists and was not exported")
     assert not Path("x").exists()

@@ -92,7 +92,7 @@ def test_samples_depend_on_the_seed_alone(triptych: Triptych, workspace: Path) -
         ),
         (("--beam-size", "0"), "decoding.beam_size is 0; expected an integer >= 1."),
         (("--top-p", "1.5"), "decoding.top_p is 1.5; expected a number <= 1."),
-        (("--temperature", "0"), "decoding.temperature is 0.0; expected a number > 0."),
+        (("--temperature", "0"), "decoding.temperature is 0.0; expected a number >= 0.0001."),
         (
             ("--lexicon-weight", "3"),
             "--lexicon-weight is 3.0 without a word list. Add --lexicon FILE.",
@@ -184,6 +184,14 @@ def test_a_word_list_and_a_dictionary(triptych: Triptych, workspace: Path) -> No
     assert rows(free)[0][1] == rows(triptych("predict", "first", stdin=piped("B IY")).out)[0][1]
 
 
+def test_predictions_that_the_limit_cuts_are_counted_at_the_end(triptych: Triptych, workspace: Path) -> None:
+    (workspace / "long.txt").write_text("be" * 40 + "\n")
+    ran = triptych("predict", "first", "--lexicon", "long.txt", stdin=piped("B IY", "S UW"))
+    assert [line.split("\t")[1] for line in ran.out.splitlines()] == ["be" * 8, "be" * 8]
+    assert ran.err.splitlines()[-1].startswith("warning: 2 predictions were cut at the limit on the length")
+    assert "cut" not in triptych("predict", "first", stdin=piped("B IY")).err
+
+
 def test_a_tab_in_a_prediction_cannot_break_the_columns(triptych: Triptych, workspace: Path) -> None:
     (workspace / "own.csv").write_text('B IY,"a\tb"\n')
     out = triptych("predict", "first", "--dictionary", "own.csv", stdin=piped("B IY")).out
@@ -226,7 +234,7 @@ def test_output_begins_before_the_input_ends(
 
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
     monkeypatch.setattr(sys, "stdout", Out())
-    predict("first")
+    predict("first", given={})
     assert len(ahead) == 400
     assert max(ahead) <= 50
 
@@ -245,7 +253,7 @@ def test_line_buffered_answers_each_line_before_the_next_is_read(
 
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
     monkeypatch.setattr(sys, "stdout", Out())
-    predict("first", line_buffered=True)
+    predict("first", line_buffered=True, given={})
     assert seen[:5] == [(number, number) for number in range(1, 6)]
 
 

@@ -306,6 +306,12 @@ def test_options_of_another_panel_are_refused(
     assert message == f"{option} and has no effect on a run of the panel see. Leave it out."
 
 
+def test_an_ensemble_of_a_run_and_itself_is_refused(triptych: Triptych, place: Path) -> None:
+    message = one_error(triptych("ensemble", "good", "poor", str(place / "runs/good"), "--name", "twice"))
+    assert " is named twice; expected different runs." in message
+    assert not (place / "runs/twice").exists()
+
+
 def test_wrong_views_are_refused(triptych: Triptych, place: Path) -> None:
     for command in (("predict", "good", "shapes"), ("test", "good")):
         assert "decoding.views is 'flip'" in one_error(triptych(*command, "--views", "flip"))
@@ -402,7 +408,7 @@ def test_an_ensemble_is_the_mean_of_its_members(triptych: Triptych, place: Path)
     assert triptych("explain", "both", "shapes/light/000.png").status == 0
     assert json_of(triptych, "count", "both")["parameters"] == run.facts()["parameters"]
     assert triptych("calibrate", "both").status == 0
-    shipped = triptych("export", "both", "--to", "onnx", "--out", "shipped")
+    shipped = triptych("export", "both", "--out", "shipped")
     assert shipped.status == 0, shipped.err
     exported = runtime.load("shipped").classify(pixels.numpy())
     np.testing.assert_allclose(exported, api.load("both").probabilities(pixels).numpy(), rtol=1e-3, atol=1e-6)

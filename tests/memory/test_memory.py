@@ -124,6 +124,7 @@ def test_a_partial_cue_is_filled_in() -> None:
     memory = Memory(x, beta=60.0, normalisation="centred-unit")
     found = memory.retrieve(cue, known_valid=known)
     torch.testing.assert_close(found.value, x, rtol=1e-2, atol=1e-2)
+    assert torch.equal(memory.retrieve(cue.numpy(), known_valid=known.numpy()).value, found.value)
     plain = Memory(x, beta=2.0, normalisation="none").retrieve(cue, known_valid=known, tolerance=1e-6)
     expected = retrieve(x, cue, beta=2.0, known_valid=known, tolerance=1e-6, max_steps=20)
     torch.testing.assert_close(plain.state, expected.state, rtol=1e-4, atol=1e-4)

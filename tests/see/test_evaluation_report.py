@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from triptych.see import evaluation_report as story
-from triptych.see.metrics import Judged, score
+from triptych.see.metrics import Predicted, score
 
 CLASSES = ("cat", "dog", "a\tfish")
 PROBABILITIES = np.array([
@@ -27,12 +27,12 @@ DIGESTS = [str(n) * 64 for n in range(5)]
 PIXELS = torch.arange(5 * 3 * 4 * 6).remainder(256).to(torch.uint8).view(5, 3, 4, 6)
 
 
-def judged(truths: Any = TRUTHS) -> Judged:
-    return Judged([f"folder/{n}.png" for n in range(4)] + ["odd\n\udcff.png"], truths, PROBABILITIES, CLASSES)
+def judged(truths: Any = TRUTHS) -> Predicted:
+    return Predicted([f"folder/{n}.png" for n in range(4)] + ["odd\n\udcff.png"], truths, PROBABILITIES, CLASSES)
 
 
 def told(truths: Any = TRUTHS, pixels: torch.Tensor = PIXELS) -> dict[str, Any]:
-    return {**story.details(judged(truths), score(judged(truths)), pixels), "classes": list(CLASSES)}
+    return {**story.details_of(judged(truths), score(judged(truths)), pixels), "classes": list(CLASSES)}
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ import torch
 from tests.see.architectures import Architecture
 from tests.see.drawn import draw
 from triptych.config import SeeDecoding
+from triptych.config.see import SeeEvidence
 from triptych.images.form import InputForm
 from triptych.report.image_figures import saliency as draw_saliency
 from triptych.see import explaining
@@ -39,14 +40,14 @@ def test_the_explained_class_is_listed_with_its_probability(tmp_path: Path, monk
     model, image = classifier(), draw(tmp_path / "a.png", 1)
     every = model.predict(image, top_k=4)[0]
     least = every.classes[-1]
-    found = explaining.explained(model, image, out=tmp_path / "out", of_class=least)
+    found = explaining.explained(model, image, SeeEvidence(of_class=least), out=tmp_path / "out")
     expected = every.probabilities[-1]
     assert found.table()[1] == [[every.label, f"{every.probability:.4f}"], [least, f"{expected:.4f}"]]
     document = found.to_dict()
     assert document["explained_probability"] == pytest.approx(expected, rel=1e-6)
     assert document["classes"] == [{"class": every.label, "probability": pytest.approx(every.probability)}]
     assert drawn[0][2] == [(every.label, pytest.approx(every.probability)), (least, pytest.approx(expected))]
-    assert len(explaining.explained(model, image, out=tmp_path / "out").table()[1]) == 1
+    assert len(explaining.explained(model, image, SeeEvidence(), out=tmp_path / "out").table()[1]) == 1
 
 
 def test_a_layer_moves_the_activations_and_grad_cam(tmp_path: Path) -> None:
@@ -65,10 +66,12 @@ def test_a_blank_grad_cam_is_said_in_words(tmp_path: Path) -> None:
     last: Any = model.network.get_submodule("last")
     last.weight.data.copy_(last.weight.data.abs())
     last.weight.data[2] *= -1  # what comes before it is never negative, so nothing is evidence for fish
-    found = explaining.explained(model, draw(tmp_path / "a.png", 1), out=tmp_path / "out", of_class="fish")
+    found = explaining.explained(model, draw(tmp_path / "a.png", 1), SeeEvidence(of_class="fish"), out=tmp_path / "out")
     probability = f"{found.probability:.4f}"
     assert found.notes == [
         f"Grad-CAM is blank: nothing in head is evidence for class 'fish', whose probability is {probability}."
     ]
     assert found.to_dict()["notes"] == found.notes
-    assert explaining.explained(model, tmp_path / "a.png", out=tmp_path / "out", of_class="cat").notes == []
+    assert (
+        explaining.explained(model, tmp_path / "a.png", SeeEvidence(of_class="cat"), out=tmp_path / "out").notes == []
+    )

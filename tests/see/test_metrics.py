@@ -9,15 +9,15 @@ from sklearn.metrics import f1_score, log_loss, precision_score, recall_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from triptych.errors import DataError, ShapeError
-from triptych.see.metrics import Judged, log_losses, most_confident_mistakes, reliability, score
+from triptych.see.metrics import Predicted, log_losses, most_confident_mistakes, reliability, score
 
 
-def judged(count: int = 400, classes: int = 5, seed: int = 0) -> Judged:
+def judged(count: int = 400, classes: int = 5, seed: int = 0) -> Predicted:
     """Random images whose truth is drawn from sharpened probabilities, so that accuracy is neither 0 nor 1."""
     random = np.random.default_rng(seed)
     probabilities = random.dirichlet(np.full(classes, 0.3), size=count)
     truths = np.array([random.choice(classes, p=row) for row in probabilities])
-    return Judged([f"{n}.png" for n in range(count)], truths, probabilities, [f"class {k}" for k in range(classes)])
+    return Predicted([f"{n}.png" for n in range(count)], truths, probabilities, [f"class {k}" for k in range(classes)])
 
 
 def test_figures_equal_scikit_learns() -> None:
@@ -62,7 +62,7 @@ def test_within_three_counts_the_three_most_probable() -> None:
 
 def test_a_class_without_images_has_no_recall_and_one_never_said_no_precision() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1]])
-    scores = score(Judged(["a", "b", "c"], np.array([0, 0, 1]), probabilities, ["x", "y", "z"]))
+    scores = score(Predicted(["a", "b", "c"], np.array([0, 0, 1]), probabilities, ["x", "y", "z"]))
     x, y, z = scores.per_class
     assert x.precision == pytest.approx(2 / 3)
     assert x.recall == 1.0
@@ -73,18 +73,18 @@ def test_a_class_without_images_has_no_recall_and_one_never_said_no_precision() 
 
 def test_mistakes_come_surest_first() -> None:
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.05, 0.95]])
-    given = Judged(["a", "b", "c", "d"], np.array([1, 1, 0, 1]), probabilities, ["x", "y"])
+    given = Predicted(["a", "b", "c", "d"], np.array([1, 1, 0, 1]), probabilities, ["x", "y"])
     assert most_confident_mistakes(given, 10) == [0, 2, 1]
     assert most_confident_mistakes(given, 2) == [0, 2]
 
 
 def test_an_impossible_truth_costs_much_but_not_infinitely() -> None:
-    given = Judged(["a"], np.array([1]), np.array([[1.0, 0.0]]), ["x", "y"])
+    given = Predicted(["a"], np.array([1]), np.array([[1.0, 0.0]]), ["x", "y"])
     assert log_losses(given)[0] == pytest.approx(-np.log(1e-12))
 
 
 def test_nothing_to_judge_and_wrong_shapes_are_errors() -> None:
     with pytest.raises(DataError, match="the split has 0 images"):
-        score(Judged([], np.zeros(0, dtype=int), np.zeros((0, 2)), ["x", "y"]))
+        score(Predicted([], np.zeros(0, dtype=int), np.zeros((0, 2)), ["x", "y"]))
     with pytest.raises(ShapeError, match=r"probabilities have shape \(1, 3\)"):
-        Judged(["a"], np.zeros(1, dtype=int), np.zeros((1, 3)), ["x", "y"])
+        Predicted(["a"], np.zeros(1, dtype=int), np.zeros((1, 3)), ["x", "y"])

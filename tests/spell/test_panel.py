@@ -156,3 +156,14 @@ def test_a_loaded_model_is_in_evaluation_mode_on_its_device(toy_runs: ToyRuns) -
     network: Any = module_of(speller.model)
     assert not network.training
     assert {p.device.type for p in network.parameters()} == {"cpu"}
+
+
+def test_predictions_that_the_limit_cuts_are_counted(toy_runs: ToyRuns) -> None:
+    speller = api.load(toy_runs.folder / "first")
+    items = [Item(("M", "UW"), (("m", "o", "o"),)), Item(("SH", "UW"), (("s", "h", "o", "o"),))]
+    assert evaluate_items(speller, items, split="test", decoding=SpellDecoding()).warnings == []
+    short = SpellDecoding(max_length_factor=0.0, max_length_extra=2)
+    evaluation = evaluate_items(speller, items, split="test", decoding=short)
+    assert [item.finished for item in evaluation.items] == [False, False]
+    assert evaluation.warnings[0].startswith("2 predictions were cut")
+    assert evaluate_items(speller, items[:1], split="test", decoding=short).warnings[0].startswith("1 prediction was")

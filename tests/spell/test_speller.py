@@ -91,20 +91,6 @@ def test_attention_is_kept_only_when_asked_for(speller: Speller) -> None:
     assert all(candidate.attention is not None for candidate in candidates)
 
 
-def test_n_best_widens_the_beam_or_draws_samples() -> None:
-    greedy = SpellDecoding()
-    assert greedy.for_candidates(None) is greedy
-    assert greedy.for_candidates(1).method == "greedy"
-    wide = greedy.for_candidates(9)
-    assert (wide.method, wide.n_best, wide.beam_size) == ("beam", 9, 9)
-    narrow = greedy.for_candidates(3)
-    assert (narrow.method, narrow.n_best, narrow.beam_size) == ("beam", 3, 5)
-    one = SpellDecoding(method="beam", n_best=4).for_candidates(1)
-    assert (one.method, one.n_best) == ("beam", 1)
-    samples = SpellDecoding(method="sample").for_candidates(7)
-    assert (samples.method, samples.samples) == ("sample", 7)
-
-
 def test_n_best_gives_different_candidates_best_first(speller: Speller) -> None:
     for prediction in speller.predict(SOUNDS[:10], n_best=4):
         assert len({c.text for c in prediction.candidates}) == len(prediction.candidates) == 4
@@ -234,6 +220,36 @@ def test_a_dictionary_comes_before_the_model(speller: Speller) -> None:
     assert [c.text for c in two.candidates] == ["bee", "be"]
     both = looked_up.with_lexicon(["moo"])
     assert [p.text for p in both.predict(["B IY", "S IY"])] == ["bee", "moo"]
+
+
+def test_dictionaries_take_texts_and_symbols_in_both_columns(speller: Speller) -> None:
+    text = speller.with_dictionary([("B IY", "bee"), (("S", "IY"), "sea"), ("Z", list("zed"))])
+    assert [p.text for p in text.predict(["B IY", "S IY", "Z"])] == ["bee", "sea", "zed"]
+    assert {p.best.origin for p in text.predict(["B IY", "S IY", "Z"])} == {"dictionary"}
+    assert text.predict("B IY")[0].symbols == ("b", "e", "e")
+
+
+@pytest.mark.parametrize("pairs", ["cat", ["cat"], [("B IY",)], [("B IY", "bee", "be")]])
+def test_a_dictionary_of_anything_but_pairs_is_refused(speller: Speller, pairs: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        speller.with_dictionary(pairs)
+    assert (caught.value.field, caught.value.value) == ("dictionary entry 1", pairs[0])
+    assert caught.value.expected == "a pair of source and target"
+
+
+def test_a_lone_word_is_not_a_list_of_letters(speller: Speller) -> None:
+    with pytest.raises(DataError) as caught:
+        speller.with_lexicon("moo")
+    assert (caught.value.field, caught.value.value, caught.value.expected) == ("words", "moo", "a list of texts")
+    assert speller.with_lexicon([("m", "o", "o")]).predict("B IY")[0].text == "moo"
+
+
+def test_a_target_that_the_limit_cuts_says_so(speller: Speller) -> None:
+    short = SpellDecoding(max_length_factor=0.0, max_length_extra=1)
+    whole, cut = speller.predict("M UW")[0].best, speller.predict("M UW", decoding=short)[0].best
+    assert (whole.text, whole.finished) == ("moo", True)
+    assert (cut.text, cut.finished) == ("m", False)
+    assert speller.with_dictionary([("M UW", "moo")]).predict("M UW", decoding=short)[0].best.finished
 
 
 def test_an_ensemble_of_a_model_with_itself_predicts_as_the_model(speller: Speller) -> None:

@@ -13,6 +13,18 @@ from .calibrating import (
     calibrate as calibrate,
 )
 from .comparing import compare as compare
+from .counting import (
+    Counted as Counted,
+    count_recipe as count_recipe,
+    count_run as count_run,
+)
+from .errors import (
+    DataError as DataError,
+    RecipeError as RecipeError,
+    RunError as RunError,
+    TriptychError as TriptychError,
+    did_you_mean as did_you_mean,
+)
 from .evaluation import (
     EvaluationData as EvaluationData,
     evaluate as evaluate,
@@ -25,7 +37,6 @@ from .experiments import (
     SUCCESS as SUCCESS,
     FinishedExperiment as FinishedExperiment,
     RecallDemo as RecallDemo,
-    load_experiment as load_experiment,
     run_experiment as run_experiment,
     run_recall_demo as run_recall_demo,
     write_experiment_report as write_experiment_report,
@@ -38,6 +49,28 @@ from .explaining import (
 from .exporting import (
     export as export,
     export_store as export_store,
+    is_memory as is_memory,
+)
+from .figures import (
+    Cost as Cost,
+    Estimate as Estimate,
+    LayerCount as LayerCount,
+    NetworkCount as NetworkCount,
+)
+from .files import (
+    atomic_write as atomic_write,
+    check_location as check_location,
+    describe_limits as describe_limits,
+    load_limits as load_limits,
+    tsv_row as tsv_row,
+)
+from .hardware import (
+    PRECISIONS as PRECISIONS,
+    Hardware as Hardware,
+    Output as Output,
+    check_option as check_option,
+    parse_search as parse_search,
+    print_epoch as print_epoch,
 )
 from .memories import (
     BuiltIndex as BuiltIndex,
@@ -67,6 +100,28 @@ from .models import (
     load as load,
     make_ensemble as make_ensemble,
     predict as predict,
+)
+from .options import (
+    RunOption as RunOption,
+    run_options as run_options,
+)
+from .panels import (
+    panel_of as panel_of,
+)
+from .recipes import (
+    Recipe as Recipe,
+    TrainingTable as TrainingTable,
+    describe_shipped as describe_shipped,
+    dump_recipe as dump_recipe,
+    load_any_recipe as load_any_recipe,
+    load_experiment as load_experiment,
+    load_recipe as load_recipe,
+    shipped_recipes as shipped_recipes,
+)
+from .runs import (
+    Run as Run,
+    list_runs as list_runs,
+    runs_folder as runs_folder,
 )
 from .searching import (
     Tuned as Tuned,

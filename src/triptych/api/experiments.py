@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from triptych.config import load_experiment
 from triptych.experiments.recall_demo import NOISE, SUCCESS, RecallDemo, run_recall_demo
 from triptych.experiments.run import FinishedExperiment, run_experiment, write_experiment_report
 
@@ -11,7 +10,6 @@ __all__ = [
     "SUCCESS",
     "FinishedExperiment",
     "RecallDemo",
-    "load_experiment",
     "run_experiment",
     "run_recall_demo",
     "write_experiment_report",

@@ -81,6 +81,6 @@ def explain_image(
         DataError: the image cannot be read.
         RecipeError: no such convolution or class.
     """
-    found: Any = explain_all(run, [str(image)], {"layer": layer, "of_class": of_class}, out=out, device=device)[0]
+    found: Any = explain_all(run, [str(image)], {"layer": layer, "class": of_class}, out=out, device=device)[0]
     explanation: ImageExplanation = found
     return explanation

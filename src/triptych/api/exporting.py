@@ -9,9 +9,9 @@ from triptych.api.models import load
 from triptych.errors import RecipeError, did_you_mean
 from triptych.export.memory import export_store as write_memory
 from triptych.export.run import Shipped, check_export, export as write_plain, export_int8 as write_int8, graph_bytes
+from triptych.memory.manifest import MANIFEST
 from triptych.runs.run import Run
 
-FORMATS = ("onnx",)
 SPLITS = ("valid", "test")
 
 
@@ -19,7 +19,6 @@ def export(
     run: Run,
     out: Path,
     *,
-    to: str = "onnx",
     int8: bool = False,
     split: str = "valid",
     data: Path | None = None,
@@ -30,18 +29,17 @@ def export(
     Args:
         run: the run.
         out: the folder to write.
-        to: the format, `onnx`.
         int8: keep weights in eight bits, and measure what that costs.
         split: what to measure on, `valid` or `test`.
         data: with `int8`, what to measure on; by default the run's own data.
         force: replace an exported folder that is there.
     Raises:
-        RecipeError: an unknown format or split.
+        RecipeError: an unknown split.
         RunError: there is something at `out`, or the run's model cannot be exported.
         MissingExtraError: the extra `onnx` is not installed.
     """
-    _check("--to", to, FORMATS)
-    _check("--split", split, SPLITS)
+    if split not in SPLITS:
+        raise RecipeError(field="--split", value=split, expected=" or ".join(SPLITS), hint=did_you_mean(split, SPLITS))
     check_export(run, out, force=force)
     model = load(run.path)
     if not int8:
@@ -50,26 +48,23 @@ def export(
     return write_int8(run, model, out, data=read, split=split, force=force)
 
 
-def export_store(store: Path, out: Path, *, to: str = "onnx", force: bool = False) -> int:
+def export_store(store: Path, out: Path, *, force: bool = False) -> int:
     """Write a stored memory's update as a folder that `triptych.runtime.load` reads without PyTorch.
 
     Args:
         store: folder of the memory.
         out: the folder to write.
-        to: the format, `onnx`.
         force: replace an exported folder that is there.
     Returns:
         The bytes of its graph.
     Raises:
-        RecipeError: an unknown format.
         DataError: the store is damaged.
         RunError: there is something at `out`.
         MissingExtraError: the extra `onnx` is not installed.
     """
-    _check("--to", to, FORMATS)
     return graph_bytes(write_memory(store, out, force=force).path)
 
 
-def _check(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise RecipeError(f"{name} is {value!r}; expected {' or '.join(known)}. {did_you_mean(value, known)}")
+def is_memory(place: Path) -> bool:
+    """Whether a folder is a stored memory."""
+    return (place / MANIFEST).is_file()

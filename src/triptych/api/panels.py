@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from triptych.config.options import options_of
 from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
@@ -132,10 +133,6 @@ class Panel(Protocol):
     @property
     def demo(self) -> Demo:
         """Its demo."""
-
-    @property
-    def options(self) -> Mapping[str, tuple[str, ...]]:
-        """Options that have an effect, by the names of the commands predict, test and explain."""
 
     @property
     def ensemble_test_options(self) -> str:
@@ -270,10 +267,11 @@ def given_options(panel: Panel, command: str, options: Mapping[str, Any]) -> dic
         RecipeError: one has no effect.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    effective = options_of(panel.name, command)
     for name, value in given.items():
-        if name not in panel.options[command]:
-            option = f"--{name.removeprefix('of_').replace('_', '-')}"
-            lists_items = name == "top_k" and "n_best" in panel.options[command]
+        if name not in effective:
+            option = f"--{name.replace('_', '-')}"
+            lists_items = name == "top_k" and "n_best" in effective
             raise RecipeError(
                 f"{option} is {value} and has no effect on a run of the panel {panel.name}.",
                 hint="Use --n-best for the number of classes to list." if lists_items else "Leave it out.",

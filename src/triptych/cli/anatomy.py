@@ -156,7 +156,7 @@ def windows(
 
 def _pair(text: str, option: str) -> tuple[int, int]:
     """`3` for both axes, or `3x5` for height and width."""
-    from triptych.errors import TriptychError
+    from triptych.api import TriptychError
 
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
@@ -166,8 +166,7 @@ def _pair(text: str, option: str) -> tuple[int, int]:
 
 
 def _window(text: str) -> Window:
-    from triptych.api import Window
-    from triptych.errors import TriptychError
+    from triptych.api import TriptychError, Window
 
     parts = text.split(",")
     if not 1 <= len(parts) <= 4 or not all(part.isdecimal() for part in parts):

@@ -23,8 +23,8 @@ def calibrate(run: RunName, json: AsJson = False) -> None:
         triptych calibrate photos
     """
     from triptych import api
+    from triptych.api import Run
     from triptych.cli.output import print_json, print_table, say, shell_name
-    from triptych.runs.run import Run
 
     opened = Run.open(run)
     found = api.calibrate(opened)

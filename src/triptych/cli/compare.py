@@ -30,8 +30,8 @@ def compare(
     predicted: an interval that leaves out 0 is unlikely to be chance.
     """
     from triptych import api
+    from triptych.api import Run
     from triptych.cli.output import interval, print_json, print_table, say, warn
-    from triptych.runs.run import Run
 
     comparison = api.compare([Run.open(run) for run in runs], evaluation=evaluation, out=out)
     warn(comparison.warnings)

@@ -10,8 +10,7 @@ import typer
 from triptych.cli.options import AsJson, DataPath, Settings
 
 if TYPE_CHECKING:
-    from triptych.anatomy.counts import LayerCount, NetworkCount
-    from triptych.api.counting import Counted
+    from triptych.api import Counted, LayerCount, NetworkCount
 
 
 def register(app: typer.Typer) -> None:
@@ -52,10 +51,17 @@ def count(
 
 
 def _counted(name: str, data: Path | None, classes: int | None, settings: list[str] | None) -> Counted:
-    from triptych.api.counting import count_recipe, count_run
-    from triptych.config import load_recipe, shipped_recipes
-    from triptych.errors import RecipeError, RunError, did_you_mean
-    from triptych.runs.run import Run, list_runs
+    from triptych.api import (
+        RecipeError,
+        Run,
+        RunError,
+        count_recipe,
+        count_run,
+        did_you_mean,
+        list_runs,
+        load_recipe,
+        shipped_recipes,
+    )
 
     if name in shipped_recipes() or name.endswith(".toml"):
         return count_recipe(load_recipe(name, settings or ()), data=data, classes=classes)

@@ -25,12 +25,10 @@ def demo(
     A second demo replaces the first one's run.
     """
     from triptych import api
-    from triptych.api.panels import panel_of
+    from triptych.api import RecipeError, load_recipe, panel_of
     from triptych.cli import recall_demo
     from triptych.cli.output import interval, print_json, print_table, say
     from triptych.cli.train import show_progress
-    from triptych.config import load_recipe
-    from triptych.errors import RecipeError
 
     if panel == "recall":
         if settings:

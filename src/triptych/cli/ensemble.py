@@ -31,9 +31,8 @@ def ensemble(
         triptych ensemble seed-1 seed-2 seed-3 --name three
     """
     from triptych import api
-    from triptych.api.panels import panel_of
+    from triptych.api import Run, panel_of
     from triptych.cli.output import print_json, say, say_validation, shell_name
-    from triptych.runs.run import Run
 
     made = api.make_ensemble([Run.open(run) for run in runs], name=name, force=force)
     evaluation = api.evaluate(made, split="valid")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, Device, NBest, RunName
+from triptych.cli.options import AsJson, Device, RunName, with_run_options
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("explain")(explain)
+    app.command("explain")(with_run_options("explain")(explain))
 
 
 def explain(
@@ -21,17 +22,11 @@ def explain(
         list[str],
         typer.Argument(metavar="SOURCE|IMAGE...", help="One source, as the run's data writes it; or image files."),
     ],
-    n_best: NBest = None,
-    layer: Annotated[
-        str | None, typer.Option(help="Of see: name, or number from 0, of the convolution to show. Default: 0.")
-    ] = None,
-    of_class: Annotated[
-        str | None,
-        typer.Option("--class", help="Of see: class whose evidence is drawn. Default: predicted."),
-    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures. Default: the run's figures.")] = None,
     device: Device = "cpu",
     json: AsJson = False,
+    *,
+    given: Mapping[str, Any],
 ) -> None:
     """Draw where the model looked, and list what else it considered.
 
@@ -44,11 +39,10 @@ def explain(
         triptych explain pictures holiday/beach.jpg --layer 2
     """
     from triptych import api
+    from triptych.api import Run
     from triptych.cli.output import print_json, print_table, say
-    from triptych.runs.run import Run
 
     opened = Run.open(run)
-    given = {"n_best": n_best, "layer": layer, "of_class": of_class}
     explained = api.explain_all(opened, items, given, out=out, device=device)
     if json:
         documents = [explanation.to_dict() for explanation in explained]

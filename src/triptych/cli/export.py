@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, reject
+from triptych.cli.options import AsJson, DataPath
 
 if TYPE_CHECKING:
-    from triptych.export.quantize import Cost
+    from triptych.api import Cost
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,6 @@ def register(app: typer.Typer) -> None:
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN|STORE", help="Name or path of a run, or folder of a memory.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder to write.")],
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format: onnx.")] = "onnx",
     int8: Annotated[bool, typer.Option("--int8", help="Weights in eight bits; prints what that costs.")] = False,
     split: Annotated[str, typer.Option(help="With --int8: what to measure the cost on, valid or test.")] = "valid",
     data: DataPath = None,
@@ -34,7 +33,7 @@ def export(
 
     Examples:
 
-        triptych export first --to onnx --out exported
+        triptych export first --out exported
 
         triptych export first --out exported-int8 --int8 --split test
 
@@ -42,28 +41,29 @@ def export(
     """
     from triptych import api
     from triptych.cli.output import print_json, print_table, say
-    from triptych.memory.manifest import MANIFEST
-    from triptych.runs.run import Run
 
-    if (Path(run) / MANIFEST).is_file():
-        reject("recall", {"int8": int8, "data": data})
-        size = api.export_store(Path(run), out, to=to, force=force)
+    if api.is_memory(Path(run)):
+        for option, value in (("--int8", int8), ("--data", data)):
+            if value:
+                shown = "given" if value is True else value
+                raise api.RecipeError(f"{option} is {shown} and has no effect on a memory.", hint="Leave it out.")
+        size = api.export_store(Path(run), out, force=force)
         if json:
             print_json({"path": str(out), "bytes": size})
         else:
             print(f"exported    {out}, {size / 1e6:.2f} MB")
         return
-    shipped = api.export(Run.open(run), out, to=to, int8=int8, split=split, data=data, force=force)
+    shipped = api.export(api.Run.open(run), out, int8=int8, split=split, data=data, force=force)
     if json:
         cost = None if shipped.cost is None else shipped.cost.to_dict()
         found = {"bytes": shipped.bytes, "difference": shipped.difference, "cost": cost}
         print_json({"path": str(shipped.path), **found})
         return
     print(f"exported    {shipped.path}, {shipped.bytes / 1e6:.2f} MB")
-    print(f"difference  {shipped.difference:.1e} from PyTorch at most, on random inputs")
+    print(f"difference  {shipped.difference:.1e} from PyTorch at most")
     if shipped.cost is not None:
         title = (
-            f"int8 on {shipped.cost.split}: {shipped.cost.n_items} items, {shipped.cost.changed} predicted otherwise"
+            f"int8 on {shipped.cost.split}: {shipped.cost.n_items} items, {shipped.cost.changed} predicted differently"
         )
         print_table(["measure", "before", "int8", "difference [95 % interval]"], _rows(shipped.cost), title=title)
         if shipped.cost.is_slower:

@@ -28,8 +28,8 @@ def find_learning_rate(
     Source: Smith 2017, arXiv:1506.01186, section 3.3.
     """
     from triptych import api
+    from triptych.api import load_recipe
     from triptych.cli.output import print_json, say
-    from triptych.config import load_recipe
 
     found = api.find_learning_rate(load_recipe(recipe, settings or ()), data=data, steps=steps, out=out)
     if json:

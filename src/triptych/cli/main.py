@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from triptych.api import TriptychError
 from triptych.cli import (
     anatomy,
     calibrate,
@@ -32,7 +33,6 @@ from triptych.cli import (
     train,
     tune,
 )
-from triptych.errors import TriptychError
 
 app = typer.Typer(
     name="triptych",

@@ -129,8 +129,8 @@ def query(
     candidates can have.
     """
     from triptych import api
+    from triptych.api import DataError
     from triptych.cli.output import cell, print_json, print_table, warn
-    from triptych.errors import DataError
 
     memory = api.open_memory(store)
     if out is not None and out.suffix != ".npy":
@@ -265,7 +265,7 @@ def _report(memory: Memory, store: Path, *, as_json: bool, verify: bool = False)
 def _write_array(path: Path, rows: Any) -> None:
     import numpy as np
 
-    from triptych.files import atomic_write
+    from triptych.api import atomic_write
 
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         np.lib.format.write_array(stream, rows.numpy(), allow_pickle=False)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-if TYPE_CHECKING:
-    pass
-
 
 def _existing(location: Path | None) -> Path | None:
-    """Told before anything is imported that takes its time."""
+    """A place of data that is there, checked before anything is imported that takes its time."""
     if location is not None:
-        from triptych.data.files import check_location
+        from triptych.api import check_location
 
         check_location(location)
     return location
@@ -41,65 +40,50 @@ Settings = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, mps.")]
-DecodeMethod = Annotated[
-    str | None,
-    typer.Option("--decode", metavar="METHOD", help="Of spell: greedy, beam or sample. Default: as the recipe says."),
-]
-BeamSize = Annotated[int | None, typer.Option(help="Of spell: hypotheses kept by beam search.")]
-NBest = Annotated[
-    int | None,
-    typer.Option(
-        help="Of spell: hypotheses listed by beam search, best first; widens the beam. "
-        "Of see, with `predict`: classes listed for each image."
-    ),
-]
-LengthPenalty = Annotated[
-    float | None, typer.Option(help="Of spell: power of the length that log-probabilities are divided by.")
-]
-Samples = Annotated[int | None, typer.Option(help="Of spell: samples drawn per source.")]
-Temperature = Annotated[float | None, typer.Option(help="Of spell: sampling temperature.")]
-TopK = Annotated[int | None, typer.Option(help="Of spell: sample from so many most probable symbols; 0 keeps all.")]
-TopP = Annotated[
-    float | None, typer.Option(help="Of spell: sample from the smallest set of symbols with this probability mass.")
-]
-Seed = Annotated[int | None, typer.Option(help="Of spell: seed of sampling.")]
-LexiconFile = Annotated[
-    Path | None, typer.Option("--lexicon", help="Of spell: word list, one target per line; predict its words only.")
-]
-LexiconWeight = Annotated[
-    float | None,
-    typer.Option(help="Of spell, with --lexicon: allow other words too, at this cost in nats. 0 is free; 5 is dear."),
-]
-DictionaryFile = Annotated[
-    Path | None, typer.Option("--dictionary", help="Of spell: pairs that are looked up before the model is asked.")
-]
-
-
-Views = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KIND",
-        help="Of see: average over one view, flips, shifts or shifts-and-flips. Default: as the recipe says.",
-    ),
-]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip rows or files that cannot be read, and report how many.")
 ]
 
 
-def reject(panel: str, options: Mapping[str, Any]) -> None:
-    """See that no option was given that has no effect on a run of that panel; None and False are not given.
+def with_run_options(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command's function an option for each setting that the command can change on a run.
 
-    Raises:
-        RecipeError: one was.
+    The function gets them as `given`, a mapping from names to values with None for those that were not given.
+
+    Args:
+        command: `predict`, `test` or `explain`.
     """
-    from triptych.errors import RecipeError
 
-    for name, value in options.items():
-        if value is not None and value is not False:
-            option = f"--{name.replace('_', '-')}"
-            shown = "given" if value is True else value
-            raise RecipeError(f"{option} is {shown} and has no effect on a run of the panel {panel}. Leave it out.")
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        from triptych.api import run_options
+
+        options = {f"option_{option.name}": option for option in run_options(command)}
+        hints = {name: hint for name, hint in get_type_hints(function, include_extras=True).items() if name != "given"}
+        kinds: dict[str, Any] = {
+            name: Annotated[
+                option.kind | None,
+                typer.Option(f"--{option.name.replace('_', '-')}", help=option.help),
+            ]
+            for name, option in options.items()
+        }
+        own = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "given"]
+        added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in options]
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            given = {option.name: values.pop(name, None) for name, option in options.items()}
+            function(**values, given=given)
+
+        run.__annotations__ = {**hints, **kinds}
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=run.__annotations__[parameter.name])
+                for parameter in (*own, *added)
+            ]
+        )
+        return run
+
+    return decorate
 
 
 def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = ()) -> str:

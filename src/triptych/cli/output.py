@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from triptych.runs.run import Run
-    from triptych.statistics import Estimate
+    from triptych.api import Estimate, Run
 
 
 def say(message: str) -> None:
@@ -27,7 +26,7 @@ def warn(messages: Sequence[str]) -> None:
 
 def say_validation(measures: Mapping[str, Any], items: int) -> None:
     """What a model gave on validation data, each measure with its interval, on one line."""
-    from triptych.statistics import Estimate
+    from triptych.api import Estimate
 
     figures = "  ".join(f"{name} {interval(Estimate.from_dict(value))}" for name, value in measures.items())
     say(f"validation {figures}  ({items} items)")
@@ -35,7 +34,7 @@ def say_validation(measures: Mapping[str, Any], items: int) -> None:
 
 def shell_name(run: Run) -> str:
     """The run as commands are to be given it: its name where that finds it, otherwise its path."""
-    from triptych.runs.run import runs_folder
+    from triptych.api import runs_folder
 
     return shlex.quote(run.name if run.path == runs_folder() / run.name else str(run.path))
 

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from triptych.cli.options import (
-    BeamSize,
-    DecodeMethod,
-    Device,
-    DictionaryFile,
-    LengthPenalty,
-    LexiconFile,
-    LexiconWeight,
-    NBest,
-    RunName,
-    Samples,
-    Seed,
-    SkipBad,
-    Temperature,
-    TopK,
-    TopP,
-    Views,
-)
+from triptych.cli.options import Device, RunName, SkipBad, with_run_options
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("predict")(predict)
+    app.command("predict")(with_run_options("predict")(predict))
 
 
 def predict(
@@ -41,24 +25,13 @@ def predict(
             "default: sources, or paths of images, one per line.",
         ),
     ] = None,
-    decode: DecodeMethod = None,
-    beam_size: BeamSize = None,
-    n_best: NBest = None,
-    length_penalty: LengthPenalty = None,
-    samples: Samples = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    seed: Seed = None,
-    lexicon: LexiconFile = None,
-    lexicon_weight: LexiconWeight = None,
-    dictionary: DictionaryFile = None,
     skip_bad: SkipBad = False,
     line_buffered: Annotated[
         bool, typer.Option("--line-buffered", help="Answer each line before reading the next; slower.")
     ] = False,
-    views: Views = None,
     device: Device = "cpu",
+    *,
+    given: Mapping[str, Any],
 ) -> None:
     """Predict a target for every line, or a class for every image, as TSV.
 
@@ -77,25 +50,9 @@ def predict(
     import sys
 
     from triptych import api
+    from triptych.api import Run, tsv_row
     from triptych.cli.output import warn
-    from triptych.files import tsv_row
-    from triptych.runs.run import Run
 
-    given = {
-        "decode": decode,
-        "beam_size": beam_size,
-        "n_best": n_best,
-        "length_penalty": length_penalty,
-        "samples": samples,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-        "lexicon": lexicon,
-        "lexicon_weight": lexicon_weight,
-        "dictionary": dictionary,
-        "views": views,
-    }
     for cells in api.predict(
         Run.open(run),
         files or ["-"],

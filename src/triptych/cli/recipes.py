@@ -21,9 +21,8 @@ def recipes(
     json: AsJson = False,
 ) -> None:
     """List the recipes that arrive with Triptych, or print one."""
+    from triptych.api import RecipeError, describe_shipped, dump_recipe, load_any_recipe, shipped_recipes
     from triptych.cli.output import print_json, print_table, say
-    from triptych.config import describe_shipped, dump_recipe, load_any_recipe, shipped_recipes
-    from triptych.errors import RecipeError
 
     if name is None and (settings or resolved):
         raise RecipeError("NAME is missing; expected a recipe to print with --set or --resolved.")

@@ -13,11 +13,10 @@ def register(app: typer.Typer) -> None:
 
 
 def report(run: RunName) -> None:
-    """Write a run's report anew from what the run holds, and print where it is."""
+    """Write a run's report again from what the run holds, and print where it is."""
     from triptych import api
-    from triptych.runs.run import Run
 
-    opened = Run.open(run)
+    opened = api.Run.open(run)
     if opened.facts().get("panel") == "recall":
         print(api.write_experiment_report(opened))
         return

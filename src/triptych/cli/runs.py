@@ -16,9 +16,8 @@ def register(app: typer.Typer) -> None:
 
 def runs(json: AsJson = False) -> None:
     """List the runs of this folder (or of `TRIPTYCH_RUNS`) with their main figures."""
+    from triptych.api import RunError, list_runs, runs_folder
     from triptych.cli.output import cell, print_json, print_table, say
-    from triptych.errors import RunError
-    from triptych.runs.run import list_runs, runs_folder
 
     documents: list[dict[str, Any]] = []
     for run in list_runs():

@@ -75,8 +75,8 @@ def serve(
 
         TRIPTYCH_API_KEY=... triptych serve first --host 0.0.0.0 --allow-host models.example.org
     """
+    from triptych.api import describe_limits, load_limits
     from triptych.cli.output import say
-    from triptych.config.serve import describe_limits, load_limits
     from triptych.serve import check_installed
 
     chosen = load_limits(limits, limit or ())

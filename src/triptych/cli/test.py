@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import (
-    AsJson,
-    BeamSize,
-    DataPath,
-    DecodeMethod,
-    Device,
-    DictionaryFile,
-    LengthPenalty,
-    LexiconFile,
-    LexiconWeight,
-    NBest,
-    RunName,
-    Samples,
-    Seed,
-    SkipBad,
-    Temperature,
-    TopK,
-    TopP,
-    Views,
-)
+from triptych.cli.options import AsJson, DataPath, Device, RunName, SkipBad, with_run_options
 
 if TYPE_CHECKING:
     from triptych.api import Tested
@@ -33,29 +15,18 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("test")(test)
+    app.command("test")(with_run_options("test")(test))
 
 
 def test(
     run: RunName,
     data: DataPath = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    decode: DecodeMethod = None,
-    beam_size: BeamSize = None,
-    n_best: NBest = None,
-    length_penalty: LengthPenalty = None,
-    samples: Samples = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    seed: Seed = None,
-    lexicon: LexiconFile = None,
-    lexicon_weight: LexiconWeight = None,
-    dictionary: DictionaryFile = None,
-    views: Views = None,
     skip_bad: SkipBad = False,
     device: Device = "cpu",
     json: AsJson = False,
+    *,
+    given: Mapping[str, Any],
 ) -> None:
     """Evaluate a run on its test split, under any decoding.
 
@@ -72,25 +43,10 @@ def test(
         triptych test pictures --data holiday --skip-bad
     """
     from triptych import api
+    from triptych.api import Run
     from triptych.cli.output import warn
-    from triptych.runs.run import Run
 
     opened = Run.open(run)
-    given = {
-        "decode": decode,
-        "beam_size": beam_size,
-        "n_best": n_best,
-        "length_penalty": length_penalty,
-        "samples": samples,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-        "lexicon": lexicon,
-        "lexicon_weight": lexicon_weight,
-        "dictionary": dictionary,
-        "views": views,
-    }
     tested = api.run_test(opened, given, split=split, data=data, skip_bad=skip_bad, device=device, warn=warn)
     show(tested, opened.name, as_json=json)
 

@@ -11,8 +11,7 @@ import typer
 from triptych.cli.options import AsJson, DataPath, Settings, SkipBad
 
 if TYPE_CHECKING:
-    from triptych.api import Trained
-    from triptych.training.hardware import Hardware
+    from triptych.api import Hardware, Trained
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +47,8 @@ def train(
         triptych train --resume --name first
     """
     from triptych import api
+    from triptych.api import PRECISIONS, check_option
     from triptych.cli.output import print_json, say, shell_name
-    from triptych.training.hardware import PRECISIONS, check_option
 
     overrides = list(settings or [])
     if skip_bad:
@@ -79,7 +78,7 @@ def train(
 
 def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *, begun_on: dict[str, Any]) -> Hardware:
     """What was asked for, and otherwise what the run was begun on."""
-    from triptych.training.hardware import Hardware
+    from triptych.api import Hardware
 
     return Hardware.checked(
         accelerator or begun_on.get("accelerator", "auto"),
@@ -93,9 +92,7 @@ def _begin(
 ) -> tuple[Any, Any, Path | None]:
     """The run, its recipe and where its data is."""
     from triptych import api
-    from triptych.config import load_recipe
-    from triptych.errors import RecipeError
-    from triptych.runs.run import Run
+    from triptych.api import RecipeError, Run, load_recipe
 
     if not resume:
         if recipe is None:
@@ -116,8 +113,8 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     """What a training shows on standard error: a bar on a terminal, and a line per epoch."""
     import sys
 
+    from triptych.api import Output, print_epoch
     from triptych.cli.output import say, warn
-    from triptych.training.output import Output, print_epoch
 
     return Output(
         progress=sys.stderr.isatty(),
@@ -130,7 +127,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
 
 def already_finished(trained: Trained) -> dict[str, Any]:
     """The document of a run that had finished before."""
-    from triptych.api.panels import panel_of
+    from triptych.api import panel_of
     from triptych.cli.output import say, shell_name
 
     run = trained.run
@@ -146,7 +143,7 @@ def already_finished(trained: Trained) -> dict[str, Any]:
 def finish(trained: Trained) -> dict[str, Any]:
     """Evaluate the kept model on validation data, write the report, and say where everything is."""
     from triptych import api
-    from triptych.api.panels import panel_of
+    from triptych.api import panel_of
     from triptych.cli.output import say, say_validation, shell_name, warn
 
     run = trained.run

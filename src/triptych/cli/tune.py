@@ -10,8 +10,7 @@ import typer
 from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, train_command
 
 if TYPE_CHECKING:
-    from triptych.api import Tuned
-    from triptych.config import TrainingTable
+    from triptych.api import TrainingTable, Tuned
 
 
 def register(app: typer.Typer) -> None:
@@ -53,9 +52,8 @@ def tune(
         triptych tune p2g-additive --data DIR --search optimizer.learning_rate=1e-4..1e-1:log --trials 20
     """
     from triptych import api
+    from triptych.api import load_recipe, parse_search
     from triptych.cli.output import print_json, say
-    from triptych.config import load_recipe
-    from triptych.training.dimensions import parse_search
 
     chosen = load_recipe(recipe, settings or ())
     tuned = api.tune(

@@ -45,6 +45,7 @@ class SpellDecoding(Table):
     method: Method = Field(
         default="greedy",
         description="greedy: the most probable symbol at each step; beam: the best few targets; sample: drawn targets",
+        json_schema_extra={"option": "decode"},
     )
     beam_size: Annotated[PositiveInt, BEAM] = Field(default=5, description="hypotheses kept per source")
     n_best: Annotated[PositiveInt, BEAM] = Field(

@@ -279,10 +279,33 @@ class SeeDecoding(Table):
         default="one",
         description="average probabilities over the image alone, or its mirror image, small shifts, or both too",
     )
-    top_k: PositiveInt = Field(default=3, description="classes listed by predict")
-    temperature: PositiveFloat = Field(default=1.0, description="divides logits before probabilities are taken")
+    top_k: PositiveInt = Field(
+        default=3,
+        description="classes listed by predict",
+        json_schema_extra={"option": "n_best", "commands": ["predict"]},
+    )
+    temperature: PositiveFloat = Field(
+        default=1.0,
+        description="divides logits before probabilities are taken",
+        json_schema_extra={"option": None},  # fitted by `triptych calibrate`
+    )
     batch_size: PositiveInt = Field(
         default=32, description="images at a time; so many stay in a processor's cache, GPUs are faster with more"
+    )
+
+
+class SeeEvidence(Table):
+    """What `triptych explain` draws of an image."""
+
+    layer: str | None = Field(
+        default=None,
+        description="convolution of the activation maps and of Grad-CAM, by name or number from 0; by default the "
+        "activations are of the first and Grad-CAM is taken before the head",
+    )
+    of_class: str | None = Field(
+        default=None,
+        description="class whose evidence is drawn; the predicted one by default",
+        json_schema_extra={"option": "class"},
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.config.common import (
     Fractions,
+    NonNegativeFloat,
     NonNegativeInt,
     OptimizerTable,
     PositiveInt,
@@ -207,6 +209,19 @@ class SpellTraining(TrainingTable):
     @classmethod
     def _older_settings(cls, values: Any) -> Any:
         return without_retired(values, {"mode": ["min"]})
+
+
+class SpellWordLists(Table):
+    """Files that go with a run of spell when testing and predicting."""
+
+    lexicon: Path | None = Field(
+        default=None, description="word list, one target per line; only its words are predicted"
+    )
+    lexicon_weight: NonNegativeFloat | None = Field(
+        default=None,
+        description="with --lexicon: allow other words too, at this cost in nats; 0 = no penalty, 5 = strong penalty",
+    )
+    dictionary: Path | None = Field(default=None, description="pairs that are looked up before the model is asked")
 
 
 class SpellRecipe(Table):

@@ -49,7 +49,7 @@ def read_npz(path: Path) -> Collection[ImageList]:
 
     Images are (N, height, width), or have 1, 3 or 4 channels last or first; they are bytes, 16-bit integers, truth
     values, whole numbers 0 and 1, or floating-point numbers that go from 0 to 1 or are whole and go to 255. The scale
-    is that of all arrays of such a type together, so that splits are read alike; a warning tells of values that stay
+    is that of all arrays of such a type together, so that splits are read alike; a warning reports values that stay
     far below it. Labels are (N,) or (N, 1): whole numbers or text.
 
     Raises:

@@ -46,3 +46,8 @@ def checked_rows(rows: Any, width: int | None, *, name: str) -> Tensor:
     found = given.detach().to("cpu", torch.float32).contiguous()
     check_finite(found, name=name)
     return found
+
+
+def as_mask(mask: Any) -> Tensor:
+    """A mask as a tensor; its shape and type are checked where it is used."""
+    return mask if isinstance(mask, Tensor) else torch.as_tensor(np.ascontiguousarray(mask))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from triptych.errors import DataError, TriptychError
 from triptych.memory import folder as folders, query
-from triptych.memory.arguments import as_tensor, checked_rows
+from triptych.memory.arguments import as_mask, as_tensor, checked_rows
 from triptych.memory.blockwise import nearest_rows, rows_at
 from triptych.memory.entries import Entries, Labels
 from triptych.memory.image_size import ImageSize
@@ -188,7 +188,7 @@ class Memory:
         max_steps: int = 20,
         tolerance: float = 1e-4,
         separation: Separation = SOFTMAX,
-        known_valid: Tensor | None = None,
+        known_valid: Any = None,
         trace: bool = False,
     ) -> Recall:
         """Follow the update from each cue until it rests, with the confidence of the state it reaches.
@@ -203,10 +203,11 @@ class Memory:
         Raises:
             ShapeError, DataError, TriptychError: an argument breaks its rule.
         """
-        start = self.scaled(cue, known_valid=known_valid)
+        known = None if known_valid is None else as_mask(known_valid)
+        start = self.scaled(cue, known_valid=known)
         return query.retrieve(
             self.entries, start, beta=self.beta, max_steps=max_steps, tolerance=tolerance,
-            separation=separation, known_valid=known_valid, trace=trace,
+            separation=separation, known_valid=known, trace=trace,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -348,14 +349,15 @@ class Memory:
         check_count(limit, name="limit")
         return self.entries.listed(offset, limit)
 
-    def scaled(self, cue: Any, *, known_valid: Tensor | None = None) -> Tensor:
+    def scaled(self, cue: Any, *, known_valid: Any = None) -> Tensor:
         """Cues on the scale of the stored patterns. Shape (B, D)."""
         rows = as_tensor(cue, name="cue")
-        if known_valid is not None:
-            check_mask(known_valid, tuple(rows.shape), name="known_valid", true="the cue is known")
-            rows = torch.where(known_valid, rows, 0.0)
+        known = None if known_valid is None else as_mask(known_valid)
+        if known is not None:
+            check_mask(known, tuple(rows.shape), name="known_valid", true="the cue is known")
+            rows = torch.where(known, rows, 0.0)
         rows = checked_rows(rows, self.width, name="cue")
-        return self.entries.scaling.apply(rows, name="cue", known_valid=known_valid).rows
+        return self.entries.scaling.apply(rows, name="cue", known_valid=known).rows
 
     def keys(self) -> Tensor:
         """All patterns as they are compared, in one tensor. Shape (N, D)."""

@@ -37,6 +37,10 @@ def joined(
     if len(runs) < 2:
         raise RunError(f"an ensemble of {len(runs)} run; expected at least two. Give more runs.")
     advice = "Train the members on the same data with different seeds."
+    places = [run.path.resolve() for run in runs]
+    if len(set(places)) < len(places):
+        twice = next(run for run in runs if places.count(run.path.resolve()) > 1)
+        raise RunError(f"{twice.name} is named twice; expected different runs.", hint=advice)
     descriptions = [run.model(panel) for run in runs]
     first = alike(descriptions[0], runs[0].path / "model.json")
     tensors: dict[str, Tensor] = {}

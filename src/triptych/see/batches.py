@@ -50,7 +50,7 @@ class _Gathered(Dataset[ImageBatch]):
 
 
 class Shuffled(Sampler[list[int]]):
-    """Batches of items in an order drawn anew for every epoch, a function of seed and epoch alone.
+    """Batches of items in a new order for every epoch, a function of seed and epoch alone.
 
     With several processes each takes its share of every batch: an update sees the same items as one process would.
 
@@ -110,7 +110,7 @@ class Shuffled(Sampler[list[int]]):
 def loader(images: Images, order: Shuffled) -> DataLoader[ImageBatch]:
     """A loader that hands out one `ImageBatch` per batch of `order`.
 
-    `order` is its sampler, not its batch sampler: Lightning tells only the former which epoch it is.
+    `order` is its sampler, not its batch sampler: Lightning sets the epoch only of the former.
     """
     return DataLoader(_Gathered(images), sampler=order, batch_size=None, collate_fn=_as_is)
 

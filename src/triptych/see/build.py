@@ -33,11 +33,12 @@ def build_network(model: SeeModel, *, in_channels: int, height: int, width: int,
         ShapeError: the images are too small for the network.
         MissingExtraError: a timm network without timm.
     """
-    if model.name.startswith(PREFIX):
-        name = model.name.removeprefix(PREFIX)
-        return build_timm(name, in_channels=in_channels, height=height, width=width, classes=classes)
-    build = _build_convolutional if model.name == "cnn" else _build_residual
-    return build(model, in_channels, height, width, classes)
+    if model.name == "cnn":
+        return _build_convolutional(model, in_channels, height, width, classes)
+    if model.name == "residual":
+        return _build_residual(model, in_channels, height, width, classes)
+    name = model.name.removeprefix(PREFIX)
+    return build_timm(name, in_channels=in_channels, height=height, width=width, classes=classes)
 
 
 def describe_network(model: SeeModel, *, in_channels: int, height: int, width: int, classes: int) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def items(evaluation: Any) -> str:
 
 def table(evaluation: Any) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of some predictions."""
-    judged = evaluation.items
+    items = evaluation.items
     rows = []
-    for place in range(0, len(judged.names), max(1, len(judged.names) // ROWS))[:ROWS]:
-        truth, predicted = judged.classes[judged.truths[place]], judged.classes[judged.predictions[place]]
+    for place in range(0, len(items.names), max(1, len(items.names) // ROWS))[:ROWS]:
+        truth, predicted = items.classes[items.truths[place]], items.classes[items.predictions[place]]
         mark = "right" if truth == predicted else ""
-        rows.append([judged.names[place], truth, predicted, f"{judged.confidences[place]:.3f}", mark])
+        rows.append([items.names[place], truth, predicted, f"{items.confidences[place]:.3f}", mark])
     return ["image", "truth", "predicted", "probability", ""], rows
 
 

@@ -1,6 +1,6 @@
-"""What a report tells of an evaluation of images: figures per class, confusions, calibration, the surest mistakes.
+"""The report of an evaluation of images: figures per class, confusions, calibration, the most confident errors.
 
-`details` draws it from the probabilities once, as plain values that are kept in the run; `section` shows it.
+`details_of` computes it from the probabilities once, as plain values that are kept in the run; `section` shows it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from triptych.report.canvas import save
 from triptych.report.html import Picture, Section
 from triptych.report.image_figures import confusion_matrix, reliability_curve, thumbnails
 from triptych.report.tables import Cell, Table
-from triptych.see.metrics import Judged, Scores, log_losses, most_confident_mistakes
+from triptych.see.metrics import Predicted, Scores, log_losses, most_confident_mistakes
 from triptych.statistics import Estimate
 
 MISTAKES = 24
@@ -30,23 +30,23 @@ COLUMNS = ("image", "truth", "prediction", "probability", "truth_probability", "
 DIGEST_LENGTH = 16
 
 
-def details(judged: Judged, scores: Scores, pixels: Tensor) -> dict[str, Any]:
+def details_of(items: Predicted, scores: Scores, pixels: Tensor) -> dict[str, Any]:
     """Everything `section` shows, as plain values for JSON.
 
     Args:
-        judged: the images and what the model gave them.
+        items: the images and their predictions.
         scores: their figures.
         pixels: the images. Bytes of shape (N, C, H, W).
     """
     mistakes = [
         {
-            "name": judged.names[place],
-            "truth": judged.classes[judged.truths[place]],
-            "prediction": judged.classes[judged.predictions[place]],
-            "probability": float(judged.confidences[place]),
+            "name": items.names[place],
+            "truth": items.classes[items.truths[place]],
+            "prediction": items.classes[items.predictions[place]],
+            "probability": float(items.confidences[place]),
             "png": _encoded(pixels[place].permute(1, 2, 0).numpy()),
         }
-        for place in most_confident_mistakes(judged, MISTAKES)
+        for place in most_confident_mistakes(items, MISTAKES)
     ]
     return {
         "scores": scores.to_dict(),
@@ -55,32 +55,32 @@ def details(judged: Judged, scores: Scores, pixels: Tensor) -> dict[str, Any]:
     }
 
 
-def write_predictions(folder: Path, name: str, judged: Judged, digests: Sequence[str]) -> None:
-    """Write what was predicted for every image, and the wrong ones again, surest first, as the error list.
+def write_predictions(folder: Path, name: str, items: Predicted, digests: Sequence[str]) -> None:
+    """Write what was predicted for every image, and the wrong ones again, most confident first, as the error list.
 
-    A picture's digest tells it from others wherever its file lies and however that was named.
+    An image's digest identifies it wherever its file lies and however that is named.
     """
-    losses = log_losses(judged)
+    losses = log_losses(items)
     rows = [
         [
-            judged.names[n],
-            judged.classes[judged.truths[n]],
-            judged.classes[judged.predictions[n]],
-            f"{judged.confidences[n]:.6f}",
-            f"{judged.probabilities[n, judged.truths[n]]:.6f}",
+            items.names[n],
+            items.classes[items.truths[n]],
+            items.classes[items.predictions[n]],
+            f"{items.confidences[n]:.6f}",
+            f"{items.probabilities[n, items.truths[n]]:.6f}",
             f"{losses[n]:.6f}",
             digests[n][:DIGEST_LENGTH],
         ]
-        for n in range(len(judged.names))
+        for n in range(len(items.names))
     ]
     write_tsv(folder / f"{name}.tsv", COLUMNS, rows)
-    write_tsv(folder / f"{name}.errors.tsv", COLUMNS, [rows[n] for n in most_confident_mistakes(judged, len(rows))])
+    write_tsv(folder / f"{name}.errors.tsv", COLUMNS, [rows[n] for n in most_confident_mistakes(items, len(rows))])
 
 
-def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
-    """The part of the report about one evaluation; its pictures are also written as PNG and SVG."""
+def section(name: str, details: Mapping[str, Any], figures: Path) -> Section:
+    """The part of the report about one evaluation; its figures are also written as PNG and SVG."""
     stem = name.replace("/", "-")
-    scores, classes = told["scores"], told["classes"]
+    scores, classes = details["scores"], details["classes"]
     drawn = {
         "confusion": (
             confusion_matrix(np.array(scores["confusion"]), classes),
@@ -88,22 +88,22 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
         ),
         "reliability": (
             reliability_curve(
-                [(confidence, accuracy, count) for confidence, accuracy, count in told["reliability"]],
+                [(confidence, accuracy, count) for confidence, accuracy, count in details["reliability"]],
                 error=scores["calibration_error"],
             ),
-            "Accuracy against confidence; on the diagonal a probability means what it says.",
+            "Accuracy against confidence; on the diagonal probabilities are calibrated.",
         ),
     }
-    if told["mistakes"]:
-        captions = [f"{m['prediction']} {100 * m['probability']:.0f} %\nis {m['truth']}" for m in told["mistakes"]]
+    if details["mistakes"]:
+        captions = [f"{m['prediction']} {100 * m['probability']:.0f} %\nis {m['truth']}" for m in details["mistakes"]]
         drawn["mistakes"] = (
-            thumbnails([_decoded(m["png"]) for m in told["mistakes"]], captions),
-            "Mistakes of which the model was surest: what it said, and what is true.",
+            thumbnails([_decoded(m["png"]) for m in details["mistakes"]], captions),
+            "Most confident errors: predicted and true class.",
         )
-    pictures = []
+    drawings = []
     for what, (figure, caption) in drawn.items():
         saved = save(figure, figures, f"{stem}-{what}")
-        pictures.append(Picture.from_figure(figure, alt=f"{what}, {name}", caption=caption, saved=saved))
+        drawings.append(Picture.from_figure(figure, alt=f"{what}, {name}", caption=caption, saved=saved))
     return Section(
         title=f"Evaluation {name}",
         tables=[
@@ -111,20 +111,20 @@ def section(name: str, told: Mapping[str, Any], figures: Path) -> Section:
             _class_table(scores["per_class"]),
             Table("Most frequent confusions", ["truth", "predicted", "images"], _confusions(scores, classes)),
             Table(
-                "Surest mistakes",
+                "Most confident errors",
                 ["image", "truth", "predicted", "probability"],
-                [[m["name"], m["truth"], m["prediction"], m["probability"]] for m in told["mistakes"]],
+                [[m["name"], m["truth"], m["prediction"], m["probability"]] for m in details["mistakes"]],
             ),
         ],
-        figures=pictures,
+        figures=drawings,
     )
 
 
 def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
     """All evaluations of a run in one table."""
     rows: list[list[Cell]] = []
-    for name, told in evaluations.items():
-        scores = told["scores"]
+    for name, details in evaluations.items():
+        scores = details["scores"]
         measured: list[Cell] = [Estimate.from_dict(scores[key]) for key in ("accuracy", "log_loss")]
         rows.append([name, scores["n_items"], *measured, scores["macro_f1"], scores["calibration_error"]])
     columns = ["evaluation", "images", "accuracy", "log loss", "macro F1", "calibration error"]
@@ -134,12 +134,12 @@ def overview(evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
 def scores_table(scores: Mapping[str, Any]) -> Table:
     """Figures with their intervals."""
     names = {
-        "accuracy": "accuracy: images named rightly",
+        "accuracy": "accuracy: images classified correctly",
         "top3": "true class among the three most probable",
         "log_loss": "log loss: -log(probability of the true class), nats",
     }
     rows: list[list[Cell]] = [[text, Estimate.from_dict(scores[key])] for key, text in names.items() if key in scores]
-    rows.append(["macro F1: mean over classes that are there or were predicted", scores["macro_f1"]])
+    rows.append(["macro F1: mean over classes that occur or were predicted", scores["macro_f1"]])
     rows.append(["expected calibration error", scores["calibration_error"]])
     level = f"{100 * scores['accuracy']['level']:g}"
     return Table(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from triptych.config.see import SeeEvidence
 from triptych.images.predictions import Classified
 from triptych.report.canvas import file_stem, save
 from triptych.report.image_figures import activation_maps as draw_activation_maps, saliency as draw_saliency
@@ -86,24 +87,20 @@ def with_explained(classified: Classified, explained_class: str, probability: fl
     return listed if explained_class in classified.classes else [*listed, (explained_class, probability)]
 
 
-def explained(
-    classifier: Classifier, image: Path, *, out: Path, layer: str | None = None, of_class: str | None = None
-) -> ImageExplanation:
+def explained(classifier: Classifier, image: Path, what: SeeEvidence, *, out: Path) -> ImageExplanation:
     """Classify one image, and draw the activations of a convolution and the evidence for a class.
 
     Args:
         classifier: the model.
         image: an image file.
+        what: which convolution and which class.
         out: folder for the figures.
-        layer: the convolution of the activations and of Grad-CAM, by name or number; by default the activations are of
-            the first and Grad-CAM is taken before the head.
-        of_class: the class whose evidence is drawn; the predicted one by default.
     Raises:
         DataError: the image cannot be read.
         RecipeError: no such convolution or class.
     """
     pixels = classifier.read(image)
-    found = evidence(classifier, pixels, layer=layer, of_class=of_class)
+    found = evidence(classifier, pixels, layer=what.layer, of_class=what.of_class)
     classified, chosen = classifier.predict(image)[0], found.explained_class
     original = pixels.permute(1, 2, 0).numpy()
     heats = {

@@ -1,4 +1,4 @@
-"""Heads: how what a network sees at each position of an image becomes one vector.
+"""Heads: how the features at all positions of an image become one vector.
 
 A head takes (B, C, height, width) and gives (B, width of the vector).
 """

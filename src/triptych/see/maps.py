@@ -128,7 +128,7 @@ def saliency(
         image: as the network takes it. Shape (C, height, width).
         target: number of the class; the predicted one when None.
         layer: a convolution for Grad-CAM, by its path or its place. By default the maps that the head makes one vector
-            of; a network without a head of the panel's, an ensemble's last member among them, is looked at in the last
+            of; a network without a head of the panel's, an ensemble's last member among them, is explained at the last
             convolution to run whose maps have more than one place.
     Raises:
         RecipeError: there is no such convolution or class.
@@ -138,54 +138,54 @@ def saliency(
     from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
 
     _check_image(image)
-    looked_at = _looked_at(network, image, layer)
+    place = _place_of(network, image, layer)
     logits = _logits_of(network)
     with evaluating(network), torch.inference_mode(False), torch.enable_grad():
-        batch = image[None].detach().clone()  # made anew: inference tensors cannot be differentiated
+        batch = image[None].detach().clone()  # inference tensors cannot be differentiated
         scores = logits(batch)
         classes = scores.shape[1]
         if target is not None and not 0 <= target < classes:
             raise RecipeError(f"target is {target}; expected a class number from 0 to {classes - 1}.")
         chosen = int(scores[0].argmax()) if target is None else target
-        coarse = LayerGradCam(logits, looked_at.module).attribute(
-            batch, target=chosen, relu_attributions=True, attribute_to_layer_input=looked_at.before
+        coarse = LayerGradCam(logits, place.module).attribute(
+            batch, target=chosen, relu_attributions=True, attribute_to_layer_input=place.before
         )
         size = (image.shape[1], image.shape[2])
         grad_cam = LayerAttribution.interpolate(coarse, size, interpolate_mode="bilinear")
         gradients = IntegratedGradients(logits).attribute(batch, target=chosen, n_steps=_INTEGRATION_STEPS)
     return Saliency(
         target=chosen,
-        layer=looked_at.name,
+        layer=place.name,
         grad_cam=grad_cam[0, 0].detach(),
         integrated_gradients=gradients[0].sum(dim=0).detach().float(),
     )
 
 
 @dataclass(frozen=True)
-class _LookedAt:
-    """What Grad-CAM looks at: what a module puts out, or what comes before it."""
+class _Place:
+    """Where Grad-CAM is taken: at the output of a module, or at its input."""
 
     name: str
     module: nn.Module
     before: bool = False
 
 
-def _looked_at(network: nn.Module, image: Tensor, layer: str | int | None) -> _LookedAt:
+def _place_of(network: nn.Module, image: Tensor, layer: str | int | None) -> _Place:
     if layer is not None:
-        return _LookedAt(*find_convolution(network, layer))
+        return _Place(*find_convolution(network, layer))
     if isinstance(network, ConvolutionalNetwork | ResidualNetwork):
-        return _LookedAt("head", network.head, before=True)
-    return _last_with_places(network, image) or _LookedAt(*find_convolution(network, -1))
+        return _Place("head", network.head, before=True)
+    return _last_with_places(network, image) or _Place(*find_convolution(network, -1))
 
 
-def _last_with_places(network: nn.Module, image: Tensor) -> _LookedAt | None:
+def _last_with_places(network: nn.Module, image: Tensor) -> _Place | None:
     """The last convolution to run whose maps have several places: gates and heads run some over a single one."""
-    found: list[_LookedAt] = []
+    found: list[_Place] = []
 
     def note(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
             if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-                found.append(_LookedAt(name, module))
+                found.append(_Place(name, module))
 
         return hook
 

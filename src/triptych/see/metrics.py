@@ -1,4 +1,4 @@
-"""How well images are named: accuracy with its interval, figures per class, confusions, calibration.
+"""Measures of image classification: accuracy with its interval, figures per class, confusions, calibration.
 
 Everything is computed from the probabilities of all classes, so that a report can be drawn from them once.
 """
@@ -20,8 +20,8 @@ LEAST_PROBABILITY = 1e-12  # in logarithms
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Images with their true classes and what the model gave each class.
+class Predicted:
+    """Images with their true classes and the predicted probabilities.
 
     Attributes:
         names: of the images.
@@ -56,7 +56,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How one class fared. Without an image of it recall is None, without a prediction precision, without both F1."""
+    """Measures of one class. Without an image of it recall is None, without a prediction precision, without both F1."""
 
     name: str
     images: int
@@ -80,7 +80,7 @@ class Bin:
     """Images whose confidence lies in a range.
 
     Attributes:
-        low: lower end, left out.
+        low: lower end, excluded.
         high: upper end.
         images: how many.
         confidence: their mean confidence.
@@ -96,14 +96,14 @@ class Bin:
 
 @dataclass(frozen=True)
 class Scores:
-    """How a model did on a set of images.
+    """Measures of a model on a set of images.
 
     Attributes:
         n_items: images.
-        accuracy: share named rightly, with its interval.
+        accuracy: share classified correctly, with its interval.
         top3: share whose class is among the three most probable; None with fewer than four classes.
         log_loss: mean of -log(probability of the true class), in nats.
-        macro_f1: mean of the F1 of all classes that are there or were predicted.
+        macro_f1: mean of the F1 of all classes that occur or were predicted.
         calibration_error: expected calibration error over 15 bins of confidence (Guo et al. 2017, eq. 3).
         per_class: figures of every class.
         confusion: images by true class (rows) and predicted class. Shape (classes, classes).
@@ -134,24 +134,24 @@ class Scores:
         }
 
 
-def score(judged: Judged) -> Scores:
+def score(items: Predicted) -> Scores:
     """All figures of a set of images.
 
     Raises:
         DataError: there are no images.
     """
-    count = len(judged.names)
+    count = len(items.names)
     if count == 0:
         raise DataError("the split has 0 images; expected at least one.")
     ones = np.ones(count)
-    confusion, bins = _confusion(judged), reliability(judged)
-    per_class = _per_class(judged.classes, confusion)
+    confusion, bins = _confusion(items), reliability(items)
+    per_class = _per_class(items.classes, confusion)
     fared = [figures.f1 for figures in per_class if figures.f1 is not None]
     return Scores(
         n_items=count,
-        accuracy=share_of(judged.predictions == judged.truths),
-        top3=share_of(_among_first(judged, 3)) if len(judged.classes) > 3 else None,
-        log_loss=bootstrap_ratio(log_losses(judged), ones),
+        accuracy=share_of(items.predictions == items.truths),
+        top3=share_of(_among_first(items, 3)) if len(items.classes) > 3 else None,
+        log_loss=bootstrap_ratio(log_losses(items), ones),
         macro_f1=float(np.mean(fared)),
         calibration_error=sum(b.images * abs(b.confidence - b.accuracy) for b in bins) / count,
         per_class=per_class,
@@ -160,16 +160,16 @@ def score(judged: Judged) -> Scores:
     )
 
 
-def log_losses(judged: Judged) -> NDArray[np.float64]:
+def log_losses(items: Predicted) -> NDArray[np.float64]:
     """-log(probability of the true class) of every image, in nats. Shape (N,)."""
-    true = judged.probabilities[np.arange(len(judged.truths)), judged.truths]
+    true = items.probabilities[np.arange(len(items.truths)), items.truths]
     return np.asarray(-np.log(np.maximum(true, LEAST_PROBABILITY)))
 
 
-def reliability(judged: Judged, bins: int = CALIBRATION_BINS) -> list[Bin]:
-    """Accuracy against confidence in bins of equal width; bins without images are left out."""
-    confidence = judged.confidences
-    right = judged.predictions == judged.truths
+def reliability(items: Predicted, bins: int = CALIBRATION_BINS) -> list[Bin]:
+    """Accuracy against confidence in bins of equal width; bins without images are skipped."""
+    confidence = items.confidences
+    right = items.predictions == items.truths
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return [
         Bin(b / bins, (b + 1) / bins, int(mask.sum()), float(confidence[mask].mean()), float(right[mask].mean()))
@@ -178,17 +178,17 @@ def reliability(judged: Judged, bins: int = CALIBRATION_BINS) -> list[Bin]:
     ]
 
 
-def most_confident_mistakes(judged: Judged, most: int) -> list[int]:
-    """Positions of the images that were named wrongly, surest first."""
-    wrong = np.flatnonzero(judged.predictions != judged.truths)
-    order = np.argsort(-judged.confidences[wrong], kind="stable")
+def most_confident_mistakes(items: Predicted, most: int) -> list[int]:
+    """Positions of the images that were classified wrongly, most confident first."""
+    wrong = np.flatnonzero(items.predictions != items.truths)
+    order = np.argsort(-items.confidences[wrong], kind="stable")
     return [int(position) for position in wrong[order][:most]]
 
 
-def _confusion(judged: Judged) -> NDArray[np.int64]:
+def _confusion(items: Predicted) -> NDArray[np.int64]:
     """Images by true class (rows) and predicted class. Shape (classes, classes)."""
-    counts = np.zeros((len(judged.classes),) * 2, dtype=np.int64)
-    np.add.at(counts, (judged.truths, judged.predictions), 1)
+    counts = np.zeros((len(items.classes),) * 2, dtype=np.int64)
+    np.add.at(counts, (items.truths, items.predictions), 1)
     return counts
 
 
@@ -208,7 +208,7 @@ def _per_class(classes: Sequence[str], confusion: NDArray[np.int64]) -> list[Cla
     ]
 
 
-def _among_first(judged: Judged, k: int) -> NDArray[np.float64]:
+def _among_first(items: Predicted, k: int) -> NDArray[np.float64]:
     """1 where the true class is among the k most probable. Shape (N,)."""
-    first = np.argsort(-judged.probabilities, axis=1, kind="stable")[:, :k]
-    return np.asarray((first == judged.truths[:, None]).any(axis=1), dtype=np.float64)
+    first = np.argsort(-items.probabilities, axis=1, kind="stable")[:, :k]
+    return np.asarray((first == items.truths[:, None]).any(axis=1), dtype=np.float64)

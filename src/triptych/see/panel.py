@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from triptych.config import SeeDecoding, SeeRecipe, with_changes
+from triptych.config.options import given_fields
+from triptych.config.see import SeeEvidence
 from triptych.data.progress import reading_bar
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.images.form import InputForm
@@ -33,7 +35,7 @@ from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.images import Images
 from triptych.see.inputs import input_form
 from triptych.see.loaders import loaders
-from triptych.see.metrics import Judged, Scores, score
+from triptych.see.metrics import Predicted, Scores, score
 from triptych.see.named_sets import classes_of
 from triptych.see.objective import SeeObjective
 from triptych.training.prepared import Prepared
@@ -55,7 +57,7 @@ class Evaluation:
 
     split: str
     decoding: SeeDecoding
-    items: Judged
+    items: Predicted
     images: Images
     scores: Scores
 
@@ -78,11 +80,6 @@ class SeePanel:
     name = "see"
     demo: ClassVar[Any] = demo
     ensemble_test_options = ""
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "predict": ("views", "n_best"),
-        "test": ("views",),
-        "explain": ("layer", "of_class"),
-    }
 
     def read(
         self, recipe: SeeRecipe, location: Path | None, *, model: Classifier | None = None, whole: str | None = None
@@ -179,8 +176,8 @@ class SeePanel:
             raise DataError(field="split", value=split, expected=f"one that the data has: {', '.join(data.splits)}")
         images = data.splits[split]
         probabilities = model.probabilities(images.pixels, decoding=decoding)
-        judged = Judged(images.names, images.labels.numpy(), probabilities.double().numpy(), model.classes)
-        return Evaluation(split, decoding, judged, images, score(judged))
+        items = Predicted(images.names, images.labels.numpy(), probabilities.double().numpy(), model.classes)
+        return Evaluation(split, decoding, items, images, score(items))
 
     def in_use(self, recipe: SeeRecipe, description: Mapping[str, Any], path: Path) -> SeeRecipe:
         """The recipe with the decoding that the model has now, the temperature of a calibrated one included."""
@@ -192,8 +189,8 @@ class SeePanel:
         Raises:
             RecipeError: a value that breaks its rule.
         """
-        names = {"views": "views", "n_best": "top_k"}
-        changes = {f"decoding.{names[option]}": value for option, value in given.items() if option in names}
+        fields = given_fields(SeeDecoding, "predict", given)
+        changes = {f"decoding.{name}": value for name, value in fields.items()}
         chosen = with_changes(recipe, changes).decoding
         assert isinstance(chosen, SeeDecoding)
         return chosen
@@ -229,8 +226,8 @@ class SeePanel:
         self, model: Classifier, _recipe: SeeRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
     ) -> list[explaining.ImageExplanation]:
         """What the network saw in images: activation maps, and the evidence for a class."""
-        options = {name: given[name] for name in ("layer", "of_class") if name in given}
-        return [explaining.explained(model, Path(item), out=out, **options) for item in items]
+        what = SeeEvidence.model_validate(given_fields(SeeEvidence, "explain", given))
+        return [explaining.explained(model, Path(item), what, out=out) for item in items]
 
     def fit_temperature(self, run: Run, model: Classifier, data: Collection[Images]) -> float:
         """The temperature with which the model's probabilities fit the validation images best."""
@@ -278,7 +275,7 @@ class SeePanel:
     def record(self, folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
         """Write every prediction, and tell what a report shows."""
         evaluation_report.write_predictions(folder, name, evaluation.items, evaluation.images.digests)
-        told = evaluation_report.details(evaluation.items, evaluation.scores, evaluation.images.pixels)
+        told = evaluation_report.details_of(evaluation.items, evaluation.scores, evaluation.images.pixels)
         return {**told, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
 
     def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:

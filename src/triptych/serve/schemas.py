@@ -74,7 +74,10 @@ class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
 
 
 class CandidateAnswer(BaseModel):
-    """One predicted target; `score` is what the decoder ranked by, `log_probability` the model's, in nats."""
+    """One predicted target; `score` is what the decoder ranked by, `log_probability` the model's, in nats.
+
+    `finished` is false where the limit on the length cut the target before its end.
+    """
 
     model_config = ConfigDict(from_attributes=True)
     text: str
@@ -82,6 +85,7 @@ class CandidateAnswer(BaseModel):
     score: float
     log_probability: float
     probability: float
+    finished: bool
 
 
 class PredictionAnswer(BaseModel):

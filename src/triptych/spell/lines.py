@@ -15,7 +15,7 @@ from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError
 from triptych.text.pairs import BadRow, read_sources
-from triptych.text.predictions import Prediction
+from triptych.text.predictions import Prediction, cut_warnings
 
 STANDARD_INPUT = "-"
 UNSEEN_LISTED = 10  # symbols that training never showed and that get a warning of their own
@@ -44,7 +44,7 @@ def predicted(
     Raises:
         DataError: a file or line cannot be read; the sources before it are predicted first.
     """
-    unseen = _Unseen(warn)
+    unseen, cut = _Unseen(warn), 0
     for file in files:
         label = "standard input" if file == STANDARD_INPUT else file
         bad: list[BadRow] = []
@@ -66,11 +66,13 @@ def predicted(
 
             for prediction in speller.stream(symbols(), decoding=decoding, chunk=1 if line_buffered else None):
                 unseen.note(f"{label}:{ahead.popleft()}", prediction)
+                cut += not prediction.best.finished
                 yield _cells(speller, prediction)
         if bad:
             first = bad[0]
             warn([f"{label}:{first.line}: {first.reason}. Skipped {len(bad)} unreadable lines, this one first."])
     unseen.finish()
+    warn(cut_warnings(cut))
 
 
 def _opened(file: str) -> Any:

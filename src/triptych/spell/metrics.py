@@ -40,12 +40,14 @@ class ItemResult:
         references: the right answers, at least one, none empty.
         predictions: at least one, best first or in the order they were drawn; a prediction may be empty.
         log_probabilities: natural logarithms, one per prediction.
+        finished: False where the limit on the length cut the first prediction.
     """
 
     source: Symbols
     references: tuple[Symbols, ...]
     predictions: tuple[Symbols, ...]
     log_probabilities: tuple[float, ...]
+    finished: bool = True
 
     def __post_init__(self) -> None:
         if not self.references or not all(self.references):

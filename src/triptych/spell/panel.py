@@ -12,6 +12,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from triptych.config import SpellDecoding, SpellRecipe
+from triptych.config.loading import check_table
+from triptych.config.options import given_fields
+from triptych.config.spell import SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
@@ -29,13 +32,10 @@ from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
-from triptych.text.predictions import Prediction
+from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabulary
 from triptych.text.vocabularies import Vocabularies
 from triptych.training.prepared import Loaders, Prepared
-
-DECODING_OPTIONS = ("decode", *SpellDecoding.of_method("beam"), *SpellDecoding.of_method("sample"))
-WORD_LIST_OPTIONS = ("lexicon", "lexicon_weight", "dictionary")
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,17 @@ class Evaluation:
         decoding: how targets were decoded.
         items: what was predicted for every item, in the order of the data.
         scores: error rates with intervals.
-        warnings: what to know of them, complete sentences.
     """
 
     split: str
     decoding: SpellDecoding
     items: Sequence[ItemResult]
     scores: Scores
-    warnings: Sequence[str] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """How many predictions were cut at the limit on their length."""
+        return cut_warnings(sum(not item.finished for item in self.items))
 
 
 class SpellPanel:
@@ -63,11 +66,6 @@ class SpellPanel:
     name = "spell"
     demo: ClassVar[Any] = demo
     ensemble_test_options = " --decode beam"
-    options: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "predict": (*DECODING_OPTIONS, *WORD_LIST_OPTIONS),
-        "test": (*DECODING_OPTIONS, *WORD_LIST_OPTIONS),
-        "explain": DECODING_OPTIONS,
-    }
 
     def read(
         self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
@@ -169,17 +167,14 @@ class SpellPanel:
         Raises:
             RecipeError: an option of another method than the one chosen, or a value that breaks its rule.
         """
-        options = {"method" if name == "decode" else name: given[name] for name in DECODING_OPTIONS if name in given}
-        return recipe.decoding.changed(options)
+        return recipe.decoding.changed(given_fields(SpellDecoding, "predict", given))
 
     def equip(
         self, model: Speller, recipe: SpellRecipe, given: Mapping[str, Any], *, warn: Callable[[Sequence[str]], None]
     ) -> tuple[Speller, str]:
         """The model with the word list and dictionary that options of a command name, and what to call that."""
-        lists = {name: given.get(name) for name in WORD_LIST_OPTIONS}
-        weight = lists.pop("lexicon_weight")
-        equipped = word_lists.with_word_lists(model, **lists, weight=weight, recipe=recipe, warn=warn)
-        return equipped, word_lists.label(**lists, weight=weight)
+        lists = check_table(SpellWordLists, given_fields(SpellWordLists, "predict", given), origin="")
+        return word_lists.with_word_lists(model, lists, recipe=recipe, warn=warn), word_lists.label(lists)
 
     def predict(
         self,
@@ -307,6 +302,7 @@ def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) ->
             references=item.references,
             predictions=tuple(candidate.symbols for candidate in prediction.candidates),
             log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
+            finished=prediction.best.finished,
         )
         for item, prediction in zip(items, predictions, strict=True)
     ]

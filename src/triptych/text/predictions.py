@@ -77,3 +77,11 @@ class Prediction(Generic[Weights]):
     def attention(self) -> Weights | None:
         """Attention of the best candidate. Shape (T + 1, S)."""
         return self.best.attention
+
+
+def cut_warnings(count: int) -> list[str]:
+    """How many predictions the limit on their length cut, as a sentence; none for none."""
+    if not count:
+        return []
+    what = "1 prediction was" if count == 1 else f"{count} predictions were"
+    return [f"{what} cut at the limit on the length; raise decoding.max_length_factor or decoding.max_length_extra."]

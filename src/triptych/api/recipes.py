@@ -1,0 +1,23 @@
+"""Recipes by name or path; see `triptych.config`."""
+
+from triptych.config import (
+    Recipe,
+    TrainingTable,
+    describe_shipped,
+    dump_recipe,
+    load_any_recipe,
+    load_experiment,
+    load_recipe,
+    shipped_recipes,
+)
+
+__all__ = [
+    "Recipe",
+    "TrainingTable",
+    "describe_shipped",
+    "dump_recipe",
+    "load_any_recipe",
+    "load_experiment",
+    "load_recipe",
+    "shipped_recipes",
+]
