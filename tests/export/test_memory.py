@@ -16,7 +16,7 @@ from triptych.export import memory as export_memory_module
 from triptych.export.graph import INLINE_LIMIT
 from triptych.export.memory import export_memory, export_store
 from triptych.memory.memory import Memory as Stored
-from triptych.memory.normalisation import Normalisation
+from triptych.memory.normalisation import Normalisation, Scaling
 from triptych.memory.shards import Precision
 from triptych.recall.retrieval import retrieve
 from triptych.recall.update import update
@@ -153,8 +153,19 @@ def test_a_stored_memory_recalls_as_it_did(tmp_path: Path, normalisation: Normal
     np.testing.assert_allclose(memory.scaled(cue.numpy()), stored.scaled(cue).numpy(), atol=1e-6)
     assert (memory.count, memory.normalisation) == (38, normalisation)
     if normalisation == "unit":
-        with pytest.raises(DataError, match=r"cue is zeros only in row 1; expected a row with a direction"):
+        with pytest.raises(DataError) as caught:
             memory.retrieve(np.eye(2, 16, dtype=np.float32) * [[1], [0]])
+        assert (caught.value.field, caught.value.value) == ("cue", 1)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_cues_of_any_size_are_scaled_right(tmp_path: Path, scale: float) -> None:
+    exported = export_memory(patterns(), tmp_path / "memory", beta=2, scaling=Scaling("unit"))
+    memory = runtime.load(exported.path)
+    assert isinstance(memory, Memory)
+    cue = np.random.default_rng(0).normal(size=(3, 16))
+    found = memory.scaled(scale * cue)
+    np.testing.assert_allclose(found, cue / np.linalg.norm(cue, axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
 
 
 def test_a_store_is_exported_by_a_command(

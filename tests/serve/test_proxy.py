@@ -69,7 +69,7 @@ def proxied(catalogue: Catalogue, folder: Path, location: str, *, origins: Seque
 
 def documented() -> str:
     """The location of the documentation."""
-    text = HOW_TO.read_text(encoding="utf-8").split("```nginx\n")[1].split("```")[0]
+    text = "location" + HOW_TO.read_text(encoding="utf-8").split("```text\nlocation")[1].split("```")[0]
     assert "http://127.0.0.1:8000/" in text
     return text.replace("http://127.0.0.1:8000", "SERVER")
 

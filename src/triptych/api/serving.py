@@ -26,7 +26,7 @@ from triptych.api.served_memory import (
 )
 from triptych.config import SpellDecoding, dump_recipe
 from triptych.config.loading import explain_invalid
-from triptych.config.serve import ServeLimits, load_limits
+from triptych.config.serve import ServeLimits, describe_limits, load_limits
 from triptych.decoding import Speller
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError, did_you_mean
 from triptych.images.reading import FORMATS
@@ -58,6 +58,7 @@ __all__ = [
     "Trace",
     "TriptychError",
     "declared_pixels",
+    "describe_limits",
     "did_you_mean",
     "explain_invalid",
     "fitted_limits",

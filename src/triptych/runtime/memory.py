@@ -72,17 +72,19 @@ class Memory:
         rows = self._checked(cue)
         if self.normalisation == "none":
             return rows
-        moved = rows if self._centre is None else rows - self._centre
+        exact = rows.astype(np.float64)  # in which no square overflows or vanishes
+        moved = exact if self._centre is None else exact - self._centre
         length = np.linalg.norm(moved, axis=1, keepdims=True)
         if not (length > 0).all():
-            what = "zeros only" if self._centre is None else "equal to the patterns' mean"
+            what = "has only zeros" if self._centre is None else "equals the patterns' mean"
             row = int(np.nonzero(length[:, 0] == 0)[0][0])
-            raise DataError(f"cue is {what} in row {row}; expected a row with a direction. Leave the row out.")
-        scaled: Array = moved / length
+            message = f"Row {row} of cue {what}, so it has no direction."
+            raise DataError(message, field="cue", value=row, hint="Leave the row out.")
+        scaled: Array = (moved / length).astype(np.float32)
         return scaled
 
     def update(self, state: ArrayLike, *, steps: int = 1) -> Array:
-        """The state after so many updates q <- X' softmax(beta X q).
+        """The state after some updates q <- X' softmax(beta X q).
 
         Args:
             state: q, on the scale of the stored patterns, as `scaled` gives it. Shape (B, D), finite.
@@ -110,7 +112,8 @@ class Memory:
         state = self.scaled(cue).copy()
         _check_steps("max_steps", max_steps)
         if not tolerance >= 0:
-            raise TriptychError(f"tolerance is {tolerance}; expected a number >= 0. Use 0 to stop only at exact rest.")
+            hint = "Use 0 to stop only where an update changes nothing."
+            raise TriptychError(field="tolerance", value=tolerance, expected="a number >= 0", hint=hint)
         steps = np.zeros(len(state), dtype=np.int64)
         converged = np.zeros(len(state), dtype=bool)
         scale = np.zeros(len(state), dtype=np.float32)
@@ -138,13 +141,19 @@ class Memory:
     def _checked(self, values: ArrayLike) -> Array:
         rows = np.ascontiguousarray(values, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:
+            expected = f"(B, {self.width}), as wide as the patterns"
             raise ShapeError(
-                f"state has shape {rows.shape}; expected (B, {self.width}), as wide as the patterns. "
-                "Use state[None] for a single one."
+                f"state has shape {rows.shape}; expected {expected}.",
+                field="state",
+                value=rows.shape,
+                expected=expected,
+                hint="Use state[None] for a single one.",
             )
         if not np.isfinite(rows).all():
             row, column = (int(place[0]) for place in np.nonzero(~np.isfinite(rows)))
-            raise DataError(f"state is {rows[row, column]} in row {row}, column {column}; expected finite numbers.")
+            value, expected = rows[row, column], "finite numbers"
+            message = f"state is {value} in row {row}, column {column}; expected {expected}."
+            raise DataError(message, field="state", value=value, expected=expected)
         return rows
 
 
@@ -174,4 +183,4 @@ def load(exported: Exported, *, threads: int = 1) -> Memory:
 
 def _check_steps(name: str, steps: int) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise TriptychError(f"{name} is {steps!r}; expected an integer >= 1. Use 1 for a single update.")
+        raise TriptychError(field=name, value=steps, expected="an integer >= 1", hint="Use 1 for a single update.")
