@@ -298,6 +298,13 @@ def test_train_writes_a_whole_run(triptych: Triptych, tmp_path: Path, monkeypatc
     assert triptych("train", "p2g-additive-tiny", "--data", "toy", "--name", "mine", "--force", *QUICK).status == 0
 
 
+def test_tiny_scales_a_shipped_recipe_down(triptych: Triptych, workspace: Path, toy_runs: ToyRuns) -> None:
+    document = json_of(triptych, "train", "p2g-additive", "--tiny", "--data", str(toy_runs.data))
+    assert document["run"] == "runs/p2g-additive-tiny-0"
+    assert load_recipe(f"{document['run']}/recipe.toml") == load_recipe("p2g-additive-tiny")
+    assert "expected a shipped one" in one_error(triptych("train", "own.toml", "--tiny"))
+
+
 def test_a_run_begun_on_a_relative_path_can_be_resumed_without_it(
     triptych: Triptych, workspace: Path, toy_runs: ToyRuns
 ) -> None:
@@ -390,7 +397,7 @@ def test_bad_training_data_is_told_with_its_place(
         result = triptych(*arguments, "--skip-bad")
         assert result.status == 0, result.err
         assert f"warning: toy/{message}" in result.err
-        assert "Skipped 1 bad rows, of which this is the first; read " in result.err
+        assert "Bad rows that were skipped, this one first: 1; pairs that were read: " in result.err
 
 
 @pytest.mark.parametrize(

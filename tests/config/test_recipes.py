@@ -1,4 +1,4 @@
-"""Shipped recipes: each loads, survives a round trip through TOML, and has a tiny twin that differs only in size."""
+"""Shipped recipes: each loads, survives a round trip through TOML, and has a tiny form that differs only in size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from triptych.config import (
     parse_experiment,
     parse_recipe,
     shipped_recipes,
+    tiny,
 )
+from triptych.config.loading import SHIPPED
+from triptych.errors import RecipeError
 
-NAMES = list(shipped_recipes())
-FULL = [name for name in NAMES if not name.endswith("-tiny")]
+FULL = list(shipped_recipes())
+NAMES = [*FULL, *(tiny(name) for name in FULL)]
 SIZES_AND_LENGTHS = {
     "model.hidden", "model.embedding", "model.encoder_hidden", "model.attention_width",
     "model.encoder_layers", "model.decoder_layers", "model.layer_dropout",
@@ -43,9 +46,8 @@ def test_a_round_trip_through_toml_gives_an_equal_recipe(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_every_recipe_has_a_tiny_twin_of_the_same_kind(name: str) -> None:
-    twin = f"{name}-tiny"
-    assert twin in NAMES
+def test_every_recipe_has_a_tiny_form_of_the_same_kind(name: str) -> None:
+    twin = tiny(name)
     recipe, small = load_any_recipe(name), load_any_recipe(twin)
     changed = differences(recipe, small).keys()
     assert changed, f"{twin} is no smaller than {name}"
@@ -53,8 +55,10 @@ def test_every_recipe_has_a_tiny_twin_of_the_same_kind(name: str) -> None:
     assert small.panel == "recall" or small.training.epochs <= 2
 
 
-def test_every_twin_has_its_recipe() -> None:
-    assert [name for name in NAMES if name.endswith("-tiny") and name.removesuffix("-tiny") not in NAMES] == []
+def test_every_tiny_form_has_its_recipe() -> None:
+    assert tomllib.loads((SHIPPED / "tiny.toml").read_text(encoding="utf-8")).keys() == set(FULL)
+    with pytest.raises(RecipeError, match="expected a shipped one"):
+        tiny("p2g-additve")
 
 
 @pytest.mark.parametrize("name", FULL)

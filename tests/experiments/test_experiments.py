@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from triptych.config import RECALL_EXPERIMENTS, load_experiment, shipped_recipes
+from triptych.config import RECALL_EXPERIMENTS, load_experiment, shipped_recipes, tiny
 from triptych.config.recall import CapacityNetworks
 from triptych.errors import RecipeError, ShapeError, TriptychError
 from triptych.experiments.capacity import Capacity, CapacityTrial, measure_capacity, polynomial_limit
@@ -26,11 +26,7 @@ from triptych.experiments.run import measure
 from triptych.recall.energy import energy
 from triptych.recall.separation import SOFTMAX, SPARSEMAX, Entmax, TopK
 
-TINY = {
-    name.removeprefix("recall-").removesuffix("-tiny"): name
-    for name in shipped_recipes()
-    if name.startswith("recall-") and name.endswith("-tiny")
-}
+TINY = {name.removeprefix("recall-"): tiny(name) for name in shipped_recipes() if name.startswith("recall-")}
 
 
 def measured(names: list[str], counts: list[int], *, width: int = 64, **more: Any) -> Capacity:

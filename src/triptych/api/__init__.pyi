@@ -117,6 +117,7 @@ from .recipes import (
     load_experiment as load_experiment,
     load_recipe as load_recipe,
     shipped_recipes as shipped_recipes,
+    tiny as tiny,
 )
 from .runs import (
     Run as Run,

@@ -214,12 +214,23 @@ def evaluate(
     evaluation = panel.evaluate(
         model, recipe, read or read_for_evaluation(run, model, split=split).data, split=split, decoding=settings
     )
-    label = label or panel.label(settings)
-    told = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
-    about = {"origin": dict(origin or {}), "warnings": [*warnings, *evaluation.warnings], "evaluated": now()}
-    run.write_evaluation(split, label, {**told, **about})
-    run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
+    record(run, model, evaluation, label=label or panel.label(settings), origin=origin or {}, warnings=warnings)
     return evaluation
+
+
+def record(
+    run: Run, model: Any, evaluation: Any, *, label: str, origin: Mapping[str, Any], warnings: Sequence[str]
+) -> None:
+    """Write an evaluation with every prediction into a run; see `evaluate`.
+
+    Raises:
+        OSError: the run cannot be written.
+    """
+    panel, split = panel_of(run.recipe().panel), evaluation.split
+    details = panel.record(run.path / "predictions", f"{split}.{label}", evaluation, model)
+    about = {"origin": dict(origin), "warnings": [*warnings, *evaluation.warnings], "evaluated": now()}
+    run.write_evaluation(split, label, {**details, **about})
+    run.add_evaluation(f"{split}/{label}", evaluation.scores.to_dict())
 
 
 def write_report(run: Run) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from triptych.api.evaluation import recipe_in_use
 from triptych.api.panels import Warn, given_options, panel_of
@@ -25,8 +28,16 @@ def load(run: str | Path, *, device: str = "cpu") -> Any:
     Raises:
         RunError: no such run, or its model is missing or damaged.
     """
+    _use_one_thread_in_forks()
     opened = Run.open(run)
     return panel_of(opened.recipe().panel).load(opened, device=device)
+
+
+@cache
+def _use_one_thread_in_forks() -> None:
+    """Keep processes that are forked after a model was loaded from waiting for threads that a fork does not copy."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:

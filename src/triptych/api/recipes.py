@@ -9,6 +9,7 @@ from triptych.config import (
     load_experiment,
     load_recipe,
     shipped_recipes,
+    tiny,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "load_experiment",
     "load_recipe",
     "shipped_recipes",
+    "tiny",
 ]

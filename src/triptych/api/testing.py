@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from triptych.api.evaluation import evaluate, read_for_evaluation, unique_label, write_report
+from triptych.api.evaluation import read_for_evaluation, record, unique_label, write_report
 from triptych.api.models import choose
 from triptych.api.panels import Evaluation, Warn, panel_of
 from triptych.runs.run import Run
@@ -60,18 +60,14 @@ def run_test(
     warn([*found.data.warnings, *remarks, *_limits(found.data, split)])
     files = {**chosen.files, **({"data": found.origin["sha256"]} if found.origin else {})}
     label = unique_label(run, split, chosen.label + found.label_end, files)
-    evaluation = evaluate(
-        run,
-        chosen.model,
-        split=split,
-        decoding=chosen.decoding,
-        label=label,
-        read=found.data,
-        origin={**found.origin, **({"files": chosen.files} if chosen.files else {})},
-        warnings=remarks,
-    )
+    evaluation = panel.evaluate(chosen.model, chosen.recipe, found.data, split=split, decoding=chosen.decoding)
     warn(evaluation.warnings)
-    write_report(run)
+    origin = {**found.origin, **({"files": chosen.files} if chosen.files else {})}
+    try:
+        record(run, chosen.model, evaluation, label=label, origin=origin, warnings=remarks)
+        write_report(run)
+    except OSError as error:  # the figures are worth showing where the run cannot be written
+        warn([f"the evaluation could not be recorded in {run.path}: {error.strerror or error}."])
     figures = panel.measures(evaluation.scores.to_dict())
     return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, RecipeName, Settings
+from triptych.cli.options import AsJson, RecipeName, Settings, Tiny
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +18,7 @@ def experiment(
     recipe: RecipeName,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: the recipe's.")] = None,
     settings: Settings = None,
+    tiny: Tiny = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -32,9 +33,10 @@ def experiment(
     from triptych import api
     from triptych.cli.output import print_json, print_table, say
 
-    chosen = api.load_experiment(recipe, settings or ())
+    named = api.tiny(recipe) if tiny else recipe
+    chosen = api.load_experiment(named, settings or ())
     say(f"{chosen.title or chosen.experiment} ...")
-    done = api.run_experiment(chosen, recipe_name=recipe, name=name, force=force)
+    done = api.run_experiment(chosen, recipe_name=named, name=name, force=force)
     if json:
         print_json(
             {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, train_command
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, Tiny, train_command
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +19,7 @@ def find_learning_rate(
     recipe: RecipeName,
     data: DataPath = None,
     settings: Settings = None,
+    tiny: Tiny = False,
     steps: Annotated[int, typer.Option(min=10, help="Updates to try, each at a higher rate.")] = 300,
     out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("learning-rate"),
     json: AsJson = False,
@@ -31,7 +32,8 @@ def find_learning_rate(
     from triptych.api import load_recipe
     from triptych.cli.output import print_json, say
 
-    found = api.find_learning_rate(load_recipe(recipe, settings or ()), data=data, steps=steps, out=out)
+    named = api.tiny(recipe) if tiny else recipe
+    found = api.find_learning_rate(load_recipe(named, settings or ()), data=data, steps=steps, out=out)
     if json:
         print_json({"suggestion": found.suggestion, "picture": str(found.picture), "trials": found.trials})
         return
@@ -40,5 +42,5 @@ def find_learning_rate(
     else:
         print(f"suggested learning rate  {found.suggestion:.2g}")
         chosen = [*(settings or ()), f"optimizer.learning_rate={found.suggestion:.2g}"]
-        say(f"use it   {train_command(recipe, data=data, settings=chosen)}")
+        say(f"use it   {train_command(named, data=data, settings=chosen)}")
     say(f"picture  {found.picture}")

@@ -5,6 +5,7 @@ Commands import what they need when they run, so that help answers at once.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -64,9 +65,18 @@ for command in (
     command.register(app)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     if debug:
         os.environ["TRIPTYCH_DEBUG"] = "1"
@@ -82,6 +92,7 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line on standard error and status 2."""
+    _settle_surroundings()
     status = 0
     try:
         result = app(sys.argv[1:] or ["--help"], prog_name="triptych", standalone_mode=False)
@@ -95,7 +106,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted.", None)
         status = 130
-    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
+    except (BrokenPipeError, SystemExit) as error:  # the reader of a pipe has gone, as `head` does
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - so that closing does not fail
         status = 141
     except OSError as error:  # a full disk, a folder that may not be written
@@ -104,8 +117,16 @@ def main() -> None:
     sys.exit(status)
 
 
+def _settle_surroundings() -> None:
+    """Write UTF-8 whatever the system's code page is, and draw without the backend of a notebook that started us."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
+    os.environ["MPLBACKEND"] = "Agg"
+
+
 def _usage_error(error: typer.TyperException) -> str:
-    """What is wrong with the arguments, and where the right ones are told."""
+    """What is wrong with the arguments, and which command describes the right ones."""
     context = getattr(error, "ctx", None)
     message = error.format_message()
     message = message if message.endswith((".", "?")) else f"{message}."

@@ -38,6 +38,9 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a setting of the recipe; may be repeated."),
 ]
+Tiny = Annotated[
+    bool, typer.Option("--tiny", help="Scale the shipped recipe down, to run in seconds on data that is here.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, mps.")]
 SkipBad = Annotated[

@@ -34,9 +34,9 @@ def recipes(
         if json:
             print_json({"recipes": documents})
             return
-        rows = [[d["name"], d["panel"], d["title"]] for d in documents if not d["name"].endswith("-tiny")]
+        rows = [[d["name"], d["panel"], d["title"]] for d in documents]
         print_table(["recipe", "panel", "what it trains or measures"], rows)
-        say("Each has a twin NAME-tiny that runs in seconds. Print one with: triptych recipes NAME")
+        say("Print one with: triptych recipes NAME. Scale one down to run in seconds with: triptych train NAME --tiny")
         return
     recipe = load_any_recipe(name, settings or ())
     if json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Settings, SkipBad
+from triptych.cli.options import AsJson, DataPath, Settings, SkipBad, Tiny
 
 if TYPE_CHECKING:
     from triptych.api import Hardware, Trained
@@ -26,6 +26,7 @@ def train(
     data: DataPath = None,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: recipe and seed.")] = None,
     settings: Settings = None,
+    tiny: Tiny = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume run --name from its last epoch.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     skip_bad: SkipBad = False,
@@ -57,7 +58,8 @@ def train(
         check_option("precision", precision, PRECISIONS)
         overrides.append(f"training.precision={precision}")
     hardware = _hardware(accelerator, devices, nodes, begun_on={})  # a mistake is reported before a run is begun
-    run, chosen, data = _begin(recipe, data, name, overrides, resume=resume, force=force)
+    named = api.tiny(recipe) if tiny and recipe is not None else recipe
+    run, chosen, data = _begin(named, data, name, overrides, resume=resume, force=force)
     if resume:
         hardware = _hardware(accelerator, devices, nodes, begun_on=run.facts().get("hardware", {}))
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, train_command
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, Tiny, train_command
 
 if TYPE_CHECKING:
     from triptych.api import TrainingTable, Tuned
@@ -30,6 +30,7 @@ def tune(
     ],
     data: DataPath = None,
     settings: Settings = None,
+    tiny: Tiny = False,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all. Default: a whole grid, or 20.")] = None,
     storage: Annotated[
         str | None,
@@ -55,11 +56,12 @@ def tune(
     from triptych.api import load_recipe, parse_search
     from triptych.cli.output import print_json, say
 
-    chosen = load_recipe(recipe, settings or ())
+    named = api.tiny(recipe) if tiny else recipe
+    chosen = load_recipe(named, settings or ())
     tuned = api.tune(
         chosen,
         [parse_search(text) for text in search],
-        name=name or Path(recipe).stem,
+        name=name or Path(named).stem,
         data=data,
         storage=storage,
         trials=trials,

@@ -16,6 +16,7 @@ from triptych.config.loading import (
     parse_recipe,
     parse_value,
     shipped_recipes,
+    tiny,
     with_changes,
 )
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
@@ -59,5 +60,6 @@ __all__ = [
     "parse_recipe",
     "parse_value",
     "shipped_recipes",
+    "tiny",
     "with_changes",
 ]

@@ -24,6 +24,7 @@ Recipe = SpellRecipe | SeeRecipe  # what is trained
 AnyRecipe = Recipe | RecallRecipe  # experiments too
 PANELS: dict[str, type[SpellRecipe] | type[SeeRecipe]] = {"spell": SpellRecipe, "see": SeeRecipe}
 Checked = TypeVar("Checked", bound=BaseModel)
+TINY, TINY_FILE = "-tiny", "tiny.toml"
 SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 TYPE_RULES = {
     "int_type": "an integer",
@@ -46,8 +47,28 @@ UNION_MEMBERS = ("int", "str", "bool", "literal[")  # how names of the types of 
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Names and files of the recipes that arrive with Triptych, tiny twins included."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+    """Names and files of the recipes that arrive with Triptych."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml")) if path.name != TINY_FILE}
+
+
+def tiny(name: str) -> str:
+    """The name of a shipped recipe scaled down to run in seconds.
+
+    Raises:
+        RecipeError: it is not a shipped recipe's name.
+    """
+    if name not in shipped_recipes():
+        raise RecipeError(
+            f"--tiny is given with the recipe {name!r}; expected a shipped one.",
+            hint=did_you_mean(name, shipped_recipes()),
+        )
+    return name + TINY
+
+
+def _tiny_changes(name: str) -> dict[str, Any]:
+    """What scales a shipped recipe down."""
+    changes: dict[str, Any] = tomllib.loads((SHIPPED / TINY_FILE).read_text(encoding="utf-8"))[name]
+    return changes
 
 
 def load_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -132,6 +153,8 @@ def dump_recipe(recipe: AnyRecipe) -> str:
 
 def describe_shipped(name: str) -> str:
     """The text of a shipped recipe as its file has it, reasons included."""
+    if name.endswith(TINY) and name.removesuffix(TINY) in shipped_recipes():
+        return dump_recipe(load_any_recipe(name))
     return _shipped_path(name).read_text(encoding="utf-8")
 
 
@@ -170,6 +193,9 @@ def _overridden(name_or_path: str | Path, overrides: Iterable[str]) -> dict[str,
 
 def _read_tree(name_or_path: str | Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:
     text = str(name_or_path)
+    name = text.removesuffix(TINY)
+    if name != text and name in shipped_recipes():
+        return _merge(_read_tree(name, seen=seen), _tiny_changes(name))
     extended = f", which {seen[-1].name} extends" if seen else ""
     path = Path(text) if text.endswith(".toml") else _shipped_path(text, extended)
     if path.resolve() in seen:

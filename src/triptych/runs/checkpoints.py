@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from triptych.errors import RunError
-from triptych.files import atomic_write
+from triptych.files import write_bytes_atomically
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -18,8 +19,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint; a process that is killed half-way leaves the one before in its place."""
-        with atomic_write(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        content = io.BytesIO()  # PyTorch's own writer has no words for a full disk
+        torch.save(checkpoint, content)
+        write_bytes_atomically(path, content.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint; nothing in it is run."""
@@ -37,7 +39,7 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
     except (RuntimeError, EOFError, KeyError, ValueError, OSError, pickle.UnpicklingError) as error:
         raise damaged(path, error) from None
     if not isinstance(checkpoint, dict) or not {"state_dict", "callbacks", "loops"} <= checkpoint.keys():
-        raise damaged(path, "it lacks entries")
+        raise damaged(path, "entries are missing")
     return checkpoint
 
 
@@ -45,6 +47,7 @@ def damaged(path: Path, reason: object) -> RunError:
     """The error for a checkpoint that cannot be used."""
     first_line = str(reason).partition("\n")[0]
     return RunError(
-        f"{path} is damaged or of another model ({first_line}); expected a checkpoint of this run. "
-        "Start anew with --force in place of --resume."
+        f"the file is damaged or of another model ({first_line}); expected a checkpoint of this run.",
+        hint="Start over with --force in place of --resume.",
+        path=path,
     )
