@@ -226,16 +226,17 @@ def test_a_p_value_of_few_items_agrees_with_scipy() -> None:
 
 
 def test_swaps_exchange_denominators_too() -> None:
-    a, b = ([3.0, 1.0], [4.0, 2.0]), ([0.0, 1.0], [6.0, 3.0])
-    ratios = []
-    for first, second in itertools.product((0, 1), repeat=2):
-        one = [(a, b)[first], (a, b)[second]]
-        two = [(b, a)[first], (b, a)[second]]
-        over = [sum(s[0][i] for i, s in enumerate(side)) for side in (one, two)]
-        under = [sum(s[1][i] for i, s in enumerate(side)) for side in (one, two)]
-        ratios.append(abs(over[0] / under[0] - over[1] / under[1]))
-    expected = np.mean([ratio >= ratios[0] - 1e-12 for ratio in ratios])
-    assert paired_bootstrap(a[0], b[0], a[1], b_denominators=b[1]).p_value == pytest.approx(expected)
+    generator = np.random.default_rng(0)
+    for _ in range(10):
+        a, b = generator.integers(1, 9, (2, 4, 2)).astype(float)  # of each item, edits and length
+        found = []
+        for swaps in itertools.product((False, True), repeat=4):
+            ours = sum(np.where(swap, second, first) for swap, first, second in zip(swaps, a, b, strict=True))
+            theirs = a.sum(axis=0) + b.sum(axis=0) - ours
+            found.append(abs(ours[0] / ours[1] - theirs[0] / theirs[1]))
+        expected = np.mean([difference >= found[0] - 1e-12 for difference in found])
+        compared = paired_bootstrap(a[:, 0], b[:, 0], a[:, 1], b_denominators=b[:, 1])
+        assert compared.p_value == pytest.approx(expected)
 
 
 def test_p_values_are_fair_when_there_is_no_difference() -> None:

@@ -397,7 +397,7 @@ def test_bad_training_data_is_told_with_its_place(
         result = triptych(*arguments, "--skip-bad")
         assert result.status == 0, result.err
         assert f"warning: toy/{message}" in result.err
-        assert "Skipped 1 bad rows, of which this is the first; read " in result.err
+        assert "Bad rows that were skipped, this one first: 1; pairs that were read: " in result.err
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,17 @@ from torch import nn
 
 from tests.see.architectures import RESIDUAL, V1, V2, V3, Architecture
 from triptych import runtime
-from triptych.config import SeeDecoding
+from triptych.config import SeeDecoding, SeeRecipe
 from triptych.errors import DataError, RunError, ShapeError, TriptychError
 from triptych.export import see
 from triptych.export.folder import write_manifest
+from triptych.export.quantize import Cost
 from triptych.images.form import InputForm
+from triptych.images.sources import Collection
 from triptych.runtime.classifier import Classifier as ExportedClassifier
 from triptych.runtime.folder import Exported
 from triptych.see.classifier import Classifier
+from triptych.see.images import Images
 
 SMALL = V2.changed(height=20, width=24, channels=(6, 8), hidden=(10, 7))
 HOPFIELD = {"head": "hopfield", "head_steps": 3, "head_queries": 2}
@@ -218,3 +221,21 @@ def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
         model["decoding"] = settings
         with pytest.raises(RunError, match=rf"the image model is damaged .*{next(iter(settings))}"):
             load(exported)
+
+
+def test_eight_bits_say_their_speed(tmp_path: Path) -> None:
+    """The speeds are measured; which is higher depends on the machine."""
+    measured = Cost("valid", 9, 0, {}, items_per_second_before=100.0, items_per_second_after=20.0)
+    assert measured.is_slower
+    assert measured.to_dict()["items_per_second"] == {"before": 100.0, "after": 20.0}
+    assert "items_per_second" not in Cost("valid", 9, 0, {}).to_dict()
+    exported = ship(classifier(SMALL), tmp_path / "out")
+    pixels = torch.randint(0, 256, (5, 3, 20, 24), dtype=torch.uint8)
+    images = Images(pixels, torch.tensor([0, 1, 2, 3, 4]), list("abcde"), list("abcde"))
+    data = Collection({"valid": images}, tuple(f"class {n}" for n in range(6)), [])
+    found = see.cost(exported, exported, SeeRecipe(panel="see"), data, split="valid")
+    assert (found.n_items, found.changed) == (5, 0)
+    assert found.items_per_second_before > 0
+    assert found.items_per_second_after > 0
+    with pytest.raises(DataError, match="valid"):
+        see.cost(exported, exported, SeeRecipe(panel="see"), data, split="test")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.messages import check_message
 from tests.see.drawn import draw, draw_classes
 from triptych.config import ImageForm, SeeData
 from triptych.errors import DataError
@@ -104,6 +105,7 @@ def test_a_split_that_is_named_and_missing_is_an_error(tmp_path: Path, split: st
         found(tmp_path, **{split: "testt"})
     assert (caught.value.field, caught.value.value, caught.value.path) == (f"data.{split}", "testt", tmp_path)
     assert caught.value.hint == "Did you mean 'test'?"
+    check_message(f"images.missing-{split}", caught.value, tmp_path)
     assert found(tmp_path, whole="test", **{split: "testt"})[0] == {"test": "test"}, "another folder may lack it"
 
 

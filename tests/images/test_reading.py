@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.messages import check_message
 from triptych.config import ImageForm
 from triptych.errors import DataError
 from triptych.images.bad_files import BadImage, Skipped, shown
@@ -396,9 +397,13 @@ def test_heic_is_called_by_its_name() -> None:
     for brand in (b"heic", b"mif1"):
         with pytest.raises(DataError, match=r"the file is a HEIC image, which cannot be read; convert it to JPEG"):
             read(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic")
+    with pytest.raises(DataError) as caught:
+        read(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    check_message("images.heic", caught.value)
 
 
 def test_an_image_without_pixels_is_refused() -> None:
     for empty in (np.zeros((0, 10, 3), np.uint8), np.zeros((4, 0, 1), np.uint8), Image.new("RGB", (0, 0))):
-        with pytest.raises(DataError, match="expected at least one pixel"):
+        with pytest.raises(DataError, match="expected at least one pixel") as caught:
             read_image(empty, ImageForm())
+    check_message("images.no-pixels", caught.value)

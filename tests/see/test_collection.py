@@ -142,6 +142,27 @@ def test_limits_take_a_random_part(tmp_path: Path) -> None:
     assert torch.equal(found.splits["train"].pixels, whole.pixels[places])
 
 
+def test_limits_leave_other_data_whole(tmp_path: Path) -> None:
+    """`triptych test RUN --data OTHER` evaluates all of it, whatever the recipe's limits."""
+    draw_classes(tmp_path / "all", {"a": 5, "b": 4})
+    draw_classes(tmp_path / "splits" / "train", {"a": 5, "b": 4}, seed=1)
+    draw_classes(tmp_path / "splits" / "test", {"a": 3, "b": 3}, seed=2)
+    settings = SeeData(height=8, width=8, max_train_images=2, max_eval_images=1)
+    for place, count in (("all", 9), ("splits", 6)):
+        found = load_collection(settings, tmp_path / place, whole="test", classes=["a", "b"])
+        assert sizes(found) == {"test": count}
+        assert found.available == {}
+
+
+def test_images_are_named_by_their_paths_below_the_data(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "splits" / "train", {"a": 20, "b": 20})
+    draw_classes(tmp_path / "splits" / "test", {"a": 3, "b": 3}, seed=2)
+    for location, prefix in ((tmp_path / "splits", "train/a/"), (tmp_path / "splits" / "train", "a/")):
+        found = load(location)
+        assert found.splits["train"].names[0].startswith(prefix)
+        assert all((location / name).is_file() for images in found.splits.values() for name in images.names)
+
+
 def test_named_sets_and_sizes() -> None:
     found = load(None, set="digits", height=12, width=10, colour="rgb")
     assert sum(sizes(found).values()) == 1797

@@ -258,7 +258,7 @@ def test_skipped_rows_are_counted_with_the_first_ones_line(tmp_path: Path) -> No
     assert len(corpus.splits["train"]) == 5
     assert list(corpus.warnings) == [
         f"{folder}/train.tsv:6: the target is empty; expected at least one symbol. "
-        "Skipped 2 bad rows, of which this is the first; read 5 pairs."
+        "Bad rows that were skipped, this one first: 2; pairs that were read: 5."
     ]
 
 
@@ -269,7 +269,7 @@ def test_suspicious_files_are_warned_of(tmp_path: Path) -> None:
     assert [warning.removeprefix(f"{tmp_path}/") for warning in warnings] == [
         "train.tsv: all 3 pairs are the same; nothing can be learnt from them.",
         "valid.tsv: there is 1 pair; training and splitting need more.",
-        "valid.tsv: 1 pairs of valid are in train too; the first is in line 1.",
+        "valid.tsv:1: this pair is in train too; such pairs of valid: 1.",
     ]
 
 

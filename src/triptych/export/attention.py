@@ -1,4 +1,4 @@
-"""How a decoder looks at the source (`triptych.spell.attention`), as nodes of its graphs: one function per kind.
+"""How a decoder reads its source (`triptych.spell.attention`), as nodes of its graphs.
 
 Letters in shapes: B rows, S source length, H hidden.
 """
@@ -27,8 +27,8 @@ def keys(graph: Graph, attention: Attention, states: str) -> str | None:
     return None
 
 
-def look(graph: Graph, attention: Attention, query: str, *, hidden: int) -> tuple[str, str]:
-    """What a query (B, H) takes from the source: the context (B, H) and the weights (B, S).
+def read_source(graph: Graph, attention: Attention, query: str, *, hidden: int) -> tuple[str, str]:
+    """What a query (B, H) reads from the source: the context (B, H) and the weights (B, S).
 
     Declares the inputs `states`, `valid` and, where there are any, `keys`.
     """
@@ -66,6 +66,6 @@ def _products(graph: Graph, query: str, keys: str) -> str:
 
 
 def _attend(graph: Graph, scores: str, values: str, valid: str) -> tuple[str, str]:
-    """Values (B, S, H) averaged by the softmax of scores (B, S), padding left out: (B, H), and the weights (B, S)."""
+    """Values (B, S, H) averaged by the softmax of scores (B, S), without padding: (B, H), and the weights (B, S)."""
     weights = graph.op("Softmax", graph.op("Where", valid, scores, graph.tensor(-math.inf)), axis=-1)
     return graph.squeeze(graph.op("MatMul", graph.unsqueeze(weights, 1), values), 1), weights

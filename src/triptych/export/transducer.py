@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from triptych.export.attention import keys, look
+from triptych.export.attention import keys, read_source
 from triptych.export.graph import Graph
 from triptych.export.recurrent import encode, one_step
 from triptych.runtime.network import NEXT
@@ -56,7 +56,7 @@ def step_graph(network: Transducer) -> Graph:
     output, after = one_step(graph, decoder.recurrent, value, names)
     weights = None
     if decoder.attention is not None:
-        context, weights = look(graph, decoder.attention, output, hidden=hidden)
+        context, weights = read_source(graph, decoder.attention, output, hidden=hidden)
         assert decoder.combine is not None
         output = graph.op("Tanh", graph.linear(graph.op("Concat", context, output, axis=1), decoder.combine))
     logits = graph.matmul(output, decoder.embedding.weight if decoder.output_weight is None else decoder.output_weight)

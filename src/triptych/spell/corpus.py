@@ -222,8 +222,8 @@ def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
         shared = [pair for pair in files[split] if (pair.source, pair.target) in trained]
         if shared:
             remarks.append(
-                f"{files[split].path}: {len(shared)} pairs of {split} are in train too; the first is in line "
-                f"{shared[0].line}."
+                f"{files[split].path}:{shared[0].line}: this pair is in train too; such pairs of {split}: "
+                f"{len(shared)}."
             )
     return sorted(remarks)
 
@@ -259,8 +259,8 @@ def _remarks(settings: SpellData, file: PairFile) -> list[str]:
     if file.skipped:
         first_row = file.skipped[0]
         remarks.append(
-            f"{file.path}:{first_row.line}: {first_row.reason}. Skipped {len(file.skipped)} bad rows, of which this is "
-            f"the first; read {len(file.pairs)} pairs."
+            f"{file.path}:{first_row.line}: {first_row.reason}. Bad rows that were skipped, this one first: "
+            f"{len(file.skipped)}; pairs that were read: {len(file.pairs)}."
         )
     return remarks
 
