@@ -13,7 +13,7 @@ from tests.export.models import LETTERS, network, ship, speller
 from triptych import api, runtime
 from triptych.config import SpellDecoding
 from triptych.decoding import Speller
-from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError
+from triptych.errors import MissingExtraError, RunError, TriptychError
 from triptych.runtime import Decoding
 from triptych.runtime.speller import load
 from triptych.text.symbols import Tokenizer
@@ -95,26 +95,6 @@ def test_settings_of_a_call_come_before_the_model_s_own(tmp_path: Path) -> None:
     assert len(wanted[0].candidates) == 5
 
 
-def test_one_text_symbols_and_nothing_are_sources_too(tmp_path: Path) -> None:
-    own, exported = pair_of("plain", tmp_path / "out")
-    assert_same(own.predict("abc"), exported.predict("abc"))
-    assert_same(own.predict([("a", "zz", "c")]), exported.predict([("a", "zz", "c")]))
-    assert exported.predict([("a", "zz")])[0].unknown == ("zz",)
-    assert exported.predict([]) == []
-    with pytest.raises(DataError, match=r"^source 1 has 0 symbols; expected at least one\. Numbers begin at 0\.$"):
-        exported.predict(["a", " "])
-
-
-def test_results_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
-    _, exported = pair_of("additive", tmp_path / "out")
-    for method in ("beam", "sample"):
-        settings: dict[str, Any] = {"method": method}
-        whole: Any = exported.predict(sources(), decoding=Decoding(**settings, batch_size=64))
-        parts: Any = exported.predict(sources(), decoding=Decoding(**settings, batch_size=1))
-        texts = [[candidate.text for candidate in prediction.candidates] for prediction in whole]
-        assert texts == [[candidate.text for candidate in prediction.candidates] for prediction in parts]
-
-
 @pytest.mark.parametrize("weight", [None, 0.0, 1.5, 6.0])
 @pytest.mark.parametrize(
     "settings", [{}, DECODINGS["beam"], DECODINGS["sample-nucleus"]], ids=["greedy", "beam", "sample"]
@@ -127,26 +107,6 @@ def test_a_word_list_holds_both_alike(weight: float | None, settings: dict[str, 
     assert [prediction.text for prediction in wanted] != [prediction.text for prediction in own.predict(sources())] or (
         weight == 0.0
     )
-
-
-def test_word_lists_that_cannot_be_used_are_told(tmp_path: Path) -> None:
-    _, exported = pair_of("plain", tmp_path / "out")
-    with pytest.raises(RecipeError, match=r"^the lexicon has 0 words; expected 1 or more"):
-        exported.with_lexicon(["zz"])
-    with pytest.raises(RecipeError, match=r"^lexicon weight is -1"):
-        exported.with_lexicon(["a"], weight=-1)
-
-
-def test_a_dictionary_comes_before_the_model(tmp_path: Path) -> None:
-    own, exported = pair_of("plain", tmp_path / "out", method="beam", beam_size=3, n_best=2)
-    entries = [(("a", "b"), ("x",)), (("a", "b"), ("y",)), (("a", "b"), ("x",)), (("a", "b"), ("z",)), (("c",), ("q",))]
-    wanted = own.with_dictionary(entries).predict(["ab", "c", "abc"])
-    found = exported.with_dictionary(entries).predict(["ab", "c", "abc"])
-    assert_same(wanted, found)
-    assert [candidate.text for candidate in found[0].candidates] == ["x", "y"]
-    assert [prediction.best.origin for prediction in found] == ["dictionary", "dictionary", "model"]
-    both = exported.with_dictionary(entries).with_lexicon(["ab", "ba"]).predict(["ab", "abc"])
-    assert_same(own.with_dictionary(entries).with_lexicon(["ab", "ba"]).predict(["ab", "abc"]), both)
 
 
 @pytest.mark.parametrize(
