@@ -126,6 +126,9 @@ def ids_at(shards: Sequence[Shard], places: Tensor) -> Tensor:
 
 def located(shards: Sequence[Shard], places: Tensor) -> Iterator[tuple[Shard, Tensor, Tensor]]:
     """Each shard that holds some of the places (n,): which of them, and their rows in it. Shapes (m,), (m,)."""
+    if len(shards) == 1:
+        yield shards[0], torch.arange(len(places)), places
+        return
     start = 0
     for shard in shards:
         inside = ((places >= start) & (places < start + len(shard))).nonzero().squeeze(1)
@@ -143,9 +146,12 @@ def in_order(shards: Sequence[Shard], queries: Tensor, places: Tensor) -> Neighb
     rows = rows_at(shards, places.clamp_min(0)).double()
     distance = torch.linalg.vector_norm(rows - queries.double().unsqueeze(1), dim=2).float()
     distance = distance.masked_fill(missing, math.inf)
-    by_id = ids_at(shards, places.clamp_min(0)).sort(dim=1).indices
-    distance, order = distance.gather(1, by_id).sort(dim=1, stable=True)
-    return Neighbours(places.gather(1, by_id.gather(1, order)), distance)
+    ordered, order = distance.sort(dim=1)
+    if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
+        by_id = ids_at(shards, places.clamp_min(0)).sort(dim=1).indices
+        ordered, then = distance.gather(1, by_id).sort(dim=1, stable=True)
+        order = by_id.gather(1, then)
+    return Neighbours(places.gather(1, order), ordered)
 
 
 def _keys(shards: Sequence[Shard]) -> Iterator[tuple[Shard, slice | Tensor, Tensor]]:
@@ -222,6 +228,9 @@ def _nearest(shards: Sequence[Shard], queries: Tensor, k: int) -> Neighbours:
     for gaps, numbers, squares in _gaps(shards, queries):
         largest = max(largest, squares.amax().item())
         least, where = gaps.topk(min(k + _SPARE, gaps.shape[1]), dim=1, largest=False)
+        if not best.shape[1]:
+            best, places = least, numbers[where]
+            continue
         best, places = torch.cat([best, least], 1), torch.cat([places, numbers[where]], 1)
         best, order = best.topk(min(k + _SPARE, best.shape[1]), dim=1, largest=False)
         places = places.gather(1, order)
