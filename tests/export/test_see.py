@@ -18,7 +18,7 @@ from triptych.config import SeeDecoding, SeeRecipe
 from triptych.errors import DataError, RunError, ShapeError, TriptychError
 from triptych.export import see
 from triptych.export.folder import write_manifest
-from triptych.export.quantize import Cost
+from triptych.export.quantize import Cost, to_int8
 from triptych.images.form import InputForm
 from triptych.images.sources import Collection
 from triptych.runtime.classifier import Classifier as ExportedClassifier
@@ -239,3 +239,16 @@ def test_eight_bits_say_their_speed(tmp_path: Path) -> None:
     assert found.items_per_second_after > 0
     with pytest.raises(DataError, match="valid"):
         see.cost(exported, exported, SeeRecipe(panel="see"), data, split="test")
+
+
+@pytest.mark.parametrize("architecture", [SMALL, RESIDUAL], ids=["cnn", "residual"])
+def test_weights_in_eight_bits(architecture: Architecture, tmp_path: Path) -> None:
+    own = classifier(architecture)
+    exported = ship(own, tmp_path / "out")
+    to_int8([tmp_path / "out" / "model.onnx"])
+    session = exported.session("model.onnx", threads=1)
+    images = torch.rand(4, 3, architecture.height, architecture.width)
+    with torch.inference_mode():
+        wanted = torch.softmax(own.network(images), dim=1).numpy()
+    found = torch.softmax(torch.from_numpy(session.run(["scores"], {"images": images.numpy()})[0]), dim=1).numpy()
+    assert np.abs(found - wanted).max() < 0.1

@@ -67,7 +67,7 @@ def write_graph(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
         RunError: PyTorch cannot export the network.
         MissingExtraError: `onnx` or `onnxscript` is not installed.
     """
-    need_onnx()
+    onnx = need_onnx()
     try:
         import onnxscript  # noqa: F401 - PyTorch's exporter is built on it
     except ImportError:
@@ -87,6 +87,9 @@ def write_graph(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
             )
         assert program is not None
         program.save(path)
+        model = onnx.load(path, load_external_data=False)
+        del model.graph.value_info[:]  # shapes of inner values, which quantisation would contradict
+        onnx.save_model(model, path)
     except torch.onnx.errors.OnnxExporterError as error:
         raise RunError(
             f"PyTorch's exporter cannot write the network: {' '.join(str(error).split())[:300]}.",
