@@ -71,7 +71,7 @@ _EXAMPLES = 12
 _PUBLIC = (
     "title", "began", "ended", "seconds", "best_epoch", "parameters", "counts", "versions", "seed", "evaluations",
 )  # fmt: skip
-DECODING_SETTINGS = ("method", *SpellDecoding.of_method("beam"), *SpellDecoding.of_method("sample"))
+DECODING_SETTINGS = SpellDecoding.of_requests()
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Of:
 
 
 BEAM, SAMPLE = Of("beam"), Of("sample")
+SERVERS_OWN: dict[str, Any] = {"requests": False}  # marks a setting that requests to a server do not change
 
 
 class SpellDecoding(Table):
@@ -71,10 +72,18 @@ class SpellDecoding(Table):
     )
     seed: Annotated[Seed, SAMPLE] = Field(default=0, description="of the random numbers")
     max_length_factor: NonNegativeFloat = Field(
-        default=3.0, description="the longest target has max_length_factor * source length + max_length_extra symbols"
+        default=3.0,
+        description="the longest target has max_length_factor * source length + max_length_extra symbols",
+        json_schema_extra=SERVERS_OWN,
     )
-    max_length_extra: NonNegativeInt = Field(default=10, description="symbols allowed beyond max_length_factor")
-    batch_size: PositiveInt = Field(default=256, description="sources decoded at once; fewer where they are long")
+    max_length_extra: NonNegativeInt = Field(
+        default=10, description="symbols allowed beyond max_length_factor", json_schema_extra=SERVERS_OWN
+    )
+    batch_size: PositiveInt = Field(
+        default=256,
+        description="sources decoded at once; fewer where they are long",
+        json_schema_extra=SERVERS_OWN,
+    )
 
     @model_validator(mode="after")
     def _beam_holds_n_best(self) -> Self:
@@ -88,6 +97,11 @@ class SpellDecoding(Table):
     def method_of(cls, name: str) -> Method | None:
         """The one method with which a setting has an effect; None where it has with every method."""
         return next((mark.method for mark in cls.model_fields[name].metadata if isinstance(mark, Of)), None)
+
+    @classmethod
+    def of_requests(cls) -> tuple[str, ...]:
+        """The settings that requests to a server may change."""
+        return tuple(name for name, field in cls.model_fields.items() if field.json_schema_extra != SERVERS_OWN)
 
     @classmethod
     def of_method(cls, method: str) -> tuple[str, ...]:
