@@ -116,6 +116,7 @@ from .recipes import (
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,
     load_recipe as load_recipe,
+    names_recipe as names_recipe,
     shipped_recipes as shipped_recipes,
     tiny as tiny,
 )
