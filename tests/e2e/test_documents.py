@@ -5,7 +5,7 @@ from __future__ import annotations
 import html.parser
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set as AbstractSet
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def all_keys() -> set[str]:
     return set().union(*(keys(schema) for schema in schemas))
 
 
-def wrong_words(words: list[str], known_keys: set[str], known_options: set[str]) -> list[str]:
+def wrong_words(words: list[str], known_keys: set[str], known_options: AbstractSet[str] = frozenset()) -> list[str]:
     """What is wrong with a call of triptych."""
     named, options, rest = options_of(words)
     if options is None:

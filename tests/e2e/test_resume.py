@@ -119,7 +119,7 @@ class Lives:
         assert self.metrics(name) == self.metrics(reference), name
         assert self.facts(name) == self.facts(reference), name
         assert (self.runs / name / "report.html").exists(), name
-        left = [path.name for path in (self.runs / name).rglob(".*") if path.suffix != ".lock"]
+        left = [path.name for path in (self.runs / name).rglob(".*") if not path.name.endswith(".lock")]
         assert not left, name  # nothing half-written
 
 
