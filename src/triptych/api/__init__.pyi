@@ -39,6 +39,7 @@ from .experiments import (
     RecallDemo as RecallDemo,
     run_experiment as run_experiment,
     run_recall_demo as run_recall_demo,
+    write_any_report as write_any_report,
     write_experiment_report as write_experiment_report,
 )
 from .explaining import (
