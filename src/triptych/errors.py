@@ -102,7 +102,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         name: what was written.
         known: the names that would have been right.
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

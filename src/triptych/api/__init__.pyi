@@ -15,6 +15,8 @@ from .calibrating import (
 from .comparing import compare as compare
 from .counting import (
     Counted as Counted,
+    LayerCount as LayerCount,
+    NetworkCount as NetworkCount,
     count_recipe as count_recipe,
     count_run as count_run,
 )
@@ -48,16 +50,12 @@ from .explaining import (
     explain_image as explain_image,
 )
 from .exporting import (
+    Cost as Cost,
     export as export,
     export_store as export_store,
     is_memory as is_memory,
 )
-from .figures import (
-    Cost as Cost,
-    Estimate as Estimate,
-    LayerCount as LayerCount,
-    NetworkCount as NetworkCount,
-)
+from .figures import Estimate as Estimate
 from .files import (
     atomic_write as atomic_write,
     check_location as check_location,

@@ -1,7 +1,5 @@
-"""Figures with intervals, and counts of layers, as calls return them."""
+"""Figures with intervals, as calls return them; see `triptych.statistics`."""
 
-from triptych.anatomy.counts import LayerCount, NetworkCount
-from triptych.export.quantize import Cost
 from triptych.statistics import Estimate
 
-__all__ = ["Cost", "Estimate", "LayerCount", "NetworkCount"]
+__all__ = ["Estimate"]
