@@ -1,4 +1,4 @@
-"""Experiments on memories, and the demo of recall."""
+"""Experiments on memories, and the recall demo."""
 
 from __future__ import annotations
 
