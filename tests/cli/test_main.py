@@ -82,7 +82,7 @@ def test_version(triptych: Triptych) -> None:
         (("train", "--resume"), "--name is missing; expected the name of the run to resume."),
         (("train", "p2g-plain", "--precision", "16"), "--precision is '16'; expected one of 32-true, 16-mixed"),
         (("train", "p2g-plain", "--accelerator", "cup"), "Did you mean 'cpu'?"),
-        (("train", "p2g-plain", "--name", " "), "name is empty; expected a folder name"),
+        (("train", "p2g-plain", "--name", " "), "the name of the run is empty."),
         (("demo", "spel"), "Did you mean 'spell'?"),
         (("recipes", "p2g"), "expected a shipped recipe"),
         (("recipes", "--resolved"), "--resolved"),

@@ -27,7 +27,7 @@ def test_a_grid_with_a_failure_ends_in_a_recipe_that_trains(data: Path, tmp_path
     grid = ["--search", ABSURD, "--search", "training.seed=0,1"]
     done = triptych("tune", *common, *grid, "--name", "s", "--json", runs=tmp_path / "runs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "failed: train_loss is nan in epoch 1" in done.stderr
+    assert "failed: train_loss in epoch 1 is nan" in done.stderr
     document = json.loads(done.stdout)
     assert sorted(trial["state"] for trial in document["trials"]) == ["complete", "complete", "failed", "failed"]
     assert document["best"]["params"]["optimizer.learning_rate"] == 0.01

@@ -127,9 +127,9 @@ def test_an_unknown_monitor_is_refused() -> None:
 
 
 def test_a_diverging_training_is_an_error() -> None:
-    with pytest.raises(TrainingError, match=r"train_loss is (nan|inf) in epoch 1; expected a finite number. Lower"):
+    with pytest.raises(TrainingError, match=r"train_loss in epoch 1 is (nan|inf); expected a finite number. Lower"):
         train(Line(), epochs=3, optimizer={"learning_rate": 1e30})
-    with pytest.raises(TrainingError, match=r"the largest weight of 1.\w+ is (nan|inf) in epoch 1; expected a fin"):
+    with pytest.raises(TrainingError, match=r"the largest weight of 1.\w+ in epoch 1 is (nan|inf); expected a fin"):
         train(Line(), epochs=3, batch_size=POINTS, optimizer={"learning_rate": 3e38})
-    with pytest.raises(TrainingError, match=r"valid_figure is nan in epoch 2; expected a finite number."):
+    with pytest.raises(TrainingError, match=r"valid_figure in epoch 2 is nan; expected a finite number."):
         train(Line([1, float("nan")]), epochs=3, monitor="valid_figure")
