@@ -73,7 +73,7 @@ def test_a_run_is_not_continued_with_another_recipe(workspace: Path, toy_runs: T
     )
 
 
-def test_a_training_goes_on_in_the_precision_it_was_begun_with(
+def test_a_training_resumes_in_its_precision(
     workspace: Path, toy_runs: ToyRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)  # a processor that emulates bfloat16
@@ -90,7 +90,7 @@ def test_a_training_goes_on_in_the_precision_it_was_begun_with(
     assert losses["here"] != losses["elsewhere"]
 
 
-def test_an_explanation_without_attention_has_no_picture(workspace: Path, toy_runs: ToyRuns) -> None:
+def test_an_explanation_without_attention_has_no_figure(workspace: Path, toy_runs: ToyRuns) -> None:
     recipe = load_recipe("p2g-plain-tiny", ["training.epochs=1", "data.max_train_pairs=30"])
     run = api.start_run(recipe, recipe_name="p2g-plain-tiny", name="plain")
     api.train(recipe, run, data=toy_runs.data)
@@ -138,11 +138,11 @@ def test_a_weight_without_a_word_list_is_refused(toy_runs: ToyRuns) -> None:
 def test_words_that_the_model_cannot_write_are_counted(toy_runs: ToyRuns, tmp_path: Path) -> None:
     words = tmp_path / "list.txt"
     words.write_text("moo\nqzx\nmoo2\n")
-    told: list[str] = []
+    warned: list[str] = []
     speller = api.load(toy_runs.folder / "first")
-    held = word_lists.with_word_lists(speller, SpellWordLists(lexicon=words), warn=told.extend)
+    held = word_lists.with_word_lists(speller, SpellWordLists(lexicon=words), warn=warned.extend)
     assert held.predict("SH UW")[0].text == "moo"
-    (warning,) = told
+    (warning,) = warned
     assert warning.startswith(f"{words}: 2 of 3 words have symbols that training never showed")
     assert "'qzx'" in warning
     words.write_text("moo\t12\nsee\t9\n")
@@ -166,10 +166,10 @@ def test_a_dictionary_is_laid_out_like_the_runs_data(toy_runs: ToyRuns, tmp_path
         == "xyz"
     )
     recipe = load_recipe("p2g-plain", [*settings[2:], "data.source_column=word", "data.target_column=sounds"])
-    told: list[str] = []
-    swapped = word_lists.with_word_lists(speller, SpellWordLists(dictionary=path), recipe=recipe, warn=told.extend)
+    warned: list[str] = []
+    swapped = word_lists.with_word_lists(speller, SpellWordLists(dictionary=path), recipe=recipe, warn=warned.extend)
     assert swapped.predict("SH UW")[0].best.origin == "model"
-    assert "Are the columns swapped" in told[0]
+    assert "Are the columns swapped" in warned[0]
 
 
 def test_other_data_is_evaluated_whole_and_its_unseen_symbols_are_counted(workspace: Path, tmp_path: Path) -> None:
@@ -180,15 +180,15 @@ def test_other_data_is_evaluated_whole_and_its_unseen_symbols_are_counted(worksp
         (other / f"{name}.tsv").unlink()
     limited = with_changes(recipe, {"data.max_eval_pairs": 2})
     run.write_recipe(limited)
-    told: list[str] = []
-    tested = api.run_test(run, data=other, warn=told.extend)
+    warned: list[str] = []
+    tested = api.run_test(run, data=other, warn=warned.extend)
     assert tested.evaluation.scores.n_items == 30
-    assert not [text for text in told if "never showed" in text or "limit" in text]
+    assert not [text for text in warned if "never showed" in text or "limit" in text]
     with (other / "test.tsv").open("a", encoding="utf-8") as rows:
         rows.write("sh UW\tshoe\nqq UW\tqoo\n")
-    told.clear()
-    api.run_test(run, data=other, warn=told.extend)
-    (warning,) = [text for text in told if "never showed" in text]
+    warned.clear()
+    api.run_test(run, data=other, warn=warned.extend)
+    (warning,) = [text for text in warned if "never showed" in text]
     assert warning.startswith("2 of 32 sources have symbols that training never showed ('sh', 'qq')")
     assert "never showed" in (run.path / "report.html").read_text(encoding="utf-8"), "figures are read with it"
 
@@ -222,9 +222,9 @@ def test_every_evaluation_is_kept_beside_the_others(workspace: Path) -> None:
     api.evaluate(run, split="valid", decoding=SpellDecoding(method="beam", n_best=2))
     assert set(run.facts()["evaluations"]) == {"test/greedy", "valid/beam5-best2"}
     assert set(run.evaluations()) == {"test/greedy", "valid/beam5-best2"}
-    told = json.loads((workspace / "runs/first/evaluations/valid.beam5-best2.json").read_text())
-    assert told["decoding"]["n_best"] == 2
-    assert len(told["examples"]) == 12
+    warned = json.loads((workspace / "runs/first/evaluations/valid.beam5-best2.json").read_text())
+    assert warned["decoding"]["n_best"] == 2
+    assert len(warned["examples"]) == 12
 
 
 def test_what_training_has_read_is_not_read_again(

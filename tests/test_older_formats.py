@@ -53,8 +53,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def of_commands(kind: str, *, trains: bool = False) -> list[Any]:
     """A parameter for each recorded command that trains, or does not."""
-    chosen = [told for told in EXPECTED[kind] if told["command"].startswith(("train", "tune")) == trains]
-    return [pytest.param(told, id=told["command"].replace("/", ".")) for told in chosen]
+    chosen = [case for case in EXPECTED[kind] if case["command"].startswith(("train", "tune")) == trains]
+    return [pytest.param(case, id=case["command"].replace("/", ".")) for case in chosen]
 
 
 def assert_alike(found: Any, expected: Any, *, within: float = CLOSE, at: str = "answer") -> None:
@@ -89,7 +89,7 @@ def assert_names(classifier: Any, expected: dict[str, Any]) -> None:
     """Every class of every picture has the recorded probability."""
     paths = [FIXTURES / "inputs" / expected["folder"] / name for name in expected["pictures"]]
     found = classifier.predict(paths, top_k=3)
-    pairs = [[list(pair) for pair in zip(told.classes, told.probabilities, strict=True)] for told in found]
+    pairs = [[list(pair) for pair in zip(item.classes, item.probabilities, strict=True)] for item in found]
     assert_alike(pairs, list(expected["pictures"].values()))
 
 
@@ -142,41 +142,41 @@ def test_an_exported_memory_recalls_what_it_recalled(name: str) -> None:
     assert_alike(found.steps.tolist(), expected["steps"])
 
 
-@pytest.mark.parametrize("told", of_commands("answered"))
-def test_a_command_answers_what_it_answered(triptych: Triptych, place: Path, told: dict[str, Any]) -> None:
-    arguments = shlex.split(told["command"])
-    if "recalled" in told:
+@pytest.mark.parametrize("expected", of_commands("answered"))
+def test_a_command_answers_what_it_answered(triptych: Triptych, place: Path, expected: dict[str, Any]) -> None:
+    arguments = shlex.split(expected["command"])
+    if "recalled" in expected:
         arguments += ["--out", "recalled.npy"]
-    assert_alike(json_of(triptych, *arguments), told["answer"])
-    if "recalled" in told:
-        assert_alike(np.load("recalled.npy").tolist(), told["recalled"])
+    assert_alike(json_of(triptych, *arguments), expected["answer"])
+    if "recalled" in expected:
+        assert_alike(np.load("recalled.npy").tolist(), expected["recalled"])
 
 
-@pytest.mark.parametrize("told", of_commands("printed"))
-def test_a_command_prints_the_rows_it_printed(triptych: Triptych, place: Path, told: dict[str, Any]) -> None:
-    result = triptych(*shlex.split(told["command"]))
+@pytest.mark.parametrize("expected", of_commands("printed"))
+def test_a_command_prints_the_rows_it_printed(triptych: Triptych, place: Path, expected: dict[str, Any]) -> None:
+    result = triptych(*shlex.split(expected["command"]))
     assert result.status == 0, result.err
     found = [[printed(cell) for cell in line.split("\t")] for line in result.out.splitlines()]
-    assert_alike(found, [[printed(cell) for cell in row] for row in told["rows"]], within=PRINTED)
+    assert_alike(found, [[printed(cell) for cell in row] for row in expected["rows"]], within=PRINTED)
 
 
-@pytest.mark.parametrize("told", of_commands("answered", trains=True))
-def test_a_training_goes_on_as_it_would_have(triptych: Triptych, place: Path, told: dict[str, Any]) -> None:
-    found = json_of(triptych, *shlex.split(told["command"]))
-    assert_alike(found, told["answer"], within=AFTER_TRAINING)
-    if "history" in told:
-        assert_alike(history(Path(found["run"])), told["history"], within=AFTER_TRAINING)
+@pytest.mark.parametrize("expected", of_commands("answered", trains=True))
+def test_a_training_resumes_as_it_would_have(triptych: Triptych, place: Path, expected: dict[str, Any]) -> None:
+    found = json_of(triptych, *shlex.split(expected["command"]))
+    assert_alike(found, expected["answer"], within=AFTER_TRAINING)
+    if "history" in expected:
+        assert_alike(history(Path(found["run"])), expected["history"], within=AFTER_TRAINING)
 
 
 @pytest.mark.parametrize("name", EVALUATED)
-def test_a_report_is_written_anew_with_every_evaluation(triptych: Triptych, place: Path, name: str) -> None:
+def test_a_report_is_written_again_with_every_evaluation(triptych: Triptych, place: Path, name: str) -> None:
     result = triptych("report", name)
     assert result.status == 0, result.err
     page = (place / "runs" / name / "report.html").read_text(encoding="utf-8")
     assert [evaluation for evaluation in EVALUATED[name] if f"Evaluation {evaluation}" not in page] == []
 
 
-def test_the_report_of_an_experiment_is_written_anew(triptych: Triptych, place: Path) -> None:
+def test_the_report_of_an_experiment_is_written_again(triptych: Triptych, place: Path) -> None:
     figures = place / "runs" / "capacity" / "figures"
     figures.mkdir()
     shutil.copy(place / "inputs" / "grey" / "0.png", figures / "capacity.png")  # its own was left out, for its size

@@ -79,7 +79,7 @@ class RunError(TriptychError):
 
 
 class TrainingError(TriptychError):
-    """A training that cannot go on, such as one whose loss is not finite."""
+    """A training that cannot continue, such as one whose loss is not finite."""
 
 
 class ShapeError(TriptychError, ValueError):

@@ -18,7 +18,7 @@ from triptych.errors import DataError, ShapeError, TriptychError
 
 DEFAULT_SAMPLES = 2000
 DEFAULT_LEVEL = 0.95
-FEW = 12  # items on which two systems differ; their 4,096 swaps are all looked at
+FEW = 12  # items on which two systems differ; all 4,096 swaps are evaluated
 
 _CELLS_AT_ONCE = 1 << 21  # counts held at a time: 16 MiB
 _Numbers = NDArray[np.float64]
@@ -132,7 +132,7 @@ def bootstrap_ratio(
 ) -> Estimate:
     """sum(numerators) / sum(denominators) with a percentile bootstrap interval over items.
 
-    The interval has no width when all items agree (no error at all, say): resampling cannot see what never happened.
+    The interval has width 0 when all items agree (no errors, for example), since every resample is the same.
 
     Args:
         numerators: one per item. Shape (N,), N >= 1, finite.
@@ -258,9 +258,7 @@ def _column(name: str, values: ArrayLike) -> _Numbers:
         raise ShapeError(f"{name} has shape {column.shape}; expected one number per item, shape (N,).")
     if column.size == 0:
         raise DataError(
-            f"{name} is empty; expected at least one item.",
-            field=name,
-            hint="Check that the evaluated split has rows.",
+            f"{name} is empty; expected at least one item.", field=name, hint="Check that the evaluated split has rows."
         )
     if not np.isfinite(column).all():
         item = int(np.flatnonzero(~np.isfinite(column))[0])
@@ -274,7 +272,7 @@ def _check_items(*columns: tuple[str, _Numbers]) -> None:
     for name, column in columns:
         if len(column) != len(first):
             raise ShapeError(
-                f"{name} has {len(column)} items; expected {len(first)}, as {first_name} has. Give one number per item."
+                f"{name} has {len(column)} items; expected {len(first)}, as {first_name} has. Pass one number per item."
             )
         if name.endswith("denominators") and column.min() <= 0:
             item = int(column.argmin())

@@ -40,12 +40,12 @@ def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 @every_file
-def test_a_file_is_no_longer_than_a_reader_can_hold(path: Path) -> None:
+def test_files_are_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 
 @every_file
-def test_a_function_is_no_longer_than_a_reader_can_hold(path: Path) -> None:
+def test_functions_are_short(path: Path) -> None:
     long = {function.name: code_lines(function) for function in functions(parsed(path))}
     assert {name: lines for name, lines in long.items() if lines > LONGEST_FUNCTION} == {}
 
@@ -145,7 +145,7 @@ def test_answers_that_need_no_model_load_no_pytorch(arguments: list[str], tmp_pa
     assert loaded_by(arguments, tmp_path, ("torch", "lightning", "matplotlib")) == "[]"
 
 
-def test_a_mistake_in_the_data_is_told_before_the_trainer_is_loaded(tmp_path: Path) -> None:
+def test_a_mistake_in_the_data_is_reported_before_the_trainer_is_loaded(tmp_path: Path) -> None:
     arguments = ["train", "p2g-additive-tiny", "--data", "nonesuch.tsv"]
     assert loaded_by(arguments, tmp_path, ("lightning", "torchmetrics", "matplotlib")) == "[]"
 

@@ -15,7 +15,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def told(script: str, *options: str) -> dict[str, Any]:
+def results_of(script: str, *options: str) -> dict[str, Any]:
     """What a script prints with `--json`, by name."""
     done = subprocess.run(
         [sys.executable, BENCHMARKS / script, "--quick", "--threads", "1", "--json", *options],
@@ -36,7 +36,7 @@ def told(script: str, *options: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_see_measures_every_system_and_prediction() -> None:
-    found = told("see.py", "--repeats", "1")
+    found = results_of("see.py", "--repeats", "1")
     for system in ("V1", "V2", "V3"):
         for batch_size, target in ((8, 1.0), (64, 1.5)):
             assert found[f"{system} batch {batch_size} training over loader"]["target"] == target
@@ -48,6 +48,6 @@ def test_see_measures_every_system_and_prediction() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_recall_measures_updates_energies_and_sparse_weights() -> None:
-    found = told("recall.py", "--no-index")
+    found = results_of("recall.py", "--no-index")
     for words in ("over floor", "over plain", "energy", "sparsemax", "entmax"):
         assert any(words in name for name in found), sorted(found)

@@ -40,11 +40,11 @@ def test_json_has_every_ratio_and_nothing_else(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert {name: result["target"] for name, result in told.items()} == NAMES
-    assert all(math.isfinite(result["ratio"]) and result["ratio"] > 0 for result in told.values())
-    assert told["greedy over one by one"]["threads"] == 1
-    assert told["greedy over one by one"]["peak_mib"] > 50
+    results = json.loads(done.stdout)
+    assert {name: result["target"] for name, result in results.items()} == NAMES
+    assert all(math.isfinite(result["ratio"]) and result["ratio"] > 0 for result in results.values())
+    assert results["greedy over one by one"]["threads"] == 1
+    assert results["greedy over one by one"]["peak_mib"] > 50
 
 
 @pytest.mark.parametrize(

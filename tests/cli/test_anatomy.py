@@ -38,13 +38,13 @@ def test_the_drawn_places_are_those_of_pytorchs_convolution(order: str) -> None:
     assert blocks.weights == 36
 
 
-def test_conv_draws_and_tells_the_matrix(triptych: Triptych, tmp_path: Path) -> None:
+def test_conv_draws_and_prints_the_matrix(triptych: Triptych, tmp_path: Path) -> None:
     picture = tmp_path / "blocks.png"
     done = triptych("anatomy", "conv", "--height", "6", "--width", "6", "--kernel", "3", "--out", str(picture))
     assert done.status == 0
     assert "16 x 36: 144 of 576" in done.out
     assert picture.read_bytes().startswith(b"\x89PNG")
-    told = json.loads(
+    document = json.loads(
         triptych(
             *("anatomy", "conv", "--kernel", "3x5", "--stride", "2x1", "--padding", "1", "--dilation", "2x1"),
             *("--channels", "2", "--outputs", "3", "--height", "9", "--width", "8", "--order", "F", "--json"),
@@ -52,9 +52,9 @@ def test_conv_draws_and_tells_the_matrix(triptych: Triptych, tmp_path: Path) -> 
         ).out
     )
     shape = F.conv2d(torch.zeros(1, 2, 9, 8), torch.zeros(3, 2, 3, 5), stride=(2, 1), padding=1, dilation=(2, 1)).shape
-    assert told["output"] == list(shape[1:])
-    assert (told["rows"], told["columns"]) == (shape[1:].numel(), 2 * 9 * 8)
-    assert told["weights"] == 3 * 2 * 3 * 5
+    assert document["output"] == list(shape[1:])
+    assert (document["rows"], document["columns"]) == (shape[1:].numel(), 2 * 9 * 8)
+    assert document["weights"] == 3 * 2 * 3 * 5
     assert (tmp_path / "more.svg").read_text().startswith("<?xml")
 
 
@@ -69,7 +69,7 @@ def test_the_same_matrix_is_drawn_as_the_same_bytes_and_another_order_as_others(
     assert pictures[0] == pictures[1] != pictures[2]
 
 
-def test_the_picture_shows_each_element_and_the_blocks() -> None:
+def test_the_figure_shows_each_element_and_the_blocks() -> None:
     settings = ConvolutionSettings(2, 1, (4, 4), (3, 3))
     blocks = convolution_blocks(settings)
     figure = block_structure(
@@ -154,17 +154,17 @@ def test_compare_counts_real_modules(triptych: Triptych) -> None:
     dense = torch.nn.Sequential(torch.nn.Linear(72, hidden, bias=False), torch.nn.Linear(hidden, 4, bias=False))
     assert convolutional(torch.zeros(1, 1, 9, 8)).shape == (1, 4)
     counts = [sum(p.numel() for p in network.parameters()) for network in (convolutional, dense)]
-    told = json.loads(done.out)
-    assert [told["convolutional"], told["fully_connected"]] == counts
-    assert told["ratio"] == pytest.approx(counts[1] / counts[0])
+    document = json.loads(done.out)
+    assert [document["convolutional"], document["fully_connected"]] == counts
+    assert document["ratio"] == pytest.approx(counts[1] / counts[0])
     assert "248.0 times" in triptych("anatomy", "compare").out
 
 
-def test_windows_tell_sizes_and_fields(triptych: Triptych) -> None:
-    told = json.loads(triptych("anatomy", "windows", "5,1,2", "2,2", "3", "2,2", "--size", "28", "--json").out)
-    assert [layer["output"] for layer in told["layers"]] == [28, 14, 12, 6]
-    assert [layer["sees"] for layer in told["layers"]] == [5, 6, 10, 12]
-    assert [layer["apart"] for layer in told["layers"]] == [1, 2, 2, 4]
-    assert "first sees from" in triptych("anatomy", "windows", "3,1,1").out
+def test_windows_print_sizes_and_fields(triptych: Triptych) -> None:
+    document = json.loads(triptych("anatomy", "windows", "5,1,2", "2,2", "3", "2,2", "--size", "28", "--json").out)
+    assert [layer["output"] for layer in document["layers"]] == [28, 14, 12, 6]
+    assert [layer["sees"] for layer in document["layers"]] == [5, 6, 10, 12]
+    assert [layer["apart"] for layer in document["layers"]] == [1, 2, 2, 4]
+    assert "first pixel" in triptych("anatomy", "windows", "3,1,1").out
     assert one_error(triptych("anatomy", "windows", "3,a")).startswith("LAYER is '3,a'; expected kernel[,stride")
     assert one_error(triptych("anatomy", "windows", "3,0")).startswith("stride is 0; expected an integer >= 1.")

@@ -112,8 +112,8 @@ def test_help_says_which_panel_an_option_is_of(triptych: Triptych, monkeypatch: 
         "--seed", "--lexicon", "--lexicon-weight", "--dictionary",
     )  # fmt: skip
     for command in ("predict", "test"):
-        told = [line for line in triptych(command, "--help").out.splitlines() if line.lstrip("│ ").startswith("--")]
-        lines = {name: next(line for line in told if f"{name} " in line) for name in (*of_spell, "--views")}
+        options = [line for line in triptych(command, "--help").out.splitlines() if line.lstrip("│ ").startswith("--")]
+        lines = {name: next(line for line in options if f"{name} " in line) for name in (*of_spell, "--views")}
         assert all("(spell" in lines[name] for name in of_spell)
         assert ("(see) classes listed by predict." in lines["--n-best"]) == (command == "predict")
         assert "(see only)" in lines["--views"]
@@ -123,11 +123,11 @@ def test_help_says_which_panel_an_option_is_of(triptych: Triptych, monkeypatch: 
 def test_an_option_of_another_panel_points_to_its_own_where_there_is_one() -> None:
     for command, remedy in (
         ("predict", "Use --n-best for the number of classes to list."),
-        ("test", "Leave it out."),  # which has no use for --n-best either
+        ("test", "Remove it."),  # which has no use for --n-best either
     ):
         with pytest.raises(RecipeError) as refused:
             given_options(panel_of("see"), command, {"top_k": 3, "n_best": None})
-        assert str(refused.value) == f"--top-k is 3 and has no effect on a run of the panel see. {remedy}"
+        assert str(refused.value) == f"--top-k is 3 and has no effect on a see run. {remedy}"
 
 
 # explain
@@ -156,7 +156,7 @@ def test_explain_warns_of_unknown_symbols_and_refuses_an_empty_source(triptych: 
 # report, runs, compare, ensemble, recipes
 
 
-def test_report_is_written_anew(triptych: Triptych, workspace: Path) -> None:
+def test_report_is_written_again(triptych: Triptych, workspace: Path) -> None:
     (workspace / "runs/first/report.html").unlink(missing_ok=True)
     result = triptych("report", "first")
     assert result.out == "runs/first/report.html\n"
@@ -215,7 +215,7 @@ def test_compare_shows_the_difference_and_whether_it_is_chance(triptych: Triptyc
 
 def test_compare_refuses_what_cannot_be_compared(triptych: Triptych, workspace: Path) -> None:
     assert one_error(triptych("compare", "first")) == (
-        "compare is given 1 run; expected at least two. List them with: triptych runs"
+        "the number of runs is 1; expected at least two. List them with: triptych runs"
     )
     assert one_error(triptych("compare", "first", "second", "--on", "test/gredy")) == (
         "--on is 'test/gredy'; expected an evaluation of every run. Did you mean 'test/greedy'?"
@@ -244,14 +244,14 @@ def test_an_ensemble_of_a_run_with_itself_measures_the_same(triptych: Triptych, 
 
 def test_ensembles_that_cannot_be_are_refused_and_leave_their_members(triptych: Triptych, workspace: Path) -> None:
     assert one_error(triptych("ensemble", "first", "--name", "x")).startswith(
-        "an ensemble of 1 run; expected at least two."
+        "the number of runs is 1; expected at least two."
     )
     for name in ("first", "runs/first"):
         message = one_error(triptych("ensemble", "first", "second", "--name", name, "--force"))
         assert message == f"name is {name!r}; expected another than a member's. Members stay as they are."
     assert one_error(triptych("ensemble", "first", "second", "--name", "second")).startswith("name is 'second'")
     json_of(triptych, "ensemble", "first", "second", "--name", "both")
-    assert one_error(triptych("ensemble", "first", "both", "--name", "three")).startswith("runs/both is an ensemble;")
+    assert one_error(triptych("ensemble", "first", "both", "--name", "three")).startswith("runs/both: this run is an")
     assert one_error(triptych("ensemble", "first", "second", "--name", "both")).startswith(
         "runs/both: there is a run of this name"
     )
@@ -259,7 +259,7 @@ def test_ensembles_that_cannot_be_are_refused_and_leave_their_members(triptych: 
     description = json.loads(path.read_text())
     path.write_text(json.dumps({**description, "source_symbols": ["x", *description["source_symbols"][1:]]}))
     assert one_error(triptych("ensemble", "first", "second", "--name", "x")).startswith(
-        "second has other symbols than first; expected the same. Train the members on the same data"
+        "second has other symbols than first. Train the members on the same data"
     )
     assert sorted(path.name for path in Path("runs").iterdir()) == ["both", "first", "second"]
     assert triptych("predict", "first", stdin=b"B IY\n").status == 0
@@ -384,7 +384,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES)
-def test_bad_training_data_is_told_with_its_place(
+def test_bad_training_data_is_reported_with_its_place(
     triptych: Triptych, workspace: Path, toy_runs: ToyRuns, content: bytes, message: str
 ) -> None:
     shutil.copytree(toy_runs.data, "toy")
@@ -430,14 +430,14 @@ def test_odd_training_data_trains(
         ("words.tsv.gz", b"no gzip", "words.tsv.gz:1: the compressed data is damaged"),
     ],
 )
-def test_a_single_file_that_cannot_be_split_is_told(
+def test_a_single_file_that_cannot_be_split_is_reported(
     triptych: Triptych, workspace: Path, name: str, content: bytes, part: str
 ) -> None:
     Path(name).write_bytes(content)
     assert part in one_error(triptych("train", "p2g-plain-tiny", "--data", name, "--name", "mine", *QUICK))
 
 
-def test_locations_that_hold_no_data_are_told(triptych: Triptych, workspace: Path, toy_runs: ToyRuns) -> None:
+def test_locations_that_hold_no_data_are_reported(triptych: Triptych, workspace: Path, toy_runs: ToyRuns) -> None:
     shutil.copytree(toy_runs.data, "toy")
     arguments = ("train", "p2g-plain-tiny", "--name", "mine", *QUICK)
     assert one_error(triptych(*arguments, "--data", "toi")) == "toi: no such file or folder. Did you mean 'toy'?"

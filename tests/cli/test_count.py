@@ -71,7 +71,7 @@ def test_a_recipe_of_spell_needs_its_data(triptych: Triptych, workspace: Path, t
     data = json.loads((workspace / "runs" / "first" / "run.json").read_text())["data_location"]
     document = json.loads(triptych("count", "p2g-additive-tiny", "--data", data, "--json").out)
     assert document["parameters"] > 0
-    assert "--classes is 3 and has no effect on a recipe of spell" in one_error(
+    assert "--classes is 3 and has no effect on a spell recipe" in one_error(
         triptych("count", "p2g-additive-tiny", "--classes", "3")
     )
 
@@ -80,9 +80,9 @@ def test_a_recipe_of_spell_needs_its_data(triptych: Triptych, workspace: Path, t
     ("arguments", "message"),
     [
         (["scenes-cnn"], "number of classes is unknown"),
-        (["kmnist-cn"], "'kmnist-cn' is neither a recipe nor a run; expected one. Did you mean 'kmnist-cnn'?"),
+        (["kmnist-cn"], "'kmnist-cn' is neither a recipe nor a run. Did you mean 'kmnist-cnn'?"),
         (["kmnist-cnn", "--classes", "1"], "--classes is 1; expected an integer >= 2"),
-        (["first", "--classes", "3"], "--classes is 3 with a run"),
+        (["first", "--classes", "3"], "--classes is 3, but a run's network is fixed. Remove --classes."),
         (["kmnist-cnn", "--set", "data.height=5"], "images are 5 x 28 pixels; expected at least 8 x 8"),
     ],
 )

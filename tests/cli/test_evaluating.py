@@ -1,4 +1,4 @@
-"""Which data a model is judged on: its own, split as in training wherever it lies, and never what it was trained on."""
+"""A model is evaluated on its own data, split as in training, and never on what it was trained on."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_its_own_data_is_split_as_in_training_wherever_it_lies(triptych: Triptyc
     assert json_of(triptych, "test", "one") == recorded, "and where it lies now is remembered"
 
 
-def test_data_that_has_changed_is_not_split_anew(triptych: Triptych, place: Path) -> None:
+def test_data_that_has_changed_is_not_split_again(triptych: Triptych, place: Path) -> None:
     write_pairs(place / "pairs.tsv", 110)
     message = one_error(triptych("test", "one"))
     assert message.startswith(f"the data of one, {place}/pairs.tsv, has changed since training;")
@@ -81,16 +81,16 @@ def test_data_that_has_changed_is_not_split_anew(triptych: Triptych, place: Path
     assert (found["n_items"], found["decoding"]) == (110, "greedy-on-pairs")
 
 
-def test_what_was_in_the_training_is_told_of_other_data(triptych: Triptych, place: Path) -> None:
+def test_training_items_in_other_data_are_reported(triptych: Triptych, place: Path) -> None:
     lines = (place / "pairs.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
     new = write_pairs(place / "new.tsv", 7, seed=3).read_text(encoding="utf-8")
     (place / "mixed.tsv").write_text("".join(lines) + new, encoding="utf-8")
-    told = "80 of 107 items of this data were in the training of one; "
+    overlap = "80 of 107 items of this data were in the training of one; "
     for remedy in (["--data", "mixed.tsv"], ["--data", "mixed.tsv", "--decode", "beam"]):
-        assert told in triptych("test", "one", *remedy).err
-    assert told in (place / "runs" / "one" / "report.html").read_text(encoding="utf-8")
+        assert overlap in triptych("test", "one", *remedy).err
+    assert overlap in (place / "runs" / "one" / "report.html").read_text(encoding="utf-8")
     card = (place / "runs" / "one" / "card.md").read_text(encoding="utf-8")
-    assert f"\n- test/greedy-on-mixed: {told}" in card
+    assert f"\n- test/greedy-on-mixed: {overlap}" in card
     assert "in the training of" not in triptych("test", "one", "--data", "new.tsv").err
     assert "in the training of" not in triptych("test", "one").err
     trained("two", place / "pairs.tsv", "training.seed=1", "data.max_train_pairs=70")
@@ -149,7 +149,7 @@ def test_other_data_of_the_same_name_is_another_evaluation(triptych: Triptych, p
         assert f"On other data than the run&#39;s own: {place}/{number}/new.tsv, SHA-256 " in report
 
 
-def test_names_of_evaluations_do_not_hang_on_what_was_judged_before(triptych: Triptych, place: Path) -> None:
+def test_names_of_evaluations_do_not_depend_on_earlier_ones(triptych: Triptych, place: Path) -> None:
     for split, count in (("train", 30), ("valid", 8), ("test", 9)):
         write_pairs(place / "folder" / f"{split}.tsv", count, seed=count)
     for split in ("valid", "test", "test"):
@@ -191,7 +191,7 @@ def test_members_trained_on_other_splits_are_not_joined(place: Path) -> None:
     other = trained("two", data, "data.split_seed=1", "training.seed=1")
     alike = trained("three", data, "training.seed=1", "data.max_train_pairs=70")
     one = Run.open("one")
-    with pytest.raises(RunError, match=r"^two was trained on other data or other splits than one; expected the same"):
+    with pytest.raises(RunError, match=r"^two was trained on other data or other splits than one, so"):
         api.make_ensemble([one, other], name="whole")
     made = api.make_ensemble([one, alike], name="whole")
     assert api.evaluate(made, split="test").scores.n_items == 10
@@ -200,9 +200,7 @@ def test_members_trained_on_other_splits_are_not_joined(place: Path) -> None:
         api.evaluate(made, split="test")
 
 
-def test_a_training_goes_on_on_what_it_was_begun_on(
-    triptych: Triptych, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_resumes_on_its_hardware(triptych: Triptych, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Hardware] = []
 
     def stop(*_: object, hardware: Hardware, **__: object) -> None:

@@ -29,15 +29,15 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("kind", EXPERIMENTS)
-def test_an_experiment_leaves_numbers_pictures_and_a_report(kind: str, triptych: Triptych, runs: Path) -> None:
+def test_an_experiment_writes_numbers_figures_and_a_report(kind: str, triptych: Triptych, runs: Path) -> None:
     done = triptych("experiment", f"recall-{kind}-tiny", "--json")
     assert done.status == 0, done.err
-    told = json.loads(done.out)
+    document = json.loads(done.out)
     run = runs / f"recall-{kind}-tiny"
-    assert Path(told["run"]) == run
+    assert Path(document["run"]) == run
     facts = json.loads((run / "run.json").read_text())
     assert (facts["status"], facts["panel"], facts["experiment"]) == ("finished", "recall", kind)
-    assert facts["findings"] == told["findings"]
+    assert facts["findings"] == document["findings"]
     assert (run / "figures" / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
     assert (run / "figures" / f"{kind}.svg").exists()
     lines = (run / "results" / f"{kind}.tsv").read_text().splitlines()
@@ -52,7 +52,7 @@ def test_an_experiment_leaves_numbers_pictures_and_a_report(kind: str, triptych:
     assert json.loads(triptych("runs", "--json").out)["runs"][0]["findings"] == facts["findings"]
 
 
-def test_a_report_is_written_anew_from_what_the_run_holds(triptych: Triptych, runs: Path) -> None:
+def test_a_report_is_written_again_from_the_run(triptych: Triptych, runs: Path) -> None:
     triptych("experiment", "recall-landscape-tiny", "--name", "plane")
     page = runs / "plane" / "report.html"
     before = page.read_text()
@@ -106,8 +106,8 @@ def test_other_commands_know_experiments(triptych: Triptych) -> None:
     assert "known = 0.5" in triptych("recipes", "recall-capacity").out
     assert "max_steps = 50" in triptych("recipes", "recall-capacity", "--resolved").out
     assert triptych("experiment", "recall-landscape-tiny").status == 0
-    told = json.loads(triptych("runs", "--json").out)["runs"]
-    assert [(run["name"], run["panel"], run["status"]) for run in told] == [
+    document = json.loads(triptych("runs", "--json").out)["runs"]
+    assert [(run["name"], run["panel"], run["status"]) for run in document] == [
         ("recall-landscape-tiny", "recall", "finished")
     ]
     assert triptych("runs").status == 0
@@ -115,20 +115,20 @@ def test_other_commands_know_experiments(triptych: Triptych) -> None:
 
 def test_the_demo_recalls_and_its_energy_falls(capsys: pytest.CaptureFixture[str], runs: Path) -> None:
     show(name=None, as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    half, noisy = told["results"]
+    document = json.loads(capsys.readouterr().out)
+    half, noisy = document["results"]
     assert half["kind"] == "lower half hidden"
     assert half["recalled"] > 0.7
     assert half["same_class"] > 0.9
     assert noisy["recalled"] > 0.95
-    assert all(result["largest_rise"] <= result["rounding"] for result in told["results"])
-    assert Path(told["picture"]) == runs / "demo-recall" / "recall-demo.png"
-    patterns, cues = np.lib.format.open_memmap(told["patterns"]), np.lib.format.open_memmap(told["cues"])
+    assert all(result["largest_rise"] <= result["rounding"] for result in document["results"])
+    assert Path(document["picture"]) == runs / "demo-recall" / "recall-demo.png"
+    patterns, cues = np.lib.format.open_memmap(document["patterns"]), np.lib.format.open_memmap(document["cues"])
     assert patterns.shape == cues.shape == (200, 64)
     assert 0 <= patterns.min() < 0.01 < 0.99 < patterns.max() <= 1, "images that a page can show"
     memory = Memory(patterns, normalisation="centred-unit", beta=2.0 * 64)
     assert (memory.retrieve(cues).confidence.nearest == torch.arange(200)).float().mean() > 0.95, "as in the demo"
-    assert len(Path(told["labels"]).read_text().split()) == 200
+    assert len(Path(document["labels"]).read_text().split()) == 200
 
 
 @pytest.fixture

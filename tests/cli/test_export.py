@@ -38,5 +38,5 @@ def test_json_is_one_object(triptych: Triptych, workspace: Path) -> None:
 
 def test_mistakes_are_one_line(triptych: Triptych, workspace: Path) -> None:
     assert "run is 'fist'" in one_error(triptych("export", "fist", "--out", "x"))
-    assert one_error(triptych("export", "first", "--out", "runs")).startswith("runs exists and was not exported")
+    assert one_error(triptych("export", "first", "--out", "runs")).startswith("runs: this exists and is not an exp")
     assert not Path("x").exists()

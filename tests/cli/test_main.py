@@ -79,10 +79,10 @@ def test_version(triptych: Triptych) -> None:
         (("train", "p2g-plain", "--set", "model.hiden=3"), "model.hiden is not a known key. Did you mean 'hidden'?"),
         (("train", "p2g-plain", "--set", "model.hidden"), "--set is 'model.hidden'; expected table.key=value."),
         (("train",), "recipe is missing; expected one."),
-        (("train", "--resume"), "--resume without --name"),
+        (("train", "--resume"), "--name is missing; expected the name of the run to resume."),
         (("train", "p2g-plain", "--precision", "16"), "--precision is '16'; expected one of 32-true, 16-mixed"),
         (("train", "p2g-plain", "--accelerator", "cup"), "Did you mean 'cpu'?"),
-        (("train", "p2g-plain", "--name", " "), "name is empty; expected a folder name"),
+        (("train", "p2g-plain", "--name", " "), "the name of the run is empty."),
         (("demo", "spel"), "Did you mean 'spell'?"),
         (("recipes", "p2g"), "expected a shipped recipe"),
         (("recipes", "--resolved"), "--resolved"),
@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_line(triptych: Triptych, monkeypatch: pytest.MonkeyP
     assert one_error(triptych("runs")) == "runs/x/run.json: No space left on device."
 
 
-def test_a_reader_that_has_gone_is_no_error(triptych: Triptych, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_output_is_not_an_error(triptych: Triptych, monkeypatch: pytest.MonkeyPatch) -> None:
     failing_command(BrokenPipeError(), monkeypatch)
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # main puts another in its place
     result = triptych("runs")

@@ -1,4 +1,4 @@
-"""`triptych predict` as a pipe: TSV in the order of the lines, bad lines told by place, bounded memory."""
+"""`triptych predict` as a pipe: TSV in the order of the lines, bad lines reported with their place, bounded memory."""
 
 from __future__ import annotations
 
@@ -97,12 +97,14 @@ def test_samples_depend_on_the_seed_alone(triptych: Triptych, workspace: Path) -
             ("--lexicon-weight", "3"),
             "--lexicon-weight is 3.0 without a word list. Add --lexicon FILE.",
         ),
-        (("--device", "cdu"), "device is 'cdu'; expected one that is here: cpu"),
+        (("--device", "cdu"), "device is 'cdu'; expected one of this machine: cpu"),
         (("--lexicon", "no.txt"), "no.txt: no such file."),
         (("--dictionary", "no.tsv"), "no.tsv: no such file."),
     ],
 )
-def test_wrong_options_are_told(triptych: Triptych, workspace: Path, options: tuple[str, ...], message: str) -> None:
+def test_wrong_options_are_reported(
+    triptych: Triptych, workspace: Path, options: tuple[str, ...], message: str
+) -> None:
     assert one_error(triptych("predict", "first", *options, stdin=piped("B IY"))).startswith(message)
 
 
@@ -161,7 +163,7 @@ def test_no_input_gives_no_output(triptych: Triptych, workspace: Path) -> None:
     assert (result.status, result.out, result.err) == (0, "", "")
 
 
-def test_missing_inputs_are_told(triptych: Triptych, workspace: Path) -> None:
+def test_missing_inputs_are_reported(triptych: Triptych, workspace: Path) -> None:
     (workspace / "words.txt").write_bytes(piped("B IY"))
     message = one_error(triptych("predict", "first", "wrods.txt"))
     assert message == "wrods.txt: no such file. Did you mean 'words.txt'?"

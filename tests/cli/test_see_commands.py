@@ -109,7 +109,7 @@ def test_train_skips_bad_files_when_asked(triptych: Triptych, place: Path) -> No
     assert "warning: Skipped 1 unreadable file and read 60 images; the first: shapes/dark/bad.png: " in result.err
 
 
-def test_data_without_enough_classes_is_told(triptych: Triptych, place: Path) -> None:
+def test_data_without_enough_classes_is_reported(triptych: Triptych, place: Path) -> None:
     arguments = ("train", "scenes-cnn-tiny", "--name", "mine", *QUICK, "--data")
     write_shapes(place / "one", each=4, kinds=("dark",))
     assert one_error(triptych(*arguments, "one")).startswith("one: the folder has 1 class folder; expected 2 or more")
@@ -118,7 +118,7 @@ def test_data_without_enough_classes_is_told(triptych: Triptych, place: Path) ->
     assert not Path("runs/mine").exists()
 
 
-def test_a_class_that_is_missing_from_a_split_is_told(triptych: Triptych, place: Path) -> None:
+def test_a_class_that_is_missing_from_a_split_is_reported(triptych: Triptych, place: Path) -> None:
     write_shapes(place / "split/train", each=6)
     write_shapes(place / "split/valid", each=3, seed=1, kinds=("dark", "light"))
     result = triptych("train", "scenes-cnn-tiny", "--data", "split", "--name", "mine", *QUICK)
@@ -126,7 +126,7 @@ def test_a_class_that_is_missing_from_a_split_is_told(triptych: Triptych, place:
     assert "warning: class 'striped' has no image in valid." in result.err
 
 
-def test_a_run_that_lost_a_class_is_judged_wherever_its_data_lies(triptych: Triptych, place: Path) -> None:
+def test_a_run_that_lost_a_class_is_evaluated_wherever_its_data_is(triptych: Triptych, place: Path) -> None:
     for path in Path("shapes/dark").iterdir():
         path.write_bytes(b"junk of " + path.name.encode())
     skipping = ("--skip-bad", *QUICK)
@@ -175,7 +175,7 @@ def test_test_skips_bad_files_when_asked(triptych: Triptych, place: Path) -> Non
     one_error(triptych(*arguments))  # only that one reading skipped
 
 
-def test_test_and_tune_tell_once_what_is_odd_about_the_data(triptych: Triptych, place: Path) -> None:
+def test_test_and_tune_warn_once_about_the_data(triptych: Triptych, place: Path) -> None:
     shutil.copy("shapes/dark/000.png", "shapes/light/999.png")
     odd = "1 image is in more than one class; the first: "
     result = triptych("test", "good", "--data", "shapes")
@@ -218,7 +218,7 @@ def test_predict_leaves_bad_files_out_when_asked(triptych: Triptych, place: Path
     assert result.err.startswith("warning: Skipped 1 unreadable file; the first: new/b.png: ")
 
 
-def test_predict_counts_what_is_no_picture(triptych: Triptych, place: Path) -> None:
+def test_predict_counts_files_that_are_not_images(triptych: Triptych, place: Path) -> None:
     draw_shape(place / "new/a.png", "light", 1)
     (place / "new/b.heic").write_bytes(b"\0\0\0\x18ftypheic")
     result = triptych("predict", "good", "new")
@@ -303,12 +303,12 @@ def test_options_of_another_panel_are_refused(
     triptych: Triptych, place: Path, arguments: tuple[str, ...], option: str
 ) -> None:
     message = one_error(triptych(*arguments))
-    assert message == f"{option} and has no effect on a run of the panel see. Leave it out."
+    assert message == f"{option} and has no effect on a see run. Remove it."
 
 
 def test_an_ensemble_of_a_run_and_itself_is_refused(triptych: Triptych, place: Path) -> None:
     message = one_error(triptych("ensemble", "good", "poor", str(place / "runs/good"), "--name", "twice"))
-    assert " is named twice; expected different runs." in message
+    assert " is named twice." in message
     assert not (place / "runs/twice").exists()
 
 
@@ -338,7 +338,7 @@ def test_compare_runs_whose_data_lay_elsewhere_or_was_named_otherwise(triptych: 
     assert [run["n_items"] for run in document["runs"]] == [6, 6]
 
 
-def test_compare_tells_pictures_of_one_name_apart(triptych: Triptych, place: Path) -> None:
+def test_compare_distinguishes_images_of_one_name(triptych: Triptych, place: Path) -> None:
     """Other pictures under the same names are other items."""
     (place / "one").mkdir()
     (place / "two").mkdir()
@@ -376,21 +376,23 @@ def test_calibrate_changes_how_sure_a_run_is_and_not_what_it_says(triptych: Trip
     assert triptych("test", "poor").status == 0
     result = triptych("calibrate", "poor")
     assert result.status == 0, result.err
-    told = json_of(triptych, "calibrate", "poor")
-    assert f"temperature {told['temperature']:g}" in result.out
-    assert told["temperature"] != 1.0
-    assert told["before"] == told["after"], "the second time there is nothing left to change"
+    document = json_of(triptych, "calibrate", "poor")
+    assert f"temperature {document['temperature']:g}" in result.out
+    assert document["temperature"] != 1.0
+    assert document["before"] == document["after"], "the second time there is nothing left to change"
     run = Run.open("poor")
     assert list(run.facts()["evaluations"]) == ["valid/one"], "test figures of the old temperature are gone"
-    assert run.model()["decoding"]["temperature"] == told["temperature"]
-    assert recipe_in_use(run).decoding.temperature == told["temperature"]
+    assert run.model()["decoding"]["temperature"] == document["temperature"]
+    assert recipe_in_use(run).decoding.temperature == document["temperature"]
     assert run.recipe().decoding.temperature == 1.0, "who trains this recipe again begins without it"
     after = triptych("predict", "poor", "shapes", "--n-best", "1").out.splitlines()
     assert [line.split("\t")[:2] for line in after] == [line.split("\t")[:2] for line in before]
     assert [line.split("\t")[2] for line in after] != [line.split("\t")[2] for line in before]
-    assert f"with the temperature {told['temperature']:g}" in (place / "runs/poor/card.md").read_text(encoding="utf-8")
+    assert f"with the temperature {document['temperature']:g}" in (place / "runs/poor/card.md").read_text(
+        encoding="utf-8"
+    )
     assert triptych("train", "--resume", "--name", "poor").status == 0
-    assert run.model()["decoding"]["temperature"] == told["temperature"]
+    assert run.model()["decoding"]["temperature"] == document["temperature"]
 
 
 def test_an_ensemble_is_the_mean_of_its_members(triptych: Triptych, place: Path) -> None:
@@ -421,19 +423,19 @@ def test_ensembles_have_members_that_can_be_averaged(triptych: Triptych, place: 
     (place / "shapes/dark/000.png").unlink()
     assert triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "other", *QUICK).status == 0
     message = one_error(triptych("ensemble", "good", "other", "--name", "odd"))
-    assert message.startswith("other was trained on other data or other splits than good; expected the same, since")
+    assert message.startswith("other was trained on other data or other splits than good, so training data")
     shutil.rmtree("shapes/dark")
     assert triptych("train", "scenes-cnn-norm-tiny", "--data", "shapes", "--name", "fewer", *QUICK).status == 0
     message = one_error(triptych("ensemble", "good", "fewer", "--name", "odd"))
-    assert message.startswith("fewer has other classes or another form of images than good; expected the same.")
+    assert message.startswith("fewer has other classes or another form of images than good.")
     assert not (place / "runs/odd").exists()
 
 
 def test_calibrate_refuses_what_has_no_temperature(triptych: Triptych, place: Path, toy_runs: ToyRuns) -> None:
     spell = toy_runs.run("first")
-    assert "this is a run of spell; expected one of see" in one_error(triptych("calibrate", str(spell.path)))
+    assert "this is a spell run; only see runs can be calibrated" in one_error(triptych("calibrate", str(spell.path)))
     Run.open("good").update_facts(status="interrupted")
-    assert "this run is interrupted; expected a finished one" in one_error(triptych("calibrate", "good"))
+    assert "this run is interrupted; only finished runs" in one_error(triptych("calibrate", "good"))
 
 
 def test_report_and_runs(triptych: Triptych, place: Path) -> None:

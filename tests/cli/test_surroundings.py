@@ -103,7 +103,7 @@ def test_an_ensemble_is_not_trained(triptych: Triptych, workspace: Path) -> None
     assert triptych("ensemble", "first", "second", "--name", "both").status == 0
     before = {path: path.read_bytes() for path in Path("runs/both").iterdir() if path.is_file()}
     refused = one_error(triptych("train", "--resume", "--name", "both"))
-    assert refused.startswith("runs/both: this run is an ensemble; expected one that was trained.")
+    assert refused.startswith("runs/both: this run is an ensemble, which is not trained itself.")
     assert triptych("test", "both").status == 0
     assert one_error(triptych("train", "--resume", "--name", "both")) == refused
     tensors = Path("runs/both/model.safetensors")

@@ -107,11 +107,11 @@ def read(recipe: SeeRecipe, location: Path | None) -> Any:
     except TriptychError as error:
         return str(error)
     form = input_form(recipe.data, collection.splits["train"].pixels)
-    told = [
+    splits_read = [
         (split, images.names, images.labels.tolist(), images.pixels.shape, images.pixels.flatten(1).sum(dim=1).tolist())
         for split, images in collection.splits.items()
     ]
-    return told, form, collection.warnings
+    return splits_read, form, collection.warnings
 
 
 @pytest.mark.parametrize("key", [key for key in DATA if key != "memory_limit_mb"])
@@ -347,7 +347,7 @@ def test_validation_goes_by_the_batch_size_of_decoding(places: dict[str, Path | 
     assert [len(batch) for batch in prepared.loaders.valid(0, 1)] == [2, 1]
 
 
-def test_no_key_is_left_out() -> None:
+def test_no_key_is_missing() -> None:
     tables: dict[str, Iterable[str]] = {
         "data": DATA,
         "augmentation": AUGMENTATION,

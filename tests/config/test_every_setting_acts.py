@@ -272,7 +272,7 @@ def test_training_decodes_by_the_recipes_limits(little_data: Path) -> None:
     assert [len(batch.items) for batch in prepared.loaders.valid(0, 1)] == [4, 2]
 
 
-def test_no_key_is_left_out() -> None:
+def test_no_key_is_missing() -> None:
     tables: dict[str, Iterable[str]] = {
         "data": DATA,
         "model": MODEL,

@@ -117,9 +117,9 @@ def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> 
     ],
 )
 def test_a_wrong_value_of_see_and_recall_gives_one_rule(recipe: str, override: str, message: str) -> None:
-    told = refusal(override, recipe=recipe)
-    assert told.startswith(f"{recipe}: {message}")
-    assert told.count("; expected") == 1
+    refused = refusal(override, recipe=recipe)
+    assert refused.startswith(f"{recipe}: {message}")
+    assert refused.count("; expected") == 1
 
 
 def test_the_largest_values_are_taken() -> None:
@@ -180,17 +180,17 @@ def test_the_largest_values_are_taken() -> None:
         (
             ["optimizer.momentum=0.9"],
             "optimizer: momentum is 0.9 and has no effect with name 'adam'; expected name to be sgd. "
-            "Leave momentum out or change name.",
+            "Remove momentum or change name.",
         ),
         (
             ["optimizer.name=sgd", "optimizer.beta2=0.9"],
             "optimizer: beta2 is 0.9 and has no effect with name 'sgd'; expected name to be adam or adamw. "
-            "Leave beta2 out or change name.",
+            "Remove beta2 or change name.",
         ),
         (
             ["optimizer.schedule=one-cycle", "optimizer.plateau_patience=5"],
             "optimizer: plateau_patience is 5 and has no effect with schedule 'one-cycle'; "
-            "expected schedule to be plateau. Leave plateau_patience out or change schedule.",
+            "expected schedule to be plateau. Remove plateau_patience or change schedule.",
         ),
     ],
 )
@@ -198,7 +198,7 @@ def test_settings_that_contradict_each_other_are_refused(overrides: list[str], m
     assert refusal(*overrides) == f"p2g-plain: {message}"
 
 
-def test_all_wrong_keys_are_told_at_once() -> None:
+def test_all_wrong_keys_are_reported_at_once() -> None:
     message = refusal("model.dropout=1.5", "model.cell=x", "training.epochs=0")
     assert "model.dropout is 1.5; expected a number < 1." in message
     assert "model.cell is 'x'; expected one of lstm, gru." in message
@@ -257,17 +257,17 @@ def test_a_chain_of_extends_merges_key_by_key_and_the_nearest_wins(tmp_path: Pat
     assert (recipe.model.attention, recipe.optimizer.learning_rate) == ("additive", 0.003)
 
 
-def test_a_circle_of_extends_is_told(tmp_path: Path) -> None:
+def test_a_cycle_of_extends_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
     (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
     (tmp_path / "self.toml").write_text('extends = "self.toml"\n')
     assert refusal(recipe=tmp_path / "a.toml") == (
-        f"{tmp_path}/a.toml: extends is a circle, a.toml -> b.toml -> a.toml; expected an end. Remove one extends."
+        f"{tmp_path}/a.toml: extends is a cycle: a.toml -> b.toml -> a.toml. Remove one extends."
     )
-    assert "extends is a circle, self.toml -> self.toml;" in refusal(recipe=tmp_path / "self.toml")
+    assert "extends is a cycle: self.toml -> self.toml." in refusal(recipe=tmp_path / "self.toml")
 
 
-def test_a_missing_parent_is_told_with_its_child(tmp_path: Path) -> None:
+def test_a_missing_parent_is_reported_with_its_child(tmp_path: Path) -> None:
     child = tmp_path / "child.toml"
     child.write_text('extends = "gone.toml"\n')
     assert refusal(recipe=child) == (
@@ -281,7 +281,7 @@ def test_a_missing_parent_is_told_with_its_child(tmp_path: Path) -> None:
     )
 
 
-def test_a_recipe_that_is_not_there_or_not_toml_is_told(tmp_path: Path) -> None:
+def test_a_recipe_that_is_not_there_or_not_toml_is_reported(tmp_path: Path) -> None:
     assert refusal(recipe="p2g-adative").endswith("Did you mean 'p2g-additive'?")
     missing = refusal(recipe=tmp_path / "x.toml")
     assert missing.startswith(f"recipe is '{tmp_path}/x.toml'; expected an existing file.")

@@ -27,7 +27,7 @@ def test_line_ends_and_the_byte_order_mark_are_dropped() -> None:
     assert [line.text for line in number_lines(stream, path="x")] == ["a", "b\r", "\ufeffc\x0bd"]
 
 
-def test_a_long_line_is_not_held_whole_and_reading_goes_on() -> None:
+def test_a_long_line_is_not_held_whole_and_reading_continues() -> None:
     class Long(io.BytesIO):
         parts_left = 20
 

@@ -43,7 +43,7 @@ def epochs(run: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_the_best_and_resume_goes_on(data: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_keeps_the_best_and_resume_continues(data: Path, tmp_path: Path, number: signal.Signals) -> None:
     run = tmp_path / "cut"
     process = train("cut", data, tmp_path)
     while not (run / "checkpoints" / "last.ckpt").exists():
@@ -53,8 +53,8 @@ def test_a_signal_keeps_the_best_and_resume_goes_on(data: Path, tmp_path: Path, 
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert "Interrupted. Go on with: triptych train --resume --name cut" in errors
-    told = json.loads(output)
-    assert told["interrupted"] is True
+    document = json.loads(output)
+    assert document["interrupted"] is True
     facts = json.loads((run / "run.json").read_text())
     assert facts["status"] == "interrupted"
     assert len(epochs(run)) == facts["epochs"] < 60

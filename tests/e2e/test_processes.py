@@ -142,4 +142,4 @@ def test_a_loss_that_is_not_finite_is_said_once(data: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1, done.stderr
-    assert "train_loss is nan in epoch 1; expected a finite number. Lower optimizer.learning_rate" in done.stderr
+    assert "train_loss in epoch 1 is nan; expected a finite number. Lower optimizer.learning_rate" in done.stderr

@@ -79,10 +79,10 @@ class Lives:
 
     def live(self, lives: list[tuple[list[str], str | None]]) -> list[int]:
         """Exit statuses of the lives."""
-        told = [{"arguments": arguments, "moment": moment} for arguments, moment in lives]
+        document = [{"arguments": arguments, "moment": moment} for arguments, moment in lives]
         done = subprocess.run(
             [sys.executable, "-m", "tests.e2e.killer"],
-            input=json.dumps(told),
+            input=json.dumps(document),
             env=surroundings(self.runs),
             cwd=REPOSITORY,
             capture_output=True,
@@ -210,8 +210,8 @@ def test_resuming_a_finished_run_changes_nothing(lives: Lives) -> None:
     done = triptych("train", "--resume", "--name", "cosine", "--json", runs=lives.runs)
     assert done.returncode == 0, done.stderr
     assert "has already finished; nothing to do" in done.stderr
-    told = json.loads(done.stdout)
-    assert told["best"] == json.loads((folder / "run.json").read_text())["best"]
+    document = json.loads(done.stdout)
+    assert document["best"] == json.loads((folder / "run.json").read_text())["best"]
     after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
     assert after == before
 
@@ -245,7 +245,7 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(lives: Lives, tmp
     ]
     assert lives.live(sittings) == [-9, 2, 2, 0]
     assert "was begun with another recipe: training.seed was 0, is 1." in lives.errors
-    assert "was begun with other data; expected the same files." in lives.errors
+    assert "was started with other data." in lives.errors
     assert lives.metrics("odd") == lives.metrics("cosine")
 
 

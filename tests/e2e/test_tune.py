@@ -27,10 +27,10 @@ def test_a_grid_with_a_failure_ends_in_a_recipe_that_trains(data: Path, tmp_path
     grid = ["--search", ABSURD, "--search", "training.seed=0,1"]
     done = triptych("tune", *common, *grid, "--name", "s", "--json", runs=tmp_path / "runs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "failed: train_loss is nan in epoch 1" in done.stderr
-    told = json.loads(done.stdout)
-    assert sorted(trial["state"] for trial in told["trials"]) == ["complete", "complete", "failed", "failed"]
-    assert told["best"]["params"]["optimizer.learning_rate"] == 0.01
+    assert "failed: train_loss in epoch 1 is nan" in done.stderr
+    document = json.loads(done.stdout)
+    assert sorted(trial["state"] for trial in document["trials"]) == ["complete", "complete", "failed", "failed"]
+    assert document["best"]["params"]["optimizer.learning_rate"] == 0.01
     folder = tmp_path / "searches" / "s"
     names = {path.name for path in folder.iterdir()}
     pictures = ("search", "curves", "training-loss", "validation-cer")
@@ -44,7 +44,7 @@ def test_a_grid_with_a_failure_ends_in_a_recipe_that_trains(data: Path, tmp_path
     assert table[3].split("\t")[-1].startswith("train_loss is nan")
     best = triptych("train", folder / "best.toml", "--data", data, "--name", "best", "--json", runs=tmp_path / "runs")
     assert best.returncode == 0, best.stderr
-    assert json.loads(best.stdout)["best"]["valid_cer"] == pytest.approx(told["best"]["value"])
+    assert json.loads(best.stdout)["best"]["valid_cer"] == pytest.approx(document["best"]["value"])
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def test_settings_of_one_choice_change_the_numbers_of_that_choice(settings: tupl
     assert rows_of(experiment, chosen) != rows_of(experiment, chosen, change)
 
 
-def test_no_setting_is_left_out() -> None:
+def test_no_setting_is_missing() -> None:
     elsewhere = {"panel", "experiment", "title", "grid.paths"}
     for experiment, schema in RECALL_EXPERIMENTS.items():
         tree = schema.model_validate({"panel": "recall", "experiment": experiment}).model_dump()

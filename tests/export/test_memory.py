@@ -178,8 +178,8 @@ def test_a_store_is_exported_by_a_command(
         monkeypatch.setattr("sys.argv", ["triptych", "export", *arguments])
         with pytest.raises(SystemExit) as stop:
             main()
-        told = capsys.readouterr()
-        return int(str(stop.value.code)), told.out, told.err
+        printed = capsys.readouterr()
+        return int(str(stop.value.code)), printed.out, printed.err
 
     status, out, err = run("store", "--out", "exported", "--json")
     assert (status, err) == (0, "")

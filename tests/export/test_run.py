@@ -51,13 +51,13 @@ def test_what_is_there_is_kept_unless_it_is_an_export_to_be_replaced(first: Run,
     out.mkdir()
     api.export(first, out)
     before = (out / "export.json").read_bytes()
-    with pytest.raises(RunError, match=r"out exists; expected a free name\. Choose another with --out, or replace it"):
+    with pytest.raises(RunError, match=r"out: the folder exists\. Choose another with --out, or replace it"):
         api.export(first, out)
     assert (out / "export.json").read_bytes() == before
     (out / "step.onnx").write_bytes(b"old")
     api.export(first, out, force=True)
     assert runtime.load(out).predict("SH UW")[0].text
-    with pytest.raises(RunError, match=r"first exists and was not exported; expected a free name\."):
+    with pytest.raises(RunError, match=r"first: this exists and is not an exported folder\."):
         api.export(first, first.path, force=True)
     assert names(workspace) == {"out", "runs"}
 
@@ -132,12 +132,12 @@ def test_every_panel_that_is_written_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
-def test_a_missing_extra_is_told_with_its_command(
+def test_a_missing_extra_is_reported_with_its_command(
     package: str, first: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    told = rf"^{package} is not installed\. Install it with: pip install 'triptych\[onnx\]'$"
-    with pytest.raises(MissingExtraError, match=told):
+    message = rf"^{package} is not installed\. Install it with: pip install 'triptych\[onnx\]'$"
+    with pytest.raises(MissingExtraError, match=message):
         api.export(first, workspace / "out")
     assert names(workspace) == {"runs"}
 

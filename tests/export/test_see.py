@@ -144,7 +144,7 @@ def test_files_bytes_and_arrays_are_read_alike(tmp_path: Path) -> None:
     assert len(exported.predict(path, top_k=99)[0].classes) == 6
 
 
-def test_pictures_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     _, exported = both(tmp_path / "out")
     with pytest.raises(DataError, match=r"none\.png: no such file\. Replace the image\."):
         exported.predict(tmp_path / "none.png")
@@ -203,7 +203,7 @@ def test_a_network_that_cannot_be_exported_is_refused_in_one_line(tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
+def test_damaged_descriptions_are_reported(tmp_path: Path) -> None:
     exported = ship(classifier(SMALL), tmp_path / "out")
     model: Any = exported.model
     from triptych.runtime.classifier import load

@@ -122,7 +122,7 @@ def test_splits_are_read_on_one_scale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "range_text"),
     [
         (np.array([0, 16], np.uint8), "from 0 to 16 and are read on the scale 0 to 255,"),
         (np.array([0.0, 16.0]), "from 0.0 to 16.0 and are read on the scale 0 to 255,"),
@@ -134,13 +134,13 @@ def test_splits_are_read_on_one_scale(tmp_path: Path) -> None:
         (np.array([0, 0.25]), None),
     ],
 )
-def test_values_far_below_their_scale_are_warned_of(tmp_path: Path, values: Any, told: str | None) -> None:
+def test_values_far_below_their_scale_are_warned_of(tmp_path: Path, values: Any, range_text: str | None) -> None:
     images = values.reshape(2, 1, 1)
     path = save(tmp_path / "a.npz", x_train=images, y_train=[0, 1], x_test=images[:1], y_test=[1])
     assert read_npz(path).warnings == [
-        f"{path}: the values of x_train and x_test go {told} so the images are nearly black. "
+        f"{path}: the values of x_train and x_test go {range_text} so the images are nearly black. "
         "Scale the values to 0..255, or as floating-point numbers to 0..1."
-    ] * (told is not None)
+    ] * (range_text is not None)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_labels_of_numbers_and_of_text_do_not_mix(tmp_path: Path) -> None:
         read_npz(path)
     assert str(caught.value) == (
         f"{path}: the labels differ in type, those of x_train of type uint8, those of x_test of type <U1; expected "
-        "whole numbers in all, or text in all. Save them alike."
+        "whole numbers in all, or text in all. Save all in one type."
     )
     save(path, **images, y_train=np.array([0, 1], np.uint8), y_test=np.array([[1.0], [0.0]]))
     assert read_npz(path).splits["test"].labels == [1, 0]
@@ -255,14 +255,14 @@ def test_idx_files_of_the_mnist_family_say_their_split(tmp_path: Path, names: tu
         read_idx(tmp_path)
 
 
-def test_idx_files_of_no_known_split_are_told(tmp_path: Path) -> None:
+def test_idx_files_of_no_known_split_are_reported(tmp_path: Path) -> None:
     write_pair(tmp_path, "train", 6)
     write_pair(tmp_path, "emnist-more", 3)
     with pytest.raises(DataError) as caught:
         read_idx(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}/emnist-more-images-idx3-ubyte: the word before images is 'more'; expected train, t10k, test, "
-        "valid, val where a folder has several files of images. Rename the file, or give it alone with --data"
+        "valid, val where a folder has several files of images. Rename the file, or pass it alone with --data"
     )
     assert list(read_idx(tmp_path / "emnist-more-images-idx3-ubyte").splits) == ["all"]
 
@@ -287,7 +287,7 @@ def test_idx_files_that_cannot_be_used(tmp_path: Path) -> None:
             read_idx(tmp_path)
         return str(caught.value)
 
-    assert refused() == f"{images}: there is no file of labels 'train-labels-idx1-ubyte' beside it; expected one."
+    assert refused() == f"{images}: the file of labels 'train-labels-idx1-ubyte' is missing beside it."
     labels.write_bytes(gzip.compress(idx(pixels(2))))
     assert refused().startswith(f"{tmp_path}: the labels of {images.name} have shape (2,) and the images (3, 4, 5)")
     labels.write_bytes(gzip.compress(idx(pixels(300)))[:90])

@@ -55,7 +55,7 @@ def run(images: ImageList, form: ImageForm = FORM, *, mapped: bool = False, skip
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_pictures_are_decoded_once(store: Path, decoded: list[object], tmp_path: Path, *, mapped: bool) -> None:
+def test_images_are_decoded_once(store: Path, decoded: list[object], tmp_path: Path, *, mapped: bool) -> None:
     images = part(tmp_path)
     first = run(images, mapped=mapped)
     expected = np.stack([decode(path, FORM) for path in images.images])
@@ -108,7 +108,7 @@ def test_mapped_pixels_come_from_the_file_and_never_change_it(store: Path, tmp_p
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_bad_files_stop_or_are_left_out(store: Path, tmp_path: Path, *, mapped: bool) -> None:
+def test_bad_files_stop_or_are_skipped(store: Path, tmp_path: Path, *, mapped: bool) -> None:
     images = part(tmp_path, bad=(1, 3))
     with pytest.raises(DataError) as caught:
         run(images, mapped=mapped)
@@ -172,7 +172,7 @@ def test_a_damaged_entry_is_decoded_again(store: Path, decoded: list[object], tm
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError])
-def test_an_interrupt_or_want_of_memory_leaves_nothing(
+def test_an_interrupt_or_memory_error_leaves_nothing(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -211,7 +211,7 @@ def test_arrays_of_the_right_size_need_no_cache(store: Path, decoded: list[objec
     assert len(decoded) == 4
 
 
-def test_arrays_of_the_same_bytes_in_another_shape_are_other_pictures(store: Path) -> None:
+def test_arrays_of_the_same_bytes_in_another_shape_are_other_images(store: Path) -> None:
     values = np.random.default_rng(0).integers(0, 256, (4, 6, 7, 3), dtype=np.uint8)
     digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in values]
     form = ImageForm(height=5, width=5, colour="grey")

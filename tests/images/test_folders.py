@@ -30,7 +30,7 @@ def read(folder: Path, *, whole: str | None = None, skip: bool = False, **settin
     return read_folder(folder, data, FileReader(data), whole=whole)
 
 
-def test_pictures_are_found_by_name_or_by_their_first_bytes(tmp_path: Path) -> None:
+def test_images_are_found_by_name_or_by_their_first_bytes(tmp_path: Path) -> None:
     draw_classes(tmp_path, {"b": 2, "a": 1})
     draw(tmp_path / "b" / "deep" / "er" / "UPPER.JPG", 7)
     shutil.copy(tmp_path / "a" / "000.png", tmp_path / "a" / "no-suffix")
@@ -129,7 +129,7 @@ def test_mistakes_of_layout_are_named(tmp_path: Path) -> None:
     assert read(tmp_path / "one", whole="test").classes == ("a",)
 
 
-def test_a_class_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
+def test_a_class_folder_without_images_is_not_a_class(tmp_path: Path) -> None:
     draw_classes(tmp_path / "train", {"a": 3, "empty": 0, "nowhere": 0, "z": 2})
     draw_classes(tmp_path / "test", {"a": 1, "empty": 2, "more": 0, "z": 1}, seed=1)
     source = read(tmp_path)
@@ -160,7 +160,7 @@ def test_a_class_folder_without_pictures_is_no_class(tmp_path: Path) -> None:
     assert source.splits["test"].labels == [0, 1, 1]
 
 
-def test_a_folder_of_pictures_without_classes_is_no_split(tmp_path: Path) -> None:
+def test_a_folder_of_images_without_classes_is_not_a_split(tmp_path: Path) -> None:
     draw_classes(tmp_path / "train", {"a": 3, "b": 2})
     draw(tmp_path / "test" / "1.png", 90)
     (tmp_path / "valid").mkdir()

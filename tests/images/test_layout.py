@@ -199,7 +199,7 @@ def test_a_file_that_changed_just_now_is_not_remembered(tmp_path: Path) -> None:
     assert KnownDigests.of(tmp_path).find(path) is None
 
 
-def test_a_damaged_index_is_no_index(tmp_path: Path, reads: list[str]) -> None:
+def test_a_damaged_index_is_ignored(tmp_path: Path, reads: list[str]) -> None:
     draw_classes(tmp_path, {"a": 2, "b": 2})
     first = digests(tmp_path)
     file = KnownDigests.of(tmp_path).file

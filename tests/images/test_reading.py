@@ -56,7 +56,7 @@ def plainly(image: Image.Image, mode: str = "RGB", size: tuple[int, int] = (12, 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
 @pytest.mark.parametrize("source", ["rgb", "grey"])
-def test_ordinary_pictures_are_those_of_a_plain_script(kind: str, colour: str, source: str) -> None:
+def test_ordinary_images_are_those_of_a_plain_script(kind: str, colour: str, source: str) -> None:
     data = content(noise(channels=3 if source == "rgb" else 1), kind)
     expected = plainly(Image.open(io.BytesIO(data)), "RGB" if colour == "rgb" else "L")
     result = read(data, colour=colour)
@@ -86,7 +86,7 @@ def test_an_exif_block_that_is_damaged_counts_as_none() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])
-def test_transparent_pictures_lie_over_white(mode: str) -> None:
+def test_transparent_images_lie_over_white(mode: str) -> None:
     image = Image.new("RGBA", (8, 8), (0, 0, 0, 255))
     image.paste((200, 200, 200, 0), (0, 0, 8, 4))
     if mode == "P":
@@ -107,7 +107,7 @@ def test_half_transparent_pixels_are_mixed_with_white() -> None:
     assert read(data, size=(1, 1)).flatten().tolist() == pytest.approx(expected, abs=1)
 
 
-def test_palette_pictures_have_their_colours() -> None:
+def test_palette_images_have_their_colours() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putpixel((1, 0), 1)
@@ -128,7 +128,7 @@ def test_sixteen_bits_are_scaled_not_clipped(kind: str) -> None:
     assert torch.equal(read(content(Image.fromarray(values), kind), size=(2, 4)), result.expand(3, -1, -1))
 
 
-def test_floating_point_pictures_go_from_0_to_1() -> None:
+def test_floating_point_images_go_from_0_to_1() -> None:
     values = np.array([[0.0, 0.5], [0.25, 1.0]], np.float32)
     assert read(content(Image.fromarray(values), "TIFF"), size=(2, 2), colour="grey")[0].tolist() == [
         [0, 128],
@@ -216,17 +216,17 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 def test_pillow_does_not_warn_of_sizes_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     data = content(noise())
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.resetwarnings()
         warnings.simplefilter("always")
         assert torch.equal(read(data), plainly(noise()))
-        assert told == []
+        assert caught == []
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with pytest.raises(DataError, match="the header declares more pixels than Pillow ever decodes"):
             read(data)
 
 
-def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_error_does_not_mean_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise MemoryError
 

@@ -294,7 +294,7 @@ def test_a_writer_killed_at_any_write_leaves_the_old_memory_or_the_new(tmp_path:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is a forked process")
-def test_a_builder_killed_at_any_write_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+def test_a_builder_killed_at_any_write_leaves_no_memory_that_seems_complete(tmp_path: Path) -> None:
     found = deaths(tmp_path / "store", "new")
     states = [ids for _, ids in found]
     assert len(found) > 8

@@ -213,7 +213,7 @@ def test_beta_must_be_positive_and_finite(beta: Any) -> None:
         assert (raised.value.field, str(raised.value.value)) == ("beta", str(beta))
 
 
-def test_values_that_are_no_numbers_are_found() -> None:
+def test_values_that_are_not_numbers_are_found() -> None:
     patterns, state = torch.ones(3, 2), torch.ones(2, 2)
     bad = patterns.clone()
     bad[1, 1] = math.nan

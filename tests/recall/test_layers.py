@@ -164,7 +164,7 @@ def test_gradients_equal_finite_differences() -> None:
     assert torch.autograd.gradcheck(result, inputs)
 
 
-def test_the_trace_tells_the_energy_of_the_theory_and_the_last_weights() -> None:
+def test_the_trace_has_the_energy_of_the_theory_and_the_last_weights() -> None:
     layer, state, stored = Hopfield(D, beta=1.5, steps=4), draw(1, S, D), draw(1, N, D, seed=1)
     trace = layer.trace(state, stored)
     assert trace.energies.shape == (5, 1, 1, S)

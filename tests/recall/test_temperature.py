@@ -51,7 +51,7 @@ def test_a_tuned_memory_leads_noisy_cues_home() -> None:
     assert memory.tune_beta(candidates=[3.0]).beta == memory.beta == 3.0
 
 
-def test_a_sample_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_represents_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.memory.memory._TUNED_ON", 50)
     memory = Memory(unit_patterns(400, 24), beta=1.0)
     assert memory.tune_beta(candidates=[3.0]).beta == memory.beta == pytest.approx(3 * math.log(400) / math.log(50))

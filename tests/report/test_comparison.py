@@ -25,7 +25,7 @@ def test_runs_of_the_same_items_are_compared_on_all_of_them() -> None:
     assert found.errors["b"].measures["WER"][0].tolist() == [1.0] + [0.0] * 39
 
 
-def test_items_that_only_some_runs_have_are_left_out_with_a_warning() -> None:
+def test_items_that_only_some_runs_have_are_skipped_with_a_warning() -> None:
     names = [str(number) for number in range(100)]
     found = shared_items({"a": errors(names, [0] * 100), "b": errors(names[:60], [1] * 60)})
     assert len(found.errors["a"].items) == len(found.errors["b"].items) == 60

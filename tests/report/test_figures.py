@@ -123,7 +123,7 @@ def test_the_same_figure_is_the_same_bytes_without_dates(name: str, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "first.svg", "new"]
 
 
-def test_pictures_are_drawn_at_twice_the_usual_resolution(tmp_path: Path) -> None:
+def test_figures_are_drawn_at_twice_the_usual_resolution(tmp_path: Path) -> None:
     png = save(curves([], **KEYS), tmp_path, "a").png.read_bytes()
     assert int.from_bytes(png[16:20], "big") == 9 * 200
 
@@ -150,7 +150,7 @@ def test_global_settings_and_pyplot_are_left_alone(tmp_path: Path) -> None:
     assert run.stdout.split() == ["False", "False", "False"]
 
 
-def test_a_picture_does_not_change_with_how_often_it_is_drawn() -> None:
+def test_a_figure_does_not_change_with_how_often_it_is_drawn() -> None:
     def dots() -> Figure:
         with house_style():
             figure = new_figure(4, 3)
@@ -272,7 +272,7 @@ def test_an_unknown_key_or_goal_is_refused() -> None:
         curves(history(3), **KEYS, goal="smallest")  # type: ignore[arg-type]
 
 
-def test_compared_runs_can_be_told_apart() -> None:
+def test_compared_runs_are_distinguishable() -> None:
     runs = {f"run {number}": history(6, number) for number in range(9)}
     figure = compare_curves(runs, **KEYS, metric_label="CER", loss_label="nats")
     left, right = figure.axes

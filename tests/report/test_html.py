@@ -136,7 +136,7 @@ def test_paragraphs_are_parted_by_empty_lines() -> None:
     assert Section("t").paragraphs == []
 
 
-def test_a_picture_is_svg_until_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_is_svg_until_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = attention_map([[0.5, 0.5]], ["a", "b"], ["c"])
     svg = Picture.from_figure(figure, alt="bars", caption="c")
     assert (svg.media_type, svg.caption, svg.width) == ("image/svg+xml", "c", round(96 * figure.get_figwidth()))
@@ -167,7 +167,7 @@ def test_a_saved_figure_is_shown_as_its_files_are_without_drawing_it_again(
     assert Picture.from_figure(figure, alt="a map", saved=saved) == drawn
 
 
-def test_wide_pictures_scroll_on_a_phone_and_small_ones_keep_their_width() -> None:
+def test_wide_figures_scroll_on_a_phone_and_small_ones_keep_their_width() -> None:
     png = figure_bytes(confusion_bars([]), "png")
     pictures = [Picture.from_png(png, alt="a", width=width) for width in (601, 600, None)]
     page = Page(render(Report("t", sections=[Section("s", figures=pictures)])))
@@ -178,7 +178,7 @@ def test_wide_pictures_scroll_on_a_phone_and_small_ones_keep_their_width() -> No
     ]
 
 
-def test_pictures_refuse_what_they_cannot_show() -> None:
+def test_figures_refuse_what_they_cannot_show() -> None:
     png = figure_bytes(confusion_bars([]), "png")
     wrong: list[tuple[str, Callable[[], Picture]]] = [
         ("the beginning of content", lambda: Picture.from_png(b"<svg></svg>", alt="a")),

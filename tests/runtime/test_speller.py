@@ -136,7 +136,7 @@ def test_a_trained_run_and_an_ensemble_predict_alike(toy_runs: ToyRuns, tmp_path
         assert_same(api.load(run.path).predict(words, n_best=3), exported.predict(words, n_best=3))
 
 
-def test_weights_that_are_not_finite_are_told(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_reported(tmp_path: Path) -> None:
     broken = network()
     broken.decoder.embedding.weight.data[1] = float("nan")
     exported = load(ship(speller(broken), tmp_path / "out"))
@@ -148,7 +148,7 @@ def test_weights_that_are_not_finite_are_told(tmp_path: Path) -> None:
             exported.predict("abc", decoding=Decoding(method=method))
 
 
-def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
+def test_damaged_descriptions_are_reported(tmp_path: Path) -> None:
     exported = ship(speller(network()), tmp_path / "out")
     model: Any = exported.model
     for name in ("source_tokenizer", "target_symbols", "decoding", "members"):
@@ -168,7 +168,7 @@ def test_damaged_descriptions_are_told(tmp_path: Path) -> None:
         load(exported)
 
 
-def test_graphemes_need_a_library_which_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphemes_need_a_library_which_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported = ship(speller(network(), tokenizer=Tokenizer(unit="graphemes")), tmp_path / "out")
     from triptych.text import symbols
 

@@ -174,7 +174,7 @@ def test_strong_colour_changes_never_turn_round() -> None:
     assert result.max() == pytest.approx(0.8, abs=0.02)
 
 
-def test_saturation_leaves_grey_pictures() -> None:
+def test_saturation_leaves_grey_images() -> None:
     grey = images(channels=1)
     torch.testing.assert_close(changed(SeeAugmentation(saturation=0.9), grey), grey)
     torch.testing.assert_close(

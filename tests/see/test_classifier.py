@@ -49,7 +49,7 @@ def array_of(path: Path) -> NDArray[np.uint8]:
     return np.array(Image.open(path))
 
 
-def test_a_file_its_bytes_and_its_array_are_the_same_picture(tmp_path: Path) -> None:
+def test_a_file_its_bytes_and_its_array_are_the_same_image(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.png", 1)
     array = array_of(path)
     model = classifier()
@@ -189,15 +189,15 @@ def test_a_stream_reads_ahead_a_little_only(tmp_path: Path) -> None:
     assert len(asked) < 100
 
 
-def test_bad_files_stop_a_stream_or_are_told_and_left_out(tmp_path: Path) -> None:
+def test_bad_files_stop_a_stream_or_are_reported_and_skipped(tmp_path: Path) -> None:
     good = [draw(tmp_path / f"{n}.png", n) for n in range(3)]
     bad = tmp_path / "bad.png"
     bad.write_bytes(good[0].read_bytes()[:60])
-    told: list[BadImage] = []
+    skipped: list[BadImage] = []
     paths = [good[0], bad, *good[1:], tmp_path / "gone.png"]
-    names = [item.name for item in classifier().stream(paths, on_bad=told.append)]
+    names = [item.name for item in classifier().stream(paths, on_bad=skipped.append)]
     assert names == [str(path) for path in good]
-    assert [str(remark).split(":")[0] for remark in told] == [str(bad), str(tmp_path / "gone.png")]
+    assert [str(remark).split(":")[0] for remark in skipped] == [str(bad), str(tmp_path / "gone.png")]
     with pytest.raises(DataError, match=r"bad\.png"):
         list(classifier().stream(paths))
     with pytest.raises(DataError, match=r"gone\.png"):
@@ -220,6 +220,6 @@ def test_pixels_of_another_size_are_refused() -> None:
         classifier().probabilities(torch.zeros(1, 3, 10, 11, dtype=torch.uint8))
 
 
-def test_bytes_that_are_no_picture_are_refused() -> None:
+def test_bytes_that_are_not_an_image_are_refused() -> None:
     with pytest.raises(DataError, match="not a supported image format"):
         classifier().predict(b"no image")

@@ -1,4 +1,4 @@
-"""Whole collections: the splits are those of the plain script, nothing is lost, and mistakes are told."""
+"""Whole collections: the splits are those of the plain script, nothing is lost, and mistakes are reported."""
 
 from __future__ import annotations
 
@@ -223,12 +223,14 @@ def test_everything_as_one_split_with_a_models_classes(tmp_path: Path) -> None:
 
 def test_progress_reaches_the_number_of_all(tmp_path: Path) -> None:
     draw_classes(tmp_path, {"a": 10, "b": 10})
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     for _ in range(2):
-        told.clear()
-        load_collection(SeeData(height=8, width=8), tmp_path, progress=lambda done, total: told.append((done, total)))
-        assert told[-1] == (20, 20)
-        assert told == sorted(told)
+        reported.clear()
+        load_collection(
+            SeeData(height=8, width=8), tmp_path, progress=lambda done, total: reported.append((done, total))
+        )
+        assert reported[-1] == (20, 20)
+        assert reported == sorted(reported)
 
 
 def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
@@ -242,12 +244,14 @@ def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
     assert sum(sizes(found).values()) == 37
     first, *others = found.warnings
     assert first == f"Skipped 4 unreadable files and read 37 images; the first: {tmp_path}/b/gone.png: no such file."
-    assert sorted(told.partition(": ")[0] for told in others) == [f"{tmp_path}/a/{row:03d}.png" for row in (3, 9, 14)]
-    assert all(": this is not a supported image format; expected" in told for told in others)
-    assert all(told.endswith(".") for told in others)
+    assert sorted(reported.partition(": ")[0] for reported in others) == [
+        f"{tmp_path}/a/{row:03d}.png" for row in (3, 9, 14)
+    ]
+    assert all(": this is not a supported image format; expected" in reported for reported in others)
+    assert all(reported.endswith(".") for reported in others)
 
 
-def test_a_class_whose_files_are_all_bad_is_no_class(tmp_path: Path) -> None:
+def test_a_class_whose_files_are_all_bad_is_not_a_class(tmp_path: Path) -> None:
     draw_classes(tmp_path, {"a": 20, "b": 20, "c": 20})
     for path in (tmp_path / "b").iterdir():
         path.write_bytes(b"junk of " + path.name.encode())
@@ -271,7 +275,7 @@ def test_a_class_whose_files_are_all_bad_is_no_class(tmp_path: Path) -> None:
         load_collection(settings, tmp_path, classes=("a", "c"))
 
 
-def test_a_split_of_lost_classes_alone_is_told(tmp_path: Path) -> None:
+def test_a_split_of_lost_classes_alone_is_reported(tmp_path: Path) -> None:
     draw_classes(tmp_path / "train", {"a": 20, "b": 20, "c": 20})
     draw_classes(tmp_path / "valid", {"c": 3}, seed=1)
     for path in (tmp_path / "train" / "c").iterdir():
@@ -297,19 +301,19 @@ def test_doubtful_collections_are_warned_of(tmp_path: Path) -> None:
     ]
 
 
-def test_pictures_of_12_bits_are_warned_of(tmp_path: Path) -> None:
+def test_images_of_12_bits_are_warned_of(tmp_path: Path) -> None:
     drawn = np.random.default_rng(0)
     for number in range(20):
         path = tmp_path / "ab"[number % 2] / f"{number:02d}.tif"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(drawn.integers(0, 4096, (8, 8), dtype=np.uint16)).save(path)
-    (told,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
-    assert told.startswith(f"{tmp_path}/")
-    assert ".tif: no value of this image or any other is above 16 of 255, so they are nearly black. Images" in told
+    (reported,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
+    assert reported.startswith(f"{tmp_path}/")
+    assert ".tif: no value of this image or any other is above 16 of 255, so they are nearly black. Images" in reported
     draw(tmp_path / "a" / "bright.png", 1)
-    (told,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
-    assert "no value of this image or any other of class 'b' is above 16 of 255" in told
-    assert " Such classes: 1 of 2. " in told
+    (reported,) = load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings
+    assert "no value of this image or any other of class 'b' is above 16 of 255" in reported
+    assert " Such classes: 1 of 2. " in reported
     for grey, path in enumerate((tmp_path / "b").iterdir()):
         Image.new("L", (8, 8), grey).save(path)  # dark, and of eight bits: so they may be meant
     assert load(tmp_path, fractions={"train": 0.5, "valid": 0.5}).warnings == []

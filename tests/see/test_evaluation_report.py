@@ -27,12 +27,12 @@ DIGESTS = [str(n) * 64 for n in range(5)]
 PIXELS = torch.arange(5 * 3 * 4 * 6).remainder(256).to(torch.uint8).view(5, 3, 4, 6)
 
 
-def judged(truths: Any = TRUTHS) -> Predicted:
+def predicted(truths: Any = TRUTHS) -> Predicted:
     return Predicted([f"folder/{n}.png" for n in range(4)] + ["odd\n\udcff.png"], truths, PROBABILITIES, CLASSES)
 
 
-def told(truths: Any = TRUTHS, pixels: torch.Tensor = PIXELS) -> dict[str, Any]:
-    return {**story.details_of(judged(truths), score(judged(truths)), pixels), "classes": list(CLASSES)}
+def saved_details(truths: Any = TRUTHS, pixels: torch.Tensor = PIXELS) -> dict[str, Any]:
+    return {**story.details_of(predicted(truths), score(predicted(truths)), pixels), "classes": list(CLASSES)}
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
@@ -41,7 +41,7 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
 
 
 def test_predictions_are_written_in_order(tmp_path: Path) -> None:
-    story.write_predictions(tmp_path, "test.one", judged(), DIGESTS)
+    story.write_predictions(tmp_path, "test.one", predicted(), DIGESTS)
     rows = read_tsv(tmp_path / "test.one.tsv")
     assert rows[1] == {
         "image": "folder/1.png", "truth": "dog", "prediction": "cat", "probability": "0.600000",
@@ -53,14 +53,14 @@ def test_predictions_are_written_in_order(tmp_path: Path) -> None:
 
 
 def test_the_error_list_holds_the_wrong_ones_surest_first(tmp_path: Path) -> None:
-    story.write_predictions(tmp_path, "test.one", judged(), DIGESTS)
+    story.write_predictions(tmp_path, "test.one", predicted(), DIGESTS)
     assert [row["image"] for row in read_tsv(tmp_path / "test.one.errors.tsv")] == [
         "folder/2.png", "folder/3.png", "folder/1.png",
     ]  # fmt: skip
 
 
 def test_details_are_plain_values_that_survive_json() -> None:
-    details = told()
+    details = saved_details()
     assert json.loads(json.dumps(details)) == details
     assert details["scores"]["accuracy"]["value"] == pytest.approx(2 / 5)
     assert details["scores"]["confusion"] == [[1, 1, 0], [1, 0, 0], [0, 1, 1]]
@@ -69,15 +69,15 @@ def test_details_are_plain_values_that_survive_json() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_mistakes_hold_their_pictures(channels: int) -> None:
-    mistake = told(pixels=PIXELS[:, :channels])["mistakes"][0]
+def test_mistakes_hold_their_images(channels: int) -> None:
+    mistake = saved_details(pixels=PIXELS[:, :channels])["mistakes"][0]
     drawn = story._decoded(mistake["png"])
     expected = PIXELS[2, :channels].permute(1, 2, 0).numpy()
     assert np.array_equal(drawn, expected[:, :, 0] if channels == 1 else expected)
 
 
-def test_a_section_shows_tables_and_saves_its_pictures(tmp_path: Path) -> None:
-    section = story.section("test/one", told(), tmp_path)
+def test_a_section_shows_tables_and_saves_its_figures(tmp_path: Path) -> None:
+    section = story.section("test/one", saved_details(), tmp_path)
     assert section.title == "Evaluation test/one"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"test-one-{what}.{kind}" for what in ("confusion", "mistakes", "reliability") for kind in ("png", "svg")
@@ -92,13 +92,13 @@ def test_a_section_shows_tables_and_saves_its_pictures(tmp_path: Path) -> None:
 
 
 def test_a_section_without_mistakes_has_no_thumbnails(tmp_path: Path) -> None:
-    section = story.section("test/one", told(PROBABILITIES.argmax(axis=1)), tmp_path)
+    section = story.section("test/one", saved_details(PROBABILITIES.argmax(axis=1)), tmp_path)
     assert {path.stem for path in tmp_path.glob("*.png")} == {"test-one-confusion", "test-one-reliability"}
     assert len(section.figures) == 2
 
 
 def test_the_overview_has_a_row_for_each_evaluation() -> None:
-    section = story.overview({"valid/one": told(), "test/flips": told(PROBABILITIES.argmax(axis=1))})
+    section = story.overview({"valid/one": saved_details(), "test/flips": saved_details(PROBABILITIES.argmax(axis=1))})
     rows = section.tables[0].rows
     assert [row[0] for row in rows] == ["valid/one", "test/flips"]
     assert [row[1] for row in rows] == [5, 5]

@@ -66,10 +66,10 @@ def test_unknown_convolutions(network: nn.Module, image: torch.Tensor, layer: st
         activation_maps(network, image, layer=layer)
 
 
-def test_what_is_no_image_or_has_no_convolution(network: nn.Module, image: torch.Tensor) -> None:
+def test_wrong_shapes_and_networks_without_convolutions(network: nn.Module, image: torch.Tensor) -> None:
     with pytest.raises(ShapeError, match=r"image has shape \(1, 1, 28, 28\)"):
         activation_maps(network, image[None])
-    with pytest.raises(RecipeError, match="0 convolutions"):
+    with pytest.raises(RecipeError, match="the network has no convolutions"):
         activation_maps(nn.Linear(3, 3), image)
 
 
@@ -114,7 +114,7 @@ def test_grad_cam_is_its_formula(network: ConvolutionalNetwork, image: torch.Ten
 
 @pytest.mark.parametrize("architecture", [V1.changed(in_channels=3), V3.changed(height=28, width=28), RESIDUAL])
 @pytest.mark.parametrize("head", ["", "average", "hopfield"])
-def test_grad_cam_looks_at_what_the_head_takes(
+def test_grad_cam_uses_the_input_of_the_head(
     architecture: Architecture, head: Literal["", "average", "hopfield"], image: torch.Tensor
 ) -> None:
     torch.manual_seed(4)
@@ -132,7 +132,7 @@ def test_grad_cam_looks_at_what_the_head_takes(
     torch.testing.assert_close(found.grad_cam, grad_cam(maps, logits[0, target]), rtol=1e-4, atol=1e-6)
 
 
-def test_grad_cam_looks_at_the_last_convolution_of_another_network(image: torch.Tensor) -> None:
+def test_grad_cam_uses_the_last_convolution_of_another_network(image: torch.Tensor) -> None:
     parts = (nn.Conv2d(1, 2, 3), nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     assert saliency(nn.Sequential(*parts), image).layer == "1"
 

@@ -12,7 +12,7 @@ from triptych.errors import DataError, ShapeError
 from triptych.see.metrics import Predicted, log_losses, most_confident_mistakes, reliability, score
 
 
-def judged(count: int = 400, classes: int = 5, seed: int = 0) -> Predicted:
+def predicted_images(count: int = 400, classes: int = 5, seed: int = 0) -> Predicted:
     """Random images whose truth is drawn from sharpened probabilities, so that accuracy is neither 0 nor 1."""
     random = np.random.default_rng(seed)
     probabilities = random.dirichlet(np.full(classes, 0.3), size=count)
@@ -21,7 +21,7 @@ def judged(count: int = 400, classes: int = 5, seed: int = 0) -> Predicted:
 
 
 def test_figures_equal_scikit_learns() -> None:
-    given = judged()
+    given = predicted_images()
     scores = score(given)
     truths, said = given.truths, given.predictions
     assert scores.n_items == 400
@@ -41,7 +41,7 @@ def test_figures_equal_scikit_learns() -> None:
 
 
 def test_the_calibration_error_equals_torchmetrics_own() -> None:
-    given = judged()
+    given = predicted_images()
     bins = reliability(given)
     assert sum(b.images for b in bins) == 400
     assert all(b.low <= b.confidence <= b.high for b in bins)
@@ -52,12 +52,12 @@ def test_the_calibration_error_equals_torchmetrics_own() -> None:
 
 
 def test_within_three_counts_the_three_most_probable() -> None:
-    given = judged()
+    given = predicted_images()
     first = np.argsort(-given.probabilities, axis=1)[:, :3]
     top3 = score(given).top3
     assert top3 is not None
     assert top3.value == pytest.approx(np.mean([truth in row for truth, row in zip(given.truths, first, strict=True)]))
-    assert score(judged(classes=3)).top3 is None
+    assert score(predicted_images(classes=3)).top3 is None
 
 
 def test_a_class_without_images_has_no_recall_and_one_never_said_no_precision() -> None:
@@ -83,8 +83,8 @@ def test_an_impossible_truth_costs_much_but_not_infinitely() -> None:
     assert log_losses(given)[0] == pytest.approx(-np.log(1e-12))
 
 
-def test_nothing_to_judge_and_wrong_shapes_are_errors() -> None:
-    with pytest.raises(DataError, match="the split has 0 images"):
+def test_an_empty_split_and_wrong_shapes_are_errors() -> None:
+    with pytest.raises(DataError, match="the split has no images"):
         score(Predicted([], np.zeros(0, dtype=int), np.zeros((0, 2)), ["x", "y"]))
     with pytest.raises(ShapeError, match=r"probabilities have shape \(1, 3\)"):
         Predicted(["a"], np.zeros(1, dtype=int), np.zeros((1, 3)), ["x", "y"])

@@ -126,9 +126,9 @@ def test_an_evaluation_is_recorded_and_read_again(trained: Trained, tmp_path: Pa
     evaluation = evaluate(
         model, recipe(), read(recipe(), trained.data, model=model), split="train", decoding=model.decoding
     )
-    told = record(tmp_path, "train.one", evaluation, model)
-    assert json.loads(json.dumps(told)) == told
-    assert told["classes"] == list(KINDS)
+    details = record(tmp_path, "train.one", evaluation, model)
+    assert json.loads(json.dumps(details)) == details
+    assert details["classes"] == list(KINDS)
     errors = read_errors(tmp_path / "train.one.tsv")
     assert len(errors.items) == evaluation.scores.n_items == 48
     digests = [hashlib.sha256((trained.data / name).read_bytes()).hexdigest()[:16] for name in evaluation.items.names]
@@ -145,7 +145,7 @@ def test_an_evaluation_is_recorded_and_read_again(trained: Trained, tmp_path: Pa
     assert label(model.decoding) == "one"
 
 
-def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trained, tmp_path: Path) -> None:
+def test_other_data_is_evaluated_whole_by_the_models_classes(trained: Trained, tmp_path: Path) -> None:
     for kind in ("striped", "light"):
         draw_shape(tmp_path / kind / "a.png", kind, 77)
     model = load(trained.run)
@@ -156,7 +156,7 @@ def test_data_from_elsewhere_is_judged_whole_by_the_models_classes(trained: Trai
     assert evaluation.scores.n_items == 2
 
 
-def test_pictures_of_training_are_known_again_wherever_they_lie(trained: Trained, tmp_path: Path) -> None:
+def test_training_images_are_recognised_wherever_they_are(trained: Trained, tmp_path: Path) -> None:
     model = load(trained.run)
     own = read(recipe(), trained.data, model=model).splits
     for split, kind in (("train", "light"), ("test", "striped")):
@@ -168,14 +168,14 @@ def test_pictures_of_training_are_known_again_wherever_they_lie(trained: Trained
     assert [remark.split(" were in ")[0] for remark in found.warnings] == ["1 of 2 items of this data"]
 
 
-def test_an_unknown_split_is_told(trained: Trained) -> None:
+def test_an_unknown_split_is_reported(trained: Trained) -> None:
     model = load(trained.run)
     with pytest.raises(DataError, match=r"^split is 'dev'; expected one that the data has: train, valid, test\.$"):
         evaluate(model, recipe(), read(recipe(), trained.data, model=model), split="dev", decoding=model.decoding)
 
 
 @pytest.mark.parametrize("row", ["image\ttruth\na\tb\n", "image\ttruth\tprediction\tlog_loss\na\tb\tc\tmuch\n"])
-def test_other_files_than_predictions_are_told(tmp_path: Path, row: str) -> None:
+def test_other_files_than_predictions_are_reported(tmp_path: Path, row: str) -> None:
     path = tmp_path / "p.tsv"
     path.write_text(row)
     with pytest.raises(DataError, match=r"p\.tsv: .*expected a predictions file"):
@@ -244,13 +244,13 @@ def test_a_damaged_description_is_one_error_that_names_its_place(what: str, trai
     document = json.loads((folder / "model.json").read_text())
     act(document)
     (folder / "model.json").write_text(json.dumps(document))
-    with pytest.raises(RunError, match=message) as told:
+    with pytest.raises(RunError, match=message) as details:
         load(Run(folder))
-    assert str(told.value).startswith(str(folder))
-    assert "\n" not in str(told.value)
+    assert str(details.value).startswith(str(folder))
+    assert "\n" not in str(details.value)
 
 
-def test_cut_or_missing_tensors_are_told(trained: Trained, tmp_path: Path) -> None:
+def test_cut_or_missing_tensors_are_reported(trained: Trained, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained.run.path, tmp_path / "run"))
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:100])
@@ -261,7 +261,7 @@ def test_cut_or_missing_tensors_are_told(trained: Trained, tmp_path: Path) -> No
         load(Run(folder))
 
 
-def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None:
+def test_mistakes_are_kept_as_images(trained: Trained, tmp_path: Path) -> None:
     """Every picture under a wrong name: all are mistakes, and the surest come with their pixels."""
     for kind, wrong in zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True):
         for row in range(2):
@@ -274,9 +274,9 @@ def test_mistakes_are_kept_as_pictures(trained: Trained, tmp_path: Path) -> None
         split="test",
         decoding=model.decoding,
     )
-    told = record(tmp_path, "test.one", evaluation, model)
+    details = record(tmp_path, "test.one", evaluation, model)
     assert evaluation.scores.accuracy.value < 0.5
-    surest = told["mistakes"][0]
+    surest = details["mistakes"][0]
     place = list(evaluation.items.names).index(surest["name"])
     from triptych.see.evaluation_report import _decoded
 

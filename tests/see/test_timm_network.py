@@ -58,21 +58,21 @@ class OneSize(nn.Module):
 
 
 @pytest.mark.usefixtures("timm")
-def test_networks_of_one_size_are_told_ours_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(
+def test_networks_of_one_size_get_ours_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_size(
         _name: str, *, num_classes: int, in_chans: int, img_size: tuple[int, int] = (224, 224), **_: object
     ) -> nn.Module:
         return OneSize(img_size, in_chans, num_classes)
 
-    def untold(_name: str, *, pretrained: bool, num_classes: int, in_chans: int) -> nn.Module:
+    def without_size(_name: str, *, pretrained: bool, num_classes: int, in_chans: int) -> nn.Module:
         assert not pretrained
         return OneSize((224, 224), in_chans, num_classes)
 
-    monkeypatch.setattr(sys.modules["timm"], "create_model", told)
+    monkeypatch.setattr(sys.modules["timm"], "create_model", with_size)
     network = architecture("vit_tiny_patch16_224").build()
     assert network.training
     assert network(torch.rand(2, 1, 32, 32)).shape == (2, 7)
-    monkeypatch.setattr(sys.modules["timm"], "create_model", untold)
+    monkeypatch.setattr(sys.modules["timm"], "create_model", without_size)
     with pytest.raises(
         RecipeError, match=r"'timm/resnet34', which cannot take images of 32 x 32 \(Input height \(32\)"
     ):

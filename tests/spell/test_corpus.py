@@ -49,7 +49,7 @@ def test_a_folder_may_lack_a_test_file_and_no_other(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         corpus.items("test")
     assert (caught.value.value, caught.value.expected) == ("test", "one of train, valid")
-    assert caught.value.hint == "Give the data a test file."
+    assert caught.value.hint == "Add a test file to the data."
     with pytest.raises(DataError) as caught:
         corpus.items("foo")
     assert (caught.value.value, caught.value.hint) == ("foo", "")
@@ -212,7 +212,7 @@ def test_symbols_that_a_setting_of_both_sides_merges_are_warned_of(tmp_path: Pat
     both = load_corpus(settings(**g2p, lowercase=True), tmp_path)
     assert next(warning for warning in both.warnings if "acts on both sides" in warning).startswith(
         f"{tmp_path}/train.tsv: data.lowercase acts on both sides and makes target symbols equal that differ, such as "
-        "'IY' and 'iy'; symbols that stand for several: 2."
+        "'IY' and 'iy'; merged symbols: 2."
     )
     for choice in ("source", "both"):
         chosen = load_corpus(settings(**g2p, lowercase=choice), tmp_path)

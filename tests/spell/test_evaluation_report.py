@@ -58,14 +58,14 @@ def test_the_error_list_holds_the_wrong_ones_only(tmp_path: Path) -> None:
 
 def test_details_are_plain_values_that_survive_json() -> None:
     scores = score(ITEMS[:3], samples=50)
-    told = evaluation_report.details(ITEMS[:3], scores, VOCABULARIES)
-    assert json.loads(json.dumps(told)) == told
-    assert told["scores"]["wer"]["value"] == pytest.approx(2 / 3)
-    assert told["scores"]["cer"]["value"] == pytest.approx((0 + 1 + 1) / (3 + 3 + 1))
-    assert sorted(told["worst"]) == [["B IY B", "beb", "bxb", 1], ["IY", "e", "", 1]]
-    assert sorted(told["confusions"]) == [["e", "", 1], ["e", "x", 1]]
-    assert sorted(row[0] for row in told["examples"]) == ["B IY", "B IY B", "IY"]
-    assert sum(part["items"] for part in told["by_length"]) == 3
+    details = evaluation_report.details(ITEMS[:3], scores, VOCABULARIES)
+    assert json.loads(json.dumps(details)) == details
+    assert details["scores"]["wer"]["value"] == pytest.approx(2 / 3)
+    assert details["scores"]["cer"]["value"] == pytest.approx((0 + 1 + 1) / (3 + 3 + 1))
+    assert sorted(details["worst"]) == [["B IY B", "beb", "bxb", 1], ["IY", "e", "", 1]]
+    assert sorted(details["confusions"]) == [["e", "", 1], ["e", "x", 1]]
+    assert sorted(row[0] for row in details["examples"]) == ["B IY", "B IY B", "IY"]
+    assert sum(part["items"] for part in details["by_length"]) == 3
 
 
 def test_length_parts_hold_at_least_twenty_items_and_all_of_them() -> None:

@@ -272,9 +272,9 @@ def test_differences_use_each_systems_nearest_reference() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: score([]), DataError, "items is empty; expected at least one."),
-        (lambda: by_length([], (5,)), DataError, "items is empty; expected at least one."),
-        (lambda: errors_of([]), DataError, "items is empty; expected at least one."),
+        (lambda: score([]), DataError, "there are no items to evaluate."),
+        (lambda: by_length([], (5,)), DataError, "there are no items to evaluate."),
+        (lambda: errors_of([]), DataError, "there are no items to evaluate."),
         (lambda: item("", "a"), DataError, "references of 'x' is ((),); expected at least one, none empty."),
         (lambda: ItemResult(("a", "b"), (), (("a",),), (0.0,)), DataError, "references of 'a b' is ();"),
         (lambda: item("a"), DataError, "predictions of 'x' is (); expected at least one."),

@@ -132,7 +132,7 @@ def test_an_item_is_right_when_any_reference_matches(toy_runs: ToyRuns) -> None:
     assert evaluate_items(speller, items, split="test", decoding=SpellDecoding()).scores.wer.value == 0.5
 
 
-def test_an_unknown_split_is_told(toy_runs: ToyRuns) -> None:
+def test_an_unknown_split_is_reported(toy_runs: ToyRuns) -> None:
     run = toy_runs.run("first")
     with pytest.raises(DataError, match=r"^split is 'dev'; expected one of train, valid, test\."):
         evaluate(load(run), recipe_of(run), read(recipe_of(run), toy_runs.data), split="dev", decoding=SpellDecoding())
@@ -147,7 +147,7 @@ def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:
         own = run.tensors()
         assert {name for name in tensors if name.startswith(f"{number}.")} == {f"{number}.{name}" for name in own}
         assert all(torch.equal(tensors[f"{number}.{name}"], tensor) for name, tensor in own.items())
-    with pytest.raises(RunError, match=r"^an ensemble of 1 run; expected at least two\. Give more runs\.$"):
+    with pytest.raises(RunError, match=r"^the number of runs is 1; expected at least two\. Name more runs\.$"):
         join(runs[:1])
 
 

@@ -327,9 +327,7 @@ def test_another_panel_or_a_newer_format_is_refused(copied: Path) -> None:
 @pytest.mark.parametrize("key", ["source_tokenizer", "target_tokenizer", "source_symbols", "target_symbols"])
 def test_a_missing_entry_is_named(copied: Path, key: str) -> None:
     edit(copied, **{key: None})
-    assert loading_fails(copied) == (
-        f"{copied}/model.json lacks '{key}'; expected a complete description of a spell model."
-    )
+    assert loading_fails(copied) == (f"{copied}/model.json: the description of the model lacks '{key}'.")
 
 
 @pytest.mark.parametrize(
@@ -380,11 +378,11 @@ def test_unknown_names_in_a_description_are_refused(copied: Path) -> None:
         assert part in loading_fails(copied)
 
 
-def test_missing_and_unreadable_files_are_told(copied: Path) -> None:
+def test_missing_and_unreadable_files_are_reported(copied: Path) -> None:
     (copied / "model.json").write_text("{")
     assert loading_fails(copied).startswith(f"{copied}/model.json: the file is damaged (")
     (copied / "model.json").write_text("[]")
-    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged; expected a JSON object."
+    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged: not a JSON object."
     (copied / "model.json").unlink()
     assert loading_fails(copied).startswith(f"{copied}/model.json: no such file, so that the run has no model yet.")
 
@@ -396,6 +394,6 @@ def test_a_vocabulary_that_does_not_fit_the_tensors_is_refused(copied: Path) -> 
 
 
 @pytest.mark.parametrize("device", ["cdu", "cuda:99", "", "xpu"])
-def test_a_device_that_is_not_here_is_told(toy_runs: ToyRuns, device: str) -> None:
+def test_a_device_that_is_not_here_is_reported(toy_runs: ToyRuns, device: str) -> None:
     message = loading_fails(toy_runs.folder / "first", device=device)
-    assert message.startswith(f"device is {device!r}; expected one that is here: cpu")
+    assert message.startswith(f"device is {device!r}; expected one of this machine: cpu")

@@ -23,14 +23,14 @@ class Line:
     """Fits y = 2x + 1 by least squares; validation reports a loss and a figure that is read from a list.
 
     Args:
-        told: the figure `valid_told` of each epoch, to choose which epoch is best; the last one stays.
+        figures: the figure `valid_figure` of each epoch, to choose which epoch is best; the last one stays.
         dropout: on the input.
     """
 
-    def __init__(self, told: list[float] | None = None, *, dropout: float = 0.0) -> None:
+    def __init__(self, figures: list[float] | None = None, *, dropout: float = 0.0) -> None:
         torch.manual_seed(0)
         self._network = nn.Sequential(nn.Dropout(dropout), nn.Linear(1, 1))
-        self.told = told or [0.0]
+        self.figures = figures or [0.0]
         self.epochs_measured = 0
         self.weights_measured: list[dict[str, Tensor]] = []
 
@@ -43,10 +43,10 @@ class Line:
         return Share(residual.square().sum(), len(batch))
 
     def measure(self, batch: Tensor) -> dict[str, Share]:
-        figure = self.told[min(self.epochs_measured, len(self.told) - 1)]
+        figure = self.figures[min(self.epochs_measured, len(self.figures) - 1)]
         self.epochs_measured += 1
         self.weights_measured.append({k: v.detach().clone() for k, v in self._network.state_dict().items()})
-        return {"loss": self.loss(batch), "told": Share(figure, 1)}
+        return {"loss": self.loss(batch), "figure": Share(figure, 1)}
 
 
 @dataclass

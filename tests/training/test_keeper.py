@@ -25,7 +25,7 @@ def same(first: Weights, second: Weights) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("told", "mode", "best"),
+    ("figures", "mode", "best"),
     [
         ([3, 1, 2, 4], "min", 2),
         ([3, 1, 2, 4], "max", 4),
@@ -35,20 +35,20 @@ def same(first: Weights, second: Weights) -> bool:
     ],
 )
 def test_the_best_epochs_weights_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[float], mode: str, best: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figures: list[float], mode: str, best: int
 ) -> None:
     if mode == "max":
-        monkeypatch.setattr(common, "RISING", ("valid_told",))
-    line, run = Line(told), Run(tmp_path)
-    fitted = train(line, run, epochs=4, monitor="valid_told")
+        monkeypatch.setattr(common, "RISING", ("valid_figure",))
+    line, run = Line(figures), Run(tmp_path)
+    fitted = train(line, run, epochs=4, monitor="valid_figure")
     assert fitted.best_epoch == best
     assert [same(kept(run), weights) for weights in line.weights_measured].index(True) == best - 1
-    assert [row["valid_told"] for row in run.history()] == told
+    assert [row["valid_figure"] for row in run.history()] == figures
 
 
 def test_keep_last_keeps_the_last(tmp_path: Path) -> None:
     line, run = Line([1, 2, 3]), Run(tmp_path)
-    fitted = train(line, run, epochs=3, monitor="valid_told", keep="last")
+    fitted = train(line, run, epochs=3, monitor="valid_figure", keep="last")
     assert fitted.best_epoch == 1
     assert same(kept(run), line.weights_measured[2])
     assert not same(kept(run), line.weights_measured[0])
@@ -91,18 +91,18 @@ def test_the_average_is_what_is_measured_and_kept(decay: float, tmp_path: Path) 
     assert not torch.allclose(average["1.weight"], by_hand.network.state_dict()["1.weight"])
 
 
-def test_patience_stops_after_so_many_epochs_without_a_best() -> None:
-    told: list[float] = [5, 4, 4, 3, 3, 3, 3, 3]
-    assert len(train(Line(told), epochs=8, monitor="valid_told", patience=2).rows) == 6
-    assert len(train(Line(told), epochs=8, monitor="valid_told", patience=1).rows) == 3
-    assert len(train(Line(told), epochs=8, monitor="valid_told").rows) == 8
+def test_patience_stops_after_n_epochs_without_a_best() -> None:
+    figures: list[float] = [5, 4, 4, 3, 3, 3, 3, 3]
+    assert len(train(Line(figures), epochs=8, monitor="valid_figure", patience=2).rows) == 6
+    assert len(train(Line(figures), epochs=8, monitor="valid_figure", patience=1).rows) == 3
+    assert len(train(Line(figures), epochs=8, monitor="valid_figure").rows) == 8
 
 
 def test_a_stopped_training_stays_stopped(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    first = train(Line([1, 2, 3]), run, epochs=9, monitor="valid_told", patience=1)
+    first = train(Line([1, 2, 3]), run, epochs=9, monitor="valid_figure", patience=1)
     line = Line([1, 2, 3])
-    again = train(line, run, epochs=9, monitor="valid_told", patience=1)
+    again = train(line, run, epochs=9, monitor="valid_figure", patience=1)
     assert again == first
     assert again.complete
     assert line.epochs_measured == 0
@@ -116,20 +116,20 @@ def test_the_listener_hears_every_epoch_and_which_is_best() -> None:
 
     from triptych.training.output import Output
 
-    train(Line([2, 1, 3]), epochs=3, monitor="valid_told", output=Output(listener=listen))
+    train(Line([2, 1, 3]), epochs=3, monitor="valid_figure", output=Output(listener=listen))
     assert heard == [(1, True), (2, True), (3, False)]
 
 
 def test_an_unknown_monitor_is_refused() -> None:
-    message = r"training.monitor is 'valid_tolt'; expected a validation metric. Did you mean 'valid_told'\?"
+    message = r"training.monitor is 'valid_figur'; expected a validation metric. Did you mean 'valid_figure'\?"
     with pytest.raises(RecipeError, match=message):
-        train(Line(), epochs=1, monitor="valid_tolt")
+        train(Line(), epochs=1, monitor="valid_figur")
 
 
 def test_a_diverging_training_is_an_error() -> None:
-    with pytest.raises(TrainingError, match=r"train_loss is (nan|inf) in epoch 1; expected a finite number. Lower"):
+    with pytest.raises(TrainingError, match=r"train_loss in epoch 1 is (nan|inf); expected a finite number. Lower"):
         train(Line(), epochs=3, optimizer={"learning_rate": 1e30})
-    with pytest.raises(TrainingError, match=r"the largest weight of 1.\w+ is (nan|inf) in epoch 1; expected a fin"):
+    with pytest.raises(TrainingError, match=r"the largest weight of 1.\w+ in epoch 1 is (nan|inf); expected a fin"):
         train(Line(), epochs=3, batch_size=POINTS, optimizer={"learning_rate": 3e38})
-    with pytest.raises(TrainingError, match=r"valid_told is nan in epoch 2; expected a finite number."):
-        train(Line([1, float("nan")]), epochs=3, monitor="valid_told")
+    with pytest.raises(TrainingError, match=r"valid_figure in epoch 2 is nan; expected a finite number."):
+        train(Line([1, float("nan")]), epochs=3, monitor="valid_figure")

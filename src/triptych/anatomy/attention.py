@@ -22,11 +22,11 @@ from triptych.errors import ShapeError
 
 @dataclass(frozen=True)
 class SelfAttention:
-    """What each position took from all others.
+    """Self-attention: output and weights.
 
     Attributes:
         output: Z as an image. Shape (B, channels of the values, H, W).
-        weights: P, one row per position that looks, one column per position looked at; rows sum to one.
+        weights: P, one row per query position, one column per key position; rows sum to one.
             Shape (B, H * W, H * W), positions row by row.
     """
 
@@ -60,7 +60,7 @@ def self_attention(
     if queries.shape[2] != keys.shape[2]:
         raise ShapeError(
             f"queries have {queries.shape[2]} channels and keys {keys.shape[2]}; expected the same number. "
-            "Give query and key projections of one height."
+            "Use query and key projections of one height."
         )
     weights = torch.softmax(scale * queries @ keys.mT, dim=-1)
     output = weights @ _project(flat, value, "value")

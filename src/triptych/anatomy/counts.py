@@ -1,4 +1,4 @@
-"""How many parameters and multiplications a network has: per layer of any module, and in closed form.
+"""Parameters and multiplications of a network: per layer of any module, and in closed form.
 
 Parameters of a layer, b being 1 with a bias and 0 without:
 
@@ -131,8 +131,10 @@ def count_parameters(module: nn.Module, input_shape: tuple[int, ...]) -> Network
             module(zeros)
         except (RuntimeError, ValueError, IndexError) as error:
             raise ShapeError(
-                f"input_shape is {tuple(input_shape)}; expected one that the module runs on, without the batch axis. "
-                f"It says: {error}"
+                field="input_shape",
+                value=tuple(input_shape),
+                expected="one that the module runs on, without the batch axis",
+                hint=f"The module's error: {error}",
             ) from error
     return counter.result()
 
@@ -146,7 +148,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """How many times more weights the fully connected network has."""
+        """Weights of the fully connected network per weight of the convolutional one."""
         return self.fully_connected / self.convolutional
 
 
@@ -169,7 +171,7 @@ def compare_with_fully_connected(
         TriptychError: outputs breaks its rule.
     """
     if outputs < 1:
-        raise TriptychError(f"outputs is {outputs}; expected an integer >= 1.")
+        raise TriptychError(field="outputs", value=outputs, expected="an integer >= 1")
     hidden = 1
     for size, kernel in ((height, kernel_height), (width, kernel_width)):
         hidden *= output_size(output_size(size, kernel=kernel), kernel=2, stride=2)
@@ -201,7 +203,7 @@ class _Counter:
                 handle.remove()
 
     def result(self) -> NetworkCount:
-        """What was heard, and the parameters that no layer showed."""
+        """Counts of the layers that ran, and the parameters outside them."""
         rest = [parameter for parameter in self._module.parameters() if parameter not in self._seen]
         return NetworkCount(
             tuple(self._layers),
@@ -220,7 +222,7 @@ class _Counter:
         own = [parameter for parameter in layer.parameters() if parameter not in self._seen]
         self._seen.update(own)
         parameters = sum(parameter.numel() for parameter in own)
-        if isinstance(layer, (*_COUNTED, *_FREE)):  # what another does, its functions tell
+        if isinstance(layer, (*_COUNTED, *_FREE)):  # functions count the others
             self._fields.keep(output, _field_after(self._fields.of(given), layer))
         self._layers.append(
             LayerCount(
@@ -251,7 +253,7 @@ def _dense_parameters(layer: nn.Module, given: Tensor, output: Tensor) -> int:
 
 
 def _field_after(field: Field | None, layer: nn.Module) -> Field | None:
-    """What an output of a known layer sees, given what its inputs saw."""
+    """Receptive field after a known layer, given those of its inputs."""
     if field is None or isinstance(layer, (*_GLOBAL, nn.Linear)):
         return None
     if not isinstance(layer, (*_CONVOLUTIONS, *_POOLS)):

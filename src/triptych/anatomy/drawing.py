@@ -1,4 +1,4 @@
-"""What a picture of a convolution's matrix shows: which element of the kernel stands where."""
+"""The kernel's element at each entry of a convolution's matrix, to be drawn."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ConvolutionBlocks:
 
 
 def convolution_blocks(settings: ConvolutionSettings, *, order: Order = "C") -> ConvolutionBlocks:
-    """Where each element of the kernel stands in the matrix of `conv_matrix`.
+    """The position of each element of the kernel in the matrix of `conv_matrix`.
 
     Args:
         settings: the convolution.

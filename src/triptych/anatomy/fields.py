@@ -1,4 +1,4 @@
-"""What every tensor sees of a network's input while the network runs, along each axis of an image.
+"""Receptive fields of all tensors of a running network, along each axis of an image.
 
 Layers move windows over what came before; the functions between them, such as the sum at the end of a residual block,
 see what their arguments see together. Checked by tests/anatomy/test_counts.py against gradients.
@@ -35,7 +35,7 @@ class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.keep(given, (ReceptiveField(),) * axes if axes in (1, 2, 3) else None)
 
     def of(self, tensor: Tensor) -> Field | None:
-        """What a value of the tensor sees; None where that is everything, or not known."""
+        """Receptive field of the tensor; None where it is everything, or unknown."""
         field: Field | None = self._fields.get(tensor)
         return field
 
@@ -54,7 +54,7 @@ class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _together(self, tensors: Sequence[Tensor]) -> Field | None:
-        """What a value sees that is made of one from each tensor, at the same place."""
+        """Receptive field of a combination of tensors, value by value."""
         fields = [field for tensor in tensors if (field := self.of(tensor)) is not None]
         sizes = {tensor.shape[2:] for tensor in tensors}
         if not fields or len(fields) < len(tensors) or len(sizes) > 1:

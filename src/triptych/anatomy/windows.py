@@ -81,7 +81,7 @@ class Window:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What one output of a stack of layers sees of the input, along one axis.
+    """Receptive field of a stack of layers, along one axis.
 
     Attributes:
         size: places from the first input it can see to the last, padding included.

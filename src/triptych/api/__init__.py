@@ -1,4 +1,4 @@
-"""The only door: everything that the command line, the server and Python users call.
+"""Everything that the command line, the server and Python users call.
 
 Names are listed in `__init__.pyi` alone, and found on first use, so that who only predicts does not wait for the
 trainer, the figures or the search.

@@ -46,7 +46,7 @@ def draw_convolution(settings: ConvolutionSettings, out: Path, *, order: Order =
         out: the file.
         order: how images become vectors, by rows ("C") or by columns ("F").
     Returns:
-        Which element of the kernel stands at each place.
+        The kernel's element at each position.
     Raises:
         TriptychError: a setting, the order or the file's suffix breaks its rule.
         ShapeError: the kernel does not fit, or the matrix is too large to draw.

@@ -56,7 +56,7 @@ def calibrate(run: Run) -> Calibrated:
     status = run.facts().get("status")
     if status != "finished":
         raise RunError(
-            f"this run is {status}; expected a finished one, since training changes what is fitted.",
+            f"this run is {status}; only finished runs can be calibrated.",
             hint=f"Resume it with: triptych train --resume --name {run.name}",
             path=run.path,
         )

@@ -27,7 +27,7 @@ def compare(runs: Sequence[Run], *, out: Path, evaluation: str | None = None) ->
     """
     if len(runs) < 2:
         raise RunError(
-            f"compare is given {len(runs)} run; expected at least two.", hint="List them with: triptych runs"
+            field="the number of runs", value=len(runs), expected="at least two", hint="List them with: triptych runs"
         )
     panels = sorted({run.recipe().panel for run in runs})
     if len(panels) > 1:

@@ -18,7 +18,7 @@ __all__ = ["Counted", "LayerCount", "ModuleCount", "NetworkCount", "count_recipe
 
 @dataclass(frozen=True)
 class ModuleCount:
-    """Parameters of one part of a network that is counted as it stands, without running.
+    """Parameters of one part of a network, counted without running it.
 
     Attributes:
         name: dotted path; "" for those that the network holds itself.
@@ -35,7 +35,7 @@ class ModuleCount:
 
 @dataclass(frozen=True)
 class Counted:
-    """What was counted.
+    """Counts of a network.
 
     Attributes:
         panel: of the recipe or run.

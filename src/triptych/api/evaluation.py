@@ -22,7 +22,7 @@ from triptych.statistics import Estimate
 
 
 def recorded_data(run: Run) -> Path | None:
-    """Where the run's data was when training began; None for a named set.
+    """Path of the run's data when training began; None for a named set.
 
     Raises:
         DataError: it is not there any more.
@@ -127,7 +127,7 @@ def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
 def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: Path, model: Any) -> Any:
     """The run's own data, read as in training where it lies now; None where it is other data.
 
-    A part of it, such as the folder of its training split, is other data: it would be split anew.
+    A part of it, such as the folder of its training split, is other data: it would be split again.
     """
     try:
         data = panel.read(recipe, location, model=model)
@@ -234,12 +234,14 @@ def record(
 
 
 def write_report(run: Run) -> Path:
-    """Write `report.html` and `card.md` from what the run holds, and the pictures as PNG and SVG."""
+    """Write `report.html` and `card.md` from what the run holds, and the figures as PNG and SVG."""
     recipe, facts = run.recipe(), run.facts()
     evaluations = run.evaluations()
     panel = panel_of(recipe.panel)
     sections = [panel.overview(evaluations)] if evaluations else []
-    sections += [_with_origin(panel.section(name, told, run.figures), told) for name, told in evaluations.items()]
+    sections += [
+        _with_origin(panel.section(name, details, run.figures), details) for name, details in evaluations.items()
+    ]
     history = run.history()
     if history:
         training = recipe.training
@@ -251,22 +253,22 @@ def write_report(run: Run) -> Path:
     evaluated = [
         Evaluated(
             name,
-            told["scores"]["n_items"],
-            {key: Estimate.from_dict(value) for key, value in panel.measures(told["scores"]).items()},
-            told.get("warnings", ()),
+            details["scores"]["n_items"],
+            {key: Estimate.from_dict(value) for key, value in panel.measures(details["scores"]).items()},
+            details.get("warnings", ()),
         )
-        for name, told in evaluations.items()
+        for name, details in evaluations.items()
     ]
     use = panel.use(run.model(recipe.panel))
     write_card(run.path / "card.md", name=run.name, facts=facts, use=use, evaluated=evaluated)
     return path
 
 
-def _with_origin(section: Section, told: Mapping[str, Any]) -> Section:
-    origin = told.get("origin")
+def _with_origin(section: Section, details: Mapping[str, Any]) -> Section:
+    origin = details.get("origin")
     place = (
         [f"On other data than the run's own: {origin['path']}, SHA-256 {origin['sha256']}."]
         if origin and "path" in origin
         else []
     )
-    return replace(section, text="\n\n".join([*place, *told.get("warnings", ()), section.text]))
+    return replace(section, text="\n\n".join([*place, *details.get("warnings", ()), section.text]))

@@ -1,4 +1,4 @@
-"""Experiments on memories, the demo of recall, and reports of runs of any panel."""
+"""Experiments on memories, the recall demo, and reports of runs of any panel."""
 
 from __future__ import annotations
 

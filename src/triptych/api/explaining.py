@@ -45,7 +45,7 @@ def explain_all(
 def explain(
     run: Run, source: str, *, n_best: int | None = None, out: Path | None = None, device: str = "cpu"
 ) -> SourceExplanation:
-    """Predict one source of a run of spell and draw where the model attended.
+    """Predict one source with a spell run and draw its attention.
 
     Args:
         run: a run of the panel `spell`.

@@ -1,4 +1,4 @@
-"""What to train on, what a training shows, and what a search varies; see `triptych.training`."""
+"""Hardware, output of a training, and dimensions of a search; see `triptych.training`."""
 
 from triptych.training.dimensions import parse_search
 from triptych.training.hardware import PRECISIONS, Hardware, check_option

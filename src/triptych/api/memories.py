@@ -122,7 +122,7 @@ def build_memory(
     """
     if out.exists():
         hint = "Add to a memory with: triptych memory add"
-        raise DataError("The folder exists already; expected a new one.", hint=hint, path=out)
+        raise DataError("The folder exists already.", hint=hint, path=out)
     with _about(patterns.path):
         memory = Memory(
             patterns.patterns, labels=patterns.labels, values=patterns.values, ids=patterns.ids,
@@ -134,7 +134,7 @@ def build_memory(
 
 
 def add_to_memory(store: Path, patterns: PatternFile) -> Memory:
-    """Store more patterns in a memory on disk. What other processes add meanwhile stays.
+    """Store more patterns in a memory on disk. Patterns that other processes add meanwhile are kept.
 
     Args:
         store: folder of the memory.

@@ -1,4 +1,4 @@
-"""What a memory answers: to cues, and about itself."""
+"""Queries to a memory, and its description."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INDEXES = (KEPT, *KINDS)
 
 @dataclass(frozen=True)
 class MemoryAnswers:
-    """What a memory recalled from some cues.
+    """Recalls of a memory from some cues.
 
     Attributes:
         columns: one list per column, one entry per cue: cue, id, label, distance, energy, entropy or left_out, steps,
@@ -83,7 +83,7 @@ def nearest_patterns(memory: Memory, cues: Tensor, *, k: int = 1) -> Nearest:
 
 
 def memory_info(memory: Memory, *, check_files: bool = False) -> dict[str, Any]:
-    """What a memory on disk holds, as plain values.
+    """Description of a memory on disk, as plain values.
 
     Args:
         memory: with a folder.

@@ -41,7 +41,7 @@ def _use_one_thread_in_forks() -> None:
 
 
 def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:
-    """A new run that holds several runs' models and predicts by averaging their probabilities, of spell at every step.
+    """A new run that holds several runs' models and averages their probabilities (spell: at every step).
 
     Raises:
         RunError: fewer than two runs, runs of several panels or that cannot be averaged, or a name that is taken.

@@ -41,10 +41,10 @@ class Data(Protocol):
 
     @property
     def content(self) -> str:
-        """What the items are, such as "images of 3 classes"."""
+        """Kind of the items, such as "images of 3 classes"."""
 
     def keys(self, split: str) -> Sequence[str]:
-        """A text per item that tells it from others; none where there is no such split."""
+        """A text that identifies each item; empty where the split does not exist."""
 
 
 class Scores(Protocol):
@@ -63,7 +63,7 @@ class Evaluation(Protocol):
 
     @property
     def split(self) -> str:
-        """Which split."""
+        """Name of the split."""
 
     @property
     def scores(self) -> Scores:
@@ -71,15 +71,15 @@ class Evaluation(Protocol):
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What to know of them, complete sentences."""
+        """Warnings about them, complete sentences."""
 
 
 class Explanation(Protocol):
-    """Why a model predicted what it did, for one item."""
+    """An explanation of one prediction."""
 
     @property
     def title(self) -> str:
-        """Which item."""
+        """Name of the item."""
 
     @property
     def several(self) -> str:
@@ -114,13 +114,13 @@ class Demo(Protocol):
         """Name, estimate and meaning of the main figures."""
 
     def items(self, evaluation: Any, /) -> str:
-        """What was tested, such as "360 images"."""
+        """Number of items tested, such as "360 images"."""
 
     def table(self, evaluation: Any, /) -> tuple[list[str], list[list[str]]]:
         """Columns and rows of some predictions."""
 
     def next_commands(self, name: str, example: str, /) -> list[str]:
-        """What to type next."""
+        """Commands to try next."""
 
 
 class Panel(Protocol):
@@ -128,7 +128,7 @@ class Panel(Protocol):
 
     @property
     def name(self) -> str:
-        """As recipes call it."""
+        """Name in recipes."""
 
     @property
     def demo(self) -> Demo:
@@ -136,7 +136,7 @@ class Panel(Protocol):
 
     @property
     def ensemble_test_options(self) -> str:
-        """What to add to `triptych test` for an ensemble."""
+        """Options of `triptych test` for an ensemble."""
 
     def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
         """Read the recipe's data, with `Data`'s properties, split as for training.
@@ -199,7 +199,7 @@ class Panel(Protocol):
         """Why the model predicts what it does for some items, with figures in `out`."""
 
     def fit_temperature(self, run: Run, model: Any, data: Any) -> float:
-        """What the model's scores are divided by so that its probabilities fit the validation data.
+        """Temperature that fits the model's probabilities to the validation data.
 
         Raises:
             RunError: the panel's models cannot be calibrated.
@@ -219,7 +219,7 @@ class Panel(Protocol):
     def record(self, folder: Path, name: str, evaluation: Any, model: Any) -> dict[str, Any]:
         """Write predictions into `folder`; details of the evaluation for the report, as plain values for JSON."""
 
-    def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
+    def section(self, name: str, details: Mapping[str, Any], figures: Path) -> Section:
         """The part of the report about one evaluation."""
 
     def overview(self, evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
@@ -235,7 +235,7 @@ class Panel(Protocol):
         """The main figures of `Scores.to_dict`, each an `Estimate`'s plain values, by the name people read."""
 
     def next_commands(self, name: str, *, has_test: bool) -> list[str]:
-        """What to type after a training."""
+        """Commands to try after a training."""
 
 
 def panel_of(name: str) -> Panel:
@@ -273,7 +273,7 @@ def given_options(panel: Panel, command: str, options: Mapping[str, Any]) -> dic
             option = f"--{name.replace('_', '-')}"
             lists_items = name == "top_k" and "n_best" in effective
             raise RecipeError(
-                f"{option} is {value} and has no effect on a run of the panel {panel.name}.",
-                hint="Use --n-best for the number of classes to list." if lists_items else "Leave it out.",
+                f"{option} is {value} and has no effect on a {panel.name} run.",
+                hint="Use --n-best for the number of classes to list." if lists_items else "Remove it.",
             )
     return given

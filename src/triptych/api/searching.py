@@ -33,10 +33,10 @@ class Tuned:
 
     Attributes:
         search: trials and the best of them.
-        folder: storage, table and pictures.
+        folder: storage, table and figures.
         recipe: the best configuration as a recipe; None before a trial is complete.
         picture: the monitored metric against the searched settings.
-        curves: by metric, such as `train_loss` and `valid_accuracy`, its curves of all trials in one picture.
+        curves: by metric, such as `train_loss` and `valid_accuracy`, the curves of all trials in one figure.
     """
 
     search: Search
@@ -62,7 +62,7 @@ def tune(
     Args:
         recipe: what to vary.
         dimensions: settings and their values.
-        name: of the search; the same name goes on with it.
+        name: of the search; the same name resumes it.
         data: folder or file of the data.
         storage: Optuna storage address; None keeps an SQLite file in the search's folder.
         trials: how many in all; None for a whole grid.
@@ -162,7 +162,7 @@ def _write_search(found: Search, recipe: Recipe, folder: Path) -> Tuned:
 
 
 def _draw_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], monitor: str, folder: Path) -> dict[str, Path]:
-    """One picture of all trials for the training loss, one for what is monitored, and one for accuracy where it is."""
+    """One figure of all trials for each: the training loss, the monitored metric, and accuracy where it is known."""
     there = {key for rows in histories.values() for row in rows for key in row}
     drawn = {}
     for key in dict.fromkeys(("train_loss", monitor, ACCURACY)):

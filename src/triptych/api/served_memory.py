@@ -30,7 +30,7 @@ class ChangedError(TriptychError):
 
 @dataclass(frozen=True)
 class MemoryInfo:
-    """What a memory is.
+    """Description of a memory.
 
     Attributes:
         name: of its folder.
@@ -81,7 +81,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one cue retrieved: fields as `triptych.memory.results.Recall` and `Confidence`, as plain values."""
+    """Retrieval from one cue: fields as `triptych.memory.results.Recall` and `Confidence`, as plain values."""
 
     value: list[float]
     id: int
@@ -121,7 +121,7 @@ class ServedMemory:
         self._signature: tuple[int, ...] = ()  # of the manifest when it was last compared
 
     def info(self, *, may_add: bool) -> MemoryInfo:
-        """What the memory is."""
+        """Description of the memory."""
         memory = self.memory
         return MemoryInfo(
             name=self.folder.resolve().name,
@@ -248,7 +248,7 @@ class ServedMemory:
 
 
 def _signature(folder: Path) -> tuple[int, ...]:
-    """What changes whenever a memory's manifest is replaced."""
+    """A value that changes whenever a memory's manifest is replaced."""
     found = (folder / MANIFEST).stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 

@@ -76,7 +76,7 @@ DECODING_SETTINGS = SpellDecoding.of_requests()
 
 @dataclass(frozen=True)
 class ServedSpeller:
-    """A run of spell.
+    """A spell run.
 
     Attributes:
         info: what `GET /v1/runs/RUN` answers.
@@ -111,7 +111,7 @@ class ServedSpeller:
 
 @dataclass(frozen=True)
 class ServedClassifier:
-    """A run of see.
+    """A see run.
 
     Attributes:
         info: what `GET /v1/runs/RUN` answers.
@@ -156,7 +156,7 @@ class Catalogue:
 
     @property
     def runs(self) -> dict[str, dict[str, Any]]:
-        """What is known of each run, by name."""
+        """Description of each run, by name."""
         every: dict[str, ServedSpeller | ServedClassifier] = {**self.spellers, **self.classifiers}
         return {name: served.info for name, served in every.items()}
 
@@ -180,9 +180,9 @@ def load_catalogue(
     if len(opened) < len(runs) or len(stored) < len(memories):
         names = [Path(place).resolve().name for place in [*runs, *map(str, memories)]]
         twice = next((name for name in names if names.count(name) > 1), "")
-        raise TriptychError(f"the name {twice!r} is there twice; expected different names.", hint="Rename a folder.")
+        raise TriptychError(f"two folders are named {twice!r}.", hint="Rename a folder.")
     if not opened and not stored:
-        raise TriptychError("nothing to serve; expected a run or a memory.", hint="For example: triptych serve first")
+        raise TriptychError("nothing to serve.", hint="Name a run or a memory, for example: triptych serve first")
     spellers: dict[str, ServedSpeller] = {}
     classifiers: dict[str, ServedClassifier] = {}
     for name, run in opened.items():
@@ -197,7 +197,7 @@ def load_catalogue(
             more = {"classes": list(model.classes), "image": image}
             classifiers[name] = ServedClassifier(_info(run, name, model.decoding) | more, model)
         else:
-            raise RunError(f"panel is {run.recipe().panel!r}; expected one that predicts.", path=run.path)
+            raise RunError(field="panel", value=run.recipe().panel, expected="one that predicts", path=run.path)
     return Catalogue(spellers, classifiers, {name: ServedMemory(folder) for name, folder in stored.items()})
 
 

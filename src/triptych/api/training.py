@@ -116,17 +116,13 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
     run.forget_replaced()
     output.warn(read.warnings)
     if "data" in before and hashes(before.get("data", [])) != hashes(read.fingerprints):
-        raise RunError(
-            "this run was begun with other data; expected the same files.",
-            hint="Restore them or use a new name.",
-            path=run.path,
-        )
+        raise RunError("this run was started with other data.", hint="Restore them or use a new name.", path=run.path)
     if not is_helper_process():
         run.remove_leftovers()
         _write_beginning(run, recipe, prepared, read, data, hardware, precision)
         if not run.checkpoint.exists():
             output.warn(_few_updates(read.counts["train"], recipe.training))
-            output.tell(f"{summary(read)}; a network of {prepared.trainable:,} parameters")
+            output.describe(f"{summary(read)}; a network of {prepared.trainable:,} parameters")
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
 
     fitted = fit(
@@ -160,7 +156,7 @@ def _check_resumable(run: Run, recipe: Recipe) -> None:
     facts = run.facts()
     if "members" in facts or ((run.path / "model.json").exists() and "members" in run.model()):
         raise RunError(
-            "this run is an ensemble; expected one that was trained.", hint="Train its members instead.", path=run.path
+            "this run is an ensemble, which is not trained itself.", hint="Train its members instead.", path=run.path
         )
     changed = recipe_differences(run.recipe(), recipe)
     if changed:
@@ -196,7 +192,7 @@ def _seconds(rows: Sequence[Row]) -> float:
 
 
 def summary(data: Data) -> str:
-    """What there is to train on, in a line: items of each split, and how many there were where a limit holds."""
+    """One line about the data: items of each split, and the total where a limit applies."""
     parts = []
     for split, count in data.counts.items():
         whole = f" of {data.available[split]:,}" if split in data.available else ""
@@ -206,12 +202,12 @@ def summary(data: Data) -> str:
 
 @dataclass(frozen=True)
 class LearningRates:
-    """What trying learning rates showed.
+    """Result of a learning-rate range test.
 
     Attributes:
-        suggestion: the rate where the loss falls most steeply; None where none stands out.
+        suggestion: the rate where the loss falls most steeply; None where no fall exceeds the noise.
         trials: rate and smoothed loss of every update.
-        picture: both, drawn.
+        picture: figure of rates and losses.
     """
 
     suggestion: float | None
@@ -271,5 +267,5 @@ def _few_updates(count: int, training: TrainingTable) -> list[str]:
 
 
 def _location(data: Path | None) -> str | None:
-    """Where the data is, whatever the current folder will be."""
+    """Absolute path of the data."""
     return None if data is None else str(data.absolute())

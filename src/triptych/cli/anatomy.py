@@ -151,7 +151,7 @@ def windows(
         print_json({"layers": documents})
         return
     rows = [[str(value) for value in document.values()] for document in documents]
-    print_table(["layer", "outputs", "an output sees", "neighbours are apart", "the first sees from"], rows)
+    print_table(["layer", "outputs", "receptive field", "step", "first pixel"], rows)
 
 
 def _pair(text: str, option: str) -> tuple[int, int]:

@@ -13,10 +13,10 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(run: RunName, json: AsJson = False) -> None:
-    """Make the probabilities of a run of see mean what they say: of 100 pictures named with 0.8, 80 should be right.
+    """Calibrate a see run: of 100 images classified with probability 0.8, 80 should be right.
 
-    Fits one number, the temperature, on the validation images. Names of single views stay as they are; only how sure
-    the run is of them changes. Evaluations with the old temperature are forgotten.
+    Fits one number, the temperature, on the validation images. Predicted classes stay the same with one view; only
+    their probabilities change. Evaluations with the old temperature are deleted.
 
     Example:
 

@@ -19,15 +19,15 @@ def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of two or more runs.")],
     evaluation: Annotated[
         str | None,
-        typer.Option("--on", help="Evaluation to compare, such as test/greedy. Default: the last they share."),
+        typer.Option("--on", help="Evaluation to compare, such as test/greedy. Default: the last that all runs have."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the picture of the curves.")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(help="Folder for the figure of the curves.")] = Path("comparison"),
     json: AsJson = False,
 ) -> None:
-    """Compare runs: their curves on one picture, their figures in a table, and whether differences are chance.
+    """Compare runs: curves in one figure, metrics in a table, and whether differences are significant.
 
     Differences are the other run's errors minus the first run's, with a paired bootstrap over the items both
-    predicted: an interval that leaves out 0 is unlikely to be chance.
+    predicted: an interval without 0 is a significant difference.
     """
     from triptych import api
     from triptych.api import Run

@@ -22,12 +22,12 @@ def count(
     name: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="Shipped recipe, .toml file, or run.")],
     data: DataPath = None,
     classes: Annotated[
-        int | None, typer.Option(help="Classes of images, for a recipe whose data is not at hand.")
+        int | None, typer.Option(help="Number of classes of images, for a recipe without --data.")
     ] = None,
     settings: Settings = None,
     json: AsJson = False,
 ) -> None:
-    """Count a network's parameters and multiply-accumulates, layer by layer, with what each layer sees.
+    """Count a network's parameters, multiply-accumulates and receptive fields, layer by layer.
 
     For images also those of the fully connected network that would replace the convolutions.
 
@@ -45,9 +45,9 @@ def count(
     if json:
         print_json(_document(name, counted))
     elif counted.network is None:
-        _tell_modules(name, counted)
+        _print_modules(name, counted)
     else:
-        _tell_layers(name, counted, counted.network)
+        _print_layers(name, counted, counted.network)
 
 
 def _counted(name: str, data: Path | None, classes: int | None, settings: list[str] | None) -> Counted:
@@ -72,19 +72,15 @@ def _counted(name: str, data: Path | None, classes: int | None, settings: list[s
         known = [*shipped_recipes(), *(run.name for run in list_runs())]
         if Path(name).exists():
             raise
-        raise RecipeError(
-            f"{name!r} is neither a recipe nor a run; expected one. {did_you_mean(name, known)}"
-        ) from error
+        raise RecipeError(f"{name!r} is neither a recipe nor a run.", hint=did_you_mean(name, known)) from error
     for option, value in (("--data", data), ("--classes", classes), ("--set", settings)):
         if value:
             shown = " ".join(value) if isinstance(value, list) else value
-            raise RecipeError(
-                f"{option} is {shown} with a run; expected it left out, since the run's network is settled."
-            )
+            raise RecipeError(f"{option} is {shown}, but a run's network is fixed.", hint=f"Remove {option}.")
     return count_run(run)
 
 
-def _tell_layers(name: str, counted: Counted, network: NetworkCount) -> None:
+def _print_layers(name: str, counted: Counted, network: NetworkCount) -> None:
     from triptych.cli.output import print_table
 
     rows = [
@@ -105,7 +101,7 @@ def _tell_layers(name: str, counted: Counted, network: NetworkCount) -> None:
     rows.append(["total", "", "", f"{totals[0]:,}", f"{totals[1]:,}", "", f"{network.dense_parameters:,}"])
     assert counted.input_shape is not None
     print_table(
-        ["layer", "kind", "output", "parameters", "multiply-accumulates", "sees (pixels)", "fully connected"],
+        ["layer", "kind", "output", "parameters", "multiply-accumulates", "receptive field", "fully connected"],
         rows,
         title=f"{name}: images of {' x '.join(map(str, counted.input_shape))}",
     )
@@ -117,17 +113,17 @@ def _tell_layers(name: str, counted: Counted, network: NetworkCount) -> None:
     )
 
 
-def _tell_modules(name: str, counted: Counted) -> None:
+def _print_modules(name: str, counted: Counted) -> None:
     from triptych.cli.output import print_table, say
 
     rows = [[module.name or "network", module.kind, f"{module.parameters:,}"] for module in counted.modules]
     print_table(["part", "kind", "parameters"], [*rows, ["total", "", f"{counted.parameters:,}"]], title=name)
     print(f"{counted.trainable:,} of {counted.parameters:,} parameters are trained.")
-    say("Output shapes and multiply-accumulates depend on the lengths of the sequences, and are left out.")
+    say("Output shapes and multiply-accumulates depend on the lengths of the sequences, and are not listed.")
 
 
 def _field(layer: LayerCount) -> str:
-    """`5 x 5`; `-` where a layer sees everything or it does not follow from the layers."""
+    """`5 x 5`; `-` where the field is the whole image or does not follow from the layers."""
     return "-" if layer.receptive_field is None else " x ".join(str(axis.size) for axis in layer.receptive_field)
 
 

@@ -23,7 +23,7 @@ def demo(
     settings: Settings = None,
     json: AsJson = False,
 ) -> None:
-    """Do a panel's main job on data that is already here: train, test, explain, report.
+    """Run a panel's demo on data that comes with Triptych: train, test, explain, report.
 
     A second demo replaces the first one's run.
     """
@@ -34,9 +34,7 @@ def demo(
 
     if panel in UNTRAINED:
         if settings:
-            raise RecipeError(
-                f"--set is {settings[0]!r} and has no effect on the demo of {panel}.", hint="Leave it out."
-            )
+            raise RecipeError(f"--set is {settings[0]!r} and has no effect on the {panel} demo.", hint="Remove it.")
         UNTRAINED[panel](name=name, as_json=json)
         return
     demo = panel_of(panel).demo

@@ -16,13 +16,13 @@ def register(app: typer.Typer) -> None:
 
 def ensemble(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members, runs of one panel.")
+        list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members, all of one panel.")
     ],
-    name: Annotated[str, typer.Option(help="Name of the run that holds them all.")],
+    name: Annotated[str, typer.Option(help="Name of the new run.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Make one run of several, which predicts by averaging their probabilities; of spell at every step.
+    """Combine several runs into one that averages their probabilities (spell: at every step).
 
     The new run is whole: it holds its members' tensors, and `test`, `predict` and `explain` take it as any other.
 

@@ -22,7 +22,7 @@ def experiment(
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Run an experiment on memories: measure, draw, and keep numbers and figures in a run.
+    """Run an experiment on memories, and write a run with its numbers, figures and report.
 
     Examples:
 

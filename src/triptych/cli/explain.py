@@ -20,17 +20,17 @@ def explain(
     run: RunName,
     items: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE|IMAGE...", help="One source, as the run's data writes it; or image files."),
+        typer.Argument(metavar="SOURCE|IMAGE...", help="One source, written as in the run's data; or image files."),
     ],
-    out: Annotated[Path | None, typer.Option(help="Folder for the pictures. Default: the run's figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures. Default: the run's figures.")] = None,
     device: Device = "cpu",
     json: AsJson = False,
     *,
     given: Mapping[str, Any],
 ) -> None:
-    """Draw where the model looked, and list what else it considered.
+    """Explain a prediction: draw attention or evidence, and list the other candidates.
 
-    Spell: the attention map. See: activation maps of a convolution beside the image, and what spoke for the class.
+    Spell: the attention map. See: activation maps of a convolution beside the image, and the evidence for the class.
 
     Examples:
 

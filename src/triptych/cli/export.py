@@ -21,15 +21,19 @@ def register(app: typer.Typer) -> None:
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN|STORE", help="Name or path of a run, or folder of a memory.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder to write.")],
-    int8: Annotated[bool, typer.Option("--int8", help="Weights in eight bits; prints what that costs.")] = False,
-    split: Annotated[str, typer.Option(help="With --int8: what to measure the cost on, valid or test.")] = "valid",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Store weights in eight bits, and print the change of the metrics.")
+    ] = False,
+    split: Annotated[
+        str, typer.Option(help="With --int8: split that the metrics are measured on, valid or test.")
+    ] = "valid",
     data: DataPath = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an exported folder that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing exported folder.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Write a run's model, or a memory, as a folder that works without PyTorch: NumPy and ONNX Runtime read it.
+    """Export a run's model, or a memory, as a folder that needs only NumPy and ONNX Runtime, not PyTorch.
 
-    Outputs are compared with PyTorch's before the folder is put in its place.
+    Outputs are compared with PyTorch's before the folder is written.
 
     Examples:
 
@@ -46,7 +50,7 @@ def export(
         for option, value in (("--int8", int8), ("--data", data)):
             if value:
                 shown = "given" if value is True else value
-                raise api.RecipeError(f"{option} is {shown} and has no effect on a memory.", hint="Leave it out.")
+                raise api.RecipeError(f"{option} is {shown} and has no effect on a memory.", hint="Remove it.")
         size = api.export_store(Path(run), out, force=force)
         if json:
             print_json({"path": str(out), "bytes": size})

@@ -20,11 +20,11 @@ def find_learning_rate(
     data: DataPath = None,
     settings: Settings = None,
     tiny: Tiny = False,
-    steps: Annotated[int, typer.Option(min=10, help="Updates to try, each at a higher rate.")] = 300,
-    out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("learning-rate"),
+    steps: Annotated[int, typer.Option(min=10, help="Number of updates, each at a higher rate.")] = 300,
+    out: Annotated[Path, typer.Option(help="Folder for the figure.")] = Path("learning-rate"),
     json: AsJson = False,
 ) -> None:
-    """Try ever higher learning rates for a few updates, draw the losses and suggest one. Nothing is kept.
+    """Raise the learning rate over a few updates, plot the losses and suggest a rate. No model is kept.
 
     Source: Smith 2017, arXiv:1506.01186, section 3.3.
     """
@@ -38,7 +38,7 @@ def find_learning_rate(
         print_json({"suggestion": found.suggestion, "picture": str(found.picture), "trials": found.trials})
         return
     if found.suggestion is None:
-        say("No rate stands out: the loss fell by no more than its noise. Try more --steps.")
+        say("No learning rate can be suggested: the loss fell by no more than its noise. Try more --steps.")
     else:
         print(f"suggested learning rate  {found.suggestion:.2g}")
         chosen = [*(settings or ()), f"optimizer.learning_rate={found.suggestion:.2g}"]

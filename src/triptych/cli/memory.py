@@ -25,8 +25,10 @@ Rgb = Annotated[
     bool | None, typer.Option("--rgb/--grey", help="Read images in colour, or grey. Default: the memory's, or grey.")
 ]
 LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Text file with one label per pattern.")]
-ValuesFile = Annotated[Path | None, typer.Option("--values", help="What each pattern recalls: .npy, .npz or .csv.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip images that cannot be read, and count them.")]
+ValuesFile = Annotated[
+    Path | None, typer.Option("--values", help="Values that the patterns recall: .npy, .npz or .csv.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip images that cannot be read, and report how many.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -83,7 +85,7 @@ def add(
     skip_bad: SkipBad = False,
     json: AsJson = False,
 ) -> None:
-    """Store more patterns. A calibrated threshold of novelty has to be calibrated again."""
+    """Store more patterns. Calibrate the novelty threshold again afterwards."""
     from triptych import api
 
     size, skipped = _image_size(store, height, width, rgb), _Skipped(skip_bad)
@@ -94,10 +96,10 @@ def add(
 
 def remove(
     store: Store,
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of the patterns to forget.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of the patterns to remove.")],
     json: AsJson = False,
 ) -> None:
-    """Forget patterns. A calibrated threshold of novelty has to be calibrated again."""
+    """Remove patterns. Calibrate the novelty threshold again afterwards."""
     from triptych import api
 
     _report(api.remove_from_memory(store, ids), store, as_json=json)
@@ -106,8 +108,10 @@ def remove(
 def query(
     store: Store,
     cues: Patterns,
-    max_steps: Annotated[int, typer.Option(help="Updates at most.")] = 20,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.npy", help="Write what is recalled there.")] = None,
+    max_steps: Annotated[int, typer.Option(help="Maximum number of updates.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.npy", help="File for the recalled patterns.")
+    ] = None,
     height: Height = None,
     width: Width = None,
     rgb: Rgb = None,
@@ -115,10 +119,11 @@ def query(
     index: Annotated[
         str | None,
         typer.Option(
-            "--index", help="Use the best of a faiss index only: `kept`, or built now: flat, ivf, ivf-pq, hnsw."
+            "--index",
+            help="Search with a faiss index: `kept` is the stored one; flat, ivf, ivf-pq and hnsw are built now.",
         ),
     ] = None,
-    candidates: Annotated[int, typer.Option(help="With --index: patterns that are averaged.")] = 32,
+    candidates: Annotated[int, typer.Option(help="With --index: number of candidates per cue.")] = 32,
     json: AsJson = False,
 ) -> None:
     """Recall the stored pattern that each cue belongs to, with its confidence.
@@ -153,10 +158,10 @@ def query(
 
 def info(
     store: Store,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every file whole and compare its checksum.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare its checksum.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Show what a memory holds."""
+    """Show a memory's size, settings and files."""
     from triptych import api
 
     _report(api.open_memory(store), store, as_json=json, verify=verify)
@@ -166,13 +171,13 @@ def calibrate(
     store: Store,
     cues: Patterns,
     score: Annotated[str, typer.Option(help="energy, or distance to the nearest pattern.")] = "energy",
-    false_alarm_rate: Annotated[float, typer.Option(help="Share of cues like these that may be called novel.")] = 0.05,
+    false_alarm_rate: Annotated[float, typer.Option(help="Share of such cues that may be reported as novel.")] = 0.05,
     height: Height = None,
     width: Width = None,
     rgb: Rgb = None,
     json: AsJson = False,
 ) -> None:
-    """Set the threshold of novelty from cues that belong to the stored patterns but are not among them."""
+    """Set the novelty threshold from cues that belong to the stored patterns but are not among them."""
     from triptych import api
 
     memory = api.calibrate_memory(
@@ -189,12 +194,15 @@ def build_index(
     store: Store,
     kind: Annotated[str, typer.Option(help="flat, ivf, ivf-pq (for a million and more) or hnsw.")] = "ivf-pq",
     lists: Annotated[
-        int | None, typer.Option(help="Lists that patterns are sorted into. Default: by their number.")
+        int | None, typer.Option(help="Number of clusters (inverted lists). Default: by the number of patterns.")
     ] = None,
     tune: Annotated[
-        Path | None, typer.Option("--tune", metavar="CUES", help="Cues of the kind to come, to choose the effort by.")
+        Path | None,
+        typer.Option("--tune", metavar="CUES", help="Typical cues, from which the search effort is chosen."),
     ] = None,
-    agreement: Annotated[float, typer.Option(help="With --tune: share of cues that must recall as without it.")] = 0.99,
+    agreement: Annotated[
+        float, typer.Option(help="With --tune: share of cues that must recall the same pattern as without an index.")
+    ] = 0.99,
     height: Height = None,
     width: Width = None,
     rgb: Rgb = None,
@@ -221,7 +229,7 @@ def build_index(
 
 
 class _Skipped:
-    """Images that could not be read, where they are skipped."""
+    """Collects images that could not be read."""
 
     def __init__(self, skip_bad: bool) -> None:
         from triptych.api import Skipped
@@ -237,7 +245,7 @@ class _Skipped:
 
 
 def _image_size(store: Path | None, height: int | None, width: int | None, rgb: bool | None) -> ImageSize | None:
-    """The size that was given, with the memory's own for what was not; None where neither says anything."""
+    """The given size, completed by the memory's own; None where neither has one."""
     from triptych.api import ImageSize, open_memory
 
     if store is None and height is None and width is None and rgb is None:

@@ -13,7 +13,7 @@ import typer
 
 
 def _existing(location: Path | None) -> Path | None:
-    """A place of data that is there, checked before anything is imported that takes its time."""
+    """Check that a path of data exists, before any slow import."""
     if location is not None:
         from triptych.api import check_location
 
@@ -30,7 +30,7 @@ DataPath = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help="Where the data is: a folder with splits or without, or one file. Default: the recipe's named set.",
+        help="Path of the data: a folder with or without splits, or one file. Default: the recipe's named set.",
         callback=_existing,
     ),
 ]
@@ -38,18 +38,16 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a setting of the recipe; may be repeated."),
 ]
-Tiny = Annotated[
-    bool, typer.Option("--tiny", help="Scale the shipped recipe down, to run in seconds on data that is here.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
-Device = Annotated[str, typer.Option("--device", help="Where the model runs: cpu, cuda, mps.")]
+Tiny = Annotated[bool, typer.Option("--tiny", help="Scale the shipped recipe down to run in seconds on built-in data.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only one JSON object on standard output.")]
+Device = Annotated[str, typer.Option("--device", help="Device that runs the model: cpu, cuda, mps.")]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip rows or files that cannot be read, and report how many.")
 ]
 
 
 def with_run_options(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command's function an option for each setting that the command can change on a run.
+    """Add an option for each setting that the command can change on a run.
 
     The function gets them as `given`, a mapping from names to values with None for those that were not given.
 

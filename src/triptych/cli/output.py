@@ -40,7 +40,7 @@ def shell_name(run: Run) -> str:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """The one JSON object of `--json`. JSON has no infinity and no nan; they become null."""
+    """The one JSON object of `--json`. Infinity and nan become null."""
     print(json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False, default=str))
 
 

@@ -36,8 +36,8 @@ def predict(
     """Predict a target for every line, or a class for every image, as TSV.
 
     Spell: source, prediction, log-probability; with `--n-best 3` further candidates, in pairs of columns. See: path,
-    class, probability, then the next two classes alike; `--n-best 1` prints the first alone. Reads and writes as a pipe
-    does, in bounded memory.
+    class, probability, then the same of the next two classes; `--n-best 1` prints the first alone. Works as a pipe, in
+    bounded memory.
 
     Examples:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def show(*, name: str | None, as_json: bool) -> None:
-    """Run the demo of recall into a folder of its own among the runs, and report its results."""
+    """Run the recall demo into a run directory, and print its results."""
     from dataclasses import asdict
 
     from triptych import api

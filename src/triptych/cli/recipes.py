@@ -20,12 +20,12 @@ def recipes(
     resolved: Annotated[bool, typer.Option("--resolved", help="Print every setting, defaults included.")] = False,
     json: AsJson = False,
 ) -> None:
-    """List the recipes that arrive with Triptych, or print one."""
+    """List the shipped recipes, or print one."""
     from triptych.api import RecipeError, describe_shipped, dump_recipe, load_any_recipe, shipped_recipes
     from triptych.cli.output import print_json, print_table, say
 
     if name is None and (settings or resolved):
-        raise RecipeError("NAME is missing; expected a recipe to print with --set or --resolved.")
+        raise RecipeError(field="NAME", expected="a recipe to print with --set or --resolved")
     if name is None:
         documents: list[dict[str, Any]] = []
         for shipped in shipped_recipes():

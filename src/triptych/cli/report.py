@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(run: RunName) -> None:
-    """Write a run's report again from what the run holds, and print where it is."""
+    """Write a run's report again from its stored results, and print its path."""
     from triptych import api
 
     opened = api.Run.open(run)

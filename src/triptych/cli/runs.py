@@ -50,12 +50,9 @@ def runs(json: AsJson = False) -> None:
         figures += [f"{name}: {cell(value)}" for name, value in document["findings"].items()]
         began = str(document["began"] or "")[:16].replace("T", " ")
         epochs = str(document["epochs"] or "-")
-        rows.append([document["name"], _status(document["status"]), epochs, began, "\n".join(figures)])
+        status = "running or killed" if document["status"] == "running" else document["status"]
+        rows.append([document["name"], status, epochs, began, "\n".join(figures)])
     print_table(["run", "status", "epochs", "began (UTC)", "figures"], rows)
-
-
-def _status(status: str) -> str:
-    return "running or killed" if status == "running" else status
 
 
 def _figures(name: str, result: dict[str, Any]) -> str:

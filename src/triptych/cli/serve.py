@@ -9,20 +9,22 @@ import typer
 
 from triptych.cli.options import Device
 
-Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Names or paths of runs of spell or see.")]
+Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Names or paths of spell or see runs.")]
 Memories = Annotated[
     list[Path] | None, typer.Option("--memory", metavar="STORE", help="Folder of a memory; may be repeated.")
 ]
 ApiKey = Annotated[
     str | None,
     typer.Option(
-        "--api-key", envvar="TRIPTYCH_API_KEY", help="Key that requests must carry; the variable keeps it out of `ps`."
+        "--api-key",
+        envvar="TRIPTYCH_API_KEY",
+        help="API key that requests must send; use the variable to hide it from `ps`.",
     ),
 ]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Let others reach the server without a key.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Allow access from other machines without an API key.")]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option("--allow-host", metavar="NAME", help="Name by which the server is reached; may be repeated."),
+    typer.Option("--allow-host", metavar="NAME", help="Host name that the server accepts; may be repeated."),
 ]
 AllowOrigin = Annotated[
     list[str] | None,

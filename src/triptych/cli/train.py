@@ -39,7 +39,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Train a recipe, and write the run with its model, curves and report.
+    """Train a recipe, and write a run with its model, curves and report.
 
     Examples:
 
@@ -79,7 +79,7 @@ def train(
 
 
 def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *, begun_on: dict[str, Any]) -> Hardware:
-    """What was asked for, and otherwise what the run was begun on."""
+    """The given hardware options, and otherwise those that the run was started with."""
     from triptych.api import Hardware
 
     return Hardware.checked(
@@ -92,18 +92,20 @@ def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *
 def _begin(
     recipe: str | None, data: Path | None, name: str | None, overrides: list[str], *, resume: bool, force: bool
 ) -> tuple[Any, Any, Path | None]:
-    """The run, its recipe and where its data is."""
+    """The run, its recipe and the path of its data."""
     from triptych import api
     from triptych.api import RecipeError, Run, load_recipe
 
     if not resume:
         if recipe is None:
-            raise RecipeError("recipe is missing; expected one. List them with: triptych recipes")
+            raise RecipeError(field="recipe", expected="one", hint="List them with: triptych recipes")
         chosen = load_recipe(recipe, overrides)
         run = api.start_run(chosen, recipe_name=recipe, name=name, data=data, force=force)
         return run, chosen, data
     if name is None:
-        raise RecipeError("--resume without --name; expected the name of the run. List them with: triptych runs")
+        raise RecipeError(
+            field="--name", expected="the name of the run to resume", hint="List the runs with: triptych runs"
+        )
     run = Run.open(name)
     chosen = load_recipe(recipe if recipe is not None else run.path / "recipe.toml", overrides)
     if data is None and run.facts().get("status") != "finished":
@@ -112,7 +114,7 @@ def _begin(
 
 
 def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
-    """What a training shows on standard error: a bar on a terminal, and a line per epoch."""
+    """Output of a training on standard error: a progress bar on a terminal, and a line per epoch."""
     import sys
 
     from triptych.api import Output, print_epoch
@@ -123,7 +125,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
         tensorboard=tensorboard,
         listener=print_epoch(recipe.training.epochs, recipe.training.monitor),
         warn=warn,
-        tell=lambda line: say(f"data    {line}"),
+        describe=lambda line: say(f"data    {line}"),
     )
 
 
@@ -143,7 +145,7 @@ def already_finished(trained: Trained) -> dict[str, Any]:
 
 
 def finish(trained: Trained) -> dict[str, Any]:
-    """Evaluate the kept model on validation data, write the report, and say where everything is."""
+    """Evaluate the kept model on validation data, write the report, and print the paths of the files."""
     from triptych import api
     from triptych.api import panel_of
     from triptych.cli.output import say, say_validation, shell_name, warn

@@ -25,26 +25,28 @@ def tune(
         typer.Option(
             metavar="KEY=VALUES",
             help="A grid, key=v1,v2,v3, or a range, key=low..high or low..high:log; may be repeated. "
-            "Keys that are to be equal have a comma between them.",
+            "Tie keys to one value with a comma: key1,key2=v1,v2.",
         ),
     ],
     data: DataPath = None,
     settings: Settings = None,
     tiny: Tiny = False,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all. Default: a whole grid, or 20.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Total number of trials. Default: the whole grid, or 20.")
+    ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="Optuna storage that workers share. Default: an SQLite file in the search's folder."),
+        typer.Option(help="Optuna storage shared by workers. Default: an SQLite file in the search's folder."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the search; the same name goes on. Default: the recipe's.")
+        str | None, typer.Option(help="Name of the search; reuse a name to resume it. Default: the recipe's.")
     ] = None,
-    prune: Annotated[bool, typer.Option(help="Stop trials that do worse than the median.")] = True,
+    prune: Annotated[bool, typer.Option(help="Stop trials that are worse than the median.")] = True,
     json: AsJson = False,
 ) -> None:
-    """Search settings on validation data, draw the search, and write the best configuration as a recipe.
+    """Search settings on validation data, plot the search, and write the best configuration as a recipe.
 
-    Run the same command again to go on with a search, or at the same time in another process to share it.
+    Run the same command again to resume a search, or at the same time in another process to share it.
 
     Examples:
 
@@ -84,14 +86,14 @@ def tune(
             }
         )
     else:
-        _tell(tuned, data, chosen.training)
+        _print_result(tuned, data, chosen.training)
     if found.interrupted:
         say("Interrupted. Go on with the same command.")
         raise typer.Exit(130)
 
 
-def _tell(tuned: Tuned, data: Path | None, training: TrainingTable) -> None:
-    """The trials as a table, and where everything is."""
+def _print_result(tuned: Tuned, data: Path | None, training: TrainingTable) -> None:
+    """Print the trials as a table, and the paths of the files."""
     from triptych.cli.output import print_table, say
 
     found = tuned.search

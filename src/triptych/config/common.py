@@ -62,9 +62,9 @@ class OptimizerTable(Table):
     name: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: PositiveFloat = 0.001
     weight_decay: NonNegativeFloat = 0.0
-    momentum: Probability = Field(default=0.0, description="of sgd")
-    beta1: Probability = Field(default=0.9, description="of adam and adamw: decay of the mean gradient")
-    beta2: Probability = Field(default=0.999, description="of adam and adamw: decay of the mean squared gradient")
+    momentum: Probability = Field(default=0.0, description="(sgd)")
+    beta1: Probability = Field(default=0.9, description="(adam and adamw) decay of the mean gradient")
+    beta2: Probability = Field(default=0.999, description="(adam and adamw) decay of the mean squared gradient")
     schedule: Literal["constant", "cosine", "linear", "one-cycle", "plateau"] = Field(
         default="constant",
         description="cosine and linear fall to final_fraction at the last step; one-cycle also rises; "
@@ -74,7 +74,9 @@ class OptimizerTable(Table):
     final_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="learning rate at the end, as a fraction of learning_rate"
     )
-    plateau_patience: NonNegativeInt = Field(default=3, description="epochs of stalling that plateau bears")
+    plateau_patience: NonNegativeInt = Field(
+        default=3, description="epochs without improvement before plateau lowers the rate"
+    )
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:
@@ -91,7 +93,7 @@ class OptimizerTable(Table):
             if chosen not in choices and value != type(self).model_fields[key].default:
                 raise ValueError(
                     f"{key} is {value} and has no effect with {chooser} {chosen!r}; "
-                    f"expected {chooser} to be {' or '.join(choices)}. Leave {key} out or change {chooser}"
+                    f"expected {chooser} to be {' or '.join(choices)}. Remove {key} or change {chooser}"
                 )
         return self
 
@@ -105,13 +107,13 @@ class TrainingTable(Table):
     monitor: str = Field(default="valid_loss", description="metric that chooses the best epoch, by name")
     keep: Literal["best", "last"] = Field(default="best", description="which epoch's model the run keeps")
     patience: NonNegativeInt = Field(
-        default=0, description="stop after so many epochs without a new best; 0 never stops early"
+        default=0, description="stop after this many epochs without a new best; 0 never stops early"
     )
     gradient_clip: NonNegativeFloat = Field(default=0.0, description="largest gradient norm; 0 does not clip")
     average_decay: Probability = Field(
         default=0.0,
-        description="exponential moving average of the weights, used wherever the model is used; "
-        "it begins smaller; 0 is off",
+        description="decay of the exponential moving average of the weights, which evaluation and predictions use; "
+        "it starts smaller; 0 = off",
     )
     precision: Precision = Field(
         default="32-true",

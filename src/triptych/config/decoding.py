@@ -1,4 +1,4 @@
-"""`[decoding]` of spell: how targets are read off a model. The only place where these settings are declared.
+"""`[decoding]` of a spell recipe: how targets are decoded. The only place where these settings are declared.
 
 A new setting is one field here: the decoders take the whole table, and everything that people set it with (recipes,
 options of commands, HTTP, Python) is made from its type, rule, default and description, and from the method it is `Of`.
@@ -130,7 +130,7 @@ class SpellDecoding(Table):
                     f"decoding.{name} is {value} and has no effect with method {values['method']!r}.",
                     field=f"decoding.{name}",
                     value=value,
-                    hint=f"Choose method {owner!r}, or leave it out.",
+                    hint=f"Choose method {owner!r}, or remove it.",
                 )
         return checked({**self.model_dump(), **self._fitted(values)})
 

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from triptych.config.recall import RECALL_EXPERIMENTS, RecallRecipe
 from triptych.config.see import SeeRecipe
 from triptych.config.spell import SpellRecipe
-from triptych.errors import RecipeError, did_you_mean, nearest
+from triptych.errors import NOT_GIVEN, RecipeError, did_you_mean, nearest
 
 Recipe = SpellRecipe | SeeRecipe  # what is trained
 AnyRecipe = Recipe | RecallRecipe  # experiments too
@@ -47,7 +47,7 @@ UNION_MEMBERS = ("int", "str", "bool", "literal[")  # how names of the types of 
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Names and files of the recipes that arrive with Triptych."""
+    """Names and files of the shipped recipes."""
     return {path.stem: path for path in sorted(SHIPPED.glob("*.toml")) if path.name != TINY_FILE}
 
 
@@ -71,7 +71,7 @@ def tiny(name: str) -> str:
 
 
 def _tiny_changes(name: str) -> dict[str, Any]:
-    """What scales a shipped recipe down."""
+    """The settings that scale a shipped recipe down."""
     changes: dict[str, Any] = tomllib.loads((SHIPPED / TINY_FILE).read_text(encoding="utf-8"))[name]
     return changes
 
@@ -108,13 +108,19 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
     panel = tree.get("panel")
     if panel == "recall":
         raise RecipeError(
-            f"{origin}: panel is 'recall'; expected one that trains, and this is an experiment. "
-            f"Run it with: triptych experiment {origin}"
+            field="panel",
+            value=panel,
+            expected="one that trains, and this is an experiment",
+            hint=f"Run it with: triptych experiment {origin}",
+            path=origin,
         )
     if not isinstance(panel, str) or panel not in PANELS:
-        found = "missing" if panel is None else repr(panel)
         raise RecipeError(
-            f"{origin}: panel is {found}; expected the name of a panel. {did_you_mean(str(panel), PANELS)}"
+            field="panel",
+            value=NOT_GIVEN if panel is None else panel,
+            expected="the name of a panel",
+            hint=did_you_mean(str(panel), PANELS),
+            path=origin,
         )
     return check_table(PANELS[panel], tree, origin)
 
@@ -123,15 +129,20 @@ def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:
     """Check an experiment's recipe that was already read into dictionaries; `origin` names it in messages."""
     panel, kind = tree.get("panel"), tree.get("experiment")
     if panel != "recall":
-        found = "missing" if panel is None else repr(panel)
         raise RecipeError(
-            f"{origin}: panel is {found}; expected 'recall', whose recipes are experiments. "
-            f"Train it with: triptych train {origin}"
+            field="panel",
+            value=NOT_GIVEN if panel is None else panel,
+            expected="'recall', whose recipes are experiments",
+            hint=f"Train it with: triptych train {origin}",
+            path=origin,
         )
     if not isinstance(kind, str) or kind not in RECALL_EXPERIMENTS:
-        found = "missing" if kind is None else repr(kind)
         raise RecipeError(
-            f"{origin}: experiment is {found}; expected the name of one. {did_you_mean(str(kind), RECALL_EXPERIMENTS)}"
+            field="experiment",
+            value=NOT_GIVEN if kind is None else kind,
+            expected="the name of one",
+            hint=did_you_mean(str(kind), RECALL_EXPERIMENTS),
+            path=origin,
         )
     return check_table(RECALL_EXPERIMENTS[kind], tree, origin)
 
@@ -157,7 +168,7 @@ def dump_recipe(recipe: AnyRecipe) -> str:
 
 
 def describe_shipped(name: str) -> str:
-    """The text of a shipped recipe as its file has it, reasons included."""
+    """The text of a shipped recipe, comments included."""
     if name.endswith(TINY) and name.removesuffix(TINY) in shipped_recipes():
         return dump_recipe(load_any_recipe(name))
     return _shipped_path(name).read_text(encoding="utf-8")
@@ -205,7 +216,7 @@ def _read_tree(name_or_path: str | Path, *, seen: tuple[Path, ...]) -> dict[str,
     path = Path(text) if text.endswith(".toml") else _shipped_path(text, extended)
     if path.resolve() in seen:
         chain = " -> ".join(step.name for step in (*seen, path))
-        raise RecipeError(f"{path}: extends is a circle, {chain}; expected an end. Remove one extends.")
+        raise RecipeError(f"extends is a cycle: {chain}.", hint="Remove one extends.", path=path)
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -213,7 +224,7 @@ def _read_tree(name_or_path: str | Path, *, seen: tuple[Path, ...]) -> dict[str,
             f"recipe is {text!r}{extended}; expected an existing file. List the shipped ones with: triptych recipes"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RecipeError(f"{path}: not readable as TOML: {error}.") from None
+        raise RecipeError(f"not readable as TOML: {error}.", path=path) from None
     base = tree.pop("extends", None)
     if base is None:
         return tree
@@ -232,19 +243,21 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise RecipeError(f"--set is {override!r}; expected table.key=value. For example: --set training.seed=1")
+        raise RecipeError(
+            field="--set", value=override, expected="table.key=value", hint="For example: --set training.seed=1"
+        )
     *tables, last = key.strip().split(".")
     for table in tables:
         tree = tree.setdefault(table, {})
         if not isinstance(tree, dict):
-            raise RecipeError(f"--set is {override!r}; expected {table!r} to be a table, and it is a value.")
+            raise RecipeError(field="--set", value=override, expected=f"{table!r} to be a table, and it is a value")
     tree[last] = parse_value(text.strip())
 
 
 def parse_value(text: str) -> Any:
-    """A value as TOML would read it; text that is no TOML value stands for itself, so quotes may be left out.
+    """A value as TOML reads it; text that is not a TOML value is taken as it is, so quotes are optional.
 
-    No recipe has dates, so what looks like one is a text too.
+    No setting is a date, so text in the form of a date stays text.
     """
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -277,13 +290,13 @@ def explain_invalid(schema: type[BaseModel], details: Sequence[ErrorDetails]) ->
 
 
 def _did_you_mean_key(name: str, known: Sequence[str]) -> str:
-    """As `did_you_mean`, and initials are taken for what they stand for: `lr` is learning_rate."""
+    """As `did_you_mean`, but initials match too: `lr` suggests learning_rate."""
     meant = [key for key in known if "_" in key and "".join(word[0] for word in key.split("_")) == name.lower()]
     return f"Did you mean {meant[0]!r}?" if len(meant) == 1 else did_you_mean(name, known)
 
 
 def _nearest_choice(detail: ErrorDetails) -> str:
-    """A sentence where a name is nearly right; what all of them are, the rule has said."""
+    """A suggestion where a name is nearly right; the rule already lists all names."""
     if detail["type"] != "literal_error" or not isinstance(detail["input"], str):
         return ""
     close = nearest(detail["input"], _choices(detail))
@@ -291,7 +304,7 @@ def _nearest_choice(detail: ErrorDetails) -> str:
 
 
 def rule_of(detail: ErrorDetails) -> str:
-    """What pydantic expected, in the words of the other messages."""
+    """What pydantic expected, worded as in the other messages."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in TYPE_RULES:
         return TYPE_RULES[kind]
@@ -311,7 +324,7 @@ def rule_of(detail: ErrorDetails) -> str:
 
 
 def _bound(bound: float) -> str:
-    """Integers whole, however long."""
+    """Integers in full, however long."""
     return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
@@ -328,7 +341,7 @@ def _shown(value: Any) -> str:
 def _by_key(details: Iterable[ErrorDetails]) -> list[list[ErrorDetails]]:
     """Details of the same key together, in order of appearance.
 
-    A list that is long enough and has a wrong entry is told by its entry alone: pydantic calls it too short as well.
+    For a list that is long enough but has a wrong entry, only the entry is reported: pydantic also calls it too short.
     """
     groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for detail in details:

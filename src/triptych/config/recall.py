@@ -35,7 +35,7 @@ def _must_be_listed(table: Table, owners: dict[str, str], listed: list[str], key
         if owner not in listed and value != type(table).model_fields[name].default:
             raise ValueError(
                 f"{name} is {value} and has no effect without {owner!r}; expected {key} to list it. "
-                f"Leave {name} out or add {owner!r}"
+                f"Remove {name} or add {owner!r}"
             )
 
 
@@ -79,10 +79,10 @@ class CapacityNetworks(Table):
     names: Annotated[list[Network], Field(min_length=1)] = Field(
         default=["classic", "polynomial", "exponential", "sparse"], description="in the order of the legend"
     )
-    degree: Annotated[int, Field(ge=2)] = Field(default=3, description="of polynomial: n in sum (x·s)^n")
-    beta: PositiveFloat = Field(default=1.0, description="of exponential and sparse: inverse temperature")
-    alpha: Alpha = Field(default=2.0, description="of sparse: entmax's; 2 is sparsemax")
-    max_steps: PositiveInt = Field(default=50, description="sweeps or updates at most")
+    degree: Annotated[int, Field(ge=2)] = Field(default=3, description="(polynomial) n in sum (x·s)^n")
+    beta: PositiveFloat = Field(default=1.0, description="(exponential and sparse) inverse temperature")
+    alpha: Alpha = Field(default=2.0, description="(sparse) entmax's alpha; 2 is sparsemax")
+    max_steps: PositiveInt = Field(default=50, description="maximum of sweeps or updates")
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:
@@ -96,7 +96,7 @@ class CapacityNetworks(Table):
 
 
 class CapacityRecipe(Table):
-    """How many patterns a memory holds: the share of partial cues recalled against the number stored."""
+    """Capacity of a memory: the share of partial cues recalled against the number of patterns stored."""
 
     panel: Literal["recall"]
     experiment: Literal["capacity"]
@@ -126,13 +126,13 @@ class StoredPatterns(Table):
 
 
 class Separations(Table):
-    """Which separation functions are compared, and what they are set to."""
+    """The separation functions that are compared, and their parameters."""
 
     separations: Annotated[list[SeparationName], Field(min_length=1)] = Field(
         default=["softmax", "entmax"], description="in the order of the legend"
     )
-    alpha: Alpha = Field(default=2.0, description="of entmax; 2 is sparsemax")
-    k: PositiveInt = Field(default=4, description="of top-k")
+    alpha: Alpha = Field(default=2.0, description="(entmax) 2 is sparsemax")
+    k: PositiveInt = Field(default=4, description="(top-k) patterns with a weight")
     max_steps: PositiveInt = 100
 
     @model_validator(mode="after")
@@ -170,7 +170,7 @@ class NoiseCues(Table):
 
 
 class NoiseRecipe(Table):
-    """How much noise a memory bears: the share of noisy cues recalled against the noise."""
+    """Tolerance of a memory to noise: the share of noisy cues recalled against the noise."""
 
     panel: Literal["recall"]
     experiment: Literal["noise"]
@@ -198,7 +198,7 @@ class MetastableNetworks(Separations):
 
 
 class MetastableRecipe(Table):
-    """How many patterns the state that a pattern leads to is made of, against the inverse temperature."""
+    """Size of metastable states, in patterns, against the inverse temperature."""
 
     panel: Literal["recall"]
     experiment: Literal["metastable"]
@@ -227,10 +227,10 @@ class LandscapeNetworks(Table):
 
     separation: SeparationName = "softmax"
     betas: Annotated[list[PositiveFloat], Field(min_length=1, max_length=4)] = Field(
-        default=[1.5, 12.0, 60.0], description="a picture for each"
+        default=[1.5, 12.0, 60.0], description="inverse temperatures, one figure each"
     )
-    alpha: Alpha = Field(default=2.0, description="of entmax; 2 is sparsemax")
-    k: PositiveInt = Field(default=2, description="of top-k")
+    alpha: Alpha = Field(default=2.0, description="(entmax) 2 is sparsemax")
+    k: PositiveInt = Field(default=2, description="(top-k) patterns with a weight")
     max_steps: PositiveInt = 1000
 
     @model_validator(mode="after")
@@ -242,7 +242,7 @@ class LandscapeNetworks(Table):
 class LandscapeGrid(Table):
     """`[grid]`: where the energy is computed and from where states set out."""
 
-    half_width: PositiveFloat = Field(default=1.4, description="the picture goes from minus this to plus this")
+    half_width: PositiveFloat = Field(default=1.4, description="both axes range from minus this to plus this")
     resolution: Annotated[int, Field(ge=8)] = Field(default=141, description="points along each side")
     paths: NonNegativeInt = Field(default=9, description="trajectories drawn along each side")
 

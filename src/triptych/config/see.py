@@ -86,10 +86,8 @@ class SeeData(ImageForm):
     becomes `valid_fraction` of the training images.
     """
 
-    set: str = Field(default="", description="named data set; empty when --data says where the images are")
-    train: str = Field(
-        default="train", description="folder of the training images; common names of it are found in any case"
-    )
+    set: str = Field(default="", description="named data set; empty when the images come from --data")
+    train: str = Field(default="train", description="folder of the training images; common names are found too")
     valid: str = Field(default="valid", description="folder of the validation images, likewise")
     test: str = Field(default="test", description="folder of the test images, likewise")
     pixels: Literal["unit", "standard"] = Field(
@@ -143,7 +141,7 @@ class SeeAugmentation(Table):
         default=0.0, description="largest relative change of the values' distance from the image's mean grey"
     )
     saturation: Strength = Field(
-        default=0.0, description="of colour images: largest relative change of the distance from the pixel's grey"
+        default=0.0, description="(colour images) largest relative change of the distance from the pixel's grey"
     )
     mixup: Strength = Field(
         default=0.0,
@@ -172,37 +170,37 @@ class SeeModel(Table):
     name: NetworkName = Field(default="cnn", description="cnn, residual or timm/NAME")
     normalised: bool = Field(
         default=False,
-        description="of cnn: batch normalisation in each block and after the hidden linear layers, and the average "
+        description="(cnn) batch normalisation in each block and after the hidden linear layers, and the average "
         "over positions in place of flattening",
     )
-    last_hidden_norm: bool = Field(default=True, description="of a normalised cnn: normalise the last hidden layer too")
+    last_hidden_norm: bool = Field(default=True, description="(normalised cnn) normalise the last hidden layer too")
     head: Literal["", "flatten", "average", "hopfield"] = Field(
         default="",
         description="how positions become one vector; empty is flatten for cnn, average where normalised or residual",
     )
-    head_steps: PositiveInt = Field(default=1, description="of a hopfield head: updates of the pooling queries")
-    head_queries: PositiveInt = Field(default=1, description="of a hopfield head: pooling queries")
-    channels: Widths = Field(default=(32, 64, 128), description="of each convolution block or residual stage")
-    kernels: Widths = Field(default=(3,), description="of cnn: kernel sizes, one for all blocks or one each")
+    head_steps: PositiveInt = Field(default=1, description="(hopfield head) updates of the pooling queries")
+    head_queries: PositiveInt = Field(default=1, description="(hopfield head) pooling queries")
+    channels: Widths = Field(default=(32, 64, 128), description="channels of each convolution block or residual stage")
+    kernels: Widths = Field(default=(3,), description="(cnn) kernel sizes, one for all blocks or one each")
     padding: Annotated[tuple[Padding, ...], Field(min_length=1, strict=False)] = Field(
-        default=("same",), description="of cnn: of the convolutions, one for all blocks or one each"
+        default=("same",), description="(cnn) padding, one for all blocks or one each"
     )
-    block_dropout: Probability = Field(default=0.0, description="of cnn: after each block's pooling")
+    block_dropout: Probability = Field(default=0.0, description="(cnn) dropout after each block's pooling")
     hidden: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = Field(
-        default=(), description="of cnn: widths of the linear layers before the last"
+        default=(), description="(cnn) widths of the linear layers before the last"
     )
     hidden_dropout: Annotated[tuple[Probability, ...], Field(strict=False)] = Field(
-        default=(), description="of cnn: after each hidden layer, in their order; empty is none"
+        default=(), description="(cnn) dropout after each hidden layer, in order; empty = none"
     )
-    blocks: Annotated[int, Field(ge=1, le=1000)] = Field(default=2, description="of residual: blocks in each stage")
+    blocks: Annotated[int, Field(ge=1, le=1000)] = Field(default=2, description="(residual) blocks in each stage")
     drop_path: Probability = Field(
-        default=0.0, description="of residual: how often the last block is left out in training (less often before)"
+        default=0.0, description="(residual) probability that training skips the last block; earlier blocks less"
     )
     squeeze: NonNegativeInt = Field(
         default=0,
-        description="of residual: channels are weighed by squeeze-and-excitation, reduced so many times; 0 off",
+        description="(residual) reduction factor of squeeze-and-excitation, which weighs channels; 0 = off",
     )
-    dropout: Probability = Field(default=0.0, description="of residual: before the last layer")
+    dropout: Probability = Field(default=0.0, description="(residual) dropout before the last layer")
 
     @model_validator(mode="before")
     @classmethod
@@ -222,7 +220,7 @@ class SeeModel(Table):
             settings = " ".join(f"--set {_quoted(f'model.{key}={_toml(usual[key])}')}" for key in changed)
             raise ValueError(
                 f"{listed} {'has' if len(changed) == 1 else 'have'} no effect with name {self.name!r}; expected the "
-                f"defaults. Leave them out of the recipe, or add: {settings}"
+                f"defaults. Remove them from the recipe, or add: {settings}"
             )
         if self.head != "hopfield" and (self.head_steps != 1 or self.head_queries != 1):
             raise ValueError(
@@ -230,9 +228,7 @@ class SeeModel(Table):
                 "expected 1, since only head 'hopfield' has them"
             )
         if not self.last_hidden_norm and not (self.normalised and self.hidden):
-            raise ValueError(
-                "last_hidden_norm is false; expected a normalised cnn with hidden layers to leave it out of"
-            )
+            raise ValueError("last_hidden_norm is false; expected a normalised cnn with hidden layers")
         if self.name == "residual" and self.head == "flatten":
             raise ValueError("head is 'flatten' with name 'residual'; expected average or hopfield")
         return self
@@ -254,7 +250,7 @@ class SeeModel(Table):
 
 
 class SeeTraining(TrainingTable):
-    """`[training]` of see."""
+    """`[training]` of a see recipe."""
 
     monitor: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
     label_smoothing: Probability = Field(
@@ -262,7 +258,7 @@ class SeeTraining(TrainingTable):
     )
     class_weights: Literal["none", "balanced"] = Field(
         default="none",
-        description="balanced lets every class count alike in the training loss, however many images it has",
+        description="balanced gives all classes the same weight in the training loss, however many images they have",
     )
 
     @model_validator(mode="before")
@@ -290,12 +286,12 @@ class SeeDecoding(Table):
         json_schema_extra={"option": None},  # fitted by `triptych calibrate`
     )
     batch_size: PositiveInt = Field(
-        default=32, description="images at a time; so many stay in a processor's cache, GPUs are faster with more"
+        default=32, description="images at a time; 32 fit a processor's cache, GPUs are faster with more"
     )
 
 
 class SeeEvidence(Table):
-    """What `triptych explain` draws of an image."""
+    """Settings of `triptych explain` for an image."""
 
     layer: str | None = Field(
         default=None,

@@ -15,7 +15,7 @@ from triptych.errors import RecipeError
 
 
 class ServeLimits(Table):
-    """What one server accepts at most, and how it gathers requests into batches."""
+    """Limits of a server, and how it gathers requests into batches."""
 
     max_body_bytes: PositiveInt = Field(default=8_000_000, description="bytes of one request's body")
     max_sources: PositiveInt = Field(default=64, description="sources in one request to a speller")

@@ -40,7 +40,7 @@ class SpellData(Table):
     split by `fractions`.
     """
 
-    set: str = Field(default="", description="named data set; empty when --data says where the pairs are")
+    set: str = Field(default="", description="named data set; empty when the pairs come from --data")
     train: str = "train.tsv"
     valid: str = "valid.tsv"
     test: str = "test.tsv"
@@ -68,7 +68,7 @@ class SpellData(Table):
     )
     split_seed: Seed = 0
     group_by: Literal["source", "target", "both"] = Field(
-        default="both", description="pairs alike on this side never lie in two splits"
+        default="both", description="pairs with an equal text on this side stay in one split"
     )
     reverse: bool = Field(
         default=False, description="swap source and target after reading: G2P from the data and recipe of P2G"
@@ -132,7 +132,7 @@ class SpellModel(Table):
     initial_weights: Literal["scaled", "pytorch"] = Field(
         default="scaled",
         description="scaled: embeddings at deviation width^-1/2, recurrence with orthogonal columns, "
-        "open forget gates; pytorch: what its layers begin with",
+        "open forget gates; pytorch: the default of its layers",
     )
     dropout: Probability = Field(default=0.3, description="on embeddings and on final outputs, encoder and decoder")
     encoder_dropout: Literal["states", "final", "none"] = Field(
@@ -200,7 +200,7 @@ class SpellModel(Table):
 
 
 class SpellTraining(TrainingTable):
-    """`[training]` of spell."""
+    """`[training]` of a spell recipe."""
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
     label_smoothing: Probability = 0.0
@@ -212,7 +212,7 @@ class SpellTraining(TrainingTable):
 
 
 class SpellWordLists(Table):
-    """Files that go with a run of spell when testing and predicting."""
+    """Word lists for testing and predicting with a spell run."""
 
     lexicon: Path | None = Field(
         default=None, description="word list, one target per line; only its words are predicted"
@@ -221,7 +221,7 @@ class SpellWordLists(Table):
         default=None,
         description="with --lexicon: allow other words too, at this cost in nats; 0 = no penalty, 5 = strong penalty",
     )
-    dictionary: Path | None = Field(default=None, description="pairs that are looked up before the model is asked")
+    dictionary: Path | None = Field(default=None, description="pairs whose targets replace the model's predictions")
 
 
 class SpellRecipe(Table):

@@ -66,7 +66,7 @@ def connected_groups(rows: Sequence[Sequence[Hashable]]) -> list[Hashable]:
     """One key per row, equal for rows that share a key, directly or through other rows (union-find).
 
     With rows `[(word, pronunciation), ...]` neither a word nor a pronunciation then lies in two splits. The price is
-    that chains of homophones make large groups. Tag the keys where the same text could stand for either.
+    that chains of homophones make large groups. Tag the keys where the same text could be either.
 
     Args:
         rows: the keys of each row, at least one each, of the types `split_by_fraction` takes.
@@ -168,9 +168,7 @@ def _key_bytes(key: Hashable) -> bytes:
         body = b"i" + str(key if key is None else int(key)).encode()
     else:
         raise DataError(
-            field="the type of a split key",
-            value=type(key).__name__,
-            expected="text, bytes, integer, None or a tuple",
+            field="the type of a split key", value=type(key).__name__, expected="text, bytes, integer, None or a tuple"
         )
     return b"%d:" % len(body) + body
 

@@ -26,7 +26,7 @@ MAXIMA = 16  # up to this many are found faster one after the other than by sort
 
 @dataclass(frozen=True)
 class _Search(Generic[StateT]):
-    """What stays the same during a search: K = settings.beam_size, limits (B,) in symbols."""
+    """Constants of a search: K = settings.beam_size, limits (B,) in symbols."""
 
     model: StepModel[StateT]
     settings: SpellDecoding
@@ -37,7 +37,7 @@ class _Search(Generic[StateT]):
 class _Live(Generic[StateT]):
     """The hypotheses that are still growing, and the rows (R of them) that have any.
 
-    `slots` says where in an (R, K) grid each hypothesis stands, so that all of a row's candidates lie side by side.
+    `slots` says where in an (R, K) grid each hypothesis is placed, so that all of a row's candidates lie side by side.
     Shapes: symbols, totals, slots (live,); rows (R,) numbers in the batch; finished (R, K) scores of the row's finished
     hypotheses, best first, -inf where there is none.
     """
@@ -75,7 +75,7 @@ def beam_search(
 
     A row is searched until none of its live hypotheses can overtake its n_best-th finished one. Log-probabilities are
     never positive, so a total never rises; the best score that a live hypothesis can reach is thus its present total
-    divided by the largest divisor, that of the length limit. Hence `n_best` never changes what stands before.
+    divided by the largest divisor, that of the length limit. So a larger `n_best` never changes the first candidates.
 
     Args:
         model: what to decode with, in evaluation mode. Rows of log-probabilities need not be normalised, only <= 0.

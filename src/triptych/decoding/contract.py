@@ -1,4 +1,4 @@
-"""What a decoder needs from a model, and what it gives back. Everything is NumPy.
+"""Interface between decoders and models. Everything is NumPy.
 
 Letters in shapes: B batch rows, S source length, T target length, V vocabulary (see docs/notation.md).
 """

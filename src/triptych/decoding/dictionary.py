@@ -1,4 +1,4 @@
-"""Fixed targets for known sources, looked up before the model is asked: a user's own spellings come first."""
+"""A dictionary of a user's own spellings; they replace the model's predictions for their sources."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Speller:
         model: anything with the decoding contract: a network, exported graphs, an ensemble.
         vocabularies: vocabularies and tokenizers of the model.
         decoding: how to decode when a call does not say.
-        dictionary: targets of sources that are looked up before the model is asked.
+        dictionary: targets that replace the model's predictions for their sources.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Speller:
         return Speller(model, self.vocabularies, self.decoding, dictionary=self.dictionary)
 
     def with_dictionary(self, pairs: Iterable[tuple[Text, Text]]) -> Speller:
-        """A speller that looks sources up before it asks the model.
+        """A speller whose dictionary replaces the model's predictions for its sources.
 
         Args:
             pairs: (source, target), each as text or symbols; of several targets of a source the preferred one first.

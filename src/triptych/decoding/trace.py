@@ -150,7 +150,7 @@ def check_possible(best: Array, lost: Array, owners: Array) -> None:
 
     Args:
         best: the largest log-probability that each row could choose from; shown in the message. Shape (rows,).
-        lost: True where the row cannot go on. Shape (rows,), bool.
+        lost: True where the row cannot continue. Shape (rows,), bool.
         owners: the rows' numbers in the batch. Shape (rows,).
     Raises:
         TriptychError: some row is lost.

@@ -19,7 +19,7 @@ class Lexicon:
 
     Nodes are numbered level by level, and in a level by parent, then symbol. So the children of a node are neighbours,
     and the sorted list of edges is the whole trie: edge i leads to node i + 1. Node 0 is the root; one number more,
-    `outside`, stands for everything that no word begins with.
+    `outside`, is every prefix that no word has.
 
     Attributes:
         edges: parent * width + symbol, ascending. Shape (N - 1,), int64.
@@ -91,7 +91,7 @@ class Lexicon:
         return nodes
 
     def continuations(self, nodes: Array, vocabulary: int) -> Array:
-        """Which symbols lead from a node to another inside the trie. Shape (B,) -> (B, vocabulary), bool.
+        """Symbols with a child inside the trie, by node. Shape (B,) -> (B, vocabulary), bool.
 
         `vocabulary` must be at least `width`.
         """

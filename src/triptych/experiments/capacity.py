@@ -62,8 +62,9 @@ class Capacity:
 
     def curve(self, network: str) -> list[Quartiles]:
         """Median and quartiles over seeds, by rising number of patterns."""
-        counts = sorted({trial.patterns for trial in self.trials if trial.network == network})
-        return [_quartiles(count, [t.recalled for t in self._of(network, count)]) for count in counts]
+        trials = [trial for trial in self.trials if trial.network == network]
+        counts = sorted({trial.patterns for trial in trials})
+        return [_quartiles(count, [t.recalled for t in trials if t.patterns == count]) for count in counts]
 
     def capacity(self, network: str) -> int:
         """The largest number of patterns up to which at every number tried the median share is at least one half.
@@ -81,9 +82,6 @@ class Capacity:
     def networks(self) -> list[str]:
         """In the order in which they were tried."""
         return list(dict.fromkeys(trial.network for trial in self.trials))
-
-    def _of(self, network: str, count: int) -> list[CapacityTrial]:
-        return [trial for trial in self.trials if (trial.network, trial.patterns) == (network, count)]
 
 
 def measure_capacity(

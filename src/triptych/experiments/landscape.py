@@ -83,7 +83,8 @@ def map_landscape(
     basins = group_states(ends, _SAME * scale)
     # Of the places in a basin, the one whose energy fell lowest has come nearest to the fixed point.
     depth = energy(patterns, ends, beta=beta, separation=separation)
-    fixed = torch.stack([ends[_lowest(depth, basins == number)] for number in range(int(basins.max()) + 1)])
+    lowest = [depth.masked_fill(basins != number, float("inf")).argmin() for number in range(int(basins.max()) + 1)]
+    fixed = ends[torch.stack(lowest)]
     coarse = torch.linspace(-half_width, half_width, paths + 2, dtype=torch.float64)[1:-1]
     kept = retrieve(
         patterns,
@@ -111,7 +112,3 @@ def _grid(axis: Tensor) -> Tensor:
     """All pairs, row by row from below. Shapes: (R,) to (R * R, 2)."""
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=1)
-
-
-def _lowest(values: Tensor, among: Tensor) -> int:
-    return int(values.masked_fill(~among, float("inf")).argmin())

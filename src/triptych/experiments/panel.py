@@ -1,7 +1,7 @@
 """The panel `recall`: experiments on memories, which are run and not trained.
 
 It knows its experiments, runs one into a run directory, writes its report again from what the run holds, and describes
-a finished run. What all panels have in common, reading data, training and evaluation, it has no use for.
+a finished run. It does not use what the other panels share: reading data, training and evaluation.
 """
 
 from __future__ import annotations

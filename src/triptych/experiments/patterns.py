@@ -81,7 +81,7 @@ def stored_patterns(source: str, count: int, width: int, *, seed: int) -> Tensor
     """Patterns of norm sqrt(D) from "digits" or "signs". Shape (count, width).
 
     Raises:
-        TriptychError: there is no such source, or not so many digits.
+        TriptychError: the source is unknown, or has fewer digits.
     """
     if source == "digits":
         return load_digits(count, seed=seed).patterns
@@ -113,5 +113,5 @@ def separation_of(name: str, *, alpha: float, k: int) -> Separation:
 
 
 def cosines(state: Tensor, patterns: Tensor) -> Tensor:
-    """Row by row; 0 where one has no length. Shapes: (B, D), (B, D) to (B,)."""
+    """Row by row; 0 where one has length 0. Shapes: (B, D), (B, D) to (B,)."""
     return torch.nn.functional.cosine_similarity(state, patterns, dim=1)

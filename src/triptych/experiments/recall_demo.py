@@ -1,4 +1,4 @@
-"""The demo of recall: store scanned digits, recall them from halves and from noisy copies, and draw the energies."""
+"""Recall demo: store scanned digits, recall them from halves and from noisy copies, and draw the energies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a decoder reads its source (`triptych.spell.attention`), as nodes of its graphs.
+"""Attention of a decoder (`triptych.spell.attention`) as nodes of its graphs.
 
 Letters in shapes: B rows, S source length, H hidden.
 """
@@ -21,14 +21,14 @@ from triptych.spell.attention import (
 
 
 def keys(graph: Graph, attention: Attention, states: str) -> str | None:
-    """What queries are compared with, computed once per source (B, S, H); None where that is the states themselves."""
+    """Keys, computed once per source (B, S, H); None where they are the states themselves."""
     if isinstance(attention, AdditiveAttention | HopfieldAttention):
         return graph.matmul(states, attention.key.weight)
     return None
 
 
 def read_source(graph: Graph, attention: Attention, query: str, *, hidden: int) -> tuple[str, str]:
-    """What a query (B, H) reads from the source: the context (B, H) and the weights (B, S).
+    """Attention of a query (B, H) to the source: the context (B, H) and the weights (B, S).
 
     Declares the inputs `states`, `valid` and, where there are any, `keys`.
     """
@@ -57,7 +57,7 @@ def _scores(graph: Graph, attention: Attention, query: str, keys: str, valid: st
             for _ in range(attention.steps - 1):
                 state, _ = _attend(graph, _products(graph, graph.op("Mul", beta, state), keys), keys, valid)
             return _products(graph, graph.op("Mul", beta, state), keys)
-    raise RunError(f"attention is {type(attention).__name__}; expected one that can be exported.")
+    raise RunError(f"{type(attention).__name__} cannot be exported.")
 
 
 def _products(graph: Graph, query: str, keys: str) -> str:

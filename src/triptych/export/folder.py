@@ -50,9 +50,9 @@ def check_free(out: Path, *, force: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / MANIFEST).is_file():
-        raise RunError(f"{out} exists and was not exported; expected a free name. Choose another with --out.")
+        raise RunError("this exists and is not an exported folder.", hint="Choose another with --out.", path=out)
     if not force:
-        raise RunError(f"{out} exists; expected a free name. Choose another with --out, or replace it with --force.")
+        raise RunError("the folder exists.", hint="Choose another with --out, or replace it with --force.", path=out)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _readme(panel: str, name: str, use: Use) -> str:
         f"A model of the panel `{panel}`, exported to ONNX by Triptych. It needs no PyTorch:\n\n"
         f"    pip install {packages} && pip install --no-deps triptych\n"
         f"    python -c 'from triptych import runtime; print(runtime.load(\"FOLDER\").{use.call})'\n\n"
-        f"`{MANIFEST}` says what the graphs are and what they were made with.\n"
+        f"`{MANIFEST}` describes the graphs and the versions they were made with.\n"
     )
 
 

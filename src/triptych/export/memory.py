@@ -27,7 +27,7 @@ TOLERANCE = 1e-5
 
 
 def update_graph(patterns: Tensor, *, beta: float) -> Graph:
-    """From `state` (B, D) and `steps` (): the state after so many updates, `after` (B, D). Patterns (N, D)."""
+    """From `state` (B, D) and `steps` (): the state after `steps` updates, `after` (B, D). Patterns (N, D)."""
     width = patterns.shape[1]
     graph, body = Graph("recall"), Graph("update")
     stored = graph.tensor(patterns.detach().float(), name="patterns")

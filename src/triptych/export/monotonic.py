@@ -115,7 +115,7 @@ def _moved(graph: Graph, position: str, likelihood: str, transitions: str) -> st
 
 
 def _attention(graph: Graph, position: str, valid: str) -> str:
-    """Where the latest symbol was written from, the boundaries' shares with their neighbours. Shape (B, S - 2)."""
+    """Position of the latest symbol; the boundaries' shares go to their neighbours. Shape (B, S - 2)."""
     one = graph.tensor([1])
     last = graph.op("Sub", graph.op("ReduceSum", graph.op("Cast", valid, to=7), one, keepdims=1), one)  # (B, 1)
     place = graph.unsqueeze(graph.count(graph.size(position, 1)), 0)  # (1, S)

@@ -23,11 +23,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Cost:
-    """What quantisation changed on a split.
+    """Change of metrics by quantisation on a split.
 
     Attributes:
         split: which split.
-        n_items: how many items were judged.
+        n_items: number of items evaluated.
         changed: items whose prediction is another than before.
         changes: by the name of the error rate, such as CER.
         bytes_before, bytes_after: size of all graphs.

@@ -24,7 +24,7 @@ Layer = nn.LSTM | nn.GRU
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the encoder's part of a graph made.
+    """Outputs of the encoder's part of a graph.
 
     Attributes:
         states: shape (B, S, H).

@@ -36,7 +36,7 @@ class Check:
 
 
 class Writer(Protocol):
-    """What a panel's module offers."""
+    """Protocol of a panel's exporter."""
 
     def write(self, model: Any, folder: Path) -> dict[str, Any]:
         """Write graphs into a folder; what the runtime needs to read them."""
@@ -76,7 +76,7 @@ def writer_of(panel: str) -> Writer:
     """
     home = WRITERS.get(panel)
     if home is None:
-        raise RunError(f"panel is {panel!r}; expected one that can be exported: {', '.join(WRITERS)}.")
+        raise RunError(field="panel", value=panel, expected=f"one that can be exported: {', '.join(WRITERS)}")
     module: Any = importlib.import_module(home)
     writer: Writer = module
     return writer

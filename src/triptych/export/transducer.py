@@ -1,6 +1,6 @@
 """The recurrent transducer (`triptych.spell.model`) as two graphs: the encoder, and one step of the decoder.
 
-Names and their meaning are told in `triptych.runtime.network`. Letters in shapes: B rows, S source length, V target
+The names are defined in `triptych.runtime.network`. Letters in shapes: B rows, S source length, V target
 vocabulary, E embedding, H hidden.
 """
 
@@ -75,7 +75,7 @@ def step_graph(network: Transducer) -> Graph:
 
 
 def state_names(decoder: nn.Module) -> list[list[str]]:
-    """What the parts of each layer's state are called: h0, c0, h1, ..."""
+    """Names of the parts of each layer's state: h0, c0, h1, ..."""
     recurrent = decoder.recurrent
     assert isinstance(recurrent, nn.LSTM | nn.GRU)
     parts = ("h", "c") if isinstance(recurrent, nn.LSTM) else ("h",)

@@ -114,7 +114,7 @@ def _idx_split(images: Path) -> str:
     if word not in _IDX_SPLITS:
         raise DataError(
             f"the word before images is {word!r}; expected {', '.join(_IDX_SPLITS)} where a folder has several files "
-            "of images. Rename the file, or give it alone with --data",
+            "of images. Rename the file, or pass it alone with --data",
             path=shown(images),
         )
     return _IDX_SPLITS[word]
@@ -202,7 +202,7 @@ def _check_labels_agree(labels: Mapping[str, Array], parts: Mapping[str, Labelle
     if len({values.dtype.kind for values in labels.values()}) > 1:
         types = ", ".join(f"those of {part.name} of type {part.labels.dtype}" for part in parts.values())
         raise DataError(
-            f"the labels differ in type, {types}; expected whole numbers in all, or text in all. Save them alike.",
+            f"the labels differ in type, {types}; expected whole numbers in all, or text in all. Save all in one type.",
             path=place,
         )
 
@@ -292,7 +292,7 @@ def _labels_beside(images: Path) -> Path:
                 "form.",
                 path=shown(images),
             )
-    raise DataError(f"there is no file of labels {name!r} beside it; expected one.", path=shown(images))
+    raise DataError(f"the file of labels {name!r} is missing beside it.", path=shown(images))
 
 
 def _read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import PIL
@@ -63,7 +62,8 @@ def decode_images(images: ImageList, reader: FileReader, *, mapped: bool, skip_b
         DataError: a file is bad, or all are, or the cache cannot be written and `mapped` needs it.
     """
     form = reader.form
-    if not mapped and isinstance(images.images, np.ndarray) and _fits(images.images, form):
+    shape = (form.height, form.width) if form.colour == "grey" else (form.height, form.width, 3)
+    if not mapped and isinstance(images.images, np.ndarray) and images.images.shape[1:] == shape:
         pixels = images.images.reshape(len(images), form.height, form.width, -1).transpose(0, 3, 1, 2)
         return Decoded(np.ascontiguousarray(pixels), range(len(images)), {})
     entry = _Entry.of(images, form)
@@ -101,7 +101,7 @@ class _Entry:
         return cls(folder / f"{key}.raw", folder / f"{key}.json", len(images), form.shape)
 
     def read(self, *, mapped: bool) -> Decoded | None:
-        """What the cache holds; None where that is nothing, or not whole."""
+        """Content of the cache; None where it is missing or incomplete."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             bad = {int(row): str(reason) for row, reason in note["bad"]}
@@ -166,7 +166,7 @@ class _Decoding:
         bad: dict[int, BadImageError] = {}
         try:
             with atomic_write(entry.data) as temporary, temporary.open("wb") as stream:
-                self._write(stream, rows, bad)
+                stream.writelines(image.data for image in self._good(rows, bad))
             if _passing(bad):
                 return Decoded(entry.pixels(len(rows), mapped=True), rows, _reasons(bad))
             entry.finish(len(rows), _reasons(bad))
@@ -180,10 +180,6 @@ class _Decoding:
         if found is None:
             raise DataError("the cache was changed while it was written. Try again.", path=entry.data)
         return found
-
-    def _write(self, stream: BinaryIO, rows: list[int], bad: dict[int, BadImageError]) -> None:
-        for image in self._good(rows, bad):
-            stream.write(image.data)
 
     def _good(self, rows: list[int], bad: dict[int, BadImageError]) -> Iterator[Pixels]:
         """The good images in order; their rows and the bad ones are noted on the way."""
@@ -221,7 +217,3 @@ def _delete_unused(folder: Path, *, keep: Path) -> None:
                     total -= sizes[path].st_size
     except OSError:
         return  # another process deletes too, or the file is in use; the next entry tries again
-
-
-def _fits(images: Pixels, form: ImageForm) -> bool:
-    return images.shape[1:] == ((form.height, form.width) if form.colour == "grey" else (form.height, form.width, 3))

@@ -66,7 +66,7 @@ class KnownDigests:
             self._seen[os.fsencode(path).decode("utf-8", "backslashreplace")] = (state, digest)
 
     def save(self) -> None:
-        """Write what was found and remembered, where it differs; a cache that cannot be written is no error."""
+        """Write what was found and remembered, where it differs; a cache that cannot be written is not an error."""
         if self._seen == self.entries:
             return
         files = {path: [list(state), digest] for path, (state, digest) in self._seen.items()}

@@ -49,7 +49,7 @@ def read_folder(location: Path, settings: SeeData, reader: FileReader, *, whole:
 def _without_empty(
     lists: Mapping[str, ImageList], folders: Mapping[str, Path], classes: Sequence[str], remarks: Remarks, *, least: int
 ) -> tuple[dict[str, ImageList], tuple[str, ...]]:
-    """Lists and classes less the classes that the first list, that of training, has no images of."""
+    """Lists and classes without those classes of which the first list, that of training, lacks images."""
     first = next(iter(lists))
     used = set(lists[first].labels)
     kept = tuple(name for number, name in enumerate(classes) if number in used)

@@ -18,7 +18,7 @@ Deviations = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=F
 
 
 class InputForm(ImageForm):
-    """How an image becomes the input of a network.
+    """Conversion of an image to the input of a network.
 
     Attributes:
         mean: per channel, of values from 0 to 1; subtracted.
@@ -59,12 +59,10 @@ class InputForm(ImageForm):
             RunError: it is damaged.
         """
         if not isinstance(document, Mapping) or not document.keys() >= cls.model_fields.keys():
-            raise RunError("input is damaged (entries are missing); expected what training wrote.", path=path)
+            raise RunError("input is damaged (entries are missing).", path=path)
         try:
             return cls.model_validate(dict(document))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise RunError(
-                f"input is damaged ({place}: {first['msg']}); expected what training wrote.", path=path
-            ) from None
+            raise RunError(f"input is damaged ({place}: {first['msg']}).", path=path) from None

@@ -1,4 +1,4 @@
-"""Which folders of a data set are splits and which are classes, and what in it is used for neither."""
+"""Find the folders of splits and of classes in a data set, and those that are neither."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def split_folders(location: Path, settings: SeeData, remarks: Remarks, *, whole:
     """The folders of the splits, or the folder itself as the only one, `all`, where it has class folders.
 
     Splits are found by the names of the recipe, or by common ones, whatever their case. A split folder that holds only
-    a folder of its own name, as those of Kaggle do, stands for that. Where there is no folder for training, all folders
-    are classes; a folder for validation or testing without class folders is not a split.
+    a folder of its own name, as those of Kaggle do, counts as that folder. Where there is no folder for training, all
+    folders are classes; a folder for validation or testing without class folders is not a split.
 
     Args:
         location: the folder.
         settings: the recipe's `[data]`.
-        remarks: takes warnings about what is not used, and about classes that look like splits.
+        remarks: takes warnings about what is not used, and about classes named like splits.
         whole: give only this split: its folder where there are splits, otherwise everything.
     Raises:
         DataError: a split that the recipe names is missing, or there is no folder for training.
@@ -116,7 +116,7 @@ def _without_flat(folders: Mapping[str, Path], remarks: Remarks) -> dict[str, Pa
 
 
 def _remark_on_unused(location: Path, found: Mapping[str, Path], remarks: Remarks) -> None:
-    """Warn of folders with images that are no split, and of images that lie beside class folders."""
+    """Warn about folders with images that are not splits, and about images beside class folders."""
     used = {folder.relative_to(location).parts[0] for folder in found.values()}
     for folder in folders_in(location):
         if folder.name not in used and next(image_files(folder), None) is not None:

@@ -21,7 +21,7 @@ Images = TypeVar("Images", bound=Any)  # a tensor, or an array where there is no
 
 @dataclass(frozen=True)
 class Classified:
-    """What a model predicts for one image.
+    """Prediction for one image.
 
     Attributes:
         name: of the image, its path where it came from a file.
@@ -45,7 +45,7 @@ class Classified:
 
 
 def listed(top_k: int | None, usual: int, classes: int) -> int:
-    """How many classes to list: as many as asked for, otherwise `usual`, and at most all.
+    """Number of classes to list: `top_k`, otherwise `usual`, and at most all.
 
     Raises:
         RecipeError: fewer than one is asked for.

@@ -124,7 +124,7 @@ def iterate_images(
 
 
 def decode_or_reason(source: Path | bytes | npt.NDArray[Any], form: ImageForm) -> Pixels | BadImageError:
-    """As `decode`, but a problem is returned, not raised, so that a parallel stream goes on."""
+    """As `decode`, but a problem is returned, not raised, so that a parallel stream continues."""
     try:
         return decode(source, form)
     except BadImageError as error:
@@ -283,7 +283,7 @@ def _check_size(image: Image.Image, form: ImageForm) -> None:
 def _shrink_while_decoding(image: Image.Image, form: ImageForm) -> None:
     """Let a JPEG be decoded at an eighth, a quarter or a half where enough is left to average over.
 
-    Only where both sides divide: otherwise the last row or column stands for fewer pixels and all others move.
+    Only where both sides divide: otherwise the last row or column averages fewer pixels and all others move.
     """
     least = _FINE_PIXELS * max(form.height, form.width)
     for divisor in (8, 4, 2):

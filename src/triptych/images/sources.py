@@ -18,7 +18,7 @@ CLASSES_LISTED = 12
 
 
 class Split(Protocol):
-    """What all splits have, decoded or not."""
+    """Common protocol of splits, decoded or not."""
 
     @property
     def digests(self) -> Sequence[str]:
@@ -48,7 +48,7 @@ class ImageList:
         return len(self.labels)
 
     def place(self, row: int) -> str:
-        """Where an image is, for messages: the path of a file, otherwise its name."""
+        """Place of an image for messages: the path of a file, otherwise its name."""
         image = self.images[row]
         return shown(image) if isinstance(image, Path) else self.names[row]
 
@@ -90,10 +90,10 @@ class Collection(Generic[SplitType]):
 
     @property
     def content(self) -> str:
-        """What the images are of: the number of classes, and their names up to a dozen."""
+        """Description of the classes: their number, and their names up to a dozen."""
         names = f": {', '.join(self.classes)}" if len(self.classes) <= CLASSES_LISTED else ""
         return f"images of {len(self.classes)} classes{names}"
 
     def keys(self, split: str) -> Sequence[str]:
-        """What tells each image of a split from others; none where there is no such split."""
+        """A text that identifies each image of a split; empty where the split does not exist."""
         return self.splits[split].digests if split in self.splits else ()

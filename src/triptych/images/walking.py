@@ -23,7 +23,7 @@ _SYSTEM_FOLDERS = frozenset({"__macosx", "$recycle.bin"})
 
 @dataclass
 class Remarks:
-    """What was skipped on the way.
+    """Files and folders that were skipped.
 
     Attributes:
         others: files that are not images by their name and content.
@@ -132,7 +132,7 @@ def _kind(path: Path) -> str:
         with path.open("rb") as stream:
             beginning = stream.read(12)
     except OSError:
-        return "image"  # reading it will tell what is wrong
+        return "image"  # reading it reports the problem
     if is_heic(beginning):
         return "heic"
     known = beginning.startswith(_BEGINNINGS) or (beginning[:4] == b"RIFF" and beginning[8:] == b"WEBP")

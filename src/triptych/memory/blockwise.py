@@ -140,7 +140,7 @@ def located(shards: Sequence[Shard], places: Tensor) -> Iterator[tuple[Shard, Te
 def in_order(shards: Sequence[Shard], queries: Tensor, places: Tensor) -> Neighbours:
     """Patterns sorted by their distance to a query, equal ones by id. Shapes: (B, D) and (B, m) to (B, m).
 
-    Places below 0 stand for none, and come last with an infinite distance.
+    Places below 0 mean none, and come last with an infinite distance.
     """
     missing = places < 0
     rows = rows_at(shards, places.clamp_min(0)).double()

@@ -208,7 +208,7 @@ class Entries:
                     f"The largest id so far is {self.next_id - 1}, and no larger ones are left.",
                     field="ids",
                     value=self.next_id - 1,
-                    hint="Give ids of your own.",
+                    hint="Pass ids.",
                 )
             return torch.arange(self.next_id, self.next_id + count)
         found = _int64(ids)
@@ -220,7 +220,7 @@ class Entries:
                         f"Id {taken[0].item()} is stored already.",
                         field="ids",
                         value=taken[0].item(),
-                        hint="Remove that pattern first, or give no ids to get free ones.",
+                        hint="Remove that pattern first, or omit ids to get free ones.",
                     )
         return found
 

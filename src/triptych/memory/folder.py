@@ -2,7 +2,7 @@
 
     store/memory.json                 the manifest; replacing it commits a change
     store/shards/000001-….safetensors keys, values, ids, label numbers of some rows
-    store/shards/000001-….labels.json the labels those numbers stand for
+    store/shards/000001-….labels.json the labels of those numbers
 
 Writers take turns by a lock file. Each checks first that nobody else has changed the memory, then writes new rows into
 new files, which are complete on the disk before the manifest names them. Killed at any moment, a folder holds the
@@ -101,7 +101,7 @@ def save(entries: Entries, settings: Settings, path: Path, place: Place | None) 
     else:
         if path.exists():
             hint = "Load it and add to it, or choose another name."
-            raise DataError("The folder exists already; expected a new one.", hint=hint, path=path)
+            raise DataError("The folder exists already.", hint=hint, path=path)
         manifest = _write_new(entries, settings, path)
     mapped = {shard.name: shard for shard in entries.shards}
     entries.shards = [_mapped(path, stored, manifest, mapped.get(stored.tensors.name)) for stored in manifest.shards]

@@ -3,7 +3,7 @@
 `searchers` builds what searches, `index_store` keeps an index on disk.
 
 With candidates C of scores s_i = beta x_i·q, T = sum over C of exp(s_i), and R the same sum over all other patterns,
-the softmax mass left out is R / (R + T). R is never computed; it is bounded, list by list:
+the softmax mass outside the candidates is R / (R + T). R is never computed; it is bounded, list by list:
 
 * A pattern of a list that was searched and is not a candidate scores at most the last candidate's s_k.
 * A pattern of a list that was not searched, with centroid m and radius r = max |x - m|, has
@@ -211,7 +211,7 @@ class Index:
             k: candidates, >= 1.
             max_steps: updates at most, >= 1.
             tolerance: a row rests when an update moves it by at most this times the largest norm it has had, >= 0.
-            verify: read all patterns once, and give the mass that was left out instead of a bound.
+            verify: read all patterns once, and give the exact mass outside the candidates instead of a bound.
         Raises:
             DataError: the memory has changed since the index was built.
             ShapeError, TriptychError: an argument breaks its rule, or lists that were searched were all empty.

@@ -67,7 +67,9 @@ def save_index(index: Index) -> IndexManifest:
         try:
             manifest = _write(index, folder, patterns)
         finally:
-            _remove_unused(folder)
+            for name in unused_files(folder):
+                with suppress(OSError):
+                    (folder / name).unlink()
     return manifest
 
 
@@ -100,12 +102,6 @@ def unused_files(folder: Path) -> list[str]:
         return []  # with nothing that names the others
     named = {MANIFEST, manifest.searcher.name, *(() if manifest.lists is None else (manifest.lists.name,))}
     return sorted(path.name for path in folder.iterdir() if path.name not in named)
-
-
-def _remove_unused(folder: Path) -> None:
-    for name in unused_files(folder):
-        with suppress(OSError):
-            (folder / name).unlink()
 
 
 def read_manifest(memory: Memory) -> IndexManifest | None:

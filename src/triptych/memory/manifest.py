@@ -86,7 +86,7 @@ class Manifest(Strict):
         try:
             text = path.read_bytes()
         except FileNotFoundError:
-            found = "There is no such folder." if not folder.is_dir() else f"The folder has no {MANIFEST}."
+            found = "The folder does not exist." if not folder.is_dir() else f"The folder has no {MANIFEST}."
             hint = f"Build a memory with: triptych memory build PATTERNS --out {folder}"
             raise DataError(found, hint=hint, path=folder) from None
         except NotADirectoryError:

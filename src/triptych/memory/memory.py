@@ -309,7 +309,7 @@ class Memory:
             DataError: the folder exists already and is not this memory's, or cannot be written.
         """
         if path is None and self.place is None:
-            raise DataError("The memory has no folder yet.", field="path", hint="Give one: save(path).")
+            raise DataError("The memory has no folder yet.", field="path", hint="Pass one: save(path).")
         target = self.place.folder if path is None and self.place is not None else Path(path or "")
         settings = folders.Settings(self.beta, self._threshold, self.image_size)
         self.place = folders.save(self.entries, settings, target, self.place)

@@ -101,7 +101,7 @@ class Scaling:
                     f"Row {row} of {name} {what}, so it has no direction.",
                     field=name,
                     value=row,
-                    hint="Leave the row out, or use normalisation 'none'.",
+                    hint="Remove the row, or use normalisation 'none'.",
                 )
             if not value <= torch.finfo(torch.float32).max:
                 raise _length_error(name, row, value)

@@ -112,7 +112,7 @@ def _rows(array: NDArray[Any], path: Path, what: str) -> Tensor:
             field=what,
             value=flat[row, column],
             expected="finite numbers",
-            hint="Leave the row out.",
+            hint="Remove the row.",
             path=path,
         )
     return torch.from_numpy(rows.copy() if rows is array else rows)
@@ -206,7 +206,7 @@ def _number(cell: str, path: Path, line: int) -> float:
         raise DataError(field="cell", value=cell, expected="a number", hint=hint, path=path, line=line) from None
     if not abs(found) <= torch.finfo(torch.float32).max:
         expected = "a finite number in the range of float32"
-        hint = "Leave the line out."
+        hint = "Remove the line."
         raise DataError(field="cell", value=cell, expected=expected, hint=hint, path=path, line=line)
     return found
 

@@ -72,7 +72,7 @@ def read_shard(folder: Path, stored: StoredShard, manifest: Manifest) -> Shard:
     labels = [] if stored.labels is None else _read_labels(folder / SHARDS / stored.labels.name, stored.labels)
     codes = tensors.get("label_codes")
     if codes is not None and not (int(codes.min()) >= -1 and int(codes.max()) < len(labels)):
-        raise DataError(f"Label number {int(codes.max())} has no label.", hint=_RESTORE, path=path)
+        raise DataError(f"Label number {int(codes.max())} is not in the list of labels.", hint=_RESTORE, path=path)
     values = tensors.get("values")
     return Shard(
         keys=Packed(tensors["keys"], tensors.get("key_scale")),
@@ -152,7 +152,7 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], stored: StoredShar
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise DataError(
-                f"The tensor {name} is {found.get(name)}; {MANIFEST} says {expected.get(name)}.",
+                f"The tensor {name} is {found.get(name)}; expected {expected.get(name)}, as in {MANIFEST}.",
                 field=name,
                 value=found.get(name),
                 expected=str(expected.get(name)),

@@ -26,7 +26,7 @@ Objective = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Minimisation:
-    """Where the procedure ended, row by row, and how it got there.
+    """Final states of the procedure, row by row, with its trace.
 
     Attributes:
         state: the last iterates. Shape (B, D).

@@ -1,4 +1,4 @@
-"""What the functions of this package ask of their arguments."""
+"""Checks of the arguments of this package's functions."""
 
 from __future__ import annotations
 
@@ -146,14 +146,14 @@ def check_finite(rows: Tensor, *, name: str) -> None:
             field=name,
             value=rows[row, column].item(),
             expected="finite numbers",
-            hint="Mark it as unknown with known_valid." if name == "cue" else "Leave the row out.",
+            hint="Mark it as unknown with known_valid." if name == "cue" else "Remove the row.",
         )
 
 
 def check_result(result: Tensor, patterns: Tensor, states: Tensor, *, name: str, values: Tensor | None = None) -> None:
     """A result is finite; where it is not, the error names the argument that caused it.
 
-    A pattern that is not finite makes every result that used it not finite, so a look at B x D numbers saves one at
+    A pattern that is not finite makes every result that used it not finite, so a check of B x D numbers saves one of
     N x D; the patterns are read only to find the cause.
 
     Raises:

@@ -24,7 +24,7 @@ Order = Literal["asynchronous", "synchronous"]
 
 @dataclass(frozen=True)
 class BinaryRetrieval:
-    """What a binary network recalled.
+    """Recalled states of a binary network.
 
     Attributes:
         state: of -1 and 1. Shape (B, D).

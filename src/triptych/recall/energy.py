@@ -7,7 +7,7 @@ with M the largest norm of a pattern. It is split as E = E1 + E2 into
     E1(q) = q·q/2 + M²/2                                convex
     E2(q) = -(lse(beta, X q) - log(N)/beta)             concave
 
-where log(N)/beta stands with lse, because for small beta the two are large and nearly equal: E2 is computed as
+where log(N)/beta is added to lse, because for small beta the two are large and nearly equal: E2 is computed as
 -log(mean exp(beta X q))/beta, without their difference. With another separation function E2 is that of
 `triptych.recall.separation`.
 

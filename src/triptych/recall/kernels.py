@@ -119,7 +119,7 @@ def blocks(count: int, size: int) -> Iterator[slice]:
 def finite_weights(separation: Separation, scores: Tensor) -> Tensor:
     """The weights of each row of scores, NaN for a row that is not finite. Shapes: (B, N) to (B, N).
 
-    Sparse functions sort and search; a score that is not a number makes them fail, or lets its row look right.
+    Sparse functions sort and search; a score that is not a number makes them fail, or makes its row seem valid.
     """
     bad = ~torch.isfinite(scores).all(1)
     if not bool(bad.any()):

@@ -31,7 +31,7 @@ _POOLING_SCALE = 0.02  # of fresh pooling states: near zero, where every pattern
 
 @dataclass(frozen=True)
 class Trace:
-    """What a layer did inside.
+    """Internal quantities of a layer.
 
     Attributes:
         weights: of the stored patterns in the last step; zero where there is none. Shape (B, A, S, N).

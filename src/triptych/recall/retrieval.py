@@ -40,7 +40,7 @@ Extra = Literal["attention", "trajectory", "energies"]
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was recalled from each cue.
+    """The state recalled from each cue.
 
     Attributes:
         state: where each row ended. Shape (B, D).
@@ -150,7 +150,7 @@ class StepObserver(Protocol):
 
 @dataclass(frozen=True)
 class Rest:
-    """Where the updates of `come_to_rest` ended: as `Retrieval`, without its extras."""
+    """Final states of `come_to_rest`: as `Retrieval`, without its extras."""
 
     state: Tensor
     steps: Tensor
@@ -228,7 +228,7 @@ class _Rows:
         return done, convex_energy(before, self._norm) - moved.potential
 
     def drop(self, done: Tensor) -> None:
-        """Leave rows out from here on. Shape (b,)."""
+        """Stop updating some rows. Shape (b,)."""
         going = ~done
         self.rows = going.nonzero().squeeze(1) if self.rows is None else self.rows[going]
         self.state = self.state[going]

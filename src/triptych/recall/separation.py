@@ -1,4 +1,4 @@
-"""What turns scores into weights: softmax, and sparse functions that retrieve a pattern exactly.
+"""Separation functions, from scores to weights: softmax, and sparse ones that retrieve a pattern exactly.
 
 Each is the regularised maximum y(theta) = argmax_p theta·p - Omega(p) over the probability simplex, for a convex
 negentropy Omega that is least at the uniform weights u = 1/N. With the conjugate

@@ -1,4 +1,4 @@
-"""Which inverse temperature a memory should have: the one that recalls held-out noisy cues best.
+"""Choice of a memory's inverse temperature: the one that recalls held-out noisy cues best.
 
 For unit patterns and normal noise of standard deviation s, the average with weights softmax(x·q / s²) is the posterior
 mean of the pattern, so of all single updates the one with beta = 1/s² is nearest to it on average.
@@ -23,7 +23,7 @@ _NEARLY_BEST = 0.001
 
 @dataclass(frozen=True)
 class TemperatureSearch:
-    """What each candidate recalled.
+    """Accuracy of each candidate.
 
     Attributes:
         beta: the smallest candidate whose error is within 0.1 % of the patterns' mean square of the least.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LARGEST_SIDE = 1200  # rows and columns of a matrix whose entries can still be told apart
+LARGEST_SIDE = 1200  # rows and columns of a matrix whose entries remain distinguishable
 _LABELLED_CELLS = 49  # of a kernel
 _ROOM_FOR_A_LABEL = 1.8  # inches
 
@@ -29,7 +29,7 @@ def block_structure(
     column_blocks: tuple[int, int],
     labels: tuple[str, str],
 ) -> Figure:
-    """The matrix of a convolution: every entry in the colour of the kernel's element that stands there.
+    """The matrix of a convolution: every entry in the colour of its element of the kernel.
 
     Args:
         places: number of the kernel's element, row by row from 0, or -1 where the matrix is zero. Shape (R, C).

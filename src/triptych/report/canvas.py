@@ -1,4 +1,4 @@
-"""What all figures share: the style, fonts, how symbols are written in them, and how they are saved.
+"""Common parts of all figures: the style, fonts, how symbols are written in them, and how they are saved.
 
 Figures are built without pyplot, so that nothing global changes and no window opens.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Goal = Literal["min", "max"]
 
-# Okabe and Ito's colours, told apart under the common colour-vision deficiencies; yellow is too faint for lines.
+# Okabe and Ito's colours, distinct under the common colour-vision deficiencies; yellow is too faint for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKED = COLOURS[1]
@@ -64,7 +64,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SavedFigure:
-    """Where the two forms of a figure were written."""
+    """Paths of the two files of a figure."""
 
     png: Path
     svg: Path
@@ -209,7 +209,7 @@ def number(value: Any) -> float:
 
 
 def best_position(values: NDArray[np.float64], goal: Goal) -> int | None:
-    """Where the best finite value is, the first of equal ones; None when there is none."""
+    """Index of the best finite value, the first of equal ones; None without one."""
     if goal not in ("min", "max"):
         raise TriptychError(field="goal", value=goal, expected="'min' or 'max'")
     if not np.isfinite(values).any():

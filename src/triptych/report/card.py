@@ -17,7 +17,7 @@ from triptych.statistics import Estimate
 
 @dataclass(frozen=True)
 class Use:
-    """What a panel writes about its model.
+    """A panel's sections of the model card.
 
     Attributes:
         purpose: complete sentences on inputs and outputs.
@@ -57,7 +57,7 @@ def write_card(path: Path, *, name: str, facts: Mapping[str, Any], use: Use, eva
         f"{facts.get('panel', '')}.\n\n{use.purpose}\n",
         f"## Evaluation\n\n{_figures(evaluated)}",
         f"## Training data\n\n{_data(facts)}",
-        f"## Limitations\n\n{_limits(use.limits)}",
+        "## Limitations\n\n" + "".join(f"- {limit}\n" for limit in use.limits),
         f"## How to use\n\n{_loading(name, use)}",
         f"## Training\n\n{_making(facts)}",
     ]
@@ -83,10 +83,6 @@ def _data(facts: Mapping[str, Any]) -> str:
     rows: list[list[Cell]] = [[str(entry.get("path", "")), str(entry.get("sha256", ""))] for entry in facts["data"]]
     table = Table("Data", ["file or set", "SHA-256"], rows).to_markdown()
     return f"Items: {counts}. The data has its own licence, which may apply to the model.\n\n{table}"
-
-
-def _limits(limits: Sequence[str]) -> str:
-    return "".join(f"- {limit}\n" for limit in limits)
 
 
 def _loading(name: str, use: Use) -> str:

@@ -50,7 +50,7 @@ class Comparison:
         evaluation: which evaluation was compared, such as `test/greedy`.
         rows: error rates per run, in the order given.
         differences: per other run and measure, its errors minus the first run's.
-        picture: the curves in one figure.
+        picture: the figure of all curves.
         warnings: complete sentences on what was compared.
     """
 
@@ -104,7 +104,7 @@ def read_errors(path: Path, measure: Callable[[Sequence[Mapping[str, str]]], Err
     try:
         return measure(read_rows(path))
     except KeyError as error:
-        raise _not_predictions(f"there is no column {error}", path) from None
+        raise _not_predictions(f"column {error} is missing", path) from None
     except ValueError as error:
         raise _not_predictions(str(error), path) from None
 

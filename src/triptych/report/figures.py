@@ -186,7 +186,7 @@ def error_by_length(
     axes.set_xlim(-0.6, len(rows) - 0.4)
     axes.set_ylim(bottom=0)
     axes.grid(visible=False, axis="x")
-    axes.set(xlabel=length_label, ylabel=f"{measure}, {_level_text(rows[0][1])}")
+    axes.set(xlabel=length_label, ylabel=f"{measure}, with {rows[0][1].interval.level * 100:g}% interval")
     return figure
 
 
@@ -256,7 +256,7 @@ def _attention_axes(columns: Sequence[str], rows: Sequence[str]) -> tuple[Figure
 
 
 def _letters(label: str) -> int:
-    """How many letters wide a label is: marks stand above or below the letter before them."""
+    """Width of a label in letters; combining marks take no width."""
     return sum(not unicodedata.category(letter).startswith("M") for letter in label)
 
 
@@ -305,7 +305,3 @@ def _values_and_whiskers(estimates: Sequence[Estimate]) -> tuple[_Numbers, _Numb
     below = values - np.array([estimate.interval.low for estimate in estimates])
     above = np.array([estimate.interval.high for estimate in estimates]) - values
     return values, np.maximum(np.stack([below, above]), 0)
-
-
-def _level_text(estimate: Estimate) -> str:
-    return f"with {estimate.interval.level * 100:g}% interval"

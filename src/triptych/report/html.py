@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
-LARGEST_SVG = 250_000  # bytes; above it a picture is embedded as PNG when that is smaller
+LARGEST_SVG = 250_000  # bytes; above it a figure is embedded as PNG when that is smaller
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MEDIA_TYPES = ("image/png", "image/svg+xml")

@@ -45,7 +45,7 @@ def activation_maps(image: ArrayLike, maps: ArrayLike, *, layer: str = "", image
         image: bytes, or numbers in [0, 1]. Shape (height, width), (height, width, 1) or (height, width, 3).
         maps: activations. Shape (C, height', width'), C >= 1; the first 64 are shown.
         layer: its name, for the title.
-        image_label: what stands above the image.
+        image_label: title of the image.
     Raises:
         ShapeError: an array has another shape.
     """

@@ -53,7 +53,7 @@ class Surface:
     """An energy over a square of the plane.
 
     Attributes:
-        title: above the picture.
+        title: title of the figure.
         axis: coordinates along both axes. Shape (R,).
         energies: row i at y = axis[i]. Shape (R, R).
         basins: number of the fixed point each place leads to. Shape (R, R).
@@ -243,7 +243,7 @@ def _draw_image(axes: Axes, image: ArrayLike) -> None:
     from matplotlib import colormaps
 
     values: NDArray[np.float64] = np.asarray(image, dtype=np.float64)
-    shades = colormaps["gray_r"].with_extremes(bad="#E8B98C")  # unknown is no shade of grey
+    shades = colormaps["gray_r"].with_extremes(bad="#E8B98C")  # unknown is not grey
     axes.imshow(np.ma.masked_invalid(values), cmap=shades, vmin=0, vmax=1, interpolation="none")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)

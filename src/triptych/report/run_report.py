@@ -47,7 +47,7 @@ def further_metrics(histories: Sequence[History], monitors: Sequence[str]) -> di
 
 
 def facts_section(facts: Mapping[str, Any]) -> Section:
-    """What was trained, when, with which versions and on which data."""
+    """Recipe, time, versions and data of a training."""
     rows: list[list[Cell]] = [
         [name.replace("_", " "), str(facts[name])]
         for name in ("status", "seed", "parameters", "epochs", "best_epoch", "seconds", "began", "ended")

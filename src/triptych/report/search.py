@@ -121,7 +121,7 @@ def _draw_parameter(
 def _place_settings(axes: Axes, settings: Sequence[Any], has: NDArray[np.bool_]) -> _Numbers:
     """Positions of a parameter's settings on the horizontal axis, which is set up for them. Shape (trials,).
 
-    Numbers stand at their value, anything else at its rank among the distinct settings.
+    Numbers are placed at their value, anything else at its rank among the distinct settings.
     """
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 

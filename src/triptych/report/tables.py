@@ -85,7 +85,7 @@ class Table:
 
 
 def format_cell(cell: Cell, digits: int = 3) -> str:
-    """A value as it stands in a table: `0.213 [0.198, 0.229]` for an estimate, a dash for None.
+    """A value as a table shows it: `0.213 [0.198, 0.229]` for an estimate, a dash for None.
 
     A float other than zero that `digits` decimals would show as zero keeps as many significant digits instead;
     integers from 10,000 on are grouped by thousands.

@@ -15,11 +15,11 @@ from triptych.files import write_bytes_atomically
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """How Lightning writes and reads checkpoints here."""
+    """Atomic checkpoints for Lightning."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint; a process that is killed half-way leaves the one before in its place."""
-        content = io.BytesIO()  # PyTorch's own writer has no words for a full disk
+        content = io.BytesIO()  # PyTorch's own writer does not report a full disk
         torch.save(checkpoint, content)
         write_bytes_atomically(path, content.getvalue())
 
@@ -47,7 +47,7 @@ def damaged(path: Path, reason: object) -> RunError:
     """The error for a checkpoint that cannot be used."""
     first_line = str(reason).partition("\n")[0]
     return RunError(
-        f"the file is damaged or of another model ({first_line}); expected a checkpoint of this run.",
+        f"the file is damaged or of another model ({first_line}).",
         hint="Start over with --force in place of --resume.",
         path=path,
     )

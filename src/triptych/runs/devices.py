@@ -11,10 +11,12 @@ def check_device(device: str) -> None:
     """See that tensors can be put there.
 
     Raises:
-        RecipeError: there is no such device here.
+        RecipeError: this machine has no such device.
     """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):  # PyTorch raises either where a device is not there
         here = [name for name, backend in (("cuda", torch.cuda), ("mps", torch.mps)) if backend.is_available()]
-        raise RecipeError(f"device is {device!r}; expected one that is here: {', '.join(['cpu', *here])}.") from None
+        raise RecipeError(
+            field="device", value=device, expected=f"one of this machine: {', '.join(['cpu', *here])}"
+        ) from None

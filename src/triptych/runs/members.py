@@ -35,24 +35,25 @@ def joined(
             trained on might be another's test.
     """
     if len(runs) < 2:
-        raise RunError(f"an ensemble of {len(runs)} run; expected at least two. Give more runs.")
+        raise RunError(field="the number of runs", value=len(runs), expected="at least two", hint="Name more runs.")
     advice = "Train the members on the same data with different seeds."
     places = [run.path.resolve() for run in runs]
     if len(set(places)) < len(places):
         twice = next(run for run in runs if places.count(run.path.resolve()) > 1)
-        raise RunError(f"{twice.name} is named twice; expected different runs.", hint=advice)
+        raise RunError(f"the run {twice.name} is named twice.", hint=advice)
     descriptions = [run.model(panel) for run in runs]
     first = alike(descriptions[0], runs[0].path / "model.json")
     tensors: dict[str, Tensor] = {}
     for number, (run, description) in enumerate(zip(runs, descriptions, strict=True)):
         if "members" in description:
-            raise RunError(f"{run.path} is an ensemble; expected single runs. Name its members instead.")
+            raise RunError("this run is an ensemble.", hint="Name its members instead.", path=run.path)
         if alike(description, run.path / "model.json") != first:
-            raise RunError(f"{run.name} has {otherwise} than {runs[0].name}; expected the same. {advice}")
+            raise RunError(f"{run.name} has {otherwise} than {runs[0].name}.", hint=advice)
         if _data_of(run, limit) != _data_of(runs[0], limit):
             raise RunError(
-                f"{run.name} was trained on other data or other splits than {runs[0].name}; expected the same, since "
-                f"what one was trained on might be in the other's test. {advice}"
+                f"{run.name} was trained on other data or other splits than {runs[0].name}, so training data of one "
+                "may be in the other's test.",
+                hint=advice,
             )
         tensors |= {f"{number}.{name}": tensor for name, tensor in run.tensors().items()}
     whole = {key: value for key, value in descriptions[0].items() if key not in _OWN}
@@ -69,7 +70,7 @@ def members_of(
     """
     members = description.get("members", [description.get("architecture")])
     if not isinstance(members, list) or not members:
-        raise RunError(f"{path}: members is {members!r}; expected a list of one model or more.")
+        raise RunError(field="members", value=members, expected="a list of one model or more", path=path)
     for number, architecture in enumerate(members):
         prefix = f"{number}." if "members" in description else ""
         yield (

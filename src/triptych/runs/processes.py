@@ -25,4 +25,4 @@ def check_shares(batch_size: int, count: int, *, what: str, world_size: int) -> 
     """
     for name, size in (("training.batch_size", batch_size), (f"the number of {what}", count)):
         if size < world_size:
-            raise DataError(f"{name} is {size}; expected at least one for each of {world_size} processes.")
+            raise DataError(field=name, value=size, expected=f"at least one for each of {world_size} processes")

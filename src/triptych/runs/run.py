@@ -8,7 +8,7 @@ runs/<name>/
     model.json          architecture, vocabularies: all that is needed to predict
     trained-on.bin      a digest of every training item, to know them again in other data
     checkpoints/        what resuming needs
-    evaluations/        what the report tells of each evaluation
+    evaluations/        details of each evaluation, for the report
     predictions/        every item's predictions, and the errors, as TSV
     figures/ report.html
 """
@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 LOCK = ".lock"
 FACTS_LOCK = ".run.json.lock"
-Status = Literal["running", "interrupted", "finished"]
 Row = dict[str, float | int | str]
 
 
@@ -69,7 +68,7 @@ class Run:
 
     @property
     def figures(self) -> Path:
-        """Where pictures go."""
+        """Folder of the figures."""
         return self.path / "figures"
 
     @classmethod
@@ -80,13 +79,13 @@ class Run:
             name: a folder name in `runs_folder()`, or a path.
             force: replace a run that is there.
         Raises:
-            RunError: there is something of that name, and it is not to be replaced, or is no run.
+            RunError: the name exists, and `force` is not given or it is not a run.
         """
         run = cls(_place(name), is_new=True)
         if run.path.exists() and any(run.path.iterdir() if run.path.is_dir() else [run.path]):
             if not (run.path / "recipe.toml").is_file():
                 raise RunError(
-                    "there is something here that is not a run directory.", hint="Choose another name with --name.", path=run.path
+                    "this exists and is not a run directory.", hint="Choose another name with --name.", path=run.path
                 )
             if not force:
                 raise RunError(
@@ -203,10 +202,10 @@ class Run:
         document = {"format": FORMAT, **facts}
         write_text_atomically(self.path / "run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
-    def write_evaluation(self, split: str, label: str, told: Mapping[str, Any]) -> None:
-        """Keep what a report tells of an evaluation."""
+    def write_evaluation(self, split: str, label: str, details: Mapping[str, Any]) -> None:
+        """Keep the details of an evaluation for the report."""
         path = self.path / "evaluations" / f"{split}.{label}.json"
-        write_text_atomically(path, json.dumps(dict(told), ensure_ascii=False, indent=1) + "\n")
+        write_text_atomically(path, json.dumps(dict(details), ensure_ascii=False, indent=1) + "\n")
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """What `write_evaluation` kept, by `split/label`."""
@@ -279,7 +278,7 @@ class Run:
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
-            raise RunError(f"the file is damaged ({error}); expected a complete safetensors file.", path=path) from None
+            raise RunError(f"the file is damaged ({error}).", path=path) from None
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""
@@ -316,7 +315,7 @@ def now() -> str:
 
 
 def hashes(fingerprints: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """What tells data from other data, wherever it lies now."""
+    """Hash that identifies data, wherever its files are."""
     return [entry.get("sha256") for entry in fingerprints]
 
 
@@ -328,7 +327,7 @@ def list_runs() -> list[Run]:
 
 def _place(name: str) -> Path:
     if not name.strip():
-        raise RunError("the name is empty; expected a folder name for the run.", hint="For example: --name first")
+        raise RunError("the name of the run is empty.", hint="For example: --name first")
     if name.startswith("-"):  # commands would take it for an option
         raise RunError(field="name", value=name, expected="a folder name that does not begin with a hyphen")
     path = Path(name)
@@ -340,7 +339,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RunError(f"the file is damaged ({error}); expected JSON.", path=path) from None
+        raise RunError(f"the file is damaged ({error}).", path=path) from None
     if not isinstance(document, dict):
-        raise RunError("the file is damaged; expected a JSON object.", path=path)
+        raise RunError("the file is damaged: not a JSON object.", path=path)
     return document

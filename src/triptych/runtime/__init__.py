@@ -32,14 +32,17 @@ def load(folder: str | Path, *, threads: int = 1) -> Any:
         folder: the exported folder.
         threads: of ONNX Runtime, >= 1; 0 takes all cores. Small models are fastest on one.
     Raises:
-        RunError: there is no such folder, or it is damaged, foreign, or of a newer format.
+        RunError: the folder does not exist, is damaged, foreign, or of a newer format.
         MissingExtraError: ONNX Runtime is not installed.
     """
     exported = Exported.open(folder)
     home = READERS.get(exported.panel)
     if home is None:
         raise RunError(
-            f"{exported.manifest}: panel is {exported.panel!r}; expected one of {', '.join(READERS)}. "
-            f"{did_you_mean(exported.panel, READERS)}"
+            field="panel",
+            value=exported.panel,
+            expected=f"one of {', '.join(READERS)}",
+            hint=did_you_mean(exported.panel, READERS),
+            path=exported.manifest,
         )
     return importlib.import_module(home).load(exported, threads=threads)

@@ -136,9 +136,5 @@ def load(exported: Exported, *, threads: int = 1) -> Classifier:
         session = exported.session(model["graph"], threads=threads)
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         reason = " ".join(str(error).split())
-        raise RunError(
-            f"the image model is damaged ({reason}); expected what `triptych export` wrote.",
-            hint="Export the run again.",
-            path=path,
-        ) from None
+        raise RunError(f"the image model is damaged ({reason}).", hint="Export the run again.", path=path) from None
     return Classifier(session, form=form, classes=classes, decoding=decoding)

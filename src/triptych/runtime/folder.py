@@ -49,14 +49,17 @@ class Exported:
         """Read and check a folder.
 
         Raises:
-            RunError: it is not there, is no exported folder, is damaged, or is of a newer format.
+            RunError: it does not exist, is not an exported folder, is damaged, or is of a newer format.
         """
         path = Path(folder)
         document = _read(path)
         if document.get("format") != FORMAT:
             raise RunError(
-                f"{path / MANIFEST}: format is {document.get('format')!r}; expected {FORMAT}. "
-                "Update Triptych with: pip install --upgrade triptych"
+                field="format",
+                value=document.get("format"),
+                expected=str(FORMAT),
+                hint="Update Triptych with: pip install --upgrade triptych",
+                path=path / MANIFEST,
             )
         files, model = document.get("files"), document.get("model")
         panel, name = document.get("panel"), document.get("name")
@@ -87,7 +90,7 @@ class Exported:
         """
         path = self.graph(file)
         if threads < 0:
-            raise RunError(f"threads is {threads}; expected an integer >= 0. Use 0 for all cores.")
+            raise RunError(field="threads", value=threads, expected="an integer >= 0", hint="Use 0 for all cores.")
         try:
             import onnxruntime
         except ImportError:
@@ -101,8 +104,9 @@ class Exported:
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's own errors have no common base but this
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunError(
-                f"{path} cannot be read by ONNX Runtime {onnxruntime.__version__} ({first}); expected a graph that "
-                "`triptych export` wrote. Update ONNX Runtime, or export the run again."
+                f"ONNX Runtime {onnxruntime.__version__} cannot read this graph ({first}).",
+                hint="Update ONNX Runtime, or export the run again.",
+                path=path,
             ) from None
 
 
@@ -114,12 +118,12 @@ def digest_of(path: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_dir():
-        raise RunError(f"{path} is no folder; expected what `triptych export` wrote. Make it with: triptych export RUN")
+        raise RunError("this is not a folder.", hint="Make one with: triptych export RUN", path=path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         hint = "Export the run with: triptych export" if (path / "recipe.toml").is_file() else "Check the path."
         what = "a run" if (path / "recipe.toml").is_file() else "a folder"
-        raise RunError(f"{path} is {what} without {MANIFEST}; expected what `triptych export` wrote. {hint}")
+        raise RunError(f"this is {what} without {MANIFEST}.", hint=hint, path=path)
     try:
         document = json.loads(manifest.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -134,11 +138,13 @@ def _check_file(folder: Path, file: str, digest: Any) -> None:
         raise _damaged(folder / MANIFEST, f"file {file!r} is not in the folder")
     path = folder / file
     if not path.is_file():
-        raise RunError(f"{path} does not exist; expected a complete folder. Export the run again.")
+        raise RunError("the file is missing.", hint="Export the run again.", path=path)
     found = digest_of(path)
     if found != digest:
-        raise RunError(f"{path}: SHA-256 is {found[:12]}…; expected {str(digest)[:12]}…. Export the run again.")
+        raise RunError(
+            f"SHA-256 is {found[:12]}…; expected {str(digest)[:12]}….", hint="Export the run again.", path=path
+        )
 
 
 def _damaged(path: Path, why: str) -> RunError:
-    return RunError(f"{path} is damaged ({why}); expected what `triptych export` wrote. Export the run again.")
+    return RunError(f"the file is damaged ({why}).", hint="Export the run again.", path=path)

@@ -20,7 +20,7 @@ SCORES_AT_ONCE = 1 << 24  # N x B is never larger than this: 64 MiB
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was recalled from each cue.
+    """The pattern recalled from each cue.
 
     Attributes:
         state: where each row ended, on the scale of the stored patterns. Shape (B, D).
@@ -79,7 +79,7 @@ class Memory:
             what = "has only zeros" if self._centre is None else "equals the patterns' mean"
             row = int(np.nonzero(length[:, 0] == 0)[0][0])
             message = f"Row {row} of cue {what}, so it has no direction."
-            raise DataError(message, field="cue", value=row, hint="Leave the row out.")
+            raise DataError(message, field="cue", value=row, hint="Remove the row.")
         scaled: Array = (moved / length).astype(np.float32)
         return scaled
 
@@ -177,7 +177,7 @@ def load(exported: Exported, *, threads: int = 1) -> Memory:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{exported.manifest} describes no memory ({error}); expected what `export_memory` wrote. Export it again."
+            f"the description of the memory is damaged ({error}).", hint="Export it again.", path=exported.manifest
         ) from None
 
 

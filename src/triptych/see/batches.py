@@ -112,9 +112,4 @@ def loader(images: Images, order: Shuffled) -> DataLoader[ImageBatch]:
 
     `order` is its sampler, not its batch sampler: Lightning sets the epoch only of the former.
     """
-    return DataLoader(_Gathered(images), sampler=order, batch_size=None, collate_fn=_as_is)
-
-
-def _as_is(batch: Any) -> Any:
-    """The data set has already made the batch."""
-    return batch
+    return DataLoader(_Gathered(images), sampler=order, batch_size=None)

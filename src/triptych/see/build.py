@@ -60,14 +60,14 @@ def build_described(document: Any, path: Path, *, in_channels: int, height: int,
     expected = (height, width, classes, in_channels)
     try:
         if tuple(document[key] for key in _SIZES) != expected:
-            raise RunError("architecture does not fit classes and input; expected what training wrote.", path=path)
+            raise RunError("architecture does not fit classes and input.", path=path)
         settings = {key: value for key, value in document.items() if key not in _SIZES}
         settings["head"] = settings.get("head") or ""  # older models say null
         model = SeeModel.model_validate(settings)
         return build_network(model, in_channels=in_channels, height=height, width=width, classes=classes)
     except (TypeError, AttributeError, KeyError, ValidationError, RecipeError, ShapeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise RunError(f"architecture is damaged ({reason}); expected what training wrote.", path=path) from None
+        raise RunError(f"architecture is damaged ({reason}).", path=path) from None
 
 
 def _build_convolutional(

@@ -51,7 +51,7 @@ def fit_temperature(scores: Tensor, labels: Tensor) -> float:
             "expected (views, N, classes) and (N,)."
         )
     if not len(labels):
-        raise DataError("there are no images to calibrate on; expected at least one image.")
+        raise DataError("there are no images to calibrate on.")
 
     def cost(place: float) -> float:
         return log_loss(scores, labels, math.exp(place)) + (place / PRIOR_DEVIATION) ** 2 / (2 * len(labels))

@@ -180,7 +180,7 @@ def _lost(parts: Mapping[str, ImageList], splits: Mapping[str, Images]) -> set[i
 def _warnings(
     source: Collection[ImageList], parts: Mapping[str, ImageList], decoded: Mapping[str, Decoded]
 ) -> list[str]:
-    """What was skipped, problems of the cache, and images that lie in two splits or two classes."""
+    """Warnings about skipped files, problems of the cache, and images that lie in two splits or two classes."""
     warnings = list(dict.fromkeys(remark for found in decoded.values() for remark in found.warnings))
     skipped = Skipped()
     for bad in source.bad:

@@ -80,7 +80,7 @@ def build_blocks(
         if normalised:
             parts["norm"] = nn.BatchNorm2d(outward)
         # ReLU of the largest is the largest of the ReLUs, gradients included, and has a quarter of the work. It may
-        # write over the pooled values, and leaves the convolution's own for those who look at them.
+        # write over the pooled values, and leaves the convolution's own for whoever reads them.
         parts["pooling"] = nn.MaxPool2d(_POOLING)
         parts["activation"] = nn.ReLU(inplace=True)
         if dropout:

@@ -30,7 +30,7 @@ def headline(evaluation: Any) -> list[tuple[str, Any, str]]:
 
 
 def items(evaluation: Any) -> str:
-    """What was tested."""
+    """Number of items tested."""
     return f"{evaluation.scores.n_items} images"
 
 
@@ -46,7 +46,7 @@ def table(evaluation: Any) -> tuple[list[str], list[list[str]]]:
 
 
 def next_commands(name: str, image: str) -> list[str]:
-    """What to type next."""
+    """Commands to try next."""
     return [
         f"triptych predict {name} {image} --n-best 3",
         f"triptych count {name}",

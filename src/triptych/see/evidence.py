@@ -1,4 +1,4 @@
-"""What a classifier sees in one image, as arrays: class probabilities, activations, and the evidence for a class."""
+"""Explanation of one image as arrays: class probabilities, activations, and the evidence for a class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from triptych.see.maps import activation_maps, saliency
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a classifier sees in an image; tensors are on the CPU.
+    """Explanation of an image; tensors are on the CPU.
 
     Attributes:
         probabilities: of all classes. Shape (classes,).

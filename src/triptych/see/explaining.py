@@ -1,4 +1,4 @@
-"""What a classifier saw in an image, drawn: activations of a convolution, and the evidence for a class."""
+"""Figures that explain an image: activations of a convolution, and the evidence for a class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from triptych.see.evidence import evidence
 
 @dataclass(frozen=True)
 class ImageExplanation:
-    """What a classifier saw in an image.
+    """Explanation of an image, with its figures.
 
     Attributes:
         classified: the most probable classes.
@@ -43,7 +43,7 @@ class ImageExplanation:
 
     @property
     def title(self) -> str:
-        """What was explained."""
+        """Name of the image."""
         return self.classified.name
 
     @property
@@ -58,7 +58,8 @@ class ImageExplanation:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and rows of the most probable classes, and of the explained one."""
-        return ["class", "probability"], [[name, f"{probability:.4f}"] for name, probability in self._classes()]
+        classes = with_explained(self.classified, self.explained_class, self.probability)
+        return ["class", "probability"], [[name, f"{probability:.4f}"] for name, probability in classes]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -76,9 +77,6 @@ class ImageExplanation:
             "activation_maps": str(self.maps),
             "saliency": str(self.saliency),
         }
-
-    def _classes(self) -> list[tuple[str, float]]:
-        return with_explained(self.classified, self.explained_class, self.probability)
 
 
 def with_explained(classified: Classified, explained_class: str, probability: float) -> list[tuple[str, float]]:

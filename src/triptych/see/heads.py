@@ -56,9 +56,9 @@ def build_head(name: HeadName, channels: int, *, steps: int = 1, queries: int = 
         case "hopfield":
             return HopfieldHead(HopfieldPooling(channels, queries=queries, steps=steps))
         case _:
-            raise RecipeError(f"model.head is {name!r}; expected a known head. {did_you_mean(name, _NAMES)}")
+            raise RecipeError(field="model.head", value=name, expected="a known head", hint=did_you_mean(name, _NAMES))
 
 
 def head_width(name: HeadName, channels: int, positions: int, *, queries: int = 1) -> int:
-    """Width of the vector that a head gives for C channels at so many positions; 0 for a name that no head has."""
+    """Width of a head's output for C channels and N positions; 0 for an unknown name."""
     return channels * {"flatten": positions, "average": 1, "hopfield": queries}.get(name, 0)

@@ -1,4 +1,4 @@
-"""What a network sees in an image: activation maps of its convolutions, and the places that speak for a class.
+"""Explanations of an image: activation maps of the convolutions, and the regions that are evidence for a class.
 
 Checked by tests/see/test_maps.py against the layers themselves and the axioms of the methods.
 """
@@ -23,7 +23,7 @@ _INTEGRATION_STEPS = 32
 
 @dataclass(frozen=True)
 class ActivationMaps:
-    """What one convolution gave for one image.
+    """Output of one convolution for one image.
 
     Attributes:
         layer: dotted path of the convolution in the network.
@@ -36,13 +36,13 @@ class ActivationMaps:
 
 @dataclass(frozen=True)
 class Saliency:
-    """Which places of an image speak for a class.
+    """Regions of an image that are evidence for a class.
 
     Attributes:
         target: number of the class.
         layer: dotted path of the layer that Grad-CAM is taken at: a convolution's output, or the input of `head`.
         grad_cam: >= 0, over the image. Shape (height, width).
-        integrated_gradients: sum over the channels; negative where a place speaks against the class. All of them
+        integrated_gradients: sum over the channels; negative where a pixel is evidence against the class. All of them
             together come to the class's logit for the image minus its logit for an image of zeros. Shape
             (height, width).
     """
@@ -65,33 +65,33 @@ def find_convolution(network: nn.Module, layer: str | int = 0) -> tuple[str, nn.
         network: any.
         layer: the path, or the convolution's place among all, from 0; negative from the end.
     Raises:
-        RecipeError: there is no such convolution.
+        RecipeError: the convolution does not exist.
     """
     known = convolutions(network)
     if not known:
-        raise RecipeError("the network has 0 convolutions; expected at least one to look at.")
+        raise RecipeError("the network has no convolutions.")
     if isinstance(layer, str) and layer.lstrip("-").isdigit():
         layer = int(layer)
     if isinstance(layer, str):
         if layer not in known:
-            raise RecipeError(f"layer is {layer!r}; expected a convolution. {did_you_mean(layer, known)}")
+            raise RecipeError(field="layer", value=layer, expected="a convolution", hint=did_you_mean(layer, known))
         return layer, known[layer]
     if not -len(known) <= layer < len(known):
         raise RecipeError(
-            f"layer is {layer}; expected a number from 0 to {len(known) - 1}, or a name: {', '.join(known)}."
+            field="layer", value=layer, expected=f"a number from 0 to {len(known) - 1}, or a name: {', '.join(known)}"
         )
     return list(known.items())[layer]
 
 
 def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) -> ActivationMaps:
-    """What a convolution gives for an image, before normalisation and activation.
+    """Output of a convolution for an image, before normalisation and activation.
 
     Args:
         network: (B, C, height, width) to (B, K).
         image: as the network takes it. Shape (C, height, width).
         layer: the convolution, by its path or its place; the first by default.
     Raises:
-        RecipeError: there is no such convolution.
+        RecipeError: the convolution does not exist.
         ShapeError: the image is not one, or the network does not use the convolution.
     """
     _check_image(image)
@@ -108,16 +108,16 @@ def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) 
     finally:
         handle.remove()
     if not seen:
-        raise ShapeError(f"layer is {name!r}; expected a convolution that the network uses for this image.")
+        raise ShapeError(field="layer", value=name, expected="a convolution that the network uses for this image")
     return ActivationMaps(name, seen[0][0])
 
 
 def saliency(
     network: nn.Module, image: Tensor, *, target: int | None = None, layer: str | int | None = None
 ) -> Saliency:
-    """The places that speak for a class, by two methods, both computed by captum.
+    """Evidence for a class by two methods, both computed by captum.
 
-    Grad-CAM weighs the maps of a layer by their mean gradients, keeps what speaks for the class, and is enlarged to
+    Grad-CAM weighs the maps of a layer by their mean gradients, keeps the positive evidence, and is enlarged to
     the image: coarse and calm. Integrated gradients sum the gradient on the straight way from an image of zeros:
     fine and noisy.
 
@@ -131,7 +131,7 @@ def saliency(
             of; a network without a head of the panel's, an ensemble's last member among them, is explained at the last
             convolution to run whose maps have more than one place.
     Raises:
-        RecipeError: there is no such convolution or class.
+        RecipeError: the convolution does not exist or class.
         ShapeError: the image is not one.
     Source: Selvaraju et al. 2017, arXiv:1610.02391; Sundararajan et al. 2017, arXiv:1703.01365.
     """
@@ -145,7 +145,7 @@ def saliency(
         scores = logits(batch)
         classes = scores.shape[1]
         if target is not None and not 0 <= target < classes:
-            raise RecipeError(f"target is {target}; expected a class number from 0 to {classes - 1}.")
+            raise RecipeError(field="target", value=target, expected=f"a class number from 0 to {classes - 1}")
         chosen = int(scores[0].argmax()) if target is None else target
         coarse = LayerGradCam(logits, place.module).attribute(
             batch, target=chosen, relu_attributions=True, attribute_to_layer_input=place.before
@@ -200,7 +200,7 @@ def _last_with_places(network: nn.Module, image: Tensor) -> _Place | None:
 
 
 def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """What gives a network's logits (B, K) for images (B, C, height, width)."""
+    """A function from images (B, C, height, width) to a network's logits (B, K)."""
     return network.logits if isinstance(network, ConvolutionalNetwork | EnsembleNetwork) else network
 
 

@@ -142,7 +142,7 @@ def score(items: Predicted) -> Scores:
     """
     count = len(items.names)
     if count == 0:
-        raise DataError("the split has 0 images; expected at least one.")
+        raise DataError("the split has no images.")
     ones = np.ones(count)
     confusion, bins = _confusion(items), reliability(items)
     per_class = _per_class(items.classes, confusion)

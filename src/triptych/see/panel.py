@@ -45,7 +45,7 @@ CLASSES_LISTED = 20  # in a model card
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model did on a split.
+    """Evaluation of a model on a split.
 
     Attributes:
         split: which split.
@@ -75,7 +75,7 @@ class Evaluation:
 
 
 class SeePanel:
-    """Everything the frame asks about recipes, runs and predictions of see."""
+    """Recipes, runs and predictions of see, as the `Panel` protocol defines them."""
 
     name = "see"
     demo: ClassVar[Any] = demo
@@ -132,7 +132,7 @@ class SeePanel:
         form = InputForm.from_dict(description.get("input"), path)
         classes = description.get("classes")
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-            raise RunError(f"{path}: classes is {classes!r}; expected a list of names.")
+            raise RunError(field="classes", value=classes, expected="a list of names", path=path)
         networks = []
         for document, tensors in members_of(description, run.tensors(), path):
             network = build_described(document, path, **_sizes(form, classes))
@@ -225,7 +225,7 @@ class SeePanel:
     def explain(
         self, model: Classifier, _recipe: SeeRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
     ) -> list[explaining.ImageExplanation]:
-        """What the network saw in images: activation maps, and the evidence for a class."""
+        """Activation maps of images, and the evidence for a class."""
         what = SeeEvidence.model_validate(given_fields(SeeEvidence, "explain", given))
         return [explaining.explained(model, Path(item), what, out=out) for item in items]
 
@@ -263,7 +263,7 @@ class SeePanel:
         return build_network(recipe.model, in_channels=channels, height=height, width=width, classes=count), shape
 
     def next_commands(self, name: str, *, has_test: bool) -> list[str]:
-        """What to type after a training."""
+        """Commands to try after a training."""
         test = [f"triptych test {name}"] if has_test else []
         calibrate = f"triptych calibrate {name}"
         return [calibrate, *test, f"triptych predict {name} FOLDER", f"triptych explain {name} IMAGE"]
@@ -273,14 +273,14 @@ class SeePanel:
         return decoding.views
 
     def record(self, folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
-        """Write every prediction, and tell what a report shows."""
+        """Write every prediction, and return the details for the report."""
         evaluation_report.write_predictions(folder, name, evaluation.items, evaluation.images.digests)
-        told = evaluation_report.details_of(evaluation.items, evaluation.scores, evaluation.images.pixels)
-        return {**told, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
+        details = evaluation_report.details_of(evaluation.items, evaluation.scores, evaluation.images.pixels)
+        return {**details, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
 
-    def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
+    def section(self, name: str, details: Mapping[str, Any], figures: Path) -> Section:
         """The part of the report about one evaluation."""
-        return evaluation_report.section(name, told, figures)
+        return evaluation_report.section(name, details, figures)
 
     def overview(self, evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
         """All evaluations of a run in one table."""
@@ -292,7 +292,7 @@ class SeePanel:
         return {text: scores[key] for key, text in named.items() if key in scores}
 
     def use(self, description: Mapping[str, Any]) -> Use:
-        """What a model card says of a classifier."""
+        """The model card's sections on a classifier."""
         form, classes = description["input"], description["classes"]
         temperature = description.get("decoding", {}).get("temperature", 1.0)
         calibration = (
@@ -340,7 +340,7 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
     try:
         return SeeDecoding.model_validate(description.get("decoding", {}))
     except ValidationError as error:
-        raise RunError(f"decoding is damaged ({_one_line(error)}); expected what training wrote.", path=path) from None
+        raise RunError(f"decoding is damaged ({_one_line(error)}).", path=path) from None
 
 
 def _one_line(error: Exception) -> str:

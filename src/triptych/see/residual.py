@@ -72,7 +72,7 @@ class ResidualBlock(nn.Module):
     Args:
         inward, outward: channels.
         stride: 1, or 2 to halve height and width, rounded up.
-        drop_path: how often the branch is left out in training, in [0, 1).
+        drop_path: probability that training skips the branch, in [0, 1).
         squeeze: reduction of squeeze-and-excitation on the branch; 0 for none.
     """
 

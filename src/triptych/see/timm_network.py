@@ -47,7 +47,7 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
         classes: K.
     Raises:
         MissingExtraError: timm is not installed.
-        RecipeError: timm has no network of that name, or it cannot take images of that size.
+        RecipeError: the name is unknown to timm, or it cannot take images of that size.
     """
     timm = _import_timm()
     known = list(timm.list_models())
@@ -80,7 +80,7 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
 
 
 def _problem(network: nn.Module, images: Tensor) -> str:
-    """What goes wrong when a network is given images; empty where nothing does.
+    """The error of a network on images of this size; empty where it accepts them.
 
     A copy is tried: some networks keep what they made of their starting weights in evaluation.
     """

@@ -1,4 +1,4 @@
-"""Who may send requests: the names the server answers to, the pages that may use it, and the key."""
+"""Access control: accepted host names, accepted origins of pages, and the API key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEEDS_KEY = ("/v1/", "/metrics")
 
 @dataclass(frozen=True)
 class Access:
-    """Who may send requests.
+    """Rules for requests: hosts, origins and key.
 
     Attributes:
         key: what requests must carry; None requires none.

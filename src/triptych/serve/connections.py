@@ -29,7 +29,7 @@ _BUSY = (
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many connections a process can hold.
+    """Number of connections that a process can hold.
 
     Attributes:
         connections: open at a time.
@@ -49,7 +49,7 @@ def capacity(limits: ServeLimits) -> Capacity:
 
 
 def protocol(limits: ServeLimits) -> Any:
-    """What uvicorn makes for each connection."""
+    """The protocol object that uvicorn creates per connection."""
     return partial(Connection, idle_timeout_s=limits.idle_timeout_s, max_connections=capacity(limits).connections)
 
 

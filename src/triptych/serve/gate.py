@@ -1,4 +1,4 @@
-"""What every request passes before it reaches a route: who sends it, its size and time, and its line in the log.
+"""Middleware of all requests: access, size and time limits, and the line in the log.
 
 It wraps the whole application, so that nothing is parsed before its size is known. Log lines and metrics are made of
 the route's template, the status and times: no text from outside gets into them.
@@ -187,7 +187,7 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, refusal: RefusedError) -> None:
-        """Send the reason why there is no answer, unless one has begun."""
+        """Send the reason of a refusal, unless a response has begun."""
         if self.status:
             return
         content = json.dumps(error_content(refusal)).encode()

@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1/memories", tags=["recall"], responses=REFUSALS)
 
 @router.get("/{memory}")
 async def info(memory: MemoryName, state: State) -> MemoryInfo:
-    """What a memory is."""
+    """Description of a memory."""
     served = state.memory(memory)
     await state.compute_alone(served.refresh)
     return served.info(may_add=state.may_add)

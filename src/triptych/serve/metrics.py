@@ -34,7 +34,7 @@ class Metrics:
         )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answer; `route` is a template, never a path from outside."""
+        """Count a response; `route` is a template, never a path from outside."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 

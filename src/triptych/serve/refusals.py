@@ -125,7 +125,7 @@ def check_limit(what: str, value: float, most: float, limit: str, advice: str = 
 
 
 def printable(text: str, longest: int = 60) -> str:
-    """A text from outside as it may stand in a message: quoted, cut, control characters escaped."""
+    """A text from outside in a form that is safe in a message: quoted, cut, control characters escaped."""
     return ascii(text if len(text) <= longest else text[:longest] + "...")
 
 

@@ -28,7 +28,7 @@ class Asked(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """Why there is no answer: a sentence, and the field or limit that it is about."""
+    """Reason of a refusal: a sentence, and the field or limit that it is about."""
 
     error: str
     field: str | None = None
@@ -126,7 +126,7 @@ class SeeAnswer(BaseModel):
 
 
 class SeeExplainAnswer(SeeAnswer):
-    """What the network computed from an image.
+    """Explanation of an image.
 
     `maps` are activations of a convolution by channel, row and column; `grad_cam` and `integrated_gradients` are the
     evidence for `explained_class` by row and column.
@@ -161,7 +161,7 @@ class RetrieveRequest(Asked):
 
 
 class RetrievedAnswer(BaseModel):
-    """What one cue retrieved, and how certain that is.
+    """Retrieval from one cue, with its confidence.
 
     `energy` and `entropy` (nats) are of the final state, `distance` is to the nearest pattern `id`, both normalised;
     `novelty` is of the cue itself, and `novel` is null unless the memory is calibrated.
@@ -182,7 +182,7 @@ class RetrievedAnswer(BaseModel):
 
 
 class RetrieveAnswer(BaseModel):
-    """What was retrieved, in the order of the cues."""
+    """Retrievals, in the order of the cues."""
 
     memory: str
     beta: float
@@ -223,7 +223,7 @@ class PatternList(BaseModel):
 
 
 class ServiceAnswer(BaseModel):
-    """What this server serves: its runs and memories, and its limits."""
+    """The server's runs, memories and limits."""
 
     version: str
     runs: list[dict[str, Any]]

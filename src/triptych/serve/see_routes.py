@@ -1,4 +1,4 @@
-"""Runs of see: classes of an image, activations, and the evidence for a class.
+"""See runs: classes of an image, activations, and the evidence for a class.
 
 The body of a request is the image file itself. It is decoded in memory and never written anywhere.
 """
@@ -16,7 +16,7 @@ from triptych.serve.schemas import ClassAnswer, ErrorAnswer, SeeAnswer, SeeExpla
 from triptych.serve.state import REFUSALS, AppState, State
 from triptych.serve.worker import result_of
 
-RunName = Annotated[str, Path(description="a run of see")]
+RunName = Annotated[str, Path(description="a see run")]
 TopK = Annotated[int | None, Query(ge=1, le=1000, description="number of classes to list")]
 Layer = Annotated[str | None, Query(max_length=200, description="a convolution, by name or number")]
 OfClass = Annotated[str | None, Query(max_length=500, description="the class that the evidence is for")]

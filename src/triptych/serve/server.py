@@ -55,7 +55,7 @@ def access_for(
     allowed_hosts: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
 ) -> Access:
-    """Who may send requests to a server at an address.
+    """Access rules of a server at an address.
 
     Raises:
         TriptychError: others can reach it without a key, and --insecure was not given; the key is short; or an origin

@@ -19,7 +19,7 @@ router = APIRouter(tags=["service"])
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process answers."""
+    """The process is alive."""
     return Health(status="ok")
 
 
@@ -77,8 +77,8 @@ def _add_names(document: dict[str, Any], state: AppState) -> None:
     catalogue = state.catalogue
     names = {
         "a run": list(catalogue.runs),
-        "a run of spell": list(catalogue.spellers),
-        "a run of see": list(catalogue.classifiers),
+        "a spell run": list(catalogue.spellers),
+        "a see run": list(catalogue.classifiers),
         "a memory": list(catalogue.memories),
     }
     for operations in document["paths"].values():

@@ -1,4 +1,4 @@
-"""Runs of spell: predictions, and the attention behind them."""
+"""Spell runs: predictions, and the attention behind them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from triptych.serve.schemas import (
 from triptych.serve.state import REFUSALS, AppState, State
 
 Symbols = tuple[str, ...]
-RunName = Annotated[str, Path(description="a run of spell")]
+RunName = Annotated[str, Path(description="a spell run")]
 router = APIRouter(prefix="/v1/spell", tags=["spell"], responses=REFUSALS)
 
 _CHARACTERS_PER_SYMBOL = 32  # beyond it a text is not even split

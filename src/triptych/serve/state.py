@@ -1,4 +1,4 @@
-"""What all routes share: the models, the limits, and the threads that compute."""
+"""State of the app that all routes share: the models, the limits, and the threads that compute."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ STATUS_TEXTS = {
     400: "The body cannot be read as JSON.",
     401: "The API key is missing or wrong.",
     403: "Not allowed from there, or on this server.",
-    404: "There is no such run, memory or pattern.",
+    404: "The run, memory or pattern does not exist.",
     408: "The request was not complete in time.",
     409: "Other processes are changing the memory.",
     413: "More than a limit of the server, which the message names.",
     422: "A value breaks its rule, which the message names.",
     429: "Too many requests with wrong API keys.",
-    503: "Too many requests; Retry-After says when to try again.",
+    503: "Too many requests; try again after the time in Retry-After.",
     504: "It took too long.",
 }
 REFUSALS: dict[int | str, dict[str, object]] = {
@@ -41,7 +41,7 @@ REFUSALS: dict[int | str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class AppState:
-    """What the routes of one server share.
+    """State that the routes of one server share.
 
     Attributes:
         catalogue: runs and memories.
@@ -64,11 +64,11 @@ class AppState:
     may_add: bool = False
 
     def speller(self, name: str) -> ServedSpeller:
-        """A run of spell."""
+        """A spell run."""
         return _found("run", name, self.catalogue.spellers)
 
     def classifier(self, name: str) -> ServedClassifier:
-        """A run of see."""
+        """A see run."""
         return _found("run", name, self.catalogue.classifiers)
 
     def memory(self, name: str) -> ServedMemory:

@@ -20,7 +20,7 @@ from triptych.spell.encoder import SourceBatch
 
 
 class TensorState(Protocol):
-    """What a network carries from one step to the next, one row per hypothesis."""
+    """State of a network between steps, one row per hypothesis."""
 
     @property
     def attention(self) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""How a decoder attends to the encoder's states: one small class per kind.
+"""Attention of a decoder to the encoder's states: one small class per kind.
 
 Letters in shapes: B batch, S source length, T target length, H hidden.
 """
@@ -21,7 +21,7 @@ class DotAttention(nn.Module):
     """
 
     def keys(self, memory: Tensor) -> Tensor:
-        """What of the source is compared with queries, computed once per source. Shapes: (B, S, H) to (B, S, H)."""
+        """Keys of the source, computed once. Shapes: (B, S, H) to (B, S, H)."""
         return memory
 
     def scores(self, queries: Tensor, keys: Tensor, source_valid: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def build_attention(kind: AttentionKind, hidden: int, *, steps: int = 1) -> Atte
 def read_source(
     attention: Attention, queries: Tensor, keys: Tensor, memory: Tensor, source_valid: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What queries (B, T, H) read from a source: contexts (B, T, H) and weights (B, T, S); see `attend`."""
+    """Attention of queries (B, T, H) to a source: contexts (B, T, H) and weights (B, T, S); see `attend`."""
     return attend(attention.scores(queries, keys, source_valid), memory, source_valid)
 
 

@@ -154,9 +154,4 @@ def loader(items: EncodedPairs, buckets: LengthBuckets) -> DataLoader[PairBatch]
 
     The buckets are its sampler, not its batch sampler: Lightning calls `set_epoch` of the former alone.
     """
-    return DataLoader(items, sampler=buckets, batch_size=None, collate_fn=_as_is)
-
-
-def _as_is(batch: Any) -> Any:
-    """The data set has already made the batch."""
-    return batch
+    return DataLoader(items, sampler=buckets, batch_size=None)

@@ -28,7 +28,7 @@ SHOWN = 5  # symbols that a warning names
 
 @dataclass(frozen=True)
 class Item:
-    """What a model is evaluated on: a source and all its right answers."""
+    """An item of an evaluation: a source and all its references."""
 
     source: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
@@ -57,23 +57,23 @@ class Corpus:
 
     @property
     def content(self) -> str:
-        """What the items are, for a line about the data."""
+        """Kind of the items, for a line about the data."""
         sources = {symbol for pair in self.splits["train"] for symbol in pair.source}
         targets = {symbol for pair in self.splits["train"] for symbol in pair.target}
         return f"pairs of {len(sources)} source and {len(targets)} target symbols"
 
     def keys(self, split: str) -> list[str]:
-        """A text per pair of a split that no other pair has; none where there is no such split."""
+        """A text that identifies each pair of a split; empty where the split does not exist."""
         return ["\0".join((*pair.source, "", *pair.target)) for pair in self.splits.get(split, ())]
 
     def items(self, split: str, *, references: str = "any") -> list[Item]:
-        """What to evaluate on: every source once with all its references, or every row (`references="each"`).
+        """Items to evaluate: every source once with all its references, or every row (`references="each"`).
 
         Raises:
             DataError: there is no such split.
         """
         if split not in self.splits:
-            hint = f"Give the data a {split} file." if split in SPLITS else ""
+            hint = f"Add a {split} file to the data." if split in SPLITS else ""
             raise DataError(field="split", value=split, expected=f"one of {', '.join(self.splits)}", hint=hint)
         pairs = self.splits[split]
         if references == "each":
@@ -82,7 +82,7 @@ class Corpus:
 
 
 def tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
-    """How the model's sources and targets are split into symbols."""
+    """Tokenizers of sources and targets."""
     first, second = _column_tokenizers(settings)
     return (second, first) if settings.reverse else (first, second)
 
@@ -101,7 +101,7 @@ def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
 
 
 def dictionary_layout(settings: SpellData) -> DictionaryLayout:
-    """How a dictionary is laid out that belongs to the recipe's data: in the same way."""
+    """Layout of a dictionary for the recipe's data, which is that of the data."""
     columns = Columns(settings.source_column, settings.target_column)
     return DictionaryLayout(columns, settings.delimiter or None, settings.reverse)
 
@@ -253,7 +253,7 @@ def _remarks(settings: SpellData, file: PairFile) -> list[str]:
         first = " and ".join(repr(symbol) for symbol in groups[0][:SHOWN])
         remarks.append(
             f"{file.path}: data.{options[0]} acts on both sides and makes {side} symbols equal that differ, such as "
-            f'{first}; symbols that stand for several: {len(groups)}. Use data.{options[0]} = "{other}" to keep the '
+            f'{first}; merged symbols: {len(groups)}. Use data.{options[0]} = "{other}" to keep the '
             f'{side} as it is, or "both" if this is wanted.'
         )
     if file.skipped:

@@ -26,7 +26,7 @@ def headline(evaluation: Any) -> list[tuple[str, Any, str]]:
 
 
 def items(evaluation: Any) -> str:
-    """What was tested."""
+    """Number of items tested."""
     return f"{evaluation.scores.n_items} words"
 
 
@@ -42,7 +42,7 @@ def table(evaluation: Any) -> tuple[list[str], list[list[str]]]:
 
 
 def next_commands(name: str, source: str) -> list[str]:
-    """What to type next."""
+    """Commands to try next."""
     return [
         f'echo "{source}" | triptych predict {name} --n-best 3',
         f"triptych test {name} --decode beam --n-best 3",

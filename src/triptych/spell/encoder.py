@@ -40,7 +40,7 @@ class SourceBatch:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What encoder and decoder have in common.
+    """Settings that encoder and decoder share.
 
     Attributes:
         cell: `lstm` or `gru`.
@@ -61,7 +61,7 @@ class Sizes:
 class EncodedSources:
     """R encoded sources, each for one hypothesis or several: what is read from a source is stored once.
 
-    The hypotheses of a source stand side by side in an (R, K) grid, so that all that is computed for a source and a
+    The hypotheses of a source lie side by side in an (R, K) grid, so that all that is computed for a source and a
     query is computed as for K queries at once. Rows of hypotheses are spread over the grid and gathered from it.
 
     Attributes:
@@ -69,7 +69,7 @@ class EncodedSources:
         keys: what attention compares queries with; empty without attention. Shape (R, S, width).
         valid: True where the source is real. Shape (R, S).
         source: which source each hypothesis belongs to. Shape (B,).
-        places: where in the grid each hypothesis stands; None where there is one for each source. Shape (B,).
+        places: position of each hypothesis in the grid; None where there is one for each source. Shape (B,).
         columns: K.
     """
 
@@ -86,7 +86,7 @@ class EncodedSources:
         return self.valid if self.places is None else self.valid.index_select(0, self.source)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """Rows of hypotheses over the grid, zeros where nothing stands. Shape (B, ...) to (R, K, ...)."""
+        """Rows of hypotheses over the grid, zeros in empty places. Shape (B, ...) to (R, K, ...)."""
         if self.places is None:
             return rows.unsqueeze(1)
         places = len(self.states) * self.columns

@@ -1,4 +1,4 @@
-"""Where a speller attended for each symbol that it wrote, drawn."""
+"""Figures of a speller's attention for each symbol of its prediction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Explanation:
         prediction: the candidates; the first is what `predict` with the same settings gives.
         weights: attention of the first candidate over source symbols, a row per target symbol and one for the end;
             None without attention.
-        picture: the same as a figure; None without attention.
+        picture: the figure of them; None without attention.
     """
 
     prediction: Prediction[Any]
@@ -34,7 +34,7 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """What was explained."""
+        """The source as text."""
         return " ".join(self.prediction.source)
 
     @property

@@ -52,11 +52,15 @@ class ItemResult:
     def __post_init__(self) -> None:
         if not self.references or not all(self.references):
             raise DataError(
-                f"references of {' '.join(self.source)!r} is {self.references!r}; "
-                "expected at least one, none empty. Remove the row."
+                field=f"references of {' '.join(self.source)!r}",
+                value=self.references,
+                expected="at least one, none empty",
+                hint="Remove the row.",
             )
         if not self.predictions:
-            raise DataError(f"predictions of {' '.join(self.source)!r} is (); expected at least one.")
+            raise DataError(
+                field=f"predictions of {' '.join(self.source)!r}", value=self.predictions, expected="at least one"
+            )
         if len(self.predictions) != len(self.log_probabilities):
             raise ShapeError(
                 f"log_probabilities of {' '.join(self.source)!r} has {len(self.log_probabilities)} entries; "
@@ -128,7 +132,7 @@ class LengthBin:
 
 
 class Confusion(NamedTuple):
-    """How often a reference symbol was predicted as another; `""` on one side: an insertion, or a deletion."""
+    """Counts of a reference symbol predicted as another; `""` on one side: an insertion, or a deletion."""
 
     reference: str
     predicted: str
@@ -371,4 +375,4 @@ def _count(n: int) -> int:
 
 def _check_any(items: Sequence[ItemResult]) -> None:
     if not items:
-        raise DataError("items is empty; expected at least one. Check that the evaluated split has rows.")
+        raise DataError("there are no items to evaluate.", hint="Check that the evaluated split has rows.")

@@ -24,7 +24,7 @@ from triptych.text.symbols import Vocabulary
 
 @dataclass(frozen=True)
 class DecoderState:
-    """What the decoder carries from one symbol to the next, one row per hypothesis.
+    """State of the decoder between symbols, one row per hypothesis.
 
     Attributes:
         recurrent: the cell's state: (h, c) of an LSTM, (h,) of a GRU. Each of shape (layers, B, H).
@@ -79,8 +79,10 @@ class Decoder(nn.Module):
         embedding, hidden = sizes.embedding, sizes.hidden
         if tie_output and embedding != hidden:
             raise ShapeError(
-                f"embedding is {embedding}; expected hidden, {hidden}, when tie_output is true. "
-                "Make them equal or set tie_output to false."
+                field="embedding",
+                value=embedding,
+                expected=f"hidden, {hidden}, when tie_output is true",
+                hint="Make them equal or set tie_output to false.",
             )
         self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=Vocabulary.pad)
         self.dropout = Dropout(sizes.dropout)
@@ -151,7 +153,7 @@ class Decoder(nn.Module):
         return outputs, hidden if isinstance(hidden, tuple) else (hidden,)
 
     def _read(self, attention: Attention, outputs: Tensor, memory: EncodedSources) -> tuple[Tensor, Tensor]:
-        """What outputs (B, T, H) read from their sources, and the weights (B, T, S)."""
+        """Contexts of outputs (B, T, H), and the weights (B, T, S)."""
         if memory.places is None:
             return read_source(attention, outputs, memory.keys, memory.states, memory.valid)
         queries = memory.spread(outputs[:, 0])

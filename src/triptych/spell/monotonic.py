@@ -7,7 +7,7 @@ alone) and source states h_j,
                                                                       u_tid = v_d · tanh(Ws s_t + Wh h_i)
     p(y_t | a_t = j)         = softmax(E tanh(Oh h_j + Os s_t) + b)
 
-with steps d = j - i clamped to a window and steps back by more than `back` forbidden. The source stands between a start
+with steps d = j - i clamped to a window and steps back by more than `back` forbidden. The source is enclosed by a start
 and an end symbol, which are positions too, and a_0 is the start. The forward algorithm sums over all walks, so training
 is exact likelihood, and decoding knows the position's distribution.
 
@@ -44,7 +44,7 @@ TINY = 1e-20  # keeps a walk alive where probabilities underflow
 
 @dataclass(frozen=True)
 class WalkState:
-    """What decoding carries from one symbol to the next, one row per hypothesis.
+    """State of decoding between symbols, one row per hypothesis.
 
     Attributes:
         recurrent: the cell's state, each part of shape (layers, B, H).
@@ -62,7 +62,7 @@ class WalkState:
 
     @property
     def attention(self) -> Tensor | None:
-        """Where the latest symbol was written from; the boundaries' shares go to their neighbours. Shape (B, S - 2)."""
+        """Position of the latest symbol; the boundaries' shares go to their neighbours. Shape (B, S - 2)."""
         if self.position is None:
             return None
         last = self.source.row_valid.sum(1, keepdim=True) - 1  # the end symbol's position
@@ -128,7 +128,7 @@ class MonotonicDecoder(nn.Module):
         self.back = back
 
     def view(self, states: Tensor, valid: Tensor) -> EncodedSources:
-        """What of the source is compared and written from, computed once per source."""
+        """Keys and values of the source, computed once."""
         rows = torch.arange(states.shape[0], device=states.device)
         return EncodedSources(self.from_source(states), self.key(states), valid, rows)
 

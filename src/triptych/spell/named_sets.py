@@ -41,7 +41,7 @@ _LETTERS = Tokenizer(unit="characters")
 
 @dataclass(frozen=True)
 class Loading:
-    """How a named set is loaded: tokenizers of pronunciations and spellings, what rows may be, and the download."""
+    """Loading of a named set: tokenizers of pronunciations and spellings, what rows may be, and the download."""
 
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
@@ -112,8 +112,10 @@ def resolve(name: str) -> NamedSet:
     if family == "wikipron" and _WIKIPRON_FILE.fullmatch(file):
         return _wikipron(file)
     raise DataError(
-        f"the data set is {name!r}; expected a known name, or wikipron: with a file such as eng_latn_us_broad.tsv. "
-        f"{did_you_mean(name, sets)}"
+        field="the data set",
+        value=name,
+        expected="a known name, or wikipron: with a file such as eng_latn_us_broad.tsv",
+        hint=did_you_mean(name, sets),
     )
 
 

@@ -1,4 +1,4 @@
-"""What training a transducer optimises, and how it is judged after each epoch."""
+"""Training objective of a transducer, and its evaluation after each epoch."""
 
 from __future__ import annotations
 

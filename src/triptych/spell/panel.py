@@ -40,7 +40,7 @@ from triptych.training.prepared import Loaders, Prepared
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model did on a split.
+    """Evaluation of a model on a split.
 
     Attributes:
         split: which split.
@@ -56,12 +56,12 @@ class Evaluation:
 
     @property
     def warnings(self) -> list[str]:
-        """How many predictions were cut at the limit on their length."""
+        """Number of predictions cut at the length limit."""
         return cut_warnings(sum(not item.finished for item in self.items))
 
 
 class SpellPanel:
-    """Everything the frame asks about recipes, runs and predictions of spell."""
+    """Recipes, runs and predictions of spell, as the `Panel` protocol defines them."""
 
     name = "spell"
     demo: ClassVar[Any] = demo
@@ -129,7 +129,7 @@ class SpellPanel:
         """The network that a recipe would train on its data; see `network_of`."""
         if classes is not None:
             raise RecipeError(
-                f"--classes is {classes} and has no effect on a recipe of spell, whose output width is the number of "
+                f"--classes is {classes} and has no effect on a spell recipe, whose output width is the number of "
                 "symbols in its data.",
                 hint="Use --data PATH.",
             )
@@ -201,25 +201,25 @@ class SpellPanel:
     def explain(
         self, model: Speller, recipe: SpellRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
     ) -> list[explaining.Explanation]:
-        """Where the model attended for each symbol of a source's best candidate.
+        """Attention for each symbol of a source's best candidate.
 
         Raises:
             RecipeError: more than one source.
         """
         if len(items) > 1:
             raise RecipeError(
-                f"SOURCE is given {len(items)} times; expected one.", hint="Put a source with spaces in quotes."
+                f"{len(items)} sources are given; expected one.", hint="Put a source with spaces in quotes."
             )
         decoding = self.choose(recipe, given)
         n_best = given.get("n_best")
         return [explaining.explained(model, item, decoding=decoding, out=out, n_best=n_best) for item in items]
 
     def fit_temperature(self, run: Run, _model: Speller, _data: Corpus) -> float:
-        """Raises RunError: scores of spell have no temperature to fit."""
-        raise RunError("this is a run of spell; expected one of see. Its scores have no temperature.", path=run.path)
+        """Raises RunError: spell models are not calibrated."""
+        raise RunError("this is a spell run; only see runs can be calibrated.", path=run.path)
 
     def next_commands(self, name: str, *, has_test: bool) -> list[str]:
-        """What to type after a training."""
+        """Commands to try after a training."""
         test = [f"triptych test {name}"] if has_test else []
         return [*test, f"triptych predict {name} FILE", f"triptych explain {name} SOURCE"]
 
@@ -241,14 +241,14 @@ class SpellPanel:
                 return "greedy"
 
     def record(self, folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
-        """Write every prediction, and tell what a report shows."""
+        """Write every prediction, and return the details for the report."""
         evaluation_report.write_predictions(folder, name, evaluation.items, speller.vocabularies)
-        told = evaluation_report.details(evaluation.items, evaluation.scores, speller.vocabularies)
-        return {**told, "decoding": evaluation.decoding.model_dump()}
+        details = evaluation_report.details(evaluation.items, evaluation.scores, speller.vocabularies)
+        return {**details, "decoding": evaluation.decoding.model_dump()}
 
-    def section(self, name: str, told: Mapping[str, Any], figures: Path) -> Section:
+    def section(self, name: str, details: Mapping[str, Any], figures: Path) -> Section:
         """The part of the report about one evaluation."""
-        return evaluation_report.section(name, told, figures)
+        return evaluation_report.section(name, details, figures)
 
     def overview(self, evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
         """All evaluations of a run in one table."""
@@ -265,13 +265,13 @@ class SpellPanel:
         return named | {text: scores[key] for text, key in further.items() if key in scores}
 
     def use(self, description: Mapping[str, Any]) -> Use:
-        """What a model card says of a speller."""
+        """The model card's sections on a speller."""
         sources, targets = description["source_symbols"], description["target_symbols"]
         return Use(
             purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
             limits=(
-                "Source symbols that it never saw in training are all alike to it; `triptych predict` warns of them.",
-                "It always answers, also for input that is not a word of its language.",
+                "Source symbols absent from training are read as one unknown symbol; `triptych predict` reports them.",
+                "It always predicts something, also for input that is not a word of its language.",
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
             ),
@@ -313,14 +313,14 @@ def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Voca
         for architecture in members:
             expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
             if len(vocabulary.symbols) != expected:
-                raise RunError(f"{path}: {side}_symbols has {len(vocabulary.symbols)} entries; expected {expected}.")
+                raise RunError(f"{side}_symbols has {len(vocabulary.symbols)} entries; expected {expected}.", path=path)
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
     try:
         return SpellDecoding.model_validate(description.get("decoding", {}))
     except ValidationError as error:
-        raise RunError(f"{path}: decoding is damaged ({error}); expected what training wrote.") from None
+        raise RunError(f"decoding is damaged ({error}).", hint="Train the run again.", path=path) from None
 
 
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:

@@ -1,4 +1,4 @@
-"""A word list to keep to and a dictionary to look up first, read from files."""
+"""Lexicon and dictionary of a speller, read from files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Warn = Callable[[Sequence[str]], None]
 def with_word_lists(
     speller: Speller, lists: SpellWordLists, *, recipe: SpellRecipe | None = None, warn: Warn = lambda _: None
 ) -> Speller:
-    """A speller with a word list to keep to, or a dictionary to look up first.
+    """A speller with a lexicon, a dictionary, or both.
 
     Args:
         speller: the model.
@@ -45,7 +45,7 @@ def with_word_lists(
 
 
 def label(lists: SpellWordLists) -> str:
-    """What word lists add to the name of an evaluation."""
+    """Suffix of an evaluation's name for its word lists."""
     text = "" if lists.lexicon is None else f"-lexicon-{lists.lexicon.stem}"
     text += "" if lists.lexicon_weight is None else f"-w{lists.lexicon_weight:g}"
     return text + ("" if lists.dictionary is None else f"-dictionary-{lists.dictionary.stem}")

@@ -1,4 +1,4 @@
-"""What can be given to a speller beside its model: a word list that it keeps to, a dictionary that answers first."""
+"""Word lists of a speller: a lexicon that limits predictions, and a dictionary that replaces them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Symbols = tuple[str, ...]
 
 @dataclass(frozen=True)
 class DictionaryLayout:
-    """How the data of a run is laid out, and so the dictionary that belongs to it.
+    """File layout of a run's data, and so of its dictionary.
 
     Attributes:
         columns: where the sides are, before `reverse`; a dictionary of two plain columns is read too.

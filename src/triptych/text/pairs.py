@@ -18,7 +18,7 @@ MAX_SYMBOLS = 1000
 
 
 class Pair(NamedTuple):
-    """What is given and what it is to become, as symbols, and the line (from 1) where the pair's row begins."""
+    """Source and target of a pair, as symbols, and the line (from 1) where the pair's row begins."""
 
     source: tuple[str, ...]
     target: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a speller predicts for a source."""
+"""Predictions of a speller for a source."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Prediction(Generic[Weights]):
 
 
 def cut_warnings(count: int) -> list[str]:
-    """How many predictions the limit on their length cut, as a sentence; none for none."""
+    """A warning with the number of predictions that the length limit cut; empty for 0."""
     if not count:
         return []
     what = "1 prediction was" if count == 1 else f"{count} predictions were"

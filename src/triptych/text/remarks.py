@@ -1,4 +1,4 @@
-"""What is legal in a file of pairs and yet likely a mistake: swapped columns, a header, tabs within a field."""
+"""Likely mistakes in a valid file of pairs: swapped columns, a header, tabs within a field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Side(NamedTuple):
 
 
 class _Seen:
-    """How many rows have something, and which is the first."""
+    """Number of rows with a property, and the first of them."""
 
     def __init__(self) -> None:
         self.count = 0

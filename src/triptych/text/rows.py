@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold the source and the target: numbers from 1, or names, which make the first row a header."""
+    """Columns of the source and the target: numbers from 1, or names, which make the first row a header."""
 
     source: int | str = 1
     target: int | str = 2
@@ -101,7 +101,7 @@ class Columns:
 
 
 class Layout(NamedTuple):
-    """How a file is laid out: columns, delimiter (None goes by the file's name), and a sentence if that was guessed."""
+    """Layout of a file: columns, delimiter (None goes by the file's name), and a sentence if that was guessed."""
 
     columns: Columns
     delimiter: str | None

@@ -19,7 +19,7 @@ _SENTENCE_MARKS = ".!?"
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """How a text becomes a sequence of symbols, and how symbols become a text again.
+    """Conversion between a text and a sequence of symbols.
 
     Attributes:
         unit: what one symbol is. "characters" are Unicode code points; "graphemes" are extended grapheme clusters,
@@ -112,7 +112,7 @@ class Tokenizer:
 
 @cache
 def _graphemes() -> Any:
-    """What matches one extended grapheme cluster. Only this unit needs the library, which exported models may lack."""
+    """Pattern of one extended grapheme cluster. Only this unit needs the library, which exported models may lack."""
     import regex
 
     return regex.compile(r"\X")

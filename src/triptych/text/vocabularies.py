@@ -54,6 +54,6 @@ class Vocabularies:
         try:
             return cls.read(values)
         except KeyError as error:
-            raise RunError(f"{path} lacks {error}; expected a complete description of a spell model.") from None
+            raise RunError(f"the description of the model lacks {error}.", path=path) from None
         except (TypeError, DataError, RecipeError) as error:
-            raise RunError(f"{path} is damaged ({error}); expected a description of a spell model.") from None
+            raise RunError(f"the description of the model is damaged ({error}).", path=path) from None

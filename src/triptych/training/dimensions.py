@@ -1,4 +1,4 @@
-"""What a search varies: settings that take one of some values, or any value of a span."""
+"""Dimensions of a search: settings that take one of some values, or any value of a span."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Dimension = Choices | Span
 
 
 def settings_of(params: Mapping[str, Value]) -> dict[str, Value]:
-    """Recipe keys and values of a trial: `a.x,b.y` stands for two keys that have one value."""
+    """Recipe keys and values of a trial: `a.x,b.y` ties two keys to one value."""
     return {key: value for keys, value in params.items() for key in keys.split(",")}
 
 

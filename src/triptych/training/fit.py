@@ -32,7 +32,7 @@ from triptych.training.prepared import Loaders
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a training ended.
+    """Result of a training.
 
     Attributes:
         rows: one per epoch, as in `metrics.csv`.
@@ -151,7 +151,7 @@ def _trainer(
 
 
 def _logger(keeper: Keeper, output: Output) -> TensorBoardLogger | None:
-    """Logs by epoch; what an earlier sitting logged of the epochs to come is marked as void."""
+    """Logs by epoch; rows that an interrupted training logged for epochs that are repeated are marked as void."""
     if not output.tensorboard or keeper.run is None:
         return None
     return TensorBoardLogger(keeper.run.path, name="tensorboard", version="", purge_step=len(keeper.rows) + 1)

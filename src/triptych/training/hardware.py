@@ -1,4 +1,4 @@
-"""What to train on. Lightning, whose import takes seconds, is not needed to say so."""
+"""Hardware to train on. This module does not import Lightning, which takes seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCELERATORS = ("auto", "cpu", "gpu", "mps", "tpu")
 
 @dataclass(frozen=True)
 class Hardware:
-    """What to train on, in Lightning's terms.
+    """Hardware to train on, in Lightning's terms.
 
     Attributes:
         accelerator: `auto`, `cpu`, `gpu`, `mps` or `tpu`.
@@ -35,16 +35,19 @@ class Hardware:
         """Hardware from names, as a command line gives them.
 
         Raises:
-            RecipeError: the name is not known, or there is no such accelerator here.
+            RecipeError: the name is unknown, or this machine has no such accelerator.
         """
         check_option("accelerator", accelerator, ACCELERATORS)
         if accelerator == "gpu" and not _has_cuda():
-            raise RecipeError(
-                "--accelerator is 'gpu'; expected a CUDA device, and none is here. Use --accelerator auto"
-            )
+            raise _lacks(accelerator, "a CUDA device")
         if accelerator == "mps" and not _has_mps():
-            raise RecipeError("--accelerator is 'mps'; expected an Apple GPU, and none is here. Use --accelerator auto")
+            raise _lacks(accelerator, "an Apple GPU")
         return cls(accelerator, devices, nodes)
+
+
+def _lacks(accelerator: str, device: str) -> RecipeError:
+    expected, hint = f"{device}, and this machine has none", "Use --accelerator auto"
+    return RecipeError(field="--accelerator", value=accelerator, expected=expected, hint=hint)
 
 
 def _has_cuda() -> bool:
@@ -62,11 +65,13 @@ def check_option(option: str, value: str, known: Sequence[str]) -> None:
         RecipeError: it is not.
     """
     if value not in known:
-        raise RecipeError(f"--{option} is {value!r}; expected one of {', '.join(known)}. {did_you_mean(value, known)}")
+        raise RecipeError(
+            field=f"--{option}", value=value, expected=f"one of {', '.join(known)}", hint=did_you_mean(value, known)
+        )
 
 
 def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
-    """The precision that a recipe asks for, in Lightning's terms: `auto` becomes what this hardware is good at.
+    """The precision that a recipe asks for, in Lightning's terms: `auto` becomes the format that suits this hardware.
 
     A processor or GPU without bfloat16 instructions emulates them, ten times slower than it computes in float32.
 
@@ -76,8 +81,10 @@ def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
     on_processor = accelerator == "cpu" or (accelerator == "auto" and not (_has_cuda() or _has_mps()))
     if precision == "16-mixed" and on_processor:
         raise RecipeError(
-            "training.precision is '16-mixed' on a processor, which trains in no 16-bit format but bfloat16; expected "
-            "32-true, bf16-mixed or 64-true. Use --precision bf16-mixed"
+            field="training.precision",
+            value=precision,
+            expected="32-true, bf16-mixed or 64-true on a CPU",
+            hint="Use --precision bf16-mixed",
         )
     if precision != "auto":
         return precision

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+class Interrupted(Exception):  # noqa: N818 - not an error: the user stopped the training
     """All processes have agreed to stop because of Ctrl-C or SIGTERM."""
 
 

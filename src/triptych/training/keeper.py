@@ -48,7 +48,7 @@ class Keeper(Callback):
 
     @property
     def is_complete(self) -> bool:
-        """Whether no epoch is left to train: all are done, or patience has ended."""
+        """Whether training is complete: all epochs are done, or patience has ended."""
         done, patience = len(self.rows), self.training.patience
         return done >= self.training.epochs or 0 < patience <= done - self.best_epoch
 
@@ -111,7 +111,7 @@ class Keeper(Callback):
             trainer.save_checkpoint(self.run.checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint remembers of the training so far."""
+        """State of the training for its checkpoint."""
         return {"rows": self.rows, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -130,7 +130,10 @@ class Keeper(Callback):
         if monitor not in metrics:
             names = [name for name in metrics if name.startswith("valid_")]
             raise RecipeError(
-                f"training.monitor is {monitor!r}; expected a validation metric. {did_you_mean(monitor, names)}"
+                field="training.monitor",
+                value=monitor,
+                expected="a validation metric",
+                hint=did_you_mean(monitor, names),
             )
         _check_finite(monitor, metrics[monitor], epoch)
 
@@ -139,8 +142,10 @@ def _check_finite(what: str, value: float, epoch: int) -> None:
     """All processes have the same value, and stop together."""
     if not math.isfinite(value):
         raise TrainingError(
-            f"{what} is {value} in epoch {epoch}; expected a finite number. "
-            "Lower optimizer.learning_rate or set training.gradient_clip=1"
+            field=f"{what} in epoch {epoch}",
+            value=value,
+            expected="a finite number",
+            hint="Lower optimizer.learning_rate or set training.gradient_clip=1",
         )
 
 

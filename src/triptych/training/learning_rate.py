@@ -1,4 +1,4 @@
-"""Which learning rate to begin with: the loss while the rate rises from one update to the next."""
+"""Suggest a learning rate: the loss while the rate rises from one update to the next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.05  # standard deviation, as a share of all updates
 DIVERGED = 4.0  # times the lowest mean of recent losses: no higher rate is tried
 BELOW_LOWEST = 10  # the suggestion is this many times below the rate with the lowest loss
-LARGE = 3.5  # a fall this many times its standard error is no chance: once in hundreds of curves of mere noise
+LARGE = 3.5  # a fall this many times its standard error is no chance: one in hundreds of noise curves exceeds it
 
 
 class _RisingRate(Callback):
@@ -75,7 +75,7 @@ def try_learning_rates(
         training: the recipe's `[training]`.
         steps: updates, >= 1; fewer where the loss explodes.
     Returns:
-        The rates, the smoothed loss at each, and a rate to begin with, or None where none stands out.
+        The rates, the smoothed loss at each, and the suggested rate, or None where no fall is significant.
     Source: Smith 2017, arXiv:1506.01186, section 3.3.
     """
     constant = optimizer.model_copy(update={"schedule": "constant", "warmup_steps": 0})
@@ -139,7 +139,7 @@ def suggestion_of(rates: Sequence[float], losses: Sequence[float], *, window: fl
 
 
 def _weights(count: int, window: float) -> NDArray[np.float64]:
-    """What each loss counts in the average at each place; rows sum to one. Shape (N, N)."""
+    """Weight of each loss in the average at each place; rows sum to one. Shape (N, N)."""
     places = np.arange(count)
     weights: NDArray[np.float64] = np.exp(-(((places[:, None] - places) / window) ** 2) / 2)
     weights /= weights.sum(axis=1, keepdims=True)

@@ -103,5 +103,5 @@ class Trainable(lightning.LightningModule):
 
     @property
     def _exact(self) -> torch.dtype:
-        """What sums are kept in; Apple's GPUs have no double precision."""
+        """Data type of sums; Apple's GPUs lack double precision."""
         return torch.float32 if self.device.type == "mps" else torch.float64

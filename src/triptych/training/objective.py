@@ -1,4 +1,4 @@
-"""What training needs from a panel, and nothing more."""
+"""Protocols between training and a panel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Share:
 
 
 class Objective(Protocol):
-    """What is trained, and its metrics on validation data."""
+    """Training loss, and metrics on validation data."""
 
     @property
     def network(self) -> nn.Module:
@@ -33,4 +33,4 @@ class Objective(Protocol):
         """The batch's training loss as a differentiable sum and the number of terms in it."""
 
     def measure(self, batch: Any) -> Mapping[str, Share]:
-        """What to report on validation data, by name (`valid_` is put before it); called without gradients."""
+        """Metrics on validation data, by name (`valid_` is put before it); called without gradients."""

@@ -64,7 +64,7 @@ def build_schedule(settings: OptimizerTable, total_steps: Callable[[], int]) -> 
 def schedule_factor(
     step: int, *, schedule: Schedule, total_steps: int, warmup_steps: int = 0, final_fraction: float = 0.0
 ) -> float:
-    """What the learning rate is multiplied by at a step, from 0.
+    """Factor of the learning rate at a step, from 0.
 
     A linear rise over `warmup_steps`, then the schedule over what is left: `cosine` and `linear` fall from 1 to
     `final_fraction` at the last step, `one-cycle` rises from 0.04 over three tenths and falls after.

@@ -1,4 +1,4 @@
-"""What a training shows while it runs. Lightning, whose import takes seconds, is not needed to say so."""
+"""Output of a training. This module does not import Lightning, which takes seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Listener = Callable[[Row, bool], None]
 
 @dataclass(frozen=True)
 class Output:
-    """What a training shows while it runs.
+    """Output of a training while it runs.
 
     Attributes:
         progress: show a progress bar on standard error.
@@ -25,7 +25,7 @@ class Output:
         listener: called with every epoch's row.
         callbacks: further Lightning callbacks.
         warn: called with warnings about the data, complete sentences, before training begins.
-        tell: called with a line about data and network before training begins.
+        describe: called with a line about data and network before training begins.
     """
 
     progress: bool = False
@@ -33,7 +33,7 @@ class Output:
     listener: Listener | None = None
     callbacks: tuple[Callback, ...] = ()
     warn: Callable[[Sequence[str]], None] = lambda _: None
-    tell: Callable[[str], None] = lambda _: None
+    describe: Callable[[str], None] = lambda _: None
 
 
 def print_epoch(epochs: int, monitor: str) -> Listener:

@@ -1,4 +1,4 @@
-"""What a panel hands over to be trained."""
+"""Network, objective and data that a panel prepares for training."""
 
 from __future__ import annotations
 

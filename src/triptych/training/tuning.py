@@ -120,7 +120,7 @@ def search(
     Returns:
         All trials, those of other processes included; after Ctrl-C those so far.
     Raises:
-        RecipeError: the storage cannot be used, or the search was begun with other settings.
+        RecipeError: the storage cannot be used, or the search was started with other settings.
     """
     keys = [key for dimension in dimensions for key in dimension.key.split(",")]
     if len(set(keys)) < len(keys):
@@ -139,7 +139,7 @@ def search(
 
 
 class _Plan:
-    """What to try: points of a grid in the order to try them, or a number of draws from spans."""
+    """Settings to try: points of a grid in order, or a number of draws from spans."""
 
     def __init__(self, dimensions: Sequence[Dimension], limits: Limits) -> None:
         self.dimensions = dimensions
@@ -301,7 +301,7 @@ def _check_same(study: optuna.Study, dimensions: str, base: str) -> None:
         )
     if not _is_same_base(known.get("base", base), base):
         raise RecipeError(
-            f"the search {study.study_name!r} was begun with another recipe or other data.",
+            f"the search {study.study_name!r} was started with another recipe or other data.",
             hint="Use another --name for another search.",
         )
 
@@ -325,17 +325,13 @@ def _result(study: optuna.Study, goal: Literal["min", "max"], *, interrupted: bo
             continue
         failure = trial.user_attrs.get(FAILURE, "")
         state = "failed" if failure else STATES.get(trial.state, "stopped")
-        value = trial.value if trial.value is not None else _last(trial.intermediate_values)
+        value = trial.value if trial.value is not None else trial.intermediate_values.get(trial.last_step or 0)
         trials.append(Trial(trial.number, trial.params, value, state, trial.user_attrs.get("history", []), failure))
     complete = [(trial.value, trial) for trial in trials if trial.state == "complete" and trial.value is not None]
     if not complete:
         return Search(trials, None, interrupted)
     choose = min if goal == "min" else max
     return Search(trials, choose(complete, key=lambda pair: pair[0])[1], interrupted)
-
-
-def _last(values: Mapping[int, float]) -> float | None:
-    return values[max(values)] if values else None
 
 
 def default_storage(folder: Path) -> str:
