@@ -63,7 +63,7 @@ def test_a_run_of_spell_is_counted_part_by_part(triptych: Triptych, workspace: P
 
 def test_an_ensemble_counts_its_members(triptych: Triptych, workspace: Path) -> None:
     single = json.loads(triptych("count", "first", "--json").out)["parameters"]
-    assert triptych("ensemble", "first", "first", "--name", "both").status == 0
+    assert triptych("ensemble", "first", "second", "--name", "both").status == 0
     assert json.loads(triptych("count", "both", "--json").out)["parameters"] == 2 * single
 
 

@@ -116,7 +116,7 @@ def arrange(moment: str) -> None:
         case ["half", "of", "the", "model", *_]:
             _half(run, "write_bytes_atomically", countdown=epoch)
         case ["half", "of", "the", "checkpoint", *_]:
-            _half_checkpoint(checkpoints, countdown=epoch)
+            _half(checkpoints, "write_bytes_atomically", countdown=epoch)
         case ["before", "the", "end", *_]:
             _before(run.Run, "update_facts", lambda *_, **changes: changes.get("status") == "finished")
         case ["half", "of", "the", "evaluation"]:
@@ -156,22 +156,6 @@ def _half(owner: Any, name: str, *, countdown: int, only: str | tuple[str, ...] 
         whole(path, content)
 
     setattr(owner, name, dying)
-
-
-def _half_checkpoint(module: Any, *, countdown: int) -> None:
-    import torch
-
-    save, left = torch.save, [countdown]
-
-    def dying(checkpoint: Any, path: Path) -> None:
-        left[0] -= 1
-        save(checkpoint, path)
-        if left[0] == 0:
-            content = path.read_bytes()
-            path.write_bytes(content[: len(content) // 2])
-            die()
-
-    module.torch.save = dying
 
 
 if __name__ == "__main__":

@@ -45,4 +45,4 @@ def test_demo_trains_tests_explains_and_reports(
     document = json.loads(capsys.readouterr().out)
     assert document["test"]["n_items"] <= 30
     assert 0 <= document["test"]["wer"]["value"] <= 1
-    assert Path(document["attention"]).is_file()
+    assert Path(document["example"]["picture"]).is_file()

@@ -154,7 +154,7 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path: Path, damage: str) -> None:
             checkpoint["state_dict"] = {name: torch.zeros(5, 5) for name in checkpoint["state_dict"]}
             torch.save(checkpoint, run.checkpoint)
     with pytest.raises(
-        RunError, match=r"last.ckpt is damaged or of another model .*; expected a checkpoint of this run."
+        RunError, match=r"last.ckpt: the file is damaged or of another model .*; expected a checkpoint of this run."
     ):
         train(Line(), run, epochs=2)
 

@@ -39,6 +39,7 @@ from .experiments import (
     RecallDemo as RecallDemo,
     run_experiment as run_experiment,
     run_recall_demo as run_recall_demo,
+    write_any_report as write_any_report,
     write_experiment_report as write_experiment_report,
 )
 from .explaining import (
@@ -116,6 +117,7 @@ from .recipes import (
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,
     load_recipe as load_recipe,
+    names_recipe as names_recipe,
     shipped_recipes as shipped_recipes,
     tiny as tiny,
 )

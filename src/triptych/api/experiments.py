@@ -1,9 +1,21 @@
-"""Experiments on memories, and the demo of recall."""
+"""Experiments on memories, the demo of recall, and reports of runs of any panel."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from triptych.api.evaluation import write_report
+from triptych.experiments.panel import PANEL as EXPERIMENTS
 from triptych.experiments.recall_demo import NOISE, SUCCESS, RecallDemo, run_recall_demo
 from triptych.experiments.run import FinishedExperiment, run_experiment, write_experiment_report
+from triptych.runs.run import Run
+
+
+def write_any_report(run: Run) -> Path:
+    """Write the report of a training or of an experiment from what its run holds."""
+    writers = {EXPERIMENTS.name: EXPERIMENTS.write_report}
+    return writers.get(run.facts().get("panel", ""), write_report)(run)
+
 
 __all__ = [
     "NOISE",
@@ -12,5 +24,6 @@ __all__ = [
     "RecallDemo",
     "run_experiment",
     "run_recall_demo",
+    "write_any_report",
     "write_experiment_report",
 ]

@@ -8,6 +8,7 @@ from triptych.config import (
     load_any_recipe,
     load_experiment,
     load_recipe,
+    names_recipe,
     shipped_recipes,
     tiny,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "load_any_recipe",
     "load_experiment",
     "load_recipe",
+    "names_recipe",
     "shipped_recipes",
     "tiny",
 ]

@@ -170,7 +170,8 @@ def _check_resumable(run: Run, recipe: Recipe) -> None:
             hint="Resume without changes, or use a new name.",
             path=run.path,
         )
-    if facts.get("status") != "finished" and run.history() and not run.checkpoint.exists():
+    # A training that was killed in its first epoch may have a row of history and no checkpoint yet.
+    if facts.get("status") != "finished" and len(run.history()) > 1 and not run.checkpoint.exists():
         raise RunError(
             "checkpoints/last.ckpt is missing, so that training cannot continue after its "
             f"{len(run.history())} epochs.",
@@ -183,6 +184,7 @@ def _finished(run: Run) -> Trained:
     """A run that has nothing left to train, from what it says of itself; no data is read."""
     from triptych.training.fit import Fitted
 
+    run.remove_leftovers()  # of an evaluation that was killed
     rows: list[Row] = [{**row, "epoch": int(row["epoch"])} for row in run.history()]
     best = int(run.facts().get("best_epoch", len(rows)))
     fitted = Fitted(rows, best, interrupted=False, complete=True, is_main_process=not is_helper_process())

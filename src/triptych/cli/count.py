@@ -60,10 +60,11 @@ def _counted(name: str, data: Path | None, classes: int | None, settings: list[s
         did_you_mean,
         list_runs,
         load_recipe,
+        names_recipe,
         shipped_recipes,
     )
 
-    if name in shipped_recipes() or name.endswith(".toml"):
+    if names_recipe(name):
         return count_recipe(load_recipe(name, settings or ()), data=data, classes=classes)
     try:
         run = Run.open(name)

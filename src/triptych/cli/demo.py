@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from triptych.cli import recall_demo
 from triptych.cli.options import AsJson, Settings
+
+UNTRAINED = {"recall": recall_demo.show}  # demos that store and recall, and train nothing
 
 
 def register(app: typer.Typer) -> None:
@@ -26,14 +29,15 @@ def demo(
     """
     from triptych import api
     from triptych.api import RecipeError, load_recipe, panel_of
-    from triptych.cli import recall_demo
     from triptych.cli.output import interval, print_json, print_table, say
     from triptych.cli.train import show_progress
 
-    if panel == "recall":
+    if panel in UNTRAINED:
         if settings:
-            raise RecipeError(f"--set is {settings[0]!r} and has no effect on the demo of recall. Leave it out.")
-        recall_demo.show(name=name, as_json=json)
+            raise RecipeError(
+                f"--set is {settings[0]!r} and has no effect on the demo of {panel}.", hint="Leave it out."
+            )
+        UNTRAINED[panel](name=name, as_json=json)
         return
     demo = panel_of(panel).demo
     recipe = load_recipe(demo.RECIPE, settings or ())

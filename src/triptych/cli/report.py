@@ -17,7 +17,4 @@ def report(run: RunName) -> None:
     from triptych import api
 
     opened = api.Run.open(run)
-    if opened.facts().get("panel") == "recall":
-        print(api.write_experiment_report(opened))
-        return
-    print(api.write_report(opened))
+    print(api.write_any_report(opened))

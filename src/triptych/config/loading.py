@@ -51,6 +51,11 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.toml")) if path.name != TINY_FILE}
 
 
+def names_recipe(name: str) -> bool:
+    """Whether `load_recipe` takes a name for that of a shipped recipe, its tiny form included, or for a file."""
+    return name.endswith(".toml") or name.removesuffix(TINY) in shipped_recipes()
+
+
 def tiny(name: str) -> str:
     """The name of a shipped recipe scaled down to run in seconds.
 

@@ -6,8 +6,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -54,7 +55,22 @@ def check_free(out: Path, *, force: bool) -> None:
         raise RunError(f"{out} exists; expected a free name. Choose another with --out, or replace it with --force.")
 
 
-def write_manifest(folder: Path, *, panel: str, name: str, model: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class Use:
+    """How an exported model is used, for its README.
+
+    Attributes:
+        call: what to call on the loaded model.
+        packages: what must be installed besides NumPy, ONNX Runtime and pydantic.
+    """
+
+    call: str
+    packages: Sequence[str] = ()
+
+
+def write_manifest(
+    folder: Path, *, panel: str, name: str, model: Mapping[str, Any], use: Use, more: Mapping[str, Any]
+) -> None:
     """Write `export.json` and `README.md` about the graphs that lie in a folder.
 
     Args:
@@ -62,6 +78,7 @@ def write_manifest(folder: Path, *, panel: str, name: str, model: Mapping[str, A
         panel: whose model it is.
         name: of what was exported.
         model: what the panel needs to read its graphs.
+        use: for the README.
         more: other entries: what was measured, how it was quantised.
     """
     import torch
@@ -79,19 +96,16 @@ def write_manifest(folder: Path, *, panel: str, name: str, model: Mapping[str, A
         "model": dict(model),
     }
     write_text_atomically(folder / MANIFEST, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
-    write_text_atomically(folder / "README.md", _readme(panel, name, model))
+    write_text_atomically(folder / "README.md", _readme(panel, name, use))
 
 
-def _readme(panel: str, name: str, model: Mapping[str, Any]) -> str:
-    call = "update(cues)" if panel == "recall" else 'predict(["..."])'
-    pillow = " pillow" if panel == "see" else ""
-    graphemes = any(model.get(side, {}).get("unit") == "graphemes" for side in ("source_tokenizer", "target_tokenizer"))
-    packages = "numpy onnxruntime pydantic" + (" regex" if graphemes else "") + pillow
+def _readme(panel: str, name: str, use: Use) -> str:
+    packages = " ".join(("numpy", "onnxruntime", "pydantic", *use.packages))
     return (
         f"# {name}\n\n"
         f"A model of the panel `{panel}`, exported to ONNX by Triptych. It needs no PyTorch:\n\n"
         f"    pip install {packages} && pip install --no-deps triptych\n"
-        f"    python -c 'from triptych import runtime; print(runtime.load(\"FOLDER\").{call})'\n\n"
+        f"    python -c 'from triptych import runtime; print(runtime.load(\"FOLDER\").{use.call})'\n\n"
         f"`{MANIFEST}` says what the graphs are and what they were made with.\n"
     )
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.export.folder import check_free, staged, write_manifest
+from triptych.export.folder import Use, check_free, staged, write_manifest
 from triptych.export.graph import INLINE_LIMIT, Graph, need_onnx
 from triptych.memory.memory import Memory
 from triptych.memory.normalisation import Scaling
@@ -85,7 +85,7 @@ def export_memory(
         if scaling is not None:
             model["normalisation"] = scaling.kind
             model["centre"] = None if scaling.centre is None else scaling.centre.tolist()
-        write_manifest(folder, panel="recall", name=name, model=model, more={})
+        write_manifest(folder, panel="recall", name=name, model=model, use=Use("update(cues)"), more={})
         _verify(patterns, Exported.open(folder), beta=beta)
     return Exported.open(path)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from triptych.errors import RunError
-from triptych.export.folder import check_free, staged, write_manifest
+from triptych.export.folder import Use, check_free, staged, write_manifest
 from triptych.export.graph import need_onnx
 from triptych.export.quantize import Cost, to_int8
 from triptych.runs.run import Run
@@ -40,6 +40,9 @@ class Writer(Protocol):
 
     def write(self, model: Any, folder: Path) -> dict[str, Any]:
         """Write graphs into a folder; what the runtime needs to read them."""
+
+    def use(self, description: Mapping[str, Any]) -> Use:
+        """How the exported model is used, from what `write` gave."""
 
     def verify(self, model: Any, exported: Exported, run: Run | None = None) -> Check:
         """Compare with PyTorch, on data of the run too where there is any; TriptychError where they differ much."""
@@ -145,7 +148,8 @@ def _write(run: Run, model: Any, folder: Path) -> float:
 
 
 def _describe(folder: Path, panel: str, run: Run, model: Mapping[str, Any], more: Mapping[str, Any]) -> None:
-    write_manifest(folder, panel=panel, name=run.name, model=model, more=more)
+    use = writer_of(panel).use(model)
+    write_manifest(folder, panel=panel, name=run.name, model=model, use=use, more=more)
 
 
 def graph_bytes(folder: Path) -> int:

@@ -10,7 +10,7 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, MissingExtraError, RunError, TriptychError
+from triptych.export.folder import Use
 from triptych.export.graph import need_onnx
 from triptych.export.quantize import Change, Cost
 from triptych.export.run import Check
@@ -137,6 +138,11 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def use(_description: Mapping[str, Any]) -> Use:
+    """How an exported classifier is used."""
+    return Use('predict(["..."])', ("pillow",))
 
 
 @torch.inference_mode()

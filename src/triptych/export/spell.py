@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from triptych.decoding import Sources, Speller, StepModel, decode
 from triptych.decoding.contract import END, START, Array
 from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
+from triptych.export.folder import Use
 from triptych.export.quantize import Change, Cost
 from triptych.export.run import Check
 from triptych.report.comparison import differences
@@ -53,6 +54,12 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
             graph_of(network, part).save(folder / file)
         members.append({**names, "boundaries": walks})
     return {"members": members, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
+
+
+def use(description: Mapping[str, Any]) -> Use:
+    """How an exported speller is used."""
+    units = (description[side].get("unit") for side in ("source_tokenizer", "target_tokenizer"))
+    return Use('predict(["..."])', ("regex",) if "graphemes" in units else ())
 
 
 def graph_of(network: Network, part: str) -> Any:
