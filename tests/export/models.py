@@ -45,5 +45,5 @@ def ship(shipped: Speller, folder: Path) -> Exported:
     """Export a speller into a folder."""
     folder.mkdir()
     model = spell.write(shipped, folder)
-    write_manifest(folder, panel="spell", name="random", model=model, more={})
+    write_manifest(folder, panel="spell", name="random", model=model, use=spell.use(model), more={})
     return Exported.open(folder)

@@ -74,7 +74,7 @@ def classifier(architecture: Architecture, **decoding: Any) -> Classifier:
 
 def ship(shipped: Classifier, folder: Path) -> Exported:
     folder.mkdir()
-    write_manifest(folder, panel="see", name="random", model=see.write(shipped, folder), more={})
+    write_manifest(folder, panel="see", name="random", model=see.write(shipped, folder), use=see.use({}), more={})
     return Exported.open(folder)
 
 
