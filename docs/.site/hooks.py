@@ -28,18 +28,18 @@ def _commands() -> Iterator[str]:
         waiting = [(f"{name} {child}", inner) for child, inner in children.items()] + waiting
         if name == "triptych":
             continue
-        yield f"## {name}\n\n{_told(command.help or '')}\n"
+        yield f"## {name}\n\n{_help(command.help or '')}\n"
         if not children:
             yield from _table(command.params)
 
 
-def _told(text: str) -> str:
+def _help(text: str) -> str:
     """A command's help; its examples as a block."""
-    told, _, examples = text.replace("\f", "").replace("\b", "").partition("Examples:")
+    before, _, examples = text.replace("\f", "").replace("\b", "").partition("Examples:")
     if not examples:
-        told, _, examples = text.replace("\b", "").partition("Example:")
+        before, _, examples = text.replace("\b", "").partition("Example:")
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
-    return told.strip() + ("\n\n```sh\n" + "\n".join(lines) + "\n```" if lines else "")
+    return before.strip() + ("\n\n```sh\n" + "\n".join(lines) + "\n```" if lines else "")
 
 
 def _table(parameters: list[Any]) -> Iterator[str]:
