@@ -117,7 +117,7 @@ def test_help_says_which_panel_an_option_is_of(triptych: Triptych, monkeypatch: 
         assert all("(spell" in lines[name] for name in of_spell)
         assert ("(see) classes listed by predict." in lines["--n-best"]) == (command == "predict")
         assert "(see only)" in lines["--views"]
-    assert "runs of one panel" in " ".join(triptych("ensemble", "--help").out.split())
+    assert "all of one panel" in " ".join(triptych("ensemble", "--help").out.split())
 
 
 def test_an_option_of_another_panel_points_to_its_own_where_there_is_one() -> None:

@@ -153,9 +153,7 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path: Path, damage: str) -> None:
             checkpoint = torch.load(run.checkpoint, weights_only=True)
             checkpoint["state_dict"] = {name: torch.zeros(5, 5) for name in checkpoint["state_dict"]}
             torch.save(checkpoint, run.checkpoint)
-    with pytest.raises(
-        RunError, match=r"last.ckpt: the file is damaged or of another model .*; expected a checkpoint of this run."
-    ):
+    with pytest.raises(RunError, match=r"last.ckpt: the file is damaged or of another model \(.*\)\. Start over"):
         train(Line(), run, epochs=2)
 
 
