@@ -65,5 +65,5 @@ def test_a_calibrated_model_is_not_made_worse_by_few_images() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"^scores have shape \(3, 3\) and labels \(3,\); expected"):
         fit_temperature(torch.eye(3), torch.arange(3))
-    with pytest.raises(DataError, match="at least one image"):
+    with pytest.raises(DataError, match="no images to calibrate on"):
         fit_temperature(torch.zeros(1, 0, 3), torch.zeros(0, dtype=torch.int64))

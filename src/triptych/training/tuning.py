@@ -320,9 +320,15 @@ def _is_same_base(known: str, base: str) -> bool:
 
 def _result(study: optuna.Study, goal: Literal["min", "max"], *, interrupted: bool) -> Search:
     trials = []
+    tried: set[int] = set()
     for trial in study.get_trials(deepcopy=False):
-        if SURPLUS in trial.user_attrs or trial.state == TrialState.WAITING:
+        point = trial.user_attrs.get(POINT)
+        # Another process may just have taken a point from the queue that was tried before, and not yet have noticed.
+        is_repeated = trial.state == TrialState.RUNNING and point in tried
+        if SURPLUS in trial.user_attrs or trial.state == TrialState.WAITING or is_repeated:
             continue
+        if point is not None and trial.state != TrialState.FAIL:
+            tried.add(point)
         failure = trial.user_attrs.get(FAILURE, "")
         state = "failed" if failure else STATES.get(trial.state, "stopped")
         value = trial.value if trial.value is not None else trial.intermediate_values.get(trial.last_step or 0)
