@@ -52,7 +52,7 @@ def test_a_signal_keeps_the_best_and_resume_continues(data: Path, tmp_path: Path
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
-    assert "Interrupted. Go on with: triptych train --resume --name cut" in errors
+    assert "Interrupted. Resume with: triptych train --resume --name cut" in errors
     document = json.loads(output)
     assert document["interrupted"] is True
     facts = json.loads((run / "run.json").read_text())
@@ -82,6 +82,6 @@ def test_ctrl_c_before_the_first_epoch_ends(data: Path, tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
         assert "Traceback" not in errors
-        if "Go on with" in errors:
+        if "Resume with" in errors:
             short = triptych("train", "--resume", "--name", f"early-{number}", "--data", data, runs=tmp_path)
             assert short.returncode == 0, short.stderr

@@ -128,7 +128,7 @@ def test_ctrl_c_ends_both_processes(data: Path, tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert output == ""
     assert "Traceback" not in errors
-    assert errors.count("Go on with: triptych train --resume --name x") == 1
+    assert errors.count("Resume with: triptych train --resume --name x") == 1
     assert json.loads((tmp_path / "x" / "run.json").read_text())["status"] == "interrupted"
     assert living_relatives(str(data)) == []
 

@@ -256,4 +256,4 @@ def test_a_damaged_checkpoint_is_said_in_one_line(lives: Lives) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert lives.live([(lives.resume("bad"), None)]) == [2]
     assert lives.errors.count("error: ") == lives.errors.count("\n") == 1
-    assert "last.ckpt is damaged" in lives.errors
+    assert "last.ckpt: the file is damaged" in lives.errors

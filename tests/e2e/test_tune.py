@@ -41,7 +41,7 @@ def test_a_grid_with_a_failure_ends_in_a_recipe_that_trains(data: Path, tmp_path
         "trial", "state", "valid_cer", "optimizer.learning_rate", "training.seed", "failure"
     ]  # fmt: skip
     assert len(table) == 5
-    assert table[3].split("\t")[-1].startswith("train_loss is nan")
+    assert table[3].split("\t")[-1].startswith("train_loss in epoch 1 is nan")
     best = triptych("train", folder / "best.toml", "--data", data, "--name", "best", "--json", runs=tmp_path / "runs")
     assert best.returncode == 0, best.stderr
     assert json.loads(best.stdout)["best"]["valid_cer"] == pytest.approx(document["best"]["value"])

@@ -88,7 +88,7 @@ def tune(
     else:
         _print_result(tuned, data, chosen.training)
     if found.interrupted:
-        say("Interrupted. Go on with the same command.")
+        say("Interrupted. Resume with the same command.")
         raise typer.Exit(130)
 
 
