@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,15 @@ def test_a_full_disk_under_a_checkpoint_is_an_error_of_the_system(
 def test_a_run_that_cannot_be_written_is_tested_all_the_same(
     triptych: Triptych, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read_only(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
+    def failing(number: int) -> Callable[..., None]:
+        def record(*_: Any, **__: Any) -> None:
+            raise OSError(number, os.strerror(number), "runs/first")
 
-    monkeypatch.setattr("triptych.api.testing.record", read_only)
+        return record
+
+    monkeypatch.setattr("triptych.api.testing.record", failing(errno.ENOSPC))
+    assert "No space left" in one_error(triptych("test", "first")), "a full disk is an error as elsewhere"
+    monkeypatch.setattr("triptych.api.testing.record", failing(errno.EROFS))
     done = triptych("test", "first")
     assert done.status == 0
     assert "CER" in done.out

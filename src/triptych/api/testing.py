@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from triptych.api.models import choose
 from triptych.api.panels import Evaluation, Warn, panel_of
 from triptych.runs.run import Run
 from triptych.statistics import Estimate
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # a run of which figures are shown and not recorded
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ def run_test(
     try:
         record(run, chosen.model, evaluation, label=label, origin=origin, warnings=remarks)
         write_report(run)
-    except OSError as error:  # the figures are worth showing where the run cannot be written
+    except OSError as error:
+        if error.errno not in READ_ONLY:  # such as a full disk
+            raise
         warn([f"the evaluation could not be recorded in {run.path}: {error.strerror or error}."])
     figures = panel.measures(evaluation.scores.to_dict())
     return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})

@@ -88,7 +88,7 @@ def _cells(speller: Speller, prediction: Prediction[Any]) -> list[str]:
     cells = [speller.vocabularies.source_tokenizer.join(prediction.source)]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
-    return [cell.replace("\t", " ") for cell in cells]
+    return cells
 
 
 class _Unseen:
