@@ -103,7 +103,9 @@ def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
         lowercase, strip_diacritics, letters_only = (
             getattr(settings, option) in (True, "both", side) for option in CLEANING
         )
-        return Tokenizer(unit, form, lowercase, strip_diacritics, letters_only)
+        return Tokenizer(
+            unit, form, lowercase, strip_diacritics, letters_only, backward=settings.direction == "backward"
+        )
 
     return tokenizer("source", settings.source_unit), tokenizer("target", settings.target_unit)
 
