@@ -17,7 +17,7 @@ from triptych.config.see import ImageForm
 from triptych.errors import DataError, TriptychError
 from triptych.images.bad_files import Skipped
 from triptych.images.reading import read_image
-from triptych.memory.image_size import ImageSize
+from triptych.memory.manifest import ImageSize
 from triptych.memory.pattern_files import read_patterns
 
 ROWS: NDArray[Any] = np.arange(24, dtype=np.float64).reshape(4, 6) / 7

@@ -13,9 +13,9 @@ from torch import Tensor
 from triptych.data.files import number_lines, open_binary
 from triptych.errors import ConflictError, DataError, ShapeError
 from triptych.images.bad_files import Skipped
-from triptych.memory.image_size import ImageSize
 from triptych.memory.index import Index
 from triptych.memory.index_store import save_index
+from triptych.memory.manifest import ImageSize
 from triptych.memory.memory import Memory
 from triptych.memory.pattern_files import OnBad, PatternFile, read_patterns
 from triptych.memory.searchers import Kind

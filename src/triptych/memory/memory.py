@@ -26,7 +26,7 @@ from triptych.memory import folder as folders, query
 from triptych.memory.arguments import as_mask, as_tensor, checked_rows
 from triptych.memory.blockwise import nearest_rows, rows_at
 from triptych.memory.entries import Entries, Labels
-from triptych.memory.image_size import ImageSize
+from triptych.memory.manifest import ImageSize
 from triptych.memory.normalisation import Normalisation, Scaling
 from triptych.memory.novelty import Score, Threshold, calibrate, check_score
 from triptych.memory.results import Confidence, Nearest, Recall, StoredPattern
@@ -357,7 +357,7 @@ class Memory:
             check_mask(known, tuple(rows.shape), name="known_valid", true="the cue is known")
             rows = torch.where(known, rows, 0.0)
         rows = checked_rows(rows, self.width, name="cue")
-        return self.entries.scaling.apply(rows, name="cue", known_valid=known).rows
+        return self.entries.scaling.apply(rows, name="cue", known_valid=known)[0]
 
     def keys(self) -> Tensor:
         """All patterns as they are compared, in one tensor. Shape (N, D)."""

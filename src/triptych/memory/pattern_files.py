@@ -28,7 +28,7 @@ from triptych.errors import DataError, did_you_mean
 from triptych.images.bad_files import BadImage
 from triptych.images.reading import iterate_images
 from triptych.images.walking import SUFFIXES, image_files
-from triptych.memory.image_size import ImageSize
+from triptych.memory.manifest import ImageSize
 
 OnBad = Callable[[BadImage], None]
 _ARRAYS = ("patterns", "labels", "values", "ids")
