@@ -193,5 +193,5 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     check_message("patterns.no-images", caught.value, tmp_path)
     for field, size in (("height", (0, 28, 1)), ("width", (28, -1, 1)), ("channels", (28, 28, 2))):
         with pytest.raises(TriptychError) as wrong:
-            ImageSize(*size)
+            ImageSize(*size)  # type: ignore[arg-type]
         assert wrong.value.field == field

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from triptych.memory.normalisation import Scaling
 from triptych.memory.shards import Shard
-from triptych.recall.kernels import SCORES_AT_ONCE, blocks, finite_weights, log_mean_exp, softmax_pass
+from triptych.recall.kernels import SCORES_AT_ONCE, blocks, finite_weights, flat_potential, softmax_pass
 from triptych.recall.separation import Separation, Softmax, potential
 
 _SPARE = 8  # candidates beyond the k nearest, so that equal distances are seen
@@ -64,7 +64,7 @@ def attend(shards: Sequence[Shard], queries: Tensor, *, beta: float, separation:
     found = (log_sum - math.log(count)) / beta
     flat = (log_sum - math.log(count)).abs() <= 0.25  # where that difference would lose digits
     if bool(flat.any()):
-        found[flat] = _flat_potential(shards, queries[flat], beta)
+        found[flat] = flat_potential((keys for _, _, keys in keys_of(shards)), queries[flat], beta)
     return AttentionStep(average, found, entropy.clamp(0, math.log(count)))
 
 
@@ -181,17 +181,6 @@ def _general(
         potentials.append(potential(separation, scores, weights) / beta)
         entropies.append(-torch.xlogy(weights, weights).sum(1))
     return AttentionStep(torch.cat(averages), torch.cat(potentials), torch.cat(entropies))
-
-
-def _flat_potential(shards: Sequence[Shard], queries: Tensor, beta: float) -> Tensor:
-    """log(mean exp(beta X q)) / beta for scores whose exponentials average to about one. Shape (B,)."""
-    total, count = queries.new_zeros(queries.shape[0], dtype=torch.float64), 0
-    for _, _, keys in keys_of(shards):
-        for rows in blocks(keys.shape[0], max(1, SCORES_AT_ONCE // max(1, queries.shape[0]))):
-            some = log_mean_exp(queries @ keys[rows].T, beta=beta).double()
-            total += torch.expm1(beta * some) * (rows.stop - rows.start)
-        count += keys.shape[0]
-    return (torch.log1p(total / count) / beta).to(queries.dtype)
 
 
 def _gaps(shards: Sequence[Shard], queries: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -13,7 +13,6 @@ from torch import Tensor
 from triptych.errors import DataError, ShapeError
 from triptych.memory.blockwise import gathered, ids_at, located, rows_at
 from triptych.memory.normalisation import Scaling
-from triptych.memory.results import StoredPattern
 from triptych.memory.shards import Packed, Precision, Shard, coded, joined, measured
 
 Labels = Sequence[str | int | None] | Tensor | NDArray[Any] | None
@@ -114,17 +113,6 @@ class Entries:
                 return start + int(found[0])
             start += len(shard)
         raise _not_stored(number)
-
-    def pattern(self, number: int) -> StoredPattern:
-        """One row, as `Memory.pattern` gives it."""
-        place = torch.tensor([self.place_of(number)])
-        (label,) = self.named(place.unsqueeze(0))[1][0]
-        return StoredPattern(number, label, self.patterns_at(place)[0], self.values_at(place)[0])
-
-    def listed(self, offset: int, limit: int) -> list[tuple[int, str | None]]:
-        """Ids and labels of some rows, in the order they were added."""
-        ids, labels = self.named(self.places()[offset : offset + limit].unsqueeze(0))
-        return list(zip(ids[0].tolist(), labels[0], strict=True))
 
     def values_at(self, places: Tensor) -> Tensor:
         """What is recalled, by places over all shards. Shapes: (...) to (..., V)."""

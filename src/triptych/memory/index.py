@@ -26,11 +26,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.errors import DataError, ShapeError, TriptychError, check_choice
 from triptych.memory.blockwise import Neighbours, ids_at, in_order, rows_at
 from triptych.memory.memory import Memory
 from triptych.memory.query import describe
-from triptych.memory.searchers import ROOM, Built, Kind, build, check_kind, padded
+from triptych.memory.searchers import KINDS, ROOM, Built, Kind, build, padded
 from triptych.memory.shards import NUMBERS_AT_ONCE, Shard
 from triptych.recall.checks import check_count, number
 from triptych.recall.kernels import blocks
@@ -110,6 +110,7 @@ class Index:
         lists: of "ivf" (by default 4 sqrt(N)) and "ivf-pq" (sqrt(N)), at most N / 40.
         effort: lists searched ("ivf" and "ivf-pq", default 8) or candidates kept on the way ("hnsw", default 64).
         seed: of k-means.
+        built: what was built over the same patterns before; then lists and seed have no effect.
     Raises:
         MissingExtraError: faiss is not installed.
         TriptychError: the kind is not known, or a number breaks its rule.
@@ -117,28 +118,25 @@ class Index:
     """
 
     def __init__(
-        self, memory: Memory, *, kind: Kind = "ivf", lists: int | None = None, effort: int | None = None, seed: int = 0
+        self,
+        memory: Memory,
+        *,
+        kind: Kind = "ivf",
+        lists: int | None = None,
+        effort: int | None = None,
+        seed: int = 0,
+        built: Built | None = None,
     ) -> None:
-        check_kind(kind)
+        check_choice(kind, KINDS, field="kind")
         many = (4 if kind == "ivf" else 1) * math.sqrt(len(memory))
         wanted = lists if lists is not None else max(1, min(round(many), len(memory) // 40))
-        self._take(memory, kind, build(memory, kind, lists=wanted, seed=seed))
-        self.set_effort(effort if effort is not None else {"flat": 1, "hnsw": 64}.get(kind, min(8, wanted)))
-
-    @classmethod
-    def restored(cls, memory: Memory, kind: Kind, built: Built, *, effort: int) -> Index:
-        """An index that was built over the same patterns before."""
-        index = cls.__new__(cls)
-        index._take(memory, kind, built)
-        index.set_effort(effort)
-        return index
-
-    def _take(self, memory: Memory, kind: Kind, built: Built) -> None:
-        self.memory, self.kind, self.built = memory, kind, built
+        self.memory, self.kind = memory, kind
+        self.built = build(memory, kind, lists=wanted, seed=seed) if built is None else built
         self.effort = 0
         self._entries, self._changes = memory.entries, memory.entries.changes
         self._shards: Sequence[Shard] = ()
         self._arrange()
+        self.set_effort(effort if effort is not None else {"flat": 1, "hnsw": 64}.get(kind, min(8, wanted)))
 
     def _arrange(self) -> None:
         """Find the rows' places again where saving has joined shards: patterns and their order stay the same."""

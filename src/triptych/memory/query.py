@@ -37,7 +37,7 @@ def retrieve(
         move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid, observer=recording.add
     )
     value = read_values(entries.shards, rest.state, entries.scaling, beta=beta, separation=separation)
-    sure, near = _confidence(entries, rest.state, beta=beta, separation=separation)
+    sure, near = confidence(entries, rest.state, beta=beta, separation=separation)
     way = None
     if trace:
         last = sure.energy
@@ -50,11 +50,6 @@ def retrieve(
         undone = entries.scaling.undo(states.flatten(0, 1), lengths).reshape(states.shape)
         way = Trace(undone, torch.stack(recording.energies))
     return Recall(value, rest.state, rest.steps, rest.converged, sure, way)
-
-
-def confidence(entries: Entries, state: Tensor, *, beta: float, separation: Separation) -> Confidence:
-    """Energy, entropy and nearest pattern of normalised states. Shape (B, D)."""
-    return _confidence(entries, state, beta=beta, separation=separation)[0]
 
 
 def energy(
@@ -76,9 +71,10 @@ def describe(entries: Entries, found: Neighbours) -> Nearest:
     return Nearest(ids, label, found.distance)
 
 
-def _confidence(
+def confidence(
     entries: Entries, state: Tensor, *, beta: float, separation: Separation
 ) -> tuple[Confidence, Neighbours]:
+    """Energy, entropy and nearest pattern of normalised states, shape (B, D), and the places of those patterns."""
     step = attend(entries.shards, state, beta=beta, separation=separation)
     found = nearest_rows(entries.shards, state, k=1)
     near = describe(entries, found)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.errors import MissingExtraError, TriptychError, check_choice
+from triptych.errors import MissingExtraError, TriptychError
 from triptych.memory.blockwise import rows_at
 from triptych.memory.memory import Memory
 from triptych.memory.shards import NUMBERS_AT_ONCE
@@ -45,11 +45,6 @@ class Built:
 
     faiss_index: Any
     lists: Lists | None
-
-
-def check_kind(kind: str) -> None:
-    """A kind of index is one of those here; TriptychError where it is not."""
-    check_choice(kind, KINDS, field="kind")
 
 
 def import_faiss() -> ModuleType:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, check_choice
+from triptych.errors import DataError
 from triptych.memory.normalisation import Scaling
 from triptych.recall.kernels import blocks
 
@@ -22,11 +22,6 @@ Precision = Literal["float32", "float16", "bfloat16", "int8"]
 NUMBERS_AT_ONCE = 1 << 21  # decoded at once: 8 MiB
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
-
-
-def check_precision(precision: str) -> None:
-    """A precision is one that rows can be kept with; TriptychError where it is not."""
-    check_choice(precision, get_args(Precision), field="precision")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ queries are faster as two plain products. Other separation functions take all sc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import torch
@@ -233,20 +233,19 @@ def _from_log_sum(keys: Tensor, queries: Tensor, log_sum: Tensor, beta: float, n
     careful = ((log_sum - count).abs() <= 0.25) & (scale < count / 4)
     found = ((log_sum - count) / beta).to(queries.dtype)
     if bool(careful.any()):
-        found[careful] = _flat_potential(keys, queries[careful], beta)
+        found[careful] = flat_potential([keys], queries[careful], beta)
     return found
 
 
-def _flat_potential(keys: Tensor, queries: Tensor, beta: float) -> Tensor:
-    """log(1 + mean(exp(beta X q) - 1)) / beta, for scores whose exponentials average to about one. Shape (B,)."""
-    found = queries.new_empty(len(queries))
-    for rows in blocks(len(queries), _ROWS_AT_ONCE):
-        some = queries[rows]
-        excess = some.new_zeros(len(some))
-        for columns in blocks(len(keys), max(1, SCORES_AT_ONCE // len(some))):
-            excess += (some @ keys[columns].T).mul_(beta).expm1_().sum(1)
-        found[rows] = torch.log1p(excess / len(keys)) / beta
-    return found
+def flat_potential(keys: Iterable[Tensor], queries: Tensor, beta: float) -> Tensor:
+    """log(1 + mean(exp(beta X q) - 1)) / beta for blocks of keys whose exponentials average to about one. (B,)"""
+    exact = torch.float64 if queries.device.type == "cpu" else queries.dtype
+    excess, count = queries.new_zeros(len(queries), dtype=exact), 0
+    for block in keys:
+        for rows in blocks(len(block), max(1, SCORES_AT_ONCE // max(1, len(queries)))):
+            excess += (queries @ block[rows].T).mul_(beta).expm1_().sum(1)
+        count += len(block)
+    return (torch.log1p(excess / count) / beta).to(queries.dtype)
 
 
 def _in_blocks_of_states(
