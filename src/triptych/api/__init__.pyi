@@ -63,13 +63,18 @@ from .files import (
     load_limits as load_limits,
     tsv_row as tsv_row,
 )
+from .given import (
+    align as align,
+    rerank as rerank,
+    score as score,
+)
 from .hardware import (
     PRECISIONS as PRECISIONS,
     Hardware as Hardware,
     Output as Output,
+    PrintEpochs as PrintEpochs,
     check_option as check_option,
     parse_search as parse_search,
-    print_epoch as print_epoch,
 )
 from .memories import (
     BuiltIndex as BuiltIndex,
@@ -108,6 +113,7 @@ from .recipes import (
     Recipe as Recipe,
     TrainingTable as TrainingTable,
     describe_shipped as describe_shipped,
+    differences as differences,
     dump_recipe as dump_recipe,
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,

@@ -79,6 +79,7 @@ class SeePanel:
 
     name = "see"
     demo: ClassVar[Any] = demo
+    given: ClassVar[Any] = None
     ensemble_test_options = ""
 
     def read(
@@ -118,7 +119,7 @@ class SeePanel:
             "classes": list(data.classes),
             "decoding": recipe.decoding.model_dump(),
         }
-        return Prepared(objective, loaders(recipe, data, network), description)
+        return Prepared(recipe, objective, loaders(recipe, data, network), description)
 
     def load(self, run: Run, *, device: str = "cpu") -> Classifier:
         """The run's kept model, ready to predict. Nothing is unpickled.
@@ -213,6 +214,7 @@ class SeePanel:
         places: Sequence[str],
         *,
         decoding: SeeDecoding,
+        given: Mapping[str, Any],
         skip_bad: bool,
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],
