@@ -17,7 +17,7 @@ from triptych.decoding.voting import Voting
 from triptych.errors import RecipeError, RunError
 from triptych.runs.run import Run
 from triptych.spell.corpus import Item
-from triptych.spell.member_search import search_members
+from triptych.spell.ensembles import search_members
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Tokenizer, Vocabulary
 from triptych.text.vocabularies import Vocabularies
@@ -37,7 +37,7 @@ class Fixed(Speller):
         found = []
         for source in sources:
             listed = self.table[tokenizer.join(source)]
-            candidates = (Candidate(tokenizer.split(t), t, math.log(p), math.log(p)) for t, p in listed)
+            candidates: Any = (Candidate(tokenizer.split(t), t, math.log(p), math.log(p)) for t, p in listed)
             found.append(Prediction(tuple(source), tuple(candidates)))
         return found
 
@@ -76,7 +76,7 @@ def test_members_of_unlike_directions_agree_on_texts() -> None:
 
 def test_a_backward_tokenizer_is_the_forward_one_reversed() -> None:
     for unit in ("characters", "graphemes", "symbols"):
-        forward, backward = Tokenizer(unit), Tokenizer(unit, backward=True)  # type: ignore[arg-type]
+        forward, backward = Tokenizer(unit), Tokenizer(unit, backward=True)
         for text in ("abc", "t͡s aː", "a b  c"):
             assert backward.split(text) == forward.split(text)[::-1]
             assert backward.join(backward.split(text)) == forward.join(forward.split(text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,21 +16,21 @@ from triptych.config.loading import check_table
 from triptych.config.options import given_fields
 from triptych.config.spell import SpellOutput, SpellWordLists
 from triptych.decoding import Speller
-from triptych.decoding.voting import MEMBERS, speller_of
+from triptych.decoding.voting import speller_of
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.devices import check_device
-from triptych.runs.members import Combination, joined, members_of
+from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
 from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
 from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, unseen_symbols
-from triptych.spell.member_search import Selection, search_members
+from triptych.spell.ensembles import Selection, join_runs, search_members
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
@@ -151,21 +151,12 @@ class SpellPanel:
             RunError: fewer than two runs, an ensemble among them, vocabularies that differ (where they vote, in more
                 than their direction), or other data: what one member was trained on might be another's test.
         """
-        free: dict[str, Any] = {"max_train_pairs": 0}
-        if by == "average":
-            return joined(
-                runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols or another direction", free=free
-            )
-        description, tensors = joined(
-            runs, self.name, alike=_alike_but_for_direction, otherwise="other symbols", free=free | {"direction": ""}
-        )
-        own = [Vocabularies.from_dict(run.model(self.name), run.path / "model.json").to_dict() for run in runs]
-        return {**description, MEMBERS: own}, tensors
+        return join_runs(runs, self.name, by)
 
     def search_members(
         self, runs: Sequence[Run], recipe: SpellRecipe, data: Corpus, *, by: Combination, most: int
     ) -> list[Selection]:
-        """The runs to combine, chosen by their errors on the validation split; see `member_search`."""
+        """The runs to combine, chosen by their errors on the validation split; see `ensembles`."""
         items = data.items("valid", references=recipe.data.references)
         return search_members([self.load(run) for run in runs], items, recipe.decoding, by=by, most=most)
 
@@ -337,13 +328,6 @@ def results_of(
         )
         for item, prediction in zip(items, predictions, strict=True)
     ]
-
-
-def _alike_but_for_direction(description: Mapping[str, Any], path: Path) -> Any:
-    """What members that vote must have in common."""
-    found = Vocabularies.from_dict(description, path)
-    tokenizers = (replace(one, backward=False) for one in (found.source_tokenizer, found.target_tokenizer))
-    return *tokenizers, set(found.sources.symbols), set(found.targets.symbols)
 
 
 def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Vocabularies, path: Path) -> None:

@@ -1,17 +1,45 @@
-"""Which of several spellers to combine: chosen one after the other by their errors on validation data."""
+"""Several spellers as one: which runs may be combined, and a search for those that are best together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from triptych.config import SpellDecoding
 from triptych.decoding import Ensemble, Speller
 from triptych.decoding.contract import Array
-from triptych.decoding.voting import Voting
-from triptych.runs.members import Combination
+from triptych.decoding.voting import MEMBERS, Voting
+from triptych.runs.members import Combination, joined
+from triptych.runs.run import Run
 from triptych.spell.corpus import Item
 from triptych.text.predictions import Prediction
+from triptych.text.vocabularies import Vocabularies
+
+
+def join_runs(runs: Sequence[Run], panel: str, by: Combination) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and tensors of one model made of several runs' models; see `triptych.runs.members.joined`.
+
+    Raises:
+        RunError: vocabularies differ, where members vote in more than their direction, or what `joined` refuses.
+    """
+    free: dict[str, Any] = {"max_train_pairs": 0}
+    if by == "average":
+        otherwise = "other symbols or another direction"
+        return joined(runs, panel, alike=Vocabularies.from_dict, otherwise=otherwise, free=free)
+    free["direction"] = "forward"
+    description, tensors = joined(runs, panel, alike=_alike_but_for_direction, otherwise="other symbols", free=free)
+    own = [Vocabularies.from_dict(run.model(panel), run.path / "model.json").to_dict() for run in runs]
+    return {**description, MEMBERS: own}, tensors
+
+
+def _alike_but_for_direction(description: Mapping[str, Any], path: Path) -> Any:
+    found = Vocabularies.from_dict(description, path)
+    tokenizers = (replace(one, backward=False) for one in (found.source_tokenizer, found.target_tokenizer))
+    return *tokenizers, set(found.sources.symbols), set(found.targets.symbols)
 
 
 @dataclass(frozen=True)
