@@ -18,6 +18,7 @@ from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import RecipeError, RunError
 from triptych.runs.members import Combination
 from triptych.runs.run import Run, now
+from triptych.text.remembered import FILES, checked_content
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
@@ -69,6 +70,9 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False, by: Co
     }
     made.write_model(recipe.panel, description)
     made.write_tensors(tensors)
+    for name in description.get(FILES, {}):
+        content = checked_content(runs[0].path / name, description)
+        made.write_file(name, content or b"")
     made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     parameters = sum(run.facts().get("parameters", 0) for run in runs)
     made.update_facts(

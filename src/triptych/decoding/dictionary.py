@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from triptych.errors import DataError
 
@@ -30,6 +30,10 @@ class Dictionary:
     def lookup(self, source: Sequence[str]) -> tuple[Symbols, ...]:
         """The targets of a source, the preferred one first; empty where it is not in the dictionary."""
         return self._targets.get(tuple(source), ())
+
+    def entries(self) -> Iterator[tuple[Symbols, Symbols]]:
+        """Source and target of every entry, of a source the preferred one first."""
+        return ((source, target) for source, targets in self._targets.items() for target in targets)
 
     def __contains__(self, source: Sequence[str]) -> bool:
         return tuple(source) in self._targets

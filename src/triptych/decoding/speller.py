@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +34,13 @@ class Speller:
         vocabularies: vocabularies and tokenizers of the model.
         decoding: how to decode when a call does not say.
         dictionary: targets that replace the model's predictions for their sources.
+
+    Attributes:
+        remembered: targets that training had, the most frequent of a source first, which come after the dictionary and
+            before the model; None where the run keeps none.
     """
+
+    remembered: Dictionary | None = None
 
     def __init__(
         self,
@@ -172,21 +179,41 @@ class Speller:
         if isinstance(words, str):
             raise DataError(field="words", value=words, expected="a list of texts", hint=f"Write [{words!r}].")
         targets = self.vocabularies.targets
-        encoded = (targets.encode(_symbols(word, self.vocabularies.target_tokenizer)) for word in words)
+        listed = {_symbols(word, self.vocabularies.target_tokenizer): None for word in words}
+        encoded = map(targets.encode, listed)
         lexicon = Lexicon.from_words(word for word in encoded if word and targets.unknown not in word)
-        model = Constrained(self.model, lexicon, weight)
-        return Speller(model, self.vocabularies, self.decoding, dictionary=self.dictionary)
+        found = copy(self)
+        found.model = Constrained(self.model, lexicon, weight)
+        found.remembered = self._remembered_within(listed) if weight is None else self.remembered
+        return found
 
     def with_dictionary(self, pairs: Iterable[tuple[Text, Text]]) -> Speller:
-        """A speller whose dictionary replaces the model's predictions for its sources.
+        """A speller whose dictionary replaces predictions for its sources.
 
         Args:
             pairs: (source, target), each as text or symbols; of several targets of a source the preferred one first.
         Raises:
             DataError: an entry that is not a pair, or whose source has no symbols.
         """
-        dictionary = Dictionary(self._split_pairs(pairs))
-        return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
+        found = copy(self)
+        found.dictionary = Dictionary(self._split_pairs(pairs))
+        return found
+
+    def with_remembered(self, pairs: Iterable[tuple[Symbols, Symbols]]) -> Speller:
+        """A speller that answers with the targets of training; see `remembered`.
+
+        Args:
+            pairs: (source, target) as symbols; of several targets of a source the most frequent one first.
+        """
+        found = copy(self)
+        found.remembered = Dictionary(pairs)
+        return found
+
+    def _remembered_within(self, words: Collection[Symbols]) -> Dictionary | None:
+        """What is remembered of the words of a list alone."""
+        if self.remembered is None:
+            return None
+        return Dictionary(pair for pair in self.remembered.entries() if pair[1] in words)
 
     def _pairs(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[tuple[Symbols, Symbols]]:
         firsts = [sources] if isinstance(sources, str) else sources
@@ -239,7 +266,7 @@ class Speller:
         for position, source in enumerate(sources):
             if not source:
                 raise DataError(f"source {first + position} has 0 symbols; expected at least one. Numbers begin at 0.")
-            known = () if self.dictionary is None else self.dictionary.lookup(source)
+            known = self._known(source, settings)
             if known:
                 candidates = tuple(self._entry(target) for target in known[: settings.candidates])
                 results[position] = Prediction(source, candidates)
@@ -251,6 +278,14 @@ class Speller:
         for position, prediction in zip(unknown_to_dictionary, found, strict=True):
             results[position] = prediction
         return [result for result in results if result is not None]
+
+    def _known(self, source: Symbols, settings: SpellDecoding) -> Sequence[Symbols]:
+        """The targets of a source in the dictionary, or else in what is remembered."""
+        for dictionary in (self.dictionary, self.remembered if settings.remembered else None):
+            known = () if dictionary is None else dictionary.lookup(source)
+            if known:
+                return known
+        return ()
 
     def _predict_new(
         self, sources: Sequence[Symbols], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool

@@ -6,6 +6,7 @@ runs/<name>/
     metrics.csv         one row per epoch
     model.safetensors   the kept model's tensors
     model.json          architecture, vocabularies: all that is needed to predict
+    remembered.jsonl.gz the training pairs, where the run keeps them
     trained-on.bin      a digest of every training item, to know them again in other data
     checkpoints/        what resuming needs
     evaluations/        details of each evaluation, for the report
@@ -279,6 +280,10 @@ class Run:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
             raise RunError(f"the file is damaged ({error}).", path=path) from None
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file that the model's description names."""
+        write_bytes_atomically(self.path / name, content)
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""

@@ -31,9 +31,11 @@ from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, unseen_symbols
 from triptych.spell.ensembles import Selection, join_runs, search_members
+from triptych.spell.labels import decoding_label
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
+from triptych.text import remembered
 from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabulary
@@ -93,12 +95,17 @@ class SpellPanel:
             decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
         )
+        files = {}
+        if recipe.data.remember:
+            entries = remembered.by_frequency(data.splits["train"])
+            files = {remembered.FILE: remembered.packed(entries, vocabularies)}
         description = {
             "architecture": description_of(recipe.model, **sizes),
             **vocabularies.to_dict(),
             "decoding": decoding.model_dump(),
+            **remembered.described(files),
         }
-        return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description)
+        return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description, files)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
@@ -124,9 +131,11 @@ class SpellPanel:
         vocabularies = Vocabularies.from_dict(description, path)
         _check_vocabularies(members, vocabularies, path)
         models = [TorchModel(network, device) for network in networks]
-        return speller_of(
+        speller = speller_of(
             models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
         )
+        entries = remembered.read_remembered(run.path, description, vocabularies)
+        return speller if entries is None else speller.with_remembered(entries)
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
@@ -189,6 +198,14 @@ class SpellPanel:
         self, model: Speller, recipe: SpellRecipe, given: Mapping[str, Any], *, warn: Callable[[Sequence[str]], None]
     ) -> tuple[Speller, str]:
         """The model with the word list and dictionary that options of a command name, and what to call that."""
+        if "remembered" in given and model.remembered is None:
+            option = "--remembered" if given["remembered"] else "--no-remembered"
+            raise RecipeError(
+                f"{option} has no effect on a run that keeps no training pairs.",
+                field="remembered",
+                value=given["remembered"],
+                hint="Remove it, or train with --set data.remember=true",
+            )
         lists = check_table(SpellWordLists, given_fields(SpellWordLists, "predict", given), origin="")
         return word_lists.with_word_lists(model, lists, recipe=recipe, warn=warn), word_lists.label(lists)
 
@@ -243,20 +260,7 @@ class SpellPanel:
 
     def label(self, decoding: SpellDecoding) -> str:
         """A short name for how targets are decoded: `greedy`, `beam5`, `sample3-p0.8`."""
-        match decoding.method:
-            case "beam":
-                penalty = f"-length{decoding.length_penalty:g}" if decoding.length_penalty else ""
-                best = f"-best{decoding.n_best}" if decoding.n_best > 1 else ""
-                return f"beam{decoding.beam_size}{best}{penalty}"
-            case "sample":
-                parts = [f"sample{decoding.samples}"]
-                parts += [f"t{decoding.temperature:g}"] if decoding.temperature != 1 else []
-                parts += [f"k{decoding.top_k}"] if decoding.top_k else []
-                parts += [f"p{decoding.top_p:g}"] if decoding.top_p < 1 else []
-                parts += [f"seed{decoding.seed}"] if decoding.seed else []
-                return "-".join(parts)
-            case _:
-                return "greedy"
+        return decoding_label(decoding)
 
     def record(self, folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
         """Write every prediction, and return the details for the report."""
@@ -276,6 +280,8 @@ class SpellPanel:
         """Error rates as people read them."""
         named = {"CER": scores["cer"], "WER": scores["wer"], "mean error": scores["mean_error"]}
         named |= {f"WER@{k}": value for k, value in scores.get("wer_at_k", {}).items() if int(k) > 1}
+        if "from_dictionary" in scores:
+            named["answered by a dictionary"] = scores["from_dictionary"]
         further = {
             "CER, mean over predictions": "cer_over_predictions",
             "WER, mean over predictions": "wer_over_predictions",
@@ -325,6 +331,7 @@ def results_of(
             predictions=tuple(written(candidate.symbols) for candidate in prediction.candidates),
             log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
             finished=prediction.best.finished,
+            from_dictionary=prediction.best.origin == "dictionary",
         )
         for item, prediction in zip(items, predictions, strict=True)
     ]
