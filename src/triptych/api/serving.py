@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from triptych.api.models import load
 from triptych.api.served_memory import (
@@ -29,11 +28,12 @@ from triptych.config.loading import explain_invalid
 from triptych.config.serve import ServeLimits, describe_limits, load_limits
 from triptych.decoding import Speller
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError, did_you_mean
+from triptych.images.classifier import Array, Classifier
 from triptych.images.reading import FORMATS
 from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
-from triptych.see.classifier import Classifier
-from triptych.see.evidence import Evidence, evidence
+from triptych.see.adapter import Model
+from triptych.see.explaining import Evidence, evidence
 from triptych.text.predictions import Prediction
 
 __all__ = [
@@ -119,9 +119,9 @@ class ServedClassifier:
     """
 
     info: dict[str, Any]
-    classifier: Classifier
+    classifier: Model
 
-    def read(self, content: bytes) -> Tensor:
+    def read(self, content: bytes) -> Array:
         """Decode an uploaded image in the network's size, uint8. Shape (C, height, width).
 
         Raises:
@@ -129,21 +129,19 @@ class ServedClassifier:
         """
         return self.classifier.read(content)
 
-    def probabilities(self, images: Sequence[Tensor]) -> list[Tensor]:
+    def probabilities(self, images: Sequence[Array]) -> list[Array]:
         """Class probabilities of decoded images. Shape of each: (classes,)."""
-        return list(self.classifier.probabilities(torch.stack(list(images))))
+        return list(self.classifier.probabilities(np.stack(images)))
 
-    def evidence(self, pixels: Tensor, *, layer: str | None, of_class: str | None) -> Evidence:
-        """See `triptych.see.evidence.evidence`."""
+    def evidence(self, pixels: Array, *, layer: str | None, of_class: str | None) -> Evidence:
+        """See `triptych.see.explaining.evidence`."""
         return evidence(self.classifier, pixels, layer=layer, of_class=of_class)
 
-    def most_probable(self, probabilities: Tensor, top_k: int | None) -> list[tuple[str, float]]:
+    def most_probable(self, probabilities: Array, top_k: int | None) -> list[tuple[str, float]]:
         """Classes and their probabilities, the most probable first."""
         classes = self.classifier.classes
-        best: Any = probabilities.topk(min(top_k or self.classifier.decoding.top_k, len(classes)))
-        return [
-            (classes[place], value) for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+        best = np.argsort(-probabilities, kind="stable")[: top_k or self.classifier.decoding.top_k]
+        return [(classes[place], float(probabilities[place])) for place in best]
 
 
 @dataclass(frozen=True)

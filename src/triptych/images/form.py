@@ -44,6 +44,8 @@ class InputForm(ImageForm):
     def scaled(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Bytes (B, C, height, width) as the network's numbers."""
         values = pixels.astype(np.float32) / np.float32(255)
+        if self.is_unit:
+            return np.asarray(values)
         mean, deviation = (np.array(part, dtype=np.float32)[:, None, None] for part in (self.mean, self.deviation))
         return np.asarray((values - mean) / deviation)
 

@@ -22,7 +22,6 @@ from PIL import Image, UnidentifiedImageError
 from triptych.config import ImageForm
 from triptych.errors import DataError
 from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, BadImageError, UnreadableError, shown
-from triptych.images.predictions import check_array
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -78,7 +77,7 @@ def read_image(image: Any, form: ImageForm) -> Pixels:
         DataError: it is none of these, or cannot be read.
     """
     if isinstance(image, np.ndarray):
-        check_array(image)
+        _check_array(image)
     elif isinstance(image, str):
         image = Path(image)
     elif not isinstance(image, Path | bytes | Image.Image):
@@ -91,6 +90,16 @@ def read_image(image: Any, form: ImageForm) -> Pixels:
     except BadImageError as error:
         place = shown(image) if isinstance(image, Path) else "the image"
         raise DataError(f"{error}.", hint="Replace the image.", path=place) from None
+
+
+def _check_array(image: npt.NDArray[Any]) -> None:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise DataError(
+            f"the image is an array of {image.dtype} with shape {image.shape}; "
+            "expected uint8 of shape (height, width), or (height, width, channels) with 1, 3 or 4 channels."
+        )
+    if image.size == 0:
+        raise DataError(f"the image is an array of shape {image.shape}; expected at least one pixel.")
 
 
 def iterate_images(

@@ -172,21 +172,17 @@ def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
 
 
 def _check_same_items(first: Errors, other: Errors) -> None:
-    hint = "Evaluate both on the same split, in the same order."
-    if len(first.items) != len(other.items):
-        raise DataError(
-            field="the number of items of the other run",
-            value=len(other.items),
-            expected=f"{len(first.items)}, as in the first run",
-            hint=hint,
-        )
-    for number, (expected, item) in enumerate(zip(first.items, other.items, strict=True)):
-        if expected != item:
+    compared: list[tuple[str, object, object]] = [
+        ("the number of items of the other run", len(first.items), len(other.items)),
+        *((f"item {n} of the other run", *both) for n, both in enumerate(zip(first.items, other.items, strict=False))),
+    ]
+    for field, expected, value in compared:
+        if value != expected:
             raise DataError(
-                field=f"item {number} of the other run",
-                value=item,
+                field=field,
+                value=value,
                 expected=f"{expected}, as in the first run",
-                hint=hint,
+                hint="Evaluate both on the same split, in the same order.",
             )
 
 

@@ -50,7 +50,7 @@ def details_of(items: Predicted, scores: Scores, pixels: Tensor) -> dict[str, An
     ]
     return {
         "scores": scores.to_dict(),
-        "reliability": [[b.confidence, b.accuracy, b.images] for b in scores.bins],
+        "reliability": list(map(list, scores.bins)),
         "mistakes": mistakes,
     }
 
@@ -88,7 +88,7 @@ def section(name: str, details: Mapping[str, Any], figures: Path) -> Section:
         ),
         "reliability": (
             reliability_curve(
-                [(confidence, accuracy, count) for confidence, accuracy, count in details["reliability"]],
+                details["reliability"],
                 error=scores["calibration_error"],
             ),
             "Accuracy against confidence; on the diagonal probabilities are calibrated.",

@@ -10,13 +10,13 @@ from triptych.config import SeeDecoding
 from triptych.errors import DataError
 from triptych.images.bad_files import Skipped
 from triptych.images.walking import Remarks, image_files
-from triptych.see.classifier import Classifier
+from triptych.see.adapter import Model
 
 STANDARD_INPUT = "-"
 
 
 def predicted(
-    classifier: Classifier,
+    classifier: Model,
     places: Sequence[str],
     *,
     decoding: SeeDecoding,

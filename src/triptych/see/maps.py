@@ -5,8 +5,9 @@ Checked by tests/see/test_maps.py against the layers themselves and the axioms o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,20 +97,10 @@ def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) 
     """
     _check_image(image)
     name, convolution = find_convolution(network, layer)
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        seen.append(output.detach().clone())  # a layer behind it may write over it
-
-    handle = convolution.register_forward_hook(keep)
-    try:
-        with evaluating(network), torch.no_grad():
-            network(image[None])
-    finally:
-        handle.remove()
-    if not seen:
+    outputs = _outputs(network, image, {name: convolution})
+    if not outputs:
         raise ShapeError(field="layer", value=name, expected="a convolution that the network uses for this image")
-    return ActivationMaps(name, seen[0][0])
+    return ActivationMaps(name, outputs[0][1].cpu())
 
 
 def saliency(
@@ -156,8 +147,8 @@ def saliency(
     return Saliency(
         target=chosen,
         layer=place.name,
-        grad_cam=grad_cam[0, 0].detach(),
-        integrated_gradients=gradients[0].sum(dim=0).detach().float(),
+        grad_cam=grad_cam[0, 0].detach().cpu(),
+        integrated_gradients=gradients[0].sum(dim=0).detach().float().cpu(),
     )
 
 
@@ -175,28 +166,28 @@ def _place_of(network: nn.Module, image: Tensor, layer: str | int | None) -> _Pl
         return _Place(*find_convolution(network, layer))
     if isinstance(network, ConvolutionalNetwork | ResidualNetwork):
         return _Place("head", network.head, before=True)
-    return _last_with_places(network, image) or _Place(*find_convolution(network, -1))
+    known = convolutions(network)
+    last = _Place(*find_convolution(network, -1))
+    # Gates and heads run some convolutions over a single place.
+    several = [name for name, maps in _outputs(network, image, known) if maps[0].numel() > 1]
+    return _Place(several[-1], known[several[-1]]) if several else last
 
 
-def _last_with_places(network: nn.Module, image: Tensor) -> _Place | None:
-    """The last convolution to run whose maps have several places: gates and heads run some over a single one."""
-    found: list[_Place] = []
+def _outputs(network: nn.Module, image: Tensor, layers: Mapping[str, nn.Module]) -> list[tuple[str, Tensor]]:
+    """Name and output (channels, height, width) of some layers for an image, in the order in which they ran."""
+    outputs: list[tuple[str, Tensor]] = []
 
-    def note(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-                found.append(_Place(name, module))
+    def keep(name: str, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        outputs.append((name, output[0].detach().clone()))  # a layer behind it may write over it
 
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in convolutions(network).items()]
+    handles = [layer.register_forward_hook(partial(keep, name)) for name, layer in layers.items()]
     try:
         with evaluating(network), torch.no_grad():
             network(image[None])
     finally:
         for handle in handles:
             handle.remove()
-    return found[-1] if found else None
+    return outputs
 
 
 def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:
