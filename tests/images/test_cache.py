@@ -227,7 +227,7 @@ def test_progress_counts_every_image(store: Path, tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     for _ in range(2):
         reader = FileReader(FORM, progress=lambda images, of: done.append((images, of)))
-        reader.expect(5)
+        reader.total = 5
         decode_images(part(tmp_path, bad=(2,)), reader, mapped=False, skip_bad=True)
     assert done == [*((n, 5) for n in range(1, 6)), (5, 5)]
 

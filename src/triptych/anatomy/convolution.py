@@ -22,13 +22,8 @@ Order = Literal["C", "F"]
 
 
 def vec(images: Tensor, *, order: Order = "C") -> Tensor:
-    """Stack images into vectors: channels outermost, each by rows ("C") or by columns ("F").
+    """Stack images into vectors, (..., C, H, W) to (..., C * H * W): channels outermost, each by rows or by columns.
 
-    Args:
-        images: Shape (..., C, H, W).
-        order: "C" or "F".
-    Returns:
-        Shape (..., C * H * W).
     Raises:
         ShapeError: there are fewer than three axes.
         TriptychError: the order is unknown.

@@ -12,8 +12,6 @@ Checked by tests/anatomy/test_counts.py against PyTorch's own counters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.anatomy.fields import Field, Fields
-from triptych.anatomy.modes import evaluating
+from triptych.anatomy.modes import evaluating, watching
 from triptych.anatomy.windows import ReceptiveField, Window, output_size
 from triptych.errors import ShapeError, TriptychError
 
@@ -118,15 +116,14 @@ def count_parameters(module: nn.Module, input_shape: tuple[int, ...]) -> Network
     Raises:
         ShapeError: the module cannot run on that shape.
     """
-    parameter = next(iter(module.parameters()), None)
-    zeros = torch.zeros(
-        1,
-        *input_shape,
-        dtype=None if parameter is None else parameter.dtype,
-        device=None if parameter is None else parameter.device,
-    )
-    counter = _Counter(module, zeros)
-    with evaluating(module), counter.listening(), torch.no_grad():
+    zeros = torch.zeros(1, *input_shape).to(next(module.parameters(), torch.zeros(0)))
+    counter = _Counter(zeros)
+    layers = {
+        name or type(layer).__name__: layer
+        for name, layer in module.named_modules()
+        if not any(True for _ in layer.children())
+    }
+    with evaluating(module), watching(layers, counter.add), counter.fields, torch.no_grad():
         try:
             module(zeros)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -136,7 +133,9 @@ def count_parameters(module: nn.Module, input_shape: tuple[int, ...]) -> Network
                 expected="one that the module runs on, without the batch axis",
                 hint=f"The module's error: {error}",
             ) from error
-    return counter.result()
+    rest = [parameter for parameter in module.parameters() if parameter not in counter.counted]
+    outside = sum(parameter.numel() for parameter in rest)
+    return NetworkCount(tuple(counter.layers), outside, sum(p.numel() for p in rest if p.requires_grad))
 
 
 @dataclass(frozen=True)
@@ -157,15 +156,11 @@ def compare_with_fully_connected(
 ) -> Comparison:
     """One convolution, pooling by 2 and a linear layer, against two linear layers with the same hidden size.
 
-    For a grey image H x W, an M x N kernel and K outputs, with H' = H - M + 1 and W' = W - N + 1,
+    For a grey image H x W, an M x N kernel and K >= 1 outputs, with H' = H - M + 1 and W' = W - N + 1,
 
         convolutional     M N + K floor(H'/2) floor(W'/2)
         fully connected   (H W + K) floor(H'/2) floor(W'/2)
 
-    Args:
-        height, width: H and W.
-        kernel_height, kernel_width: M and N.
-        outputs: K, >= 1.
     Raises:
         ShapeError: the kernel or the pooling does not fit.
         TriptychError: outputs breaks its rule.
@@ -179,52 +174,26 @@ def compare_with_fully_connected(
 
 
 class _Counter:
-    """Listens to a module's layers while it runs."""
+    """Counts layers as they run.
 
-    def __init__(self, module: nn.Module, given: Tensor) -> None:
-        self._module = module
-        self._layers: list[LayerCount] = []
-        self._seen: set[nn.Parameter] = set()
-        self._fields = Fields(given)
+    Args:
+        given: the network's input.
+    """
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hooks on every layer, taken away at the end."""
-        handles = [
-            layer.register_forward_hook(self._hook(name or type(layer).__name__))
-            for name, layer in self._module.named_modules()
-            if not any(True for _ in layer.children())
-        ]
-        try:
-            with self._fields:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def __init__(self, given: Tensor) -> None:
+        self.layers: list[LayerCount] = []
+        self.counted: set[nn.Parameter] = set()
+        self.fields = Fields(given)
 
-    def result(self) -> NetworkCount:
-        """Counts of the layers that ran, and the parameters outside them."""
-        rest = [parameter for parameter in self._module.parameters() if parameter not in self._seen]
-        return NetworkCount(
-            tuple(self._layers),
-            sum(parameter.numel() for parameter in rest),
-            sum(parameter.numel() for parameter in rest if parameter.requires_grad),
-        )
-
-    def _hook(self, name: str) -> Any:
-        def heard(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            first = output[0] if isinstance(output, tuple) else output
-            self._add(name, layer, inputs[0], first)
-
-        return heard
-
-    def _add(self, name: str, layer: nn.Module, given: Tensor, output: Tensor) -> None:
-        own = [parameter for parameter in layer.parameters() if parameter not in self._seen]
-        self._seen.update(own)
+    def add(self, name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Count a layer that has run."""
+        given, output = inputs[0], output[0] if isinstance(output, tuple) else output
+        own = [parameter for parameter in layer.parameters() if parameter not in self.counted]
+        self.counted.update(own)
         parameters = sum(parameter.numel() for parameter in own)
         if isinstance(layer, (*_COUNTED, *_FREE)):  # functions count the others
-            self._fields.keep(output, _field_after(self._fields.of(given), layer))
-        self._layers.append(
+            self.fields.keep(output, _field_after(self.fields.of(given), layer))
+        self.layers.append(
             LayerCount(
                 name=name,
                 kind=type(layer).__name__,
@@ -233,7 +202,7 @@ class _Counter:
                 trainable=sum(parameter.numel() for parameter in own if parameter.requires_grad),
                 multiply_accumulates=_multiply_accumulates(layer, given, output),
                 dense_parameters=_dense_parameters(layer, given, output) if own else parameters,
-                receptive_field=self._fields.of(output),
+                receptive_field=self.fields.of(output),
             )
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,25 +49,18 @@ class ConvolutionBlocks:
 
 
 def convolution_blocks(settings: ConvolutionSettings, *, order: Order = "C") -> ConvolutionBlocks:
-    """The position of each element of the kernel in the matrix of `conv_matrix`.
+    """The position of each element of the kernel in the matrix of `conv_matrix`; lines of an image are its rows ("C") or
+    columns ("F").
 
-    Args:
-        settings: the convolution.
-        order: how images become vectors; a line of an image is a row with "C" and a column with "F".
     Raises:
         ShapeError: the kernel does not fit the input, or the matrix has more than four million entries.
         TriptychError: a setting breaks its rule.
     Checked by tests/cli/test_anatomy.py.
     """
     s = settings
+    geometry: dict[str, Any] = {"stride": s.stride, "padding": s.padding, "dilation": s.dilation}
     high, wide = (
-        output_size(
-            s.size[axis],
-            kernel=s.kernel[axis],
-            stride=s.stride[axis],
-            padding=s.padding[axis],
-            dilation=s.dilation[axis],
-        )
+        output_size(s.size[axis], kernel=s.kernel[axis], **{name: pair[axis] for name, pair in geometry.items()})
         for axis in (0, 1)
     )
     rows, columns = s.outputs * high * wide, s.channels * s.size[0] * s.size[1]
@@ -77,14 +71,7 @@ def convolution_blocks(settings: ConvolutionSettings, *, order: Order = "C") -> 
         )
     elements = s.kernel[0] * s.kernel[1]
     numbers = torch.arange(1.0, elements + 1).reshape(1, 1, *s.kernel).expand(s.outputs, s.channels, -1, -1)
-    matrix = conv_matrix(
-        numbers,
-        (s.channels, *s.size),
-        stride=s.stride,
-        padding=s.padding,
-        dilation=s.dilation,
-        order=order,
-    )
+    matrix = conv_matrix(numbers, (s.channels, *s.size), order=order, **geometry)
     return ConvolutionBlocks(
         places=matrix.to_dense().long() - 1,
         output=(high, wide),

@@ -36,20 +36,14 @@ def is_integer(value: Any) -> bool:
 def output_size(
     size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil: bool = False
 ) -> int:
-    """floor((size + 2p - d(k - 1) - 1) / s) + 1, the places where a window fits.
+    """floor((size + 2p - d(k - 1) - 1) / s) + 1, the places where a window fits, >= 1.
 
-    Args:
-        size: of the input, >= 1.
-        kernel: k, >= 1.
-        stride: s, >= 1.
-        padding: p on each side, >= 0.
-        dilation: d, >= 1.
-        ceil: round up instead, as pooling can; a last window that would begin in the padding on the right is dropped.
-    Returns:
-        >= 1.
+    With `ceil` it is rounded up instead, as pooling can; a last window that would begin in the padding on the right is
+    dropped.
+
     Raises:
         ShapeError: the window does not fit once.
-        TriptychError: a setting breaks its rule.
+        TriptychError: a setting breaks its rule: size, kernel, stride and dilation >= 1, padding >= 0.
     Source: Dumoulin and Visin 2016, arXiv:1603.07285, relationship 14, for convolutions; PyTorch's pooling for `ceil`.
     """
     check_window(kernel, stride, padding, dilation)

@@ -50,7 +50,7 @@ def write(classifier: Model, folder: Path) -> dict[str, Any]:
     write_graph(classifier.scorer.network, classifier.form.shape, folder / "model.onnx")
     return {
         "graph": "model.onnx",
-        "input": classifier.form.to_dict(),
+        "input": classifier.form.model_dump(mode="json"),
         "classes": list(classifier.classes),
         "decoding": classifier.decoding.model_dump(),
     }

@@ -82,9 +82,9 @@ class Classifier(Generic[ScorerType]):
     def read(self, image: GivenImage) -> NDArray[np.uint8]:
         """An image as bytes in the network's size. Shape (C, height, width).
 
-        Args:
-            image: a path, the bytes of an image file, a Pillow image, or an array (height, width, 1, 3 or 4), or
-                without the last axis.
+        The image is a path, the bytes of an image file, a Pillow image, or an array (height, width, 1, 3 or 4), or
+        without the last axis.
+
         Raises:
             DataError: it cannot be read.
             MissingExtraError: Pillow is not installed.
@@ -110,11 +110,7 @@ class Classifier(Generic[ScorerType]):
     classify = probabilities  # its name in exported models of earlier versions
 
     def scores(self, pixels: Array, *, decoding: SeeDecoding | None = None) -> Array:
-        """The scores of every view of every image, before any temperature, as for `probabilities`.
-
-        Returns:
-            Logits or log-probabilities, in double precision. Shape (views, B, K).
-        """
+        """Logits or log-probabilities of every view of every image, before any temperature. Shape (views, B, K)."""
         if pixels.ndim != 4 or pixels.shape[1:] != self.form.shape:
             expected = ", ".join(map(str, self.form.shape))
             raise ShapeError(f"pixels have shape {tuple(pixels.shape)}; expected (N, {expected}).")
@@ -132,10 +128,10 @@ class Classifier(Generic[ScorerType]):
         top_k: int | None = None,
         decoding: SeeDecoding | None = None,
     ) -> list[Classified]:
-        """Classify images, each in any of the ways that `read` takes.
+        """Classify one image or several in a list, each in any of the ways that `read` takes.
 
         Args:
-            images: one, or several in a list.
+            images: one, or several.
             top_k: classes to list; by default as the settings say.
             decoding: settings in place of the model's own.
         Raises:
@@ -156,11 +152,9 @@ class Classifier(Generic[ScorerType]):
         on_bad: Callable[[BadImage], None] | None = None,
         workers: int | None = None,
     ) -> Iterator[Classified]:
-        """Classify any number of image files, in order and in bounded memory.
+        """Classify any number of image files as `predict` does, in order and in bounded memory.
 
         Args:
-            paths: of image files.
-            top_k, decoding: as for `predict`.
             on_bad: called with each file that cannot be read, which is then skipped; None raises an error, after the
                 images before it.
             workers: threads that decode; None is one for each processor.

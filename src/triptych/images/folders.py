@@ -23,11 +23,8 @@ def read_folder(location: Path, settings: SeeData, reader: FileReader, *, whole:
 
     A warning names each class folder without images, which is not used as a class.
 
-    Args:
-        location: the folder.
-        settings: the recipe's `[data]`: names of the split folders, and whether unreadable files are skipped.
-        reader: reads the files.
-        whole: read only this split: its folder where there is one, otherwise all classes.
+    With `whole` only this split is read: its folder where there is one, otherwise all classes.
+
     Raises:
         DataError: fewer than two classes have images, a class is not in training, or a file cannot be read.
     """
@@ -36,7 +33,7 @@ def read_folder(location: Path, settings: SeeData, reader: FileReader, *, whole:
     least = 1 if whole else 2
     classes = _class_names(next(iter(folders.values())), least=least)
     found = {split: _files(folder, classes, remarks) for split, folder in folders.items()}
-    reader.expect(sum(len(paths) for paths, _ in found.values()))
+    reader.total = sum(len(paths) for paths, _ in found.values())
     lists = {
         split: _hashed(location, folders[split], paths, labels, remarks, reader)
         for split, (paths, labels) in found.items()

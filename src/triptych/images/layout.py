@@ -27,8 +27,7 @@ def split_folders(location: Path, settings: SeeData, remarks: Remarks, *, whole:
     folders are classes; a folder for validation or testing without class folders is not a split.
 
     Args:
-        location: the folder.
-        settings: the recipe's `[data]`.
+        location, settings: the folder, and the recipe's `[data]`.
         remarks: takes warnings about what is not used, and about classes named like splits.
         whole: give only this split: its folder where there are splits, otherwise everything.
     Raises:

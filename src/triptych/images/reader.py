@@ -26,7 +26,7 @@ class FileReader:
         early: decode what is read for its digest: right where all files will be decoded.
         room: bytes of pixels that may wait.
         workers: threads that read and decode; None is one for each processor.
-        progress: called with the number of images whose pixels are there, and the number of all.
+        progress: called with the number of images whose pixels are there, and the number of all, `total`.
     """
 
     def __init__(
@@ -43,12 +43,8 @@ class FileReader:
         self._early = early
         self._room = room
         self._progress = progress
-        self._done = self._all = 0
+        self._done = self.total = 0
         self._waiting: dict[Path, Pixels | BadImageError] = {}
-
-    def expect(self, images: int) -> None:
-        """Set the number of all images."""
-        self._all = images
 
     def digests(self, paths: Sequence[Path], known: KnownDigests) -> Iterator[str | BadImageError]:
         """SHA-256 of each file, or why it cannot be read."""
@@ -63,7 +59,11 @@ class FileReader:
             except BadImageError as error:
                 return None, error, None
             decode_now = self._early and self._room > 0
-            return state, hashlib.sha256(content).hexdigest(), self._decoded(content) if decode_now else None
+            return (
+                state,
+                hashlib.sha256(content).hexdigest(),
+                decode_or_reason(content, self.form) if decode_now else None,
+            )
 
         for path, (state, digest, pixels) in zip(paths, in_order(read, paths, self.workers), strict=True):
             if isinstance(digest, str):
@@ -79,7 +79,7 @@ class FileReader:
 
         def read(image: Path | npt.NDArray[Any]) -> tuple[bool, Pixels | BadImageError]:
             waiting = self._waiting.pop(image, None) if isinstance(image, Path) else None
-            return (True, waiting) if waiting is not None else (False, self._decoded(image))
+            return (True, waiting) if waiting is not None else (False, decode_or_reason(image, self.form))
 
         for was_waiting, pixels in in_order(read, images, self.workers):
             if not was_waiting:
@@ -94,7 +94,4 @@ class FileReader:
     def _advance(self, further: int) -> None:
         self._done += further
         if self._progress and further:
-            self._progress(min(self._done, self._all), self._all)
-
-    def _decoded(self, source: Path | bytes | npt.NDArray[Any]) -> Pixels | BadImageError:
-        return decode_or_reason(source, self.form)
+            self._progress(min(self._done, self.total), self.total)

@@ -93,11 +93,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def read_errors(path: Path, measure: Callable[[Sequence[Mapping[str, str]]], Errors]) -> Errors:
-    """Errors per item from a predictions file.
+    """Errors per item from a predictions file; `measure` gives those of its rows, or a KeyError or ValueError.
 
-    Args:
-        path: the file.
-        measure: the errors that its rows show; a KeyError or a ValueError where they do not.
     Raises:
         DataError: the file lacks a column, or holds a word where a number belongs.
     """
@@ -158,10 +155,10 @@ def standing(name: str, errors: Errors) -> Standing:
 
 
 def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
-    """The other run's scores minus the first one's, over the same items in the same order.
+    """The other run's scores minus the first one's.
 
     Raises:
-        DataError: the two are not about the same items.
+        DataError: the two are not about the same items in the same order.
     """
     _check_same_items(first, other)
     compared = {}

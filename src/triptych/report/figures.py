@@ -170,8 +170,6 @@ def error_by_length(
 
     Args:
         rows: label of the bin, error, items in it; in the order to draw.
-        measure: name of the error.
-        length_label: name of the length.
     """
     figure = new_figure(max(4.5, 1.6 + 0.85 * len(rows)), 3.4)
     axes = figure.subplots()

@@ -36,7 +36,6 @@ class Picture:
     """An image inside a report.
 
     Attributes:
-        content: bytes of a PNG or SVG file.
         media_type: `image/png` or `image/svg+xml`.
         alt: description of the image for those who do not see it; not empty.
         caption: a sentence below, or nothing.
@@ -96,13 +95,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report, shown in this order.
+    """A part of a report, shown in this order; the title is also the entry in the contents.
 
     Attributes:
-        title: heading, also the entry in the contents.
         text: paragraphs of plain text, parted by empty lines.
-        tables: shown under the text.
-        figures: shown under the tables.
         preformatted: text kept as it is, line by line (a recipe, a command).
     """
 

@@ -20,7 +20,6 @@ class Table:
 
     Attributes:
         title: shown above; also names the table to a screen reader.
-        columns: headings, at least one.
         rows: cells; None is shown as a dash.
         caption: a sentence below, or nothing.
         digits: decimals of floats and estimates, >= 0.

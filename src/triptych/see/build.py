@@ -38,17 +38,13 @@ def build_network(model: SeeModel, shape: tuple[int, int, int], classes: int) ->
 
 
 def describe_network(model: SeeModel, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
-    """What `model.json` keeps of a network, as plain values; `build_described` reads it."""
+    """Plain values for JSON that `build_described` reads."""
     return {**_sizes(shape, classes), **model.model_dump(mode="json")}
 
 
 def build_described(document: Any, path: Path, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The network of a description, with fresh weights.
+    """The network of a description, with fresh weights; `path` is that of its file, for messages.
 
-    Args:
-        document: what `describe_network` gave.
-        path: of its file, for messages.
-        shape, classes: the sizes that it must have.
     Raises:
         RunError: the description is damaged, or has other sizes.
     """

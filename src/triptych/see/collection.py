@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -57,10 +58,8 @@ def load_collection(
     every = _whole(source, whole) if whole else _split(settings, source)
     lists = every if whole else _limited(settings, every)
     available = {split: len(part) for split, part in every.items() if len(lists[split]) < len(part)}
-    count = sum(map(len, lists.values()))
-    reader.expect(count)
-    channels, height, width = settings.shape
-    mapped = count * channels * height * width > limit
+    reader.total = sum(map(len, lists.values()))
+    mapped = reader.total * math.prod(settings.shape) > limit
     decoded = {
         split: decode_images(part, reader, mapped=mapped, skip_bad=settings.skip_bad) for split, part in lists.items()
     }
@@ -254,13 +253,7 @@ def _darkness(
 
 
 def _class_warnings(splits: Mapping[str, Images], classes: Sequence[str], *, is_complete: bool) -> list[str]:
-    """Classes with a single image, and classes without an image in some split.
-
-    Args:
-        splits: the images.
-        classes: names, in the order of the class numbers.
-        is_complete: whether the classes are those of a model, so that also data without training images lacks some.
-    """
+    """Classes with one image, and those that a split lacks, where there is training or all should be there."""
     counts = {split: Counter(images.labels.tolist()) for split, images in splits.items()}
     if "train" not in counts and not is_complete:
         return []

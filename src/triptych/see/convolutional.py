@@ -22,11 +22,7 @@ _POOLING = 2
 class ConvolutionalNetwork(nn.Module):
     """Blocks, a head that makes one vector of the positions, hidden linear layers, and the last linear layer.
 
-    Args:
-        blocks: (B, C, height, width) to (B, C', height', width').
-        head: that to (B, width).
-        hidden: (B, width) to (B, hidden); an empty `nn.Sequential` for none.
-        last: (B, hidden) to logits (B, K).
+    The blocks take (B, C, height, width) to (B, C', height', width'), the head that to (B, width).
     """
 
     def __init__(self, blocks: nn.Sequential, head: nn.Module, hidden: nn.Sequential, last: nn.Linear) -> None:

@@ -31,13 +31,7 @@ DIGEST_LENGTH = 16
 
 
 def details_of(items: Predicted, scores: Scores, pixels: Tensor) -> dict[str, Any]:
-    """Everything `section` shows, as plain values for JSON.
-
-    Args:
-        items: the images and their predictions.
-        scores: their figures.
-        pixels: the images. Bytes of shape (N, C, H, W).
-    """
+    """Everything that `section` shows, as plain values for JSON; pixels are the images' bytes (N, C, H, W)."""
     mistakes = [
         {
             "name": items.names[place],

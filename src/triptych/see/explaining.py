@@ -20,15 +20,7 @@ from triptych.see.maps import ActivationMaps, Saliency, activation_maps, salienc
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why a model classifies an image as it does.
-
-    Attributes:
-        probabilities: of all classes. Shape (classes,).
-        explained_class: the class that the saliency is for.
-        probability: of that class.
-        activations: of one convolution.
-        saliency: regions that are evidence for the class.
-    """
+    """Why a model classifies an image as it does: probabilities of all classes, and what speaks for one of them."""
 
     probabilities: Array
     explained_class: str
@@ -80,14 +72,7 @@ def evidence(classifier: Model, pixels: Array, *, layer: str | None = None, of_c
 
 @dataclass(frozen=True)
 class ImageExplanation:
-    """Explanation of an image, with its figures.
-
-    Attributes:
-        classified: the most probable classes.
-        evidence: what is drawn.
-        maps: figure of the activations beside the original.
-        saliency: figure of the evidence for the class.
-    """
+    """Explanation of an image, with figures of its activations and of the evidence for the class."""
 
     classified: Classified
     evidence: Evidence
@@ -144,13 +129,8 @@ def _with_explained(classified: Classified, found: Evidence) -> list[tuple[str, 
 
 
 def explained(classifier: Model, image: Path, what: SeeEvidence, *, out: Path) -> ImageExplanation:
-    """Classify one image, and draw the activations of a convolution and the evidence for a class.
+    """Classify one image file, and draw the activations of a convolution and the evidence for a class into a folder.
 
-    Args:
-        classifier: the model.
-        image: an image file.
-        what: which convolution and which class.
-        out: folder for the figures.
     Raises:
         DataError: the image cannot be read.
         RecipeError: no such convolution or class.

@@ -35,13 +35,9 @@ class HopfieldHead(nn.Module):
 
 
 def build_head(name: HeadName, channels: int, *, steps: int = 1, queries: int = 1) -> nn.Module:
-    """A head by name: `flatten` keeps all positions, `average` takes their mean, `hopfield` retrieves from them.
+    """A head for C channels: `flatten` keeps all positions, `average` takes their mean, `hopfield` retrieves from them.
 
-    Args:
-        name: which.
-        channels: C of what comes in.
-        steps: updates of each query of a hopfield head, >= 1.
-        queries: of a hopfield head, >= 1.
+    A hopfield head updates each of its queries `steps` times; both are >= 1.
     """
     match name:
         case "flatten":

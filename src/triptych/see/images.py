@@ -60,13 +60,8 @@ def without_classes(
 def relabelled(
     splits: Mapping[str, Images], classes: Sequence[str], of_model: Sequence[str], place: str
 ) -> dict[str, Images]:
-    """The same images with the class numbers of a model.
+    """The same images with the class numbers of a model; `place` is where they are, for the error.
 
-    Args:
-        splits: the images.
-        classes: names, in the order of their class numbers.
-        of_model: names, in the order of the model's.
-        place: where the images are, for the error.
     Raises:
         DataError: a class that has images is not among the model's.
     """

@@ -27,9 +27,8 @@ def predicted(
     """Cells of a line of output for each image: path, class, probability, then further classes alike.
 
     Args:
-        classifier: the model.
+        classifier, decoding: the model, and how classes are read off it.
         places: image files, folders, or `-` for standard input, which lists paths.
-        decoding: how classes are read off the network.
         skip_bad: skip files that cannot be read, and warn of them at the end.
         line_buffered: predict each image before reading the next.
         warn: called with sentences.

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.anatomy.modes import evaluating
+from triptych.anatomy.modes import evaluating, watching
 from triptych.errors import RecipeError, ShapeError, did_you_mean
 from triptych.see.convolutional import ConvolutionalNetwork
 from triptych.see.ensemble import EnsembleNetwork
@@ -24,12 +23,7 @@ _INTEGRATION_STEPS = 32
 
 @dataclass(frozen=True)
 class ActivationMaps:
-    """Output of one convolution for one image.
-
-    Attributes:
-        layer: dotted path of the convolution in the network.
-        maps: Shape (C', height', width').
-    """
+    """Output (C', height', width') of one convolution for one image; `layer` is its dotted path in the network."""
 
     layer: str
     maps: Tensor
@@ -60,11 +54,8 @@ def convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def find_convolution(network: nn.Module, layer: str | int = 0) -> tuple[str, nn.Conv2d]:
-    """One convolution with its dotted path.
+    """One convolution with its dotted path, by the path or by its place among all, from 0; negative from the end.
 
-    Args:
-        network: any.
-        layer: the path, or the convolution's place among all, from 0; negative from the end.
     Raises:
         RecipeError: the convolution does not exist.
     """
@@ -85,12 +76,8 @@ def find_convolution(network: nn.Module, layer: str | int = 0) -> tuple[str, nn.
 
 
 def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) -> ActivationMaps:
-    """Output of a convolution for an image, before normalisation and activation.
+    """Output of a convolution for an image (C, height, width), before normalisation and activation.
 
-    Args:
-        network: (B, C, height, width) to (B, K).
-        image: as the network takes it. Shape (C, height, width).
-        layer: the convolution, by its path or its place; the first by default.
     Raises:
         RecipeError: the convolution does not exist.
         ShapeError: the image is not one, or the network does not use the convolution.
@@ -180,13 +167,8 @@ def _outputs(network: nn.Module, image: Tensor, layers: Mapping[str, nn.Module])
     def keep(name: str, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         outputs.append((name, output[0].detach().clone()))  # a layer behind it may write over it
 
-    handles = [layer.register_forward_hook(partial(keep, name)) for name, layer in layers.items()]
-    try:
-        with evaluating(network), torch.no_grad():
-            network(image[None])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(layers, keep), evaluating(network), torch.no_grad():
+        network(image[None])
     return outputs
 
 

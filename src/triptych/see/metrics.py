@@ -24,7 +24,6 @@ class Predicted:
     """Images with their true classes and the predicted probabilities.
 
     Attributes:
-        names: of the images.
         truths: class numbers. Shape (N,).
         probabilities: shape (N, classes), rows sum to 1.
         classes: names, in the order of the columns.
@@ -77,13 +76,10 @@ class Scores:
     """Measures of a model on a set of images.
 
     Attributes:
-        n_items: images.
-        accuracy: share classified correctly, with its interval.
         top3: share whose class is among the three most probable; None with fewer than four classes.
         log_loss: mean of -log(probability of the true class), in nats.
         macro_f1: mean of the F1 of all classes that occur or were predicted.
         calibration_error: expected calibration error over 15 bins of confidence (Guo et al. 2017, eq. 3).
-        per_class: figures of every class.
         confusion: images by true class (rows) and predicted class. Shape (classes, classes).
         bins: of the reliability curve, those that hold images.
     """

@@ -23,22 +23,21 @@ from triptych.images.sources import Collection
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
-from triptych.report.html import Section
 from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
 from triptych.see import demo, evaluation_report, explaining, lines
 from triptych.see.adapter import Model, NetworkScorer
+from triptych.see.batches import loaders
 from triptych.see.build import build_described, build_network, describe_network
 from triptych.see.calibration import fit_temperature
 from triptych.see.collection import load_collection
 from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.images import Images
 from triptych.see.inputs import input_form
-from triptych.see.loaders import loaders
 from triptych.see.metrics import Predicted, Scores, score
 from triptych.see.named_sets import classes_of
-from triptych.see.objective import SeeObjective
+from triptych.see.objective import SeeObjective, balanced_weights
 from triptych.training.prepared import Prepared
 
 CLASSES_LISTED = 20  # in a model card
@@ -46,15 +45,7 @@ CLASSES_LISTED = 20  # in a model card
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Evaluation of a model on a split.
-
-    Attributes:
-        split: which split.
-        decoding: how classes were read off.
-        items: images, true classes and probabilities, in the order of the data.
-        images: the images themselves.
-        scores: figures with intervals.
-    """
+    """Evaluation of a model on a split, with what it was made from."""
 
     split: str
     decoding: SeeDecoding
@@ -81,6 +72,8 @@ class SeePanel:
     name = "see"
     demo: ClassVar[Any] = demo
     ensemble_test_options = ""
+    section = staticmethod(evaluation_report.section)
+    overview = staticmethod(evaluation_report.overview)
 
     def read(
         self, recipe: SeeRecipe, location: Path | None, *, model: Model | None = None, whole: str | None = None
@@ -104,17 +97,18 @@ class SeePanel:
         torch.manual_seed(recipe.training.seed)
         network = build_network(recipe.model, form.shape, len(data.classes))
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        balanced = recipe.training.class_weights == "balanced"
         objective = SeeObjective(
             network,
             form=form,
             classes=len(data.classes),
             augmentation=recipe.augmentation,
             label_smoothing=recipe.training.label_smoothing,
-            class_weights=_class_weights(recipe, data),
+            class_weights=balanced_weights(data.splits["train"].labels, len(data.classes)) if balanced else None,
         )
         description = {
             "architecture": describe_network(recipe.model, form.shape, len(data.classes)),
-            "input": form.to_dict(),
+            "input": form.model_dump(mode="json"),
             "classes": list(data.classes),
             "decoding": recipe.decoding.model_dump(),
         }
@@ -157,11 +151,12 @@ class SeePanel:
                 data: what one member was trained on might be another's test.
         """
 
-        def alike(description: Mapping[str, Any], _path: Path) -> Any:
-            return description.get("classes"), description.get("input")
-
         description, tensors = joined(
-            runs, self.name, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
+            runs,
+            self.name,
+            alike=lambda description, _path: (description.get("classes"), description.get("input")),
+            otherwise="other classes or another form of images",
+            limit="max_train_images",
         )
         return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
 
@@ -278,14 +273,6 @@ class SeePanel:
         details = evaluation_report.details_of(evaluation.items, evaluation.scores, evaluation.images.pixels)
         return {**details, "decoding": evaluation.decoding.model_dump(), "classes": list(model.classes)}
 
-    def section(self, name: str, details: Mapping[str, Any], figures: Path) -> Section:
-        """The part of the report about one evaluation."""
-        return evaluation_report.section(name, details, figures)
-
-    def overview(self, evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
-        """All evaluations of a run in one table."""
-        return evaluation_report.overview(evaluations)
-
     def measures(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         """The main figures as people read them."""
         named = {"accuracy": "accuracy", "top3": "accuracy within 3", "log_loss": "log loss"}
@@ -340,12 +327,6 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _class_weights(recipe: SeeRecipe, collection: Collection[Images]) -> torch.Tensor | None:
-    if recipe.training.class_weights == "none":
-        return None
-    return SeeObjective.balanced_weights(collection.splits["train"].labels, len(collection.classes))
 
 
 PANEL = SeePanel()

@@ -105,15 +105,12 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """A stem, stages of residual blocks, and a classifier on the positions' one vector.
+    """A stem that halves the image, stages of residual blocks, and a classifier on the positions' one vector.
 
     Args:
-        stem: (B, C, height, width) to half the size.
-        stages: residual blocks, in order.
         norm: over the last stage's channels.
         head: (B, C', height', width') to (B, width).
         dropout: share of the vector that is dropped in training, in [0, 1).
-        last: (B, width) to logits (B, K).
     """
 
     def __init__(

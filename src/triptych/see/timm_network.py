@@ -43,7 +43,7 @@ def build_timm(name: str, shape: tuple[int, int, int], classes: int) -> TimmNetw
     Args:
         name: as timm lists it, such as `resnet18`.
         shape: of an image, (C, height, width).
-        classes: K.
+        classes: how many.
     Raises:
         MissingExtraError: timm is not installed.
         RecipeError: the name is unknown to timm, or it cannot take images of that size.
