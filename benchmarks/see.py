@@ -37,8 +37,7 @@ from triptych.images.sources import Collection
 from triptych.see.adapter import NetworkScorer
 from triptych.see.batches import ImageBatch
 from triptych.see.collection import load_collection
-from triptych.see.images import Images as Split
-from triptych.see.inputs import scaled
+from triptych.see.images import Images as Split, scaled
 from triptych.see.objective import SeeObjective
 from triptych.see.panel import PANEL
 from triptych.training.fit import fit

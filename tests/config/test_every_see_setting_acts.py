@@ -25,7 +25,7 @@ from triptych.images.form import InputForm
 from triptych.runs.run import Run
 from triptych.see.adapter import NetworkScorer
 from triptych.see.collection import load_collection
-from triptych.see.inputs import input_form
+from triptych.see.images import input_form
 
 ONE_VALUE = ("panel",)
 Case = tuple[str, tuple[str, ...]]

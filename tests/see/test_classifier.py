@@ -22,7 +22,7 @@ from triptych.images.bad_files import BadImage
 from triptych.images.classifier import Array, Classifier
 from triptych.images.form import InputForm
 from triptych.see.adapter import Model, NetworkScorer
-from triptych.see.inputs import scaled
+from triptych.see.images import scaled
 
 CLASSES = ("cat", "dog", "fish", "owl")
 FORM = InputForm(height=10, width=12, max_pixels=10_000, mean=(0.4, 0.5, 0.6), deviation=(0.2, 0.3, 0.4))

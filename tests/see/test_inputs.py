@@ -11,7 +11,7 @@ import torch
 from triptych.config import SeeData
 from triptych.errors import RunError
 from triptych.images.form import InputForm
-from triptych.see.inputs import input_form, scaled
+from triptych.see.images import input_form, scaled
 
 
 def pixels(count: int = 1500) -> torch.Tensor:

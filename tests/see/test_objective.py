@@ -13,7 +13,7 @@ from triptych.config import SeeAugmentation
 from triptych.images.form import InputForm
 from triptych.see.augmentation import augmented
 from triptych.see.batches import ImageBatch
-from triptych.see.inputs import scaled
+from triptych.see.images import scaled
 from triptych.see.objective import SeeObjective, balanced_weights
 
 FORM = InputForm(height=6, width=5, mean=(0.4, 0.5, 0.6), deviation=(0.2, 0.3, 0.4))

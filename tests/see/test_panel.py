@@ -22,7 +22,7 @@ from triptych import api
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
-from triptych.see.inputs import scaled
+from triptych.see.images import scaled
 from triptych.see.panel import PANEL
 
 

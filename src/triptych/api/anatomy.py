@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from triptych.anatomy.convolution import Order
+from triptych.anatomy.convolution import ConvolutionBlocks, ConvolutionSettings, Order, convolution_blocks
 from triptych.anatomy.counts import compare_with_fully_connected
-from triptych.anatomy.drawing import ConvolutionBlocks, ConvolutionSettings, convolution_blocks
 from triptych.anatomy.windows import ReceptiveField, Window, output_size
 from triptych.errors import TriptychError
 from triptych.files import write_bytes_atomically

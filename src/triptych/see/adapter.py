@@ -1,6 +1,9 @@
-"""A PyTorch network as what `triptych.images.classifier` scores images with."""
+"""PyTorch networks as what `triptych.images.classifier` scores images with: one, or several as one."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -36,3 +39,26 @@ Model = Classifier[NetworkScorer]
 def network_input(classifier: Model, pixels: Array) -> Tensor:
     """One image's bytes (C, height, width) as the network takes it, on its device. The same shape."""
     return torch.from_numpy(classifier.form.scaled(pixels[None])[0]).to(classifier.scorer.device)
+
+
+class EnsembleNetwork(nn.Module):
+    """A network whose probabilities are the mean of its members'.
+
+    Args:
+        members: at least one, each from (B, C, height, width) to logits or log-probabilities (B, K); one with a method
+            `logits` explains its predictions by those.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, height, width) to log-probabilities (B, K)."""
+        logs = torch.stack([torch.log_softmax(member(images), dim=1) for member in self.members])
+        return torch.logsumexp(logs, dim=0) - math.log(len(self.members))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Mean of the members' logits. (B, C, height, width) to (B, K)."""
+        several: list[Tensor] = [getattr(member, "logits", member)(images) for member in self.members]
+        return torch.stack(several).mean(dim=0)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from triptych.anatomy.modes import evaluating, watching
 from triptych.errors import RecipeError, ShapeError, did_you_mean
+from triptych.see.adapter import EnsembleNetwork
 from triptych.see.convolutional import ConvolutionalNetwork
-from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.residual import ResidualNetwork
 
 _INTEGRATION_STEPS = 32

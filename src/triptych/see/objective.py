@@ -10,7 +10,7 @@ from triptych.config import SeeAugmentation
 from triptych.images.form import InputForm
 from triptych.see.augmentation import augmented
 from triptych.see.batches import ImageBatch
-from triptych.see.inputs import scaled
+from triptych.see.images import scaled
 from triptych.training.objective import Share
 
 

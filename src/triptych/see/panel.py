@@ -27,14 +27,12 @@ from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
 from triptych.see import demo, evaluation_report, explaining, lines
-from triptych.see.adapter import Model, NetworkScorer
+from triptych.see.adapter import EnsembleNetwork, Model, NetworkScorer
 from triptych.see.batches import loaders
 from triptych.see.build import build_described, build_network, describe_network
 from triptych.see.calibration import fit_temperature
 from triptych.see.collection import load_collection
-from triptych.see.ensemble import EnsembleNetwork
-from triptych.see.images import Images
-from triptych.see.inputs import input_form
+from triptych.see.images import Images, input_form
 from triptych.see.metrics import Predicted, Scores, score
 from triptych.see.named_sets import classes_of
 from triptych.see.objective import SeeObjective, balanced_weights
