@@ -125,18 +125,18 @@ def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Modul
     Raises:
         RecipeError, DataError: a process would normalise over a single image.
     """
-    train, valid, training = collection.splits["train"], collection.splits["valid"], recipe.training
+    train, valid = collection.splits["train"], collection.splits["valid"]
+    count, size = len(train.labels), recipe.training.items_per_update
 
     def train_loader(rank: int, world_size: int) -> Any:
-        _check_normalisable(network, training.batch_size, len(train.labels), world_size)
-        count, size = len(train.labels), training.batch_size
-        return loader(train, Shuffled(count, size, seed=training.seed, rank=rank, world_size=world_size))
+        _check_normalisable(network, size, count, world_size)
+        return loader(train, Shuffled(count, size, seed=recipe.training.seed, rank=rank, world_size=world_size))
 
     def valid_loader(rank: int, world_size: int) -> Any:
-        count, size = len(valid.labels), recipe.decoding.batch_size
-        return loader(valid, Shuffled(count, size, shuffle=False, rank=rank, world_size=world_size))
+        rows, at_once = len(valid.labels), recipe.decoding.batch_size
+        return loader(valid, Shuffled(rows, at_once, shuffle=False, rank=rank, world_size=world_size))
 
-    _check_normalisable(network, training.batch_size, len(train.labels), 1)
+    _check_normalisable(network, size, count, 1)
     return Loaders(train_loader, valid_loader)
 
 
