@@ -23,7 +23,7 @@ import numpy.typing as npt
 from triptych.config import ImageForm
 from triptych.data.downloads import cache_directory
 from triptych.files import write_text_atomically
-from triptych.images.bad_files import BadImageError
+from triptych.images.bad_files import BadImageError, shown
 from triptych.images.reading import Pixels, decode_or_reason, in_order, read_content
 
 FORMAT = 1
@@ -59,7 +59,7 @@ class KnownDigests:
 
     def find(self, path: Path) -> str | None:
         """The digest of a file that has not changed; None of any other."""
-        key = os.fsencode(path).decode("utf-8", "backslashreplace")
+        key = shown(path)
         known = self.entries.get(key)
         if known is None or known[0] != state_of(path):
             return None
@@ -69,7 +69,7 @@ class KnownDigests:
     def remember(self, path: Path, state: State | None, digest: str) -> None:
         """Keep the digest of a file's content that was read after it had a state; see `settled_state`."""
         if state is not None:
-            self._seen[os.fsencode(path).decode("utf-8", "backslashreplace")] = (state, digest)
+            self._seen[shown(path)] = (state, digest)
 
     def save(self) -> None:
         """Write what was found and remembered, where it differs; a cache that cannot be written is not an error."""
