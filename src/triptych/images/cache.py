@@ -24,7 +24,7 @@ from triptych.data.downloads import cache_directory
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError
 from triptych.files import atomic_write, write_text_atomically
-from triptych.images.bad_files import BAD_FILE_ADVICE, BadImageError, UnreadableError
+from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, BadImageError, UnreadableError
 from triptych.images.reader import FileReader
 from triptych.images.reading import Pixels
 from triptych.images.sources import ImageList
@@ -39,15 +39,21 @@ class Decoded:
 
     Attributes:
         pixels: uint8 (N, C, height, width), in memory or mapped from disk.
-        rows: of the list, one for each image.
-        bad: rows of the list that could not be decoded, and why.
+        images: the part of the list that they are of.
+        bad: those that could not be decoded.
         warnings: complete sentences for the user.
     """
 
     pixels: Pixels
-    rows: Sequence[int]
-    bad: Mapping[int, str]
+    images: ImageList
+    bad: Sequence[BadImage] = ()
     warnings: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, images: ImageList, pixels: Pixels, bad: Mapping[int, str], warnings: Sequence[str] = ()) -> Decoded:
+        """Those of a list without its bad rows, whose reasons are given."""
+        kept = images.select([row for row in range(len(images)) if row not in bad]) if bad else images
+        return cls(pixels, kept, [BadImage(images.place(row), reason) for row, reason in bad.items()], warnings)
 
 
 def decode_images(images: ImageList, reader: FileReader, *, mapped: bool, skip_bad: bool) -> Decoded:
@@ -62,18 +68,18 @@ def decode_images(images: ImageList, reader: FileReader, *, mapped: bool, skip_b
     shape = (form.height, form.width) if form.colour == "grey" else (form.height, form.width, 3)
     if not mapped and isinstance(images.images, np.ndarray) and images.images.shape[1:] == shape:
         pixels = images.images.reshape(len(images), form.height, form.width, -1).transpose(0, 3, 1, 2)
-        return Decoded(np.ascontiguousarray(pixels), range(len(images)), {})
+        return Decoded(np.ascontiguousarray(pixels), images)
     entry = _Entry.of(images, form)
-    found = entry.read(len(images), mapped=mapped)
+    found = entry.read(images, mapped=mapped)
     if found is None:
         found = _decoded(images, reader, entry, mapped=mapped, skip_bad=skip_bad)
     else:
         reader.skip(images.images)
-    for row, reason in found.bad.items():
+    for bad in found.bad:
         if not skip_bad:
-            raise DataError(f"{reason}.", hint=BAD_FILE_ADVICE, path=images.place(row))
-        if not found.rows:
-            raise DataError(f"all {len(images)} files are bad; this one: {reason}.", path=images.place(row))
+            raise DataError(f"{bad.reason}.", hint=BAD_FILE_ADVICE, path=bad.name)
+        if not len(found.images):
+            raise DataError(f"all {len(images)} files are bad; this one: {bad.reason}.", path=bad.name)
     return found
 
 
@@ -82,22 +88,21 @@ def _decoded(images: ImageList, reader: FileReader, entry: _Entry, *, mapped: bo
 
     A cache that cannot be written is a warning where it is not needed.
     """
-    rows: list[int] = []
     bad: dict[int, BadImageError] = {}
     warnings = []
-    good = _good(images, reader, rows, bad, skip_bad=skip_bad)
+    good = _good(images, reader, bad, skip_bad=skip_bad)
     if not mapped:
         pixels = np.empty((len(images), *reader.form.shape), np.uint8)
         for place, image in enumerate(good):
             pixels[place] = image
-        pixels = pixels[: len(rows)]
+        pixels = pixels[: len(images) - len(bad)]
     try:
         with atomic_write(entry.data) as temporary, temporary.open("wb") as stream:
             stream.writelines(image.data for image in (good if mapped else pixels))
         if mapped:
-            pixels = entry.pixels(len(rows), mapped=True)
+            pixels = entry.pixels(len(images) - len(bad), mapped=True)
         if not any(isinstance(error, UnreadableError) for error in bad.values()):  # another time they may be read
-            entry.finish(len(rows), bad)
+            entry.finish(len(images), bad)
     except OSError as error:
         if mapped:
             raise DataError(
@@ -109,16 +114,13 @@ def _decoded(images: ImageList, reader: FileReader, entry: _Entry, *, mapped: bo
             f"{entry.data.parent}: the cache cannot be written ({error.strerror or error}), so images are decoded "
             "again next time. Set TRIPTYCH_CACHE to another folder."
         )
-    return Decoded(pixels, rows, {row: str(error) for row, error in bad.items()}, warnings)
+    return Decoded.of(images, pixels, {row: str(error) for row, error in bad.items()}, warnings)
 
 
-def _good(
-    images: ImageList, reader: FileReader, rows: list[int], bad: dict[int, BadImageError], *, skip_bad: bool
-) -> Iterator[Pixels]:
-    """The good images in order, up to the first bad one where none is skipped; notes the rows of both."""
+def _good(images: ImageList, reader: FileReader, bad: dict[int, BadImageError], *, skip_bad: bool) -> Iterator[Pixels]:
+    """The good images in order, up to the first bad one where none is skipped; notes the rows of the bad ones."""
     for row, result in enumerate(reader.pixels(images.images)):
         if not isinstance(result, BadImageError):
-            rows.append(row)
             yield result
             continue
         bad[row] = result
@@ -145,20 +147,20 @@ class _Entry:
     def note(self) -> Path:
         return self.data.with_suffix(".json")
 
-    def read(self, count: int, *, mapped: bool) -> Decoded | None:
-        """What the cache holds of `count` images; None where it is missing or incomplete."""
+    def read(self, images: ImageList, *, mapped: bool) -> Decoded | None:
+        """What the cache holds of a list; None where it is missing or incomplete."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             bad = {int(row): str(reason) for row, reason in note["bad"]}
             good = int(note["good"])
-            whole = self.data.stat().st_size == good * math.prod(self.shape) and good + len(bad) == count
+            whole = self.data.stat().st_size == good * math.prod(self.shape) and good + len(bad) == len(images)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         if not whole:
             return None
         with suppress(OSError):  # a cache that may only be read
             os.utime(self.note)  # used now
-        return Decoded(self.pixels(good, mapped=mapped), [row for row in range(count) if row not in bad], bad)
+        return Decoded.of(images, self.pixels(good, mapped=mapped), bad)
 
     def pixels(self, good: int, *, mapped: bool) -> Pixels:
         """The good images that the data holds. Shape (good, C, height, width)."""
@@ -168,10 +170,10 @@ class _Entry:
         # Copy on write: PyTorch takes no arrays that must not be written, and nothing must change the cache.
         return np.memmap(self.data, np.uint8, mode="c", shape=shape)
 
-    def finish(self, good: int, bad: Mapping[int, BadImageError]) -> None:
-        """Declare the data complete."""
+    def finish(self, count: int, bad: Mapping[int, BadImageError]) -> None:
+        """Declare the data of `count` images complete."""
         listed = [[row, str(error)] for row, error in bad.items()]
-        write_text_atomically(self.note, json.dumps({"good": good, "bad": listed}) + "\n")
+        write_text_atomically(self.note, json.dumps({"good": count - len(bad), "bad": listed}) + "\n")
         _delete_unused(self.note.parent, keep=self.note)
 
 

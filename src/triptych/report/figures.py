@@ -176,7 +176,11 @@ def error_by_length(
     if not rows:
         say_nothing_to_show(axes, "no items")
         return figure
-    values, whiskers = _values_and_whiskers([estimate for _, estimate, _ in rows])
+    values, low, high = (
+        np.array(column)
+        for column in zip(*((e.value, e.interval.low, e.interval.high) for _, e, _ in rows), strict=True)
+    )
+    whiskers = np.maximum([values - low, high - values], 0)
     positions = np.arange(len(rows))
     axes.errorbar(positions, values, yerr=whiskers, fmt="o", color=COLOURS[0], capsize=4, markersize=6, linewidth=1.4)
     axes.set_xticks(positions, [f"{label}\nn = {count:,}" for label, _, count in rows])
@@ -294,11 +298,3 @@ def _finish_epoch_axes(axes: Axes, epochs: _Numbers, values: _Numbers, label: st
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
     if len(set(epochs)) == 1:
         axes.set_xticks([epochs[0]])
-
-
-def _values_and_whiskers(estimates: Sequence[Estimate]) -> tuple[_Numbers, _Numbers]:
-    """Values (N,) and how far their intervals reach below and above them (2, N), >= 0."""
-    values = np.array([estimate.value for estimate in estimates])
-    below = values - np.array([estimate.interval.low for estimate in estimates])
-    above = np.array([estimate.interval.high for estimate in estimates]) - values
-    return values, np.maximum(np.stack([below, above]), 0)
