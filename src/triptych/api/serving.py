@@ -34,11 +34,13 @@ from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.adapter import Model
 from triptych.see.explaining import Evidence, evidence
+from triptych.text.alignment import Alignment, PairScore
 from triptych.text.predictions import Prediction
 
 __all__ = [
     "DECODING_SETTINGS",
     "Addition",
+    "Alignment",
     "Answer",
     "Catalogue",
     "ChangedError",
@@ -46,6 +48,7 @@ __all__ = [
     "MemoryInfo",
     "MissingExtraError",
     "NotStoredError",
+    "PairScore",
     "Prediction",
     "Query",
     "RecipeError",
@@ -102,11 +105,31 @@ class ServedSpeller:
         """The symbols of a source; empty where there are none."""
         return self.speller.vocabularies.source_tokenizer.split(text)
 
+    def split_target(self, text: str) -> tuple[str, ...]:
+        """The symbols of a target; empty where there are none."""
+        return self.speller.vocabularies.target_tokenizer.split(text)
+
     def predict(
-        self, sources: Sequence[Sequence[str]], settings: SpellDecoding, *, with_attention: bool
+        self,
+        sources: Sequence[Sequence[str]],
+        settings: SpellDecoding,
+        *,
+        with_attention: bool = False,
+        with_alignment: bool = False,
     ) -> Sequence[Prediction[Any]]:
         """Predict sources, given as symbols."""
-        return self.speller.predict(sources, decoding=settings, with_attention=with_attention)
+        return self.speller.predict(
+            sources, decoding=settings, with_attention=with_attention, with_alignment=with_alignment
+        )
+
+    def score(
+        self, pairs: Sequence[tuple[Sequence[str], Sequence[str]]], *, with_alignment: bool
+    ) -> list[tuple[PairScore, Alignment | None]]:
+        """What the model says of pairs, given as symbols."""
+        sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
+        scores = self.speller.score(sources, targets)
+        aligned = self.speller.align(sources, targets) if with_alignment else [None] * len(pairs)
+        return list(zip(scores, aligned, strict=True))
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,14 @@ class SpellWordLists(Table):
     dictionary: Path | None = Field(default=None, description="pairs whose targets replace the model's predictions")
 
 
+class SpellOutput(Table):
+    """What predictions come with."""
+
+    alignment: bool = Field(
+        default=False, description="add a column after each log-probability: what is written from which source symbol"
+    )
+
+
 class SpellRecipe(Table):
     """A whole recipe of the panel `spell`."""
 

@@ -69,6 +69,7 @@ class SeePanel:
 
     name = "see"
     demo: ClassVar[Any] = demo
+    given: ClassVar[Any] = None
     ensemble_test_options = ""
     section = staticmethod(evaluation_report.section)
     overview = staticmethod(evaluation_report.overview)
@@ -207,6 +208,7 @@ class SeePanel:
         places: Sequence[str],
         *,
         decoding: SeeDecoding,
+        given: Mapping[str, Any],
         skip_bad: bool,
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],
