@@ -238,7 +238,7 @@ def test_one_number_of_several_trainings_is_a_figure_of_its_own() -> None:
     (axes,) = figure.axes
     assert [xy(line)[1][:1] for line in axes.lines] == [[2.0], [pytest.approx(math.nan, nan_ok=True)]]
     assert xy(axes.lines[0]) == ([1, 2], [2.0, 1.0])
-    assert axes.get_ylabel() == "nats"
+    assert axes.get_ylabel() == "training loss"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["learning_rate=0.01", "0.1"]
     assert texts(compare_curves({}, metric="loss")).count("no epochs yet") == 1
 
