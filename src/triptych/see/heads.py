@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.anatomy.modes import evaluating
-from triptych.recall.layers import HopfieldPooling
+from triptych.recall.layers import Hopfield, HopfieldPooling
 
 HeadName = Literal["flatten", "average", "hopfield"]
 
@@ -45,7 +45,7 @@ def build_head(name: HeadName, channels: int, *, steps: int = 1, queries: int = 
         case "average":
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case "hopfield":
-            return HopfieldHead(HopfieldPooling(channels, queries=queries, steps=steps))
+            return HopfieldHead(HopfieldPooling(channels, queries=queries, association=Hopfield(channels, steps=steps)))
 
 
 @torch.no_grad()
