@@ -178,7 +178,7 @@ def test_requests_switch_it_off_and_say_where_an_answer_is_from(run: Run) -> Non
 
 
 def test_an_explanation_is_of_the_model(run: Run, tmp_path: Path) -> None:
-    (found,) = api.explain_all(run, ["UW B"], {}, out=tmp_path / "figures")
+    found: Any = api.explain_all(run, ["UW B"], {}, out=tmp_path / "figures")[0]
     assert found.prediction.best.origin == "model"
     assert found.picture is not None
 
