@@ -37,8 +37,8 @@ from triptych.spell.metrics import nearest_reference
 from triptych.spell.panel import PANEL
 from triptych.text.vocabularies import Vocabularies
 from triptych.training.fit import fit
+from triptych.training.objective import Prepared
 from triptych.training.output import Output
-from triptych.training.prepared import Prepared
 
 RECIPE = "p2g-additive"  # S2
 WARM_UP_BATCHES = 5

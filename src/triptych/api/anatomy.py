@@ -7,22 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triptych.anatomy.convolution import Order
-from triptych.anatomy.counts import compare_with_fully_connected
-from triptych.anatomy.drawing import ConvolutionBlocks, ConvolutionSettings, convolution_blocks
-from triptych.anatomy.windows import ReceptiveField, Window, output_size
+from triptych.anatomy.counts import compare_with_fully_connected as compare_with_fully_connected
+from triptych.anatomy.drawing import ConvolutionBlocks, ConvolutionSettings as ConvolutionSettings, convolution_blocks
+from triptych.anatomy.windows import ReceptiveField, Window as Window, output_size
 from triptych.errors import TriptychError
 from triptych.files import write_bytes_atomically
 from triptych.report.anatomy_figures import block_structure
 from triptych.report.canvas import figure_bytes
-
-__all__ = [
-    "ConvolutionSettings",
-    "LayerWindow",
-    "Window",
-    "compare_with_fully_connected",
-    "draw_convolution",
-    "follow_windows",
-]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from triptych.report.card import Evaluated, write_card
 from triptych.report.html import Section
 from triptych.report.run_report import facts_section, recipe_section, training_section
 from triptych.runs.run import Run, hashes, now
-from triptych.statistics import Estimate
+from triptych.statistics import Estimate as Estimate
 
 
 def recorded_data(run: Run) -> Path | None:

@@ -15,7 +15,7 @@ from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.run import Run
-from triptych.training.prepared import Prepared
+from triptych.training.objective import Prepared
 
 Warn = Callable[[Sequence[str]], None]
 
@@ -154,12 +154,16 @@ class Panel(Protocol):
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """Load the run's kept model, ready to predict."""
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Description and tensors of one model that averages several runs' models.
+    @property
+    def differing(self) -> str:
+        """What models that cannot be averaged have of their own, such as "other symbols"."""
 
-        Raises:
-            RunError: they cannot be averaged.
-        """
+    @property
+    def member_limit(self) -> str:
+        """Setting of `[data]` in which members of an ensemble may differ: the part of the training split they take."""
+
+    def common(self, description: Mapping[str, Any], path: Path) -> Any:
+        """What of `model.json`, whose content and path these are, must be equal in models that are averaged."""
 
     def in_use(self, recipe: Any, description: Mapping[str, Any], path: Path) -> Any:
         """The recipe with the decoding that `model.json`, whose content and path these are, has now."""

@@ -46,11 +46,6 @@ Limit = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve")(serve)
-
-
 def serve(
     runs: Runs = None,
     memory: Memories = None,
@@ -98,7 +93,7 @@ def serve(
         allowed_hosts=allow_host or (),
         allowed_origins=allow_origin or (),
     )
-    catalogue = load_catalogue(runs or [], memory or [], device=device, max_image_pixels=chosen.max_image_pixels)
+    catalogue = load_catalogue(runs or [], memory or [], device=device, limits=chosen)
     chosen = fitted_limits(chosen, catalogue, say)
     say(f"serving {', '.join([*catalogue.runs, *catalogue.memories])}")
     tune_threads()

@@ -1,4 +1,4 @@
-"""A model with its vocabularies: texts in, predictions out. The same class for a run and for an exported folder."""
+"""Decode a batch by any method, and a model with its vocabularies and dictionary: texts in, predictions out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from triptych.config.decoding import SpellDecoding
+from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Hypothesis, Sources, StepModel
-from triptych.decoding.dictionary import Dictionary, Symbols
-from triptych.decoding.dispatch import decode
+from triptych.decoding.contract import Array, Hypothesis, Sources, StateT, StepModel
+from triptych.decoding.greedy import greedy
+from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
 from triptych.text.predictions import Candidate, Prediction
@@ -21,6 +22,63 @@ USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that 
 
 Text = str | Sequence[str]
 """A text, to be split as in training, or its symbols."""
+
+Symbols = tuple[str, ...]
+
+
+def decode(
+    model: StepModel[StateT], sources: Sources, settings: SpellDecoding, *, with_attention: bool = False
+) -> list[list[Hypothesis]]:
+    """Decode a batch by the method that the settings name.
+
+    Args:
+        model: what to decode with, in evaluation mode.
+        sources: B of them; their row_ids set the random numbers of the method "sample" apart.
+        settings: the method and its parameters.
+        with_attention: fill `Hypothesis.attention`, where the model has any.
+    Returns:
+        One list per row: its only hypothesis (greedy), the n_best, best first (beam), or the samples as drawn (sample).
+    Raises:
+        ShapeError: the number of row_ids is not B.
+        TriptychError: nothing can be produced for a row, or a log-probability is nan.
+    """
+    match settings.method:
+        case "greedy":
+            return greedy(model, sources, settings, with_attention=with_attention)
+        case "beam":
+            return beam_search(model, sources, settings, with_attention=with_attention)
+        case "sample":
+            return sample(model, sources, settings, with_attention=with_attention)
+
+
+class Dictionary:
+    """Targets of known sources, the preferred one first.
+
+    Args:
+        pairs: (source, target) as symbols; a source may come several times, and repeated pairs count once. Targets may
+            have symbols that the model has never seen.
+    Raises:
+        DataError: a source without symbols.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> None:
+        targets: dict[Symbols, dict[Symbols, None]] = {}
+        for number, (source, target) in enumerate(pairs, start=1):
+            if not source:
+                raise DataError(f"the source of dictionary entry {number} is empty; expected at least one symbol.")
+            targets.setdefault(tuple(source), {})[tuple(target)] = None
+        self._targets = {source: tuple(listed) for source, listed in targets.items()}
+
+    def lookup(self, source: Sequence[str]) -> tuple[Symbols, ...]:
+        """The targets of a source, the preferred one first; empty where it is not in the dictionary."""
+        return self._targets.get(tuple(source), ())
+
+    def __contains__(self, source: Sequence[str]) -> bool:
+        return tuple(source) in self._targets
+
+    def __len__(self) -> int:
+        """Number of sources."""
+        return len(self._targets)
 
 
 class Speller:

@@ -20,28 +20,28 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
 from triptych.files import write_bytes_atomically, write_text_atomically
-from triptych.runs.processes import is_helper_process
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
 FORMAT = 1
 LOCK = ".lock"
 FACTS_LOCK = ".run.json.lock"
 Row = dict[str, float | int | str]
+Network = TypeVar("Network", bound="nn.Module")
 
 
 def runs_folder() -> Path:
@@ -307,6 +307,41 @@ class Run:
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document
+
+    def networks(self, panel: str, build: Callable[[Any, Path], Network]) -> list[Network]:
+        """The networks of an ensemble's members, or the one that the run holds, in evaluation mode.
+
+        Args:
+            panel: of the run.
+            build: makes a network of what `model.json`, whose path it is given, says of its architecture.
+        Raises:
+            RunError: `model.json` or the tensors are damaged, missing or of another panel.
+        """
+        description, tensors, path = self.model(panel), self.tensors(), self.path / "model.json"
+        members = description.get("members", [description.get("architecture")])
+        if not isinstance(members, list) or not members:
+            raise RunError(field="members", value=members, expected="a list of one model or more", path=path)
+        networks = []
+        for number, architecture in enumerate(members):
+            network = build(architecture, path)
+            prefix = f"{number}." if "members" in description else ""
+            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())
+                raise RunError(
+                    f"model.safetensors does not fit model.json ({reason}).",
+                    hint="Copy both files from the same training.",
+                    path=self.path,
+                ) from None
+            networks.append(network.eval())
+        return networks
+
+
+def is_helper_process() -> bool:
+    """Whether this process is a helper of another one that trains, by the variables of Lightning and torchrun."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 def now() -> str:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from triptych.runs.processes import check_shares
 from triptych.see.images import Images
+from triptych.training.hardware import check_shares
 
 
 @dataclass

@@ -12,7 +12,7 @@ from triptych.errors import DataError, RecipeError
 from triptych.images.sources import Collection
 from triptych.see.batches import Shuffled, loader
 from triptych.see.images import Images
-from triptych.training.prepared import Loaders
+from triptych.training.objective import Loaders
 
 
 def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_size: int) -> None:

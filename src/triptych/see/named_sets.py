@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -29,14 +28,6 @@ _DIGITS_TOP = 16
 
 
 @dataclass(frozen=True)
-class Loading:
-    """Settings of a download; see `triptych.data.downloads.fetch`."""
-
-    cache_dir: Path | str | None
-    offline: bool | None
-
-
-@dataclass(frozen=True)
 class NamedSet:
     """Images with a name.
 
@@ -54,16 +45,16 @@ class NamedSet:
     licence: str
     classes: int
     needs_download: bool
-    read: Callable[[Loading], Collection[ImageList]]
+    read: Callable[[], Collection[ImageList]]
 
-    def load(self, *, cache_dir: Path | str | None = None, offline: bool | None = None) -> Collection[ImageList]:
+    def load(self) -> Collection[ImageList]:
         """Read the images, after a download where one is needed.
 
         Raises:
             DownloadError: the set cannot be fetched.
             DataError: a file of it cannot be read.
         """
-        return self.read(Loading(cache_dir, offline))
+        return self.read()
 
 
 def list_named_sets() -> tuple[NamedSet, ...]:
@@ -105,7 +96,7 @@ def resolve(name: str) -> NamedSet:
     return sets[name]
 
 
-def _read_digits(_: Loading) -> Collection[ImageList]:
+def _read_digits() -> Collection[ImageList]:
     """The digits without splits, their grey values of 0 to 16 on the scale 0 to 255."""
     from sklearn.datasets import load_digits
 
@@ -120,15 +111,13 @@ def _read_digits(_: Loading) -> Collection[ImageList]:
     return Collection(source.splits, source.classes, [fingerprint])
 
 
-def _read_kmnist(loading: Loading) -> Collection[ImageList]:
+def _read_kmnist() -> Collection[ImageList]:
     """The official training and test images."""
     paths = [
         fetch(
             f"kmnist/{file}",
             urls=[address + file for address in _KMNIST_ADDRESSES],
             known_hash=f"md5:{digest}",
-            cache_dir=loading.cache_dir,
-            offline=loading.offline,
         )
         for file, digest in _KMNIST_MD5.items()
     ]

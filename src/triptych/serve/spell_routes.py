@@ -66,7 +66,7 @@ def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) ->
     return speller.settings(given)
 
 
-def symbols_of(speller: ServedSpeller, text: str, limits: ServeLimits) -> Symbols:
+def symbols_of(served: ServedSpeller, text: str, limits: ServeLimits) -> Symbols:
     """A source split into symbols.
 
     Raises:
@@ -75,7 +75,7 @@ def symbols_of(speller: ServedSpeller, text: str, limits: ServeLimits) -> Symbol
     """
     most = limits.max_source_symbols
     check_limit("the number of characters of a source", len(text), _CHARACTERS_PER_SYMBOL * most, "max_source_symbols")
-    symbols = speller.split(text)
+    symbols = served.speller.vocabularies.source_tokenizer.split(text)
     if not symbols:
         raise DataError(f"source is {printable(text)}; expected at least one symbol.", field="source")
     check_limit("the number of symbols of a source", len(symbols), most, "max_source_symbols")
@@ -85,11 +85,11 @@ def symbols_of(speller: ServedSpeller, text: str, limits: ServeLimits) -> Symbol
 async def _predicted(
     state: AppState, run: str, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool
 ) -> list[Prediction[Any]]:
-    speller = state.speller(run)
+    speller = state.speller(run).speller
 
     def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Any]]]:
         together = [symbols for payload in payloads for symbols in payload]
-        found = iter(speller.predict(together, settings, with_attention=with_attention))
+        found = iter(speller.predict(together, decoding=settings, with_attention=with_attention))
         return [[next(found) for _ in payload] for payload in payloads]
 
     # Samples depend on a source's place among the sources, so requests for them are not computed together.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import nn
 
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
@@ -21,8 +21,6 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.devices import check_device
-from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
 from triptych.spell import demo, evaluation_report, explaining, lines, word_lists
 from triptych.spell.adapter import module_of, step_model
@@ -35,7 +33,8 @@ from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabulary
 from triptych.text.vocabularies import Vocabularies
-from triptych.training.prepared import Loaders, Prepared
+from triptych.training.hardware import check_device
+from triptych.training.objective import Loaders, Prepared
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ class SpellPanel:
     name = "spell"
     demo: ClassVar[Any] = demo
     ensemble_test_options = " --decode beam"
+    differing = "other symbols"
+    member_limit = "max_train_pairs"
 
     def read(
         self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
@@ -102,21 +103,9 @@ class SpellPanel:
         """
         check_device(device)
         description, path = run.model(self.name), run.path / "model.json"
-        networks, members = [], []
-        for architecture, own in members_of(description, run.tensors(), path):
-            network = build_from_description(architecture, path)
-            try:
-                network.load_state_dict(own)
-            except RuntimeError as error:
-                raise RunError(
-                    f"model.safetensors does not fit model.json ({error}).",
-                    hint="Copy both files from the same training.",
-                    path=run.path,
-                ) from None
-            networks.append(network.eval().to(device))
-            members.append(architecture)
+        networks = [network.to(device) for network in run.networks(self.name, build_from_description)]
         vocabularies = Vocabularies.from_dict(description, path)
-        _check_vocabularies(members, vocabularies, path)
+        _check_vocabularies(description.get("members", [description.get("architecture")]), vocabularies, path)
         return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
@@ -135,14 +124,9 @@ class SpellPanel:
             )
         return self.build(recipe, self.read(recipe, location)).objective.network, None
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Description and tensors of one model made of several runs' models.
-
-        Raises:
-            RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one
-                member was trained on might be another's test.
-        """
-        return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
+    def common(self, description: Mapping[str, Any], path: Path) -> Vocabularies:
+        """The vocabularies, which models that are averaged share."""
+        return Vocabularies.from_dict(description, path)
 
     def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
         """A sentence on source symbols of a split that training never showed."""

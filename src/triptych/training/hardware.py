@@ -1,4 +1,4 @@
-"""Hardware to train on. This module does not import Lightning, which takes seconds."""
+"""Hardware that trains and predicts. This module does not import Lightning, which takes seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from triptych.config import Precision
-from triptych.errors import RecipeError, did_you_mean
+from triptych.errors import DataError, RecipeError, did_you_mean
 
 Arithmetic = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -97,3 +97,34 @@ def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
     else:
         has_bfloat16 = False
     return "bf16-mixed" if has_bfloat16 else "32-true"
+
+
+def check_device(device: str) -> None:
+    """See that tensors can be put there.
+
+    Raises:
+        RecipeError: this machine has no such device.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # PyTorch raises either where a device is not there
+        here = [name for name, backend in (("cuda", torch.cuda), ("mps", torch.mps)) if backend.is_available()]
+        raise RecipeError(
+            field="device", value=device, expected=f"one of this machine: {', '.join(['cpu', *here])}"
+        ) from None
+
+
+def check_shares(batch_size: int, count: int, *, what: str, world_size: int) -> None:
+    """See that every process of a training has a part of every batch.
+
+    Args:
+        batch_size: items per batch over all processes.
+        count: items in all.
+        what: they are, in the plural.
+        world_size: processes in all.
+    Raises:
+        DataError: one would have nothing to train on.
+    """
+    for name, size in (("training.batch_size", batch_size), (f"the number of {what}", count)):
+        if size < world_size:
+            raise DataError(field=name, value=size, expected=f"at least one for each of {world_size} processes")
