@@ -382,7 +382,7 @@ def test_missing_and_unreadable_files_are_reported(copied: Path) -> None:
     (copied / "model.json").write_text("{")
     assert loading_fails(copied).startswith(f"{copied}/model.json: the file is damaged (")
     (copied / "model.json").write_text("[]")
-    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged: not a JSON object."
+    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged (it holds a list)."
     (copied / "model.json").unlink()
     assert loading_fails(copied).startswith(f"{copied}/model.json: no such file, so that the run has no model yet.")
 

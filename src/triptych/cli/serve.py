@@ -83,7 +83,7 @@ def serve(
     check_installed()
     from triptych.api.serving import fitted_limits, load_catalogue
     from triptych.serve.app import build_app
-    from triptych.serve.server import Address, access_for, checked_root_path, run_server, tune_threads
+    from triptych.serve.server import Address, access_for, checked_root_path, run_server
 
     address, root = Address(host, port), checked_root_path(root_path)
     access = access_for(
@@ -96,5 +96,4 @@ def serve(
     catalogue = load_catalogue(runs or [], memory or [], device=device, limits=chosen)
     chosen = fitted_limits(chosen, catalogue, say)
     say(f"serving {', '.join([*catalogue.runs, *catalogue.memories])}")
-    tune_threads()
     run_server(build_app(catalogue, chosen, access, may_add=allow_add, root_path=root), address, chosen)

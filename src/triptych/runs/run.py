@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
-from triptych.files import write_bytes_atomically, write_text_atomically
+from triptych.files import read_json, write_bytes_atomically, write_text_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,7 +185,7 @@ class Run:
         path = self.path / "run.json"
         if not path.exists():
             return {}
-        return _read_json(path)
+        return read_json(path)
 
     def update_facts(self, **changes: Any) -> None:
         """Replace top-level entries of `run.json`."""
@@ -210,7 +210,7 @@ class Run:
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """What `write_evaluation` kept, by `split/label`."""
         paths = sorted((self.path / "evaluations").glob("*.json"))
-        return {path.stem.replace(".", "/", 1): _read_json(path) for path in paths}
+        return {path.stem.replace(".", "/", 1): read_json(path) for path in paths}
 
     def write_trained_on(self, digests: NDArray[np.uint64]) -> None:
         """Keep which items training saw; from `short_digests`, in any order."""
@@ -295,15 +295,7 @@ class Run:
         path = self.path / "model.json"
         if not path.exists():
             raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
-        document = _read_json(path)
-        if document.get("format") != FORMAT:
-            raise RunError(
-                field="format",
-                value=document.get("format"),
-                expected=str(FORMAT),
-                hint="Update Triptych with: pip install --upgrade triptych",
-                path=path,
-            )
+        document = read_json(path, version=FORMAT)
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document
@@ -368,13 +360,3 @@ def _place(name: str) -> Path:
     path = Path(name)
     looks_like_path = path.is_absolute() or len(path.parts) > 1 or name in (".", "..")
     return path if looks_like_path else runs_folder() / name
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RunError(f"the file is damaged ({error}).", path=path) from None
-    if not isinstance(document, dict):
-        raise RunError("the file is damaged: not a JSON object.", path=path)
-    return document
