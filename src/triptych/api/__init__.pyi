@@ -45,13 +45,18 @@ from .exporting import (
     export_store as export_store,
     is_memory as is_memory,
 )
+from .given import (
+    align as align,
+    rerank as rerank,
+    score as score,
+)
 from .hardware import (
     PRECISIONS as PRECISIONS,
     Hardware as Hardware,
     Output as Output,
+    PrintEpochs as PrintEpochs,
     check_option as check_option,
     parse_search as parse_search,
-    print_epoch as print_epoch,
 )
 from .memories import (
     BuiltIndex as BuiltIndex,
@@ -95,6 +100,7 @@ from .names import (
     describe_limits as describe_limits,
     describe_shipped as describe_shipped,
     did_you_mean as did_you_mean,
+    differences as differences,
     dump_recipe as dump_recipe,
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,

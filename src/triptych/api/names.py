@@ -4,6 +4,7 @@ from triptych.config import (
     Recipe as Recipe,
     TrainingTable as TrainingTable,
     describe_shipped as describe_shipped,
+    differences as differences,
     dump_recipe as dump_recipe,
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,

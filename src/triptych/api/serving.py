@@ -40,6 +40,7 @@ from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.classifier import Classifier
 from triptych.see.evidence import Evidence, evidence
+from triptych.text.alignment import Alignment as Alignment, PairScore as PairScore
 from triptych.text.predictions import Prediction as Prediction
 
 _EXAMPLES = 12
@@ -79,6 +80,23 @@ class ServedSpeller:
         except RecipeError as error:  # requests have no tables
             text, field = str(error).removeprefix("decoding."), error.field.removeprefix("decoding.")
             raise RecipeError(text, field=field) from None
+
+    def split(self, text: str) -> tuple[str, ...]:
+        """The symbols of a source; empty where there are none."""
+        return self.speller.vocabularies.source_tokenizer.split(text)
+
+    def split_target(self, text: str) -> tuple[str, ...]:
+        """The symbols of a target; empty where there are none."""
+        return self.speller.vocabularies.target_tokenizer.split(text)
+
+    def score(
+        self, pairs: Sequence[tuple[Sequence[str], Sequence[str]]], *, with_alignment: bool
+    ) -> list[tuple[PairScore, Alignment | None]]:
+        """What the model says of pairs, given as symbols."""
+        sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
+        scores = self.speller.score(sources, targets)
+        aligned = self.speller.align(sources, targets) if with_alignment else [None] * len(pairs)
+        return list(zip(scores, aligned, strict=True))
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,30 @@
-"""Decode a batch by any method, and a model with its vocabularies and dictionary: texts in, predictions out."""
+"""Decoding a batch by any method, and a model with its vocabularies: texts in, predictions out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from triptych.config.decoding import SpellDecoding
 from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Array, Hypothesis, Sources, StateT, StepModel
+from triptych.decoding.dictionary import Dictionary, Symbols
+from triptych.decoding.given import accounts, alignment_of, batches, reordered
 from triptych.decoding.greedy import greedy
 from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
+from triptych.text.alignment import Alignment, PairScore
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Tokenizer
 from triptych.text.vocabularies import Vocabularies
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
-USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
 Text = str | Sequence[str]
 """A text, to be split as in training, or its symbols."""
-
-Symbols = tuple[str, ...]
 
 
 def decode(
@@ -49,36 +50,6 @@ def decode(
             return beam_search(model, sources, settings, with_attention=with_attention)
         case "sample":
             return sample(model, sources, settings, with_attention=with_attention)
-
-
-class Dictionary:
-    """Targets of known sources, the preferred one first.
-
-    Args:
-        pairs: (source, target) as symbols; a source may come several times, and repeated pairs count once. Targets may
-            have symbols that the model has never seen.
-    Raises:
-        DataError: a source without symbols.
-    """
-
-    def __init__(self, pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> None:
-        targets: dict[Symbols, dict[Symbols, None]] = {}
-        for number, (source, target) in enumerate(pairs, start=1):
-            if not source:
-                raise DataError(f"the source of dictionary entry {number} is empty; expected at least one symbol.")
-            targets.setdefault(tuple(source), {})[tuple(target)] = None
-        self._targets = {source: tuple(listed) for source, listed in targets.items()}
-
-    def lookup(self, source: Sequence[str]) -> tuple[Symbols, ...]:
-        """The targets of a source, the preferred one first; empty where it is not in the dictionary."""
-        return self._targets.get(tuple(source), ())
-
-    def __contains__(self, source: Sequence[str]) -> bool:
-        return tuple(source) in self._targets
-
-    def __len__(self) -> int:
-        """Number of sources."""
-        return len(self._targets)
 
 
 class Speller:
@@ -111,6 +82,7 @@ class Speller:
         n_best: int | None = None,
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
+        with_alignment: bool = False,
     ) -> list[Prediction[Array]]:
         """Predict a target for every source.
 
@@ -120,17 +92,75 @@ class Speller:
                 None takes what `decoding` says.
             decoding: how to decode; None takes the model's own.
             with_attention: keep attention weights with every candidate.
+            with_alignment: keep with every candidate which source symbol each of its symbols is written from.
         Raises:
             DataError: a source without symbols.
-            RecipeError: settings that break their rule.
+            RecipeError: settings that break their rule; an alignment of a model without attention.
         """
         texts = [sources] if isinstance(sources, str) else sources
         symbols = [_symbols(text, self.vocabularies.source_tokenizer) for text in texts]
         settings = (decoding or self.decoding).for_candidates(n_best)
-        return self._predict(symbols, settings, with_attention=with_attention)
+        found = self._predict(symbols, settings, with_attention=with_attention)
+        return self._with_alignments(found) if with_alignment else found
+
+    def score(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[PairScore]:
+        """What the model says of given targets. Word lists and dictionary have no part in it.
+
+        Args:
+            sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            targets: one for each source, alike.
+        Raises:
+            DataError: a source or target without symbols, or another number of targets than of sources.
+        """
+        pairs = self._pairs(sources, targets)
+        found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size)
+        unknown = self.vocabularies.sources.unknown_in, self.vocabularies.targets.unknown_in
+        return [
+            PairScore(source, target, tuple(forced.log_probabilities.tolist()), unknown[0](source), unknown[1](target))
+            for (source, target), forced in zip(pairs, found, strict=True)
+        ]
+
+    def align(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[Alignment]:
+        """Which source symbol each symbol of given targets is written from.
+
+        Hard monotonic attention: the most probable walk given the whole target (Viterbi). Soft attention, and several
+        models in one: the heaviest path through the weights that never goes back.
+
+        Args:
+            sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            targets: one for each source, alike.
+        Raises:
+            DataError: as `score` does.
+            RecipeError: the model has no attention.
+        """
+        return self._align(self._pairs(sources, targets))
+
+    def rescore(
+        self, predictions: Sequence[Prediction[Array]], *, weight: float = 0.5, reverse: bool = False
+    ) -> list[Prediction[Array]]:
+        """Candidates of another speller, in the order of a score that this one has a part in.
+
+        A candidate's score becomes weight * this model's log-probability + (1 - weight) * the score that it had.
+
+        Args:
+            predictions: with candidates; entries of a dictionary stay in front.
+            weight: in [0, 1]. Of equal candidates the one that came first before comes first.
+            reverse: this model rewrites candidates as sources, as P2G does for candidates that G2P made.
+        Returns:
+            The same predictions; a candidate's `score` is what it is ordered by now.
+        """
+        pairs = [(found.source, candidate.symbols) for found in predictions for candidate in found.candidates]
+        sides = [source for source, _ in pairs], [target for _, target in pairs]
+        scores = iter(self.score(*reversed(sides)) if reverse else self.score(*sides))
+        return [reordered(found, [next(scores) for _ in found.candidates], weight) for found in predictions]
 
     def stream(
-        self, sources: Iterable[Symbols], *, decoding: SpellDecoding | None = None, chunk: int | None = None
+        self,
+        sources: Iterable[Symbols],
+        *,
+        decoding: SpellDecoding | None = None,
+        chunk: int | None = None,
+        with_alignment: bool = False,
     ) -> Iterator[Prediction[Array]]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
@@ -138,6 +168,7 @@ class Speller:
             sources: what to predict from. Where reading them fails, those before are still predicted.
             decoding: how to decode; None takes the model's own.
             chunk: sources read before the first of them is answered, >= 1; by default 4,096.
+            with_alignment: see `predict`.
         Raises:
             DataError: a source without symbols.
         """
@@ -148,7 +179,8 @@ class Speller:
             held, failure = _take(rest, chunk or CHUNK)
             if not held and failure is None:
                 return
-            yield from self._predict(held, decoding or self.decoding, first=done)
+            found = self._predict(held, decoding or self.decoding, first=done)
+            yield from self._with_alignments(found) if with_alignment else found
             done += len(held)
         raise failure
 
@@ -183,6 +215,33 @@ class Speller:
         dictionary = Dictionary(self._split_pairs(pairs))
         return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
 
+    def _pairs(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[tuple[Symbols, Symbols]]:
+        firsts = [sources] if isinstance(sources, str) else sources
+        seconds = [targets] if isinstance(targets, str) else targets
+        if len(firsts) != len(seconds):
+            raise DataError(field="the number of targets", value=len(seconds), expected=f"{len(firsts)}, as of sources")
+        pairs = list(self._split_pairs(zip(firsts, seconds, strict=True)))
+        for number, sides in enumerate(pairs):
+            for side, symbols in zip(("source", "target"), sides, strict=True):
+                if not symbols:
+                    raise DataError(f"{side} {number} has 0 symbols; expected at least one. Numbers begin at 0.")
+        return pairs
+
+    def _align(self, pairs: Sequence[tuple[Symbols, Symbols]]) -> list[Alignment]:
+        found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
+        return [alignment_of(source, target, forced) for (source, target), forced in zip(pairs, found, strict=True)]
+
+    def _with_alignments(self, predictions: Sequence[Prediction[Array]]) -> list[Prediction[Array]]:
+        pairs = [(found.source, candidate.symbols) for found in predictions for candidate in found.candidates]
+        alignments = iter(self._align(pairs))
+        return [
+            replace(
+                found,
+                candidates=tuple(replace(candidate, alignment=next(alignments)) for candidate in found.candidates),
+            )
+            for found in predictions
+        ]
+
     def _split_pairs(self, pairs: Iterable[tuple[Text, Text]]) -> Iterator[tuple[Symbols, Symbols]]:
         for number, pair in enumerate(pairs, start=1):
             if isinstance(pair, str) or len(pair) != 2:
@@ -215,7 +274,7 @@ class Speller:
                 unknown_to_dictionary.append(position)
         order = sorted(unknown_to_dictionary, key=lambda position: len(sources[position]))
         vocabulary = self.vocabularies.sources
-        for positions in _batches(order, [len(sources[position]) for position in order], settings.batch_size):
+        for positions in batches(order, [len(sources[position]) for position in order], settings.batch_size):
             batch = Sources.of(
                 [vocabulary.encode(sources[position]) for position in positions],
                 [first + position for position in positions],
@@ -257,15 +316,3 @@ def _take(sources: Iterator[Symbols], count: int) -> tuple[list[Symbols], DataEr
     except DataError as error:
         return held, error
     return held, None
-
-
-def _batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[Sequence[int]]:
-    """Cut positions, whose lengths ascend, into batches of at most `most` rows and `most` x 32 symbols, or of one."""
-    begin = 0
-    for end, length in enumerate(lengths):
-        rows = end - begin
-        if rows == most or (rows and (rows + 1) * length > most * USUAL_LENGTH):
-            yield positions[begin:end]
-            begin = end
-    if begin < len(positions):
-        yield positions[begin:]

@@ -78,6 +78,7 @@ class SeePanel:
 
     name = "see"
     demo: ClassVar[Any] = demo
+    given: ClassVar[Any] = None
     ensemble_test_options = ""
     differing = "other classes or another form of images"
     member_limit = "max_train_images"
@@ -119,7 +120,7 @@ class SeePanel:
             "classes": list(data.classes),
             "decoding": recipe.decoding.model_dump(),
         }
-        return Prepared(objective, loaders(recipe, data, network), description)
+        return Prepared(recipe, objective, loaders(recipe, data, network), description)
 
     def load(self, run: Run, *, device: str = "cpu") -> Classifier:
         """The run's kept model, ready to predict. Nothing is unpickled.
@@ -192,6 +193,7 @@ class SeePanel:
         places: Sequence[str],
         *,
         decoding: SeeDecoding,
+        given: Mapping[str, Any],
         skip_bad: bool,
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],
@@ -319,7 +321,8 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
     try:
         return SeeDecoding.model_validate(description.get("decoding", {}))
     except ValidationError as error:
-        raise RunError(f"decoding is damaged ({error}).", path=path) from None
+        reason = " ".join(str(error).split())
+        raise RunError(f"decoding is damaged ({reason}).", path=path) from None
 
 
 def _class_weights(recipe: SeeRecipe, collection: Collection[Images]) -> torch.Tensor | None:

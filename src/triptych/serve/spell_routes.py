@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from triptych.api.serving import DataError, Prediction, ServedSpeller, ServeLimits, SpellDecoding
+from triptych.api.serving import (
+    Alignment,
+    DataError,
+    PairScore,
+    Prediction,
+    ServedSpeller,
+    ServeLimits,
+    SpellDecoding,
+)
 from triptych.serve.refusals import check_limit, printable
 from triptych.serve.schemas import (
+    AlignmentAnswer,
     CandidateAnswer,
+    PairAnswer,
     PredictionAnswer,
+    ScoreAnswer,
+    ScoreRequest,
     SpellAnswer,
     SpellExplainAnswer,
     SpellExplainRequest,
@@ -33,8 +46,8 @@ async def predict(run: RunName, asked: SpellRequest, state: State) -> SpellAnswe
     speller = state.speller(run)
     check_limit("the number of sources", len(asked.sources), state.limits.max_sources, "max_sources")
     settings = checked_settings(speller, asked, state.limits)
-    sources = [symbols_of(speller, text, state.limits) for text in asked.sources]
-    found = await _predicted(state, run, sources, settings, with_attention=False)
+    sources = [symbols_of(speller.split, text, state.limits) for text in asked.sources]
+    found = await _predicted(state, run, sources, settings, with_alignment=asked.alignment)
     return SpellAnswer(run=run, decoding=settings.model_dump(), predictions=_answers(asked.sources, found))
 
 
@@ -43,7 +56,7 @@ async def explain(run: RunName, asked: SpellExplainRequest, state: State) -> Spe
     """Predict one target and give the attention over source symbols for each of its symbols."""
     speller = state.speller(run)
     settings = checked_settings(speller, asked, state.limits)
-    source = symbols_of(speller, asked.source, state.limits)
+    source = symbols_of(speller.split, asked.source, state.limits)
     found = (await _predicted(state, run, [source], settings, with_attention=True))[0]
     return SpellExplainAnswer(
         run=run,
@@ -51,6 +64,28 @@ async def explain(run: RunName, asked: SpellExplainRequest, state: State) -> Spe
         predictions=_answers([asked.source], [found]),
         attention=None if found.attention is None else found.attention.tolist(),
     )
+
+
+@router.post("/{run}/score")
+async def score(run: RunName, asked: ScoreRequest, state: State) -> ScoreAnswer:
+    """Score given pairs of source and target, and align them where that is asked for."""
+    speller = state.speller(run)
+    check_limit("the number of pairs", len(asked.pairs), state.limits.max_sources, "max_sources")
+    pairs = [
+        (
+            symbols_of(speller.split, source, state.limits),
+            symbols_of(speller.split_target, target, state.limits, "target"),
+        )
+        for source, target in asked.pairs
+    ]
+
+    def work(payloads: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        found = iter(speller.score([pair for payload in payloads for pair in payload], with_alignment=asked.alignment))
+        return [[next(found) for _ in payload] for payload in payloads]
+
+    found = await state.compute(pairs, work, key=(run, "score", asked.alignment), size=len(pairs))
+    answers = [_pair(*texts, *each) for texts, each in zip(asked.pairs, found, strict=True)]
+    return ScoreAnswer(run=run, pairs=answers)
 
 
 def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) -> SpellDecoding:
@@ -66,34 +101,43 @@ def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) ->
     return speller.settings(given)
 
 
-def symbols_of(served: ServedSpeller, text: str, limits: ServeLimits) -> Symbols:
-    """A source split into symbols.
+def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, side: str = "source") -> Symbols:
+    """A source, or a target, split into symbols.
 
     Raises:
         DataError: there are none.
         TooLargeError: it is too long.
     """
     most = limits.max_source_symbols
-    check_limit("the number of characters of a source", len(text), _CHARACTERS_PER_SYMBOL * most, "max_source_symbols")
-    symbols = served.speller.vocabularies.source_tokenizer.split(text)
+    check_limit(f"the number of characters of a {side}", len(text), _CHARACTERS_PER_SYMBOL * most, "max_source_symbols")
+    symbols = split(text)
     if not symbols:
-        raise DataError(f"source is {printable(text)}; expected at least one symbol.", field="source")
-    check_limit("the number of symbols of a source", len(symbols), most, "max_source_symbols")
+        raise DataError(f"{side} is {printable(text)}; expected at least one symbol.", field=side)
+    check_limit(f"the number of symbols of a {side}", len(symbols), most, "max_source_symbols")
     return symbols
 
 
 async def _predicted(
-    state: AppState, run: str, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool
+    state: AppState,
+    run: str,
+    sources: Sequence[Symbols],
+    settings: SpellDecoding,
+    *,
+    with_attention: bool = False,
+    with_alignment: bool = False,
 ) -> list[Prediction[Any]]:
     speller = state.speller(run).speller
 
     def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Any]]]:
         together = [symbols for payload in payloads for symbols in payload]
-        found = iter(speller.predict(together, decoding=settings, with_attention=with_attention))
+        found = iter(
+            speller.predict(together, decoding=settings, with_attention=with_attention, with_alignment=with_alignment)
+        )
         return [[next(found) for _ in payload] for payload in payloads]
 
     # Samples depend on a source's place among the sources, so requests for them are not computed together.
-    together = None if settings.method == "sample" else (run, settings.model_dump_json(), with_attention)
+    wanted = (run, settings.model_dump_json(), with_attention, with_alignment)
+    together = None if settings.method == "sample" else wanted
     return await state.compute(sources, work, key=together, size=len(sources))
 
 
@@ -107,3 +151,21 @@ def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[Pre
         )
         for text, prediction in zip(texts, found, strict=True)
     ]
+
+
+def _pair(source: str, target: str, score: PairScore, alignment: Alignment | None) -> PairAnswer:
+    return PairAnswer(
+        source=source,
+        target=target,
+        log_probability=_finite(score.log_probability),
+        per_symbol=_finite(score.per_symbol),
+        log_probabilities=[_finite(value) for value in score.log_probabilities],
+        unknown_source=list(score.unknown_source),
+        unknown_target=list(score.unknown_target),
+        alignment=None if alignment is None else AlignmentAnswer.model_validate(alignment),
+    )
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None

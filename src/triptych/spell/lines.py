@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.config import SpellDecoding
+from triptych.config.spell import SpellOutput
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError
@@ -26,6 +27,7 @@ def predicted(
     files: Sequence[str],
     *,
     decoding: SpellDecoding,
+    output: SpellOutput | None = None,
     max_symbols: int,
     skip_bad: bool,
     line_buffered: bool,
@@ -33,10 +35,13 @@ def predicted(
 ) -> Iterator[list[str]]:
     """Cells of a line of output for each source: source, prediction, log-probability, then further candidates alike.
 
+    With alignments, one more cell follows each log-probability.
+
     Args:
         speller: the model.
         files: paths of files with one source per line; `-` is standard input.
         decoding: how to decode.
+        output: what predictions come with.
         max_symbols: longest source.
         skip_bad: skip lines that cannot be read, and warn of them at the end.
         line_buffered: predict each source before reading the next.
@@ -44,6 +49,7 @@ def predicted(
     Raises:
         DataError: a file or line cannot be read; the sources before it are predicted first.
     """
+    output = output or SpellOutput()
     unseen, cut = _Unseen(warn), 0
     for file in files:
         label = "standard input" if file == STANDARD_INPUT else file
@@ -64,7 +70,9 @@ def predicted(
                     ahead.append(line.line)
                     yield line.symbols
 
-            for prediction in speller.stream(symbols(), decoding=decoding, chunk=1 if line_buffered else None):
+            for prediction in speller.stream(
+                symbols(), decoding=decoding, chunk=1 if line_buffered else None, with_alignment=output.alignment
+            ):
                 unseen.note(f"{label}:{ahead.popleft()}", prediction)
                 cut += not prediction.best.finished
                 yield _cells(speller, prediction)
@@ -88,6 +96,7 @@ def _cells(speller: Speller, prediction: Prediction[Any]) -> list[str]:
     cells = [speller.vocabularies.source_tokenizer.join(prediction.source)]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
+        cells += [] if candidate.alignment is None else [candidate.alignment.text]
     return cells
 
 

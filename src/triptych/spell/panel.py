@@ -14,7 +14,7 @@ from torch import nn
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
 from triptych.config.options import given_fields
-from triptych.config.spell import SpellWordLists
+from triptych.config.spell import SpellOutput, SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
@@ -22,13 +22,14 @@ from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.run import Run
-from triptych.spell import demo, evaluation_report, explaining, lines, word_lists
+from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
 from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_symbols
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
+from triptych.spell.sizing import sized
 from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabulary
@@ -64,6 +65,7 @@ class SpellPanel:
 
     name = "spell"
     demo: ClassVar[Any] = demo
+    given: ClassVar[Any] = given
     ensemble_test_options = " --decode beam"
     differing = "other symbols"
     member_limit = "max_train_pairs"
@@ -75,7 +77,8 @@ class SpellPanel:
         return load_corpus(recipe.data, location, whole=whole)
 
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
-        """Build the network for some pairs, initialised from `training.seed`."""
+        """Build the network for some pairs, initialised from `training.seed`; see `sized` for what is "auto"."""
+        recipe = sized(recipe, len(data.splits["train"]))
         vocabularies = _vocabularies(recipe, data)
         torch.manual_seed(recipe.training.seed)
         sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
@@ -93,7 +96,7 @@ class SpellPanel:
             **vocabularies.to_dict(),
             "decoding": decoding.model_dump(),
         }
-        return Prepared(objective, _loaders(recipe, data, vocabularies, valid_items), description)
+        return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
@@ -167,6 +170,7 @@ class SpellPanel:
         places: Sequence[str],
         *,
         decoding: SpellDecoding,
+        given: Mapping[str, Any],
         skip_bad: bool,
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],
@@ -176,6 +180,7 @@ class SpellPanel:
             model,
             places,
             decoding=decoding,
+            output=check_table(SpellOutput, given_fields(SpellOutput, "predict", given), origin=""),
             max_symbols=recipe.data.max_symbols,
             skip_bad=skip_bad,
             line_buffered=line_buffered,
@@ -329,7 +334,7 @@ def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, va
     valid = EncodedPairs(valid_pairs, vocabularies.sources, vocabularies.targets)
 
     def train_loader(rank: int, world_size: int) -> Any:
-        size, seed = recipe.training.batch_size, recipe.training.seed
+        size, seed = recipe.training.items_per_update, recipe.training.seed
         buckets = LengthBuckets(
             train.source_lengths,
             size,

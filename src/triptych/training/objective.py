@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from triptych.config import Recipe
+
 
 @dataclass(frozen=True)
 class Share:
@@ -52,11 +54,13 @@ class Prepared:
     """A network for some data, ready to train.
 
     Attributes:
+        recipe: the recipe, with a number in place of every "auto".
         objective: what to train, with a freshly initialised network.
         loaders: its batches.
         description: the content of `model.json`.
     """
 
+    recipe: Recipe
     objective: Objective
     loaders: Loaders
     description: Mapping[str, Any]
