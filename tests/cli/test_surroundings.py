@@ -160,9 +160,9 @@ def test_a_run_that_cannot_be_written_is_tested_all_the_same(
 
         return record
 
-    monkeypatch.setattr("triptych.api.testing.record", failing(errno.ENOSPC))
+    monkeypatch.setattr("triptych.api.evaluation._record", failing(errno.ENOSPC))
     assert "No space left" in one_error(triptych("test", "first")), "a full disk is an error as elsewhere"
-    monkeypatch.setattr("triptych.api.testing.record", failing(errno.EROFS))
+    monkeypatch.setattr("triptych.api.evaluation._record", failing(errno.EROFS))
     done = triptych("test", "first")
     assert done.status == 0
     assert "CER" in done.out

@@ -23,9 +23,11 @@ from .counting import (
 from .evaluation import (
     Estimate as Estimate,
     EvaluationData as EvaluationData,
+    Tested as Tested,
     evaluate as evaluate,
     read_for_evaluation as read_for_evaluation,
     recorded_data as recorded_data,
+    run_test as run_test,
     write_report as write_report,
 )
 from .experiments import (
@@ -123,10 +125,6 @@ from .runs import (
 from .searching import (
     Tuned as Tuned,
     tune as tune,
-)
-from .testing import (
-    Tested as Tested,
-    run_test as run_test,
 )
 from .training import (
     NAME_FOR_HELPERS as NAME_FOR_HELPERS,

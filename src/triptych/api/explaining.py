@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.api.evaluation import recipe_in_use
-from triptych.api.panels import given_options, panel_of
+from triptych.api.panels import given_options, panel_of, recipe_in_use
 from triptych.runs.run import Run
 
 

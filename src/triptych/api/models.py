@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.api.evaluation import recipe_in_use
-from triptych.api.panels import Warn, given_options, panel_of
+from triptych.api.panels import Warn, given_options, panel_of, recipe_in_use
 from triptych.config import Recipe
 from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import RunError

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from triptych.config import Recipe
 from triptych.config.options import options_of
 from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
@@ -267,3 +268,12 @@ def given_options(panel: Panel, command: str, options: Mapping[str, Any]) -> dic
                 hint="Use --n-best for the number of classes to list." if lists_items else "Remove it.",
             )
     return given
+
+
+def recipe_in_use(run: Run) -> Recipe:
+    """The run's recipe with its model's own decoding, such as the temperature of a calibrated model."""
+    recipe, path = run.recipe(), run.path / "model.json"
+    if not path.exists():
+        return recipe
+    fitted: Recipe = panel_of(recipe.panel).in_use(recipe, run.model(), path)
+    return fitted
