@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Sources, StepModel
+from triptych.decoding.contract import Sources, StepModel
 from triptych.decoding.dictionary import Symbols
 from triptych.decoding.scoring import Forced, force, heaviest_path
 from triptych.errors import RecipeError
@@ -66,7 +66,7 @@ def alignment_of(source: Symbols, target: Symbols, account: Forced) -> Alignment
     return Alignment(source, target, tuple(heaviest_path(account.attention[:-1]).tolist()), "attention")
 
 
-def reordered(prediction: Prediction[Array], scores: Sequence[PairScore], weight: float) -> Prediction[Array]:
+def reordered(prediction: Prediction, scores: Sequence[PairScore], weight: float) -> Prediction:
     """A prediction with its candidates in the order of new scores; see `Speller.rescore`."""
     mixed = [
         replace(candidate, score=_mixed(score.log_probability, candidate.score, weight))

@@ -9,7 +9,7 @@ from typing import Any
 from triptych.config.decoding import SpellDecoding
 from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Hypothesis, Sources, StateT, StepModel
+from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
 from triptych.decoding.given import accounts, alignment_of, batches, reordered
 from triptych.decoding.greedy import greedy
@@ -83,7 +83,7 @@ class Speller:
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
         with_alignment: bool = False,
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         """Predict a target for every source.
 
         Args:
@@ -136,8 +136,8 @@ class Speller:
         return self._align(self._pairs(sources, targets))
 
     def rescore(
-        self, predictions: Sequence[Prediction[Array]], *, weight: float = 0.5, reverse: bool = False
-    ) -> list[Prediction[Array]]:
+        self, predictions: Sequence[Prediction], *, weight: float = 0.5, reverse: bool = False
+    ) -> list[Prediction]:
         """Candidates of another speller, in the order of a score that this one has a part in.
 
         A candidate's score becomes weight * this model's log-probability + (1 - weight) * the score that it had.
@@ -161,7 +161,7 @@ class Speller:
         decoding: SpellDecoding | None = None,
         chunk: int | None = None,
         with_alignment: bool = False,
-    ) -> Iterator[Prediction[Array]]:
+    ) -> Iterator[Prediction]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
         Args:
@@ -231,7 +231,7 @@ class Speller:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
         return [alignment_of(source, target, forced) for (source, target), forced in zip(pairs, found, strict=True)]
 
-    def _with_alignments(self, predictions: Sequence[Prediction[Array]]) -> list[Prediction[Array]]:
+    def _with_alignments(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         pairs = [(found.source, candidate.symbols) for found in predictions for candidate in found.candidates]
         alignments = iter(self._align(pairs))
         return [
@@ -259,9 +259,9 @@ class Speller:
 
     def _predict(
         self, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         """Predictions in the order of the sources; `first` is the number of the first one, which samples depend on."""
-        results: list[Prediction[Array] | None] = [None] * len(sources)
+        results: list[Prediction | None] = [None] * len(sources)
         unknown_to_dictionary = []
         for position, source in enumerate(sources):
             if not source:
@@ -286,7 +286,7 @@ class Speller:
                 results[position] = Prediction(source, candidates, vocabulary.unknown_in(source))
         return [result for result in results if result is not None]
 
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate[Array]:
+    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
         symbols = self.vocabularies.targets.decode(hypothesis.symbols)
         return Candidate(
             symbols,
@@ -297,7 +297,7 @@ class Speller:
             finished=hypothesis.finished,
         )
 
-    def _entry(self, target: Symbols) -> Candidate[Array]:
+    def _entry(self, target: Symbols) -> Candidate:
         return Candidate(target, self.vocabularies.target_tokenizer.join(target), 0.0, 0.0, origin="dictionary")
 
 

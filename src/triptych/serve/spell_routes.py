@@ -125,10 +125,10 @@ async def _predicted(
     *,
     with_attention: bool = False,
     with_alignment: bool = False,
-) -> list[Prediction[Any]]:
+) -> list[Prediction]:
     speller = state.speller(run).speller
 
-    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Any]]]:
+    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction]]:
         together = [symbols for payload in payloads for symbols in payload]
         found = iter(
             speller.predict(together, decoding=settings, with_attention=with_attention, with_alignment=with_alignment)
@@ -141,7 +141,7 @@ async def _predicted(
     return await state.compute(sources, work, key=together, size=len(sources))
 
 
-def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[PredictionAnswer]:
+def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[PredictionAnswer]:
     return [
         PredictionAnswer(
             source=text,

@@ -283,7 +283,7 @@ def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decodin
     return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
 
 
-def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) -> list[ItemResult]:
+def results_of(items: Sequence[Item], predictions: Sequence[Prediction]) -> list[ItemResult]:
     """Items with what was predicted for them, to be scored."""
     return [
         ItemResult(
