@@ -20,7 +20,7 @@ from triptych.config import SpellDecoding
 from triptych.decoding import Ensemble, Sources, Speller, decode, speller as speller_module
 from triptych.decoding.given import batches
 from triptych.errors import DataError, RecipeError, RunError
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 SOUNDS = [" ".join(sounds) for sounds, _ in toy_pairs(60, seed=5)]
 

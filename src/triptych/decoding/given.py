@@ -13,7 +13,7 @@ from triptych.decoding.scoring import Forced, force, heaviest_path
 from triptych.errors import RecipeError
 from triptych.text.alignment import Alignment, PairScore, places_of
 from triptych.text.predictions import Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 

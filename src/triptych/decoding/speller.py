@@ -18,8 +18,7 @@ from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
 from triptych.text.alignment import Alignment, PairScore
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.symbols import Tokenizer
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
 

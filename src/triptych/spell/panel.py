@@ -32,8 +32,7 @@ from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
 from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction, cut_warnings
-from triptych.text.symbols import Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.hardware import check_device
 from triptych.training.objective import Loaders, Prepared
 

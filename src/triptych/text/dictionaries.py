@@ -10,7 +10,7 @@ from triptych.data.files import open_binary
 from triptych.errors import DataError
 from triptych.text.pairs import BadRow, read_pairs, read_sources
 from triptych.text.rows import Columns, fitting_layout
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 Symbols = tuple[str, ...]
 
