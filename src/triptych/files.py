@@ -10,7 +10,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,3 +109,8 @@ def read_json(path: Path, *, version: int | None = None, hint: str = "") -> dict
             path=path,
         )
     return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object; see `atomic_write`."""
+    write_text_atomically(path, json.dumps(dict(document), ensure_ascii=False, indent=1) + "\n")

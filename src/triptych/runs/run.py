@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
-from triptych.files import read_json, write_bytes_atomically, write_text_atomically
+from triptych.files import read_json, write_bytes_atomically, write_json, write_text_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,13 +198,11 @@ class Run:
             self._write_facts({**facts, "evaluations": {**facts.get("evaluations", {}), name: dict(result)}})
 
     def _write_facts(self, facts: Mapping[str, Any]) -> None:
-        document = {"format": FORMAT, **facts}
-        write_text_atomically(self.path / "run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / "run.json", {"format": FORMAT, **facts})
 
     def write_evaluation(self, split: str, label: str, details: Mapping[str, Any]) -> None:
         """Keep the details of an evaluation for the report."""
-        path = self.path / "evaluations" / f"{split}.{label}.json"
-        write_text_atomically(path, json.dumps(dict(details), ensure_ascii=False, indent=1) + "\n")
+        write_json(self.path / "evaluations" / f"{split}.{label}.json", details)
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """What `write_evaluation` kept, by `split/label`."""
@@ -282,9 +279,7 @@ class Run:
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""
-        document = {"format": FORMAT, "panel": panel, **description}
-        text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
-        write_text_atomically(self.path / "model.json", text)
+        write_json(self.path / "model.json", {"format": FORMAT, "panel": panel, **description})
 
     def model(self, panel: str | None = None) -> dict[str, Any]:
         """What `model.json` says, its format and panel checked.
