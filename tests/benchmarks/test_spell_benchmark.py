@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from triptych.text.vocabularies import Vocabularies
 
 from tests.toy import write_toy
 from triptych.config import SpellDecoding, SpellModel
@@ -19,7 +18,7 @@ from triptych.spell.batches import EncodedPairs
 from triptych.spell.build import build_transducer
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
-from triptych.text.symbols import Tokenizer, Vocabulary
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = {

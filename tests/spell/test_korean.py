@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from triptych.text.vocabularies import Vocabularies
 
 from tests import hangul
 from tests.prepared import prepare
@@ -19,6 +18,7 @@ from triptych.spell.adapter import step_model
 from triptych.spell.corpus import load_corpus
 from triptych.spell.panel import PANEL
 from triptych.text.dictionaries import read_dictionary, read_words
+from triptych.text.symbols import Vocabularies
 
 SETTINGS = ("data.source_unit=characters", "model.hidden=8", "model.embedding=8")
 DECODING = SpellDecoding(max_length_factor=1.0)
