@@ -35,14 +35,12 @@ class Trained:
         run: where everything is.
         fitted: the epochs and how it ended.
         seconds: training time, all sittings of a resumed run together.
-        warnings: about the data, complete sentences.
         data: what was read, for `evaluate`.
     """
 
     run: Run
     fitted: Fitted
     seconds: float
-    warnings: Sequence[str] = ()
     data: Any = None
 
     @property
@@ -141,7 +139,7 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
             best_epoch=fitted.best_epoch,
             best=fitted.rows[fitted.best_epoch - 1] if fitted.rows else {},
         )
-    return Trained(run, fitted, seconds, read.warnings, read)
+    return Trained(run, fitted, seconds, read)
 
 
 def _check_resumable(run: Run, recipe: Recipe) -> None:
