@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from triptych.api.evaluation import write_report
-from triptych.experiments.panel import PANEL as EXPERIMENTS
 from triptych.experiments.recall_demo import (
     NOISE as NOISE,
     SUCCESS as SUCCESS,
@@ -13,6 +12,7 @@ from triptych.experiments.recall_demo import (
     run_recall_demo as run_recall_demo,
 )
 from triptych.experiments.run import (
+    PANEL,
     FinishedExperiment as FinishedExperiment,
     run_experiment as run_experiment,
     write_experiment_report as write_experiment_report,
@@ -22,5 +22,4 @@ from triptych.runs.run import Run
 
 def write_any_report(run: Run) -> Path:
     """Write the report of a training or of an experiment from what its run holds."""
-    writers = {EXPERIMENTS.name: EXPERIMENTS.write_report}
-    return writers.get(run.facts().get("panel", ""), write_report)(run)
+    return write_experiment_report(run) if run.facts().get("panel") == PANEL else write_report(run)

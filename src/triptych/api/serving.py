@@ -15,11 +15,9 @@ from torch import Tensor
 from triptych.api.models import load
 from triptych.api.served_memory import (
     Addition as Addition,
-    Answer as Answer,
-    ChangedError as ChangedError,
     MemoryInfo as MemoryInfo,
-    NotStoredError as NotStoredError,
     Query as Query,
+    RetrievedAnswer as RetrievedAnswer,
     ServedMemory as ServedMemory,
     Stored as Stored,
     Trace as Trace,
@@ -29,6 +27,7 @@ from triptych.config.loading import explain_invalid as explain_invalid
 from triptych.config.serve import ServeLimits as ServeLimits
 from triptych.decoding import Speller
 from triptych.errors import (
+    ConflictError as ConflictError,
     DataError as DataError,
     MissingExtraError as MissingExtraError,
     RecipeError as RecipeError,
