@@ -26,7 +26,6 @@ from .evaluation import (
     Tested as Tested,
     evaluate as evaluate,
     read_for_evaluation as read_for_evaluation,
-    recorded_data as recorded_data,
     run_test as run_test,
     write_report as write_report,
 )
@@ -85,6 +84,8 @@ from .models import (
     load as load,
     make_ensemble as make_ensemble,
     predict as predict,
+    recorded_data as recorded_data,
+    search_members as search_members,
 )
 from .names import (
     DataError as DataError,

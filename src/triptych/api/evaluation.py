@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.api.models import choose
+from triptych.api.models import choose, recorded_data
 from triptych.api.panels import Evaluation, Panel, Warn, panel_of, recipe_in_use
 from triptych.config import dump_recipe, with_changes
 from triptych.data.fingerprints import fingerprint_items, short_digests
@@ -23,21 +23,6 @@ from triptych.runs.run import Run, hashes, now
 from triptych.statistics import Estimate as Estimate
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # a run of which figures are shown and not recorded
-
-
-def recorded_data(run: Run) -> Path | None:
-    """Path of the run's data when training began; None for a named set.
-
-    Raises:
-        DataError: it is not there any more.
-    """
-    recorded = run.facts().get("data_location")
-    if recorded is None:
-        return None
-    location = Path(recorded)
-    if not location.exists():
-        raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=location)
-    return location
 
 
 @dataclass(frozen=True)

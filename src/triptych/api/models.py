@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.api.panels import Warn, given_options, panel_of, recipe_in_use
-from triptych.config import Recipe
+from triptych.api.panels import Selection, Warn, given_options, panel_of, recipe_in_use
 from triptych.data.fingerprints import fingerprint_file
-from triptych.errors import RunError
-from triptych.runs.run import Run, hashes, now
+from triptych.errors import DataError, RecipeError, RunError
+from triptych.runs.members import Combination
+from triptych.runs.run import Run, now
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
@@ -40,71 +40,82 @@ def _use_one_thread_in_forks() -> None:
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
-def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:
-    """A new run that holds several runs' models and averages their probabilities (spell: at every step).
+def recorded_data(run: Run) -> Path | None:
+    """Path of the run's data when training began; None for a named set.
 
     Raises:
-        RunError: fewer than two runs, runs of several panels, an ensemble among them, models that differ, other data
-            (what one member was trained on might be another's test), or a name that is taken.
+        DataError: it is not there any more.
     """
-    recipe = _check_members(runs)
+    recorded = run.facts().get("data_location")
+    if recorded is None:
+        return None
+    location = Path(recorded)
+    if not location.exists():
+        raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=location)
+    return location
+
+
+def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False, by: Combination = "average") -> Run:
+    """A new run that holds several runs' models.
+
+    Args:
+        runs: the members.
+        name: of the new run.
+        force: replace a run of that name.
+        by: `average` their probabilities (spell: at every step), or let them `vote` on whole predictions (spell), which
+            members of unlike directions can too.
+    Raises:
+        RunError: fewer than two runs, runs of several panels or that cannot be averaged, or a name that is taken.
+    """
+    panels = sorted({run.recipe().panel for run in runs})
+    if len(panels) > 1:
+        raise RunError(f"the runs are of the panels {' and '.join(panels)}; expected runs of one panel.")
+    description, tensors = panel_of(panels[0] if panels else "spell").join(runs, by=by)
     if any(name in (run.name, str(run.path)) for run in runs):
         raise RunError(field="name", value=name, expected="another than a member's", hint="Members stay as they are.")
     made = Run.create(name, force=force)
     made.forget_replaced()
+    recipe = runs[0].recipe()
     made.write_recipe(recipe)
-    descriptions = [run.model() for run in runs]
-    shared = {key: value for key, value in descriptions[0].items() if key not in ("format", "panel", "architecture")}
-    members = [description["architecture"] for description in descriptions]
-    # Members may be calibrated; their mean is not.
-    made.write_model(recipe.panel, {"members": members, **shared, "decoding": recipe.decoding.model_dump()})
-    made.write_tensors({f"{i}.{key}": tensor for i, run in enumerate(runs) for key, tensor in run.tensors().items()})
-    made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     first = runs[0].facts()
     kept = {
         key: first[key] for key in ("panel", "title", "data_location", "data", "counts", "versions") if key in first
     }
+    made.write_model(recipe.panel, description)
+    made.write_tensors(tensors)
+    made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     parameters = sum(run.facts().get("parameters", 0) for run in runs)
     made.update_facts(
-        **kept, status="finished", began=now(), members=[str(run.path) for run in runs], parameters=parameters
+        **kept,
+        status="finished",
+        began=now(),
+        members=[str(run.path) for run in runs],
+        combined_by=by,
+        parameters=parameters,
     )
     return made
 
 
-def _check_members(runs: Sequence[Run]) -> Recipe:
-    """See that models can be averaged; returns the first one's recipe."""
-    panels = sorted({run.recipe().panel for run in runs})
-    if len(panels) > 1:
-        raise RunError(f"the runs are of the panels {' and '.join(panels)}; expected runs of one panel.")
-    if len(runs) < 2:
-        raise RunError(field="the number of runs", value=len(runs), expected="at least two", hint="Name more runs.")
-    advice = "Train the members on the same data with different seeds."
-    places = [run.path.resolve() for run in runs]
-    if len(set(places)) < len(places):
-        twice = next(run for run in runs if places.count(run.path.resolve()) > 1)
-        raise RunError(f"the run {twice.name} is named twice.", hint=advice)
-    panel, first = panel_of(panels[0]), runs[0]
+def search_members(runs: Sequence[Run], *, by: Combination, most: int) -> Sequence[Selection]:
+    """Which of some runs to combine, chosen one after the other by their errors on the first one's validation data.
 
-    def alike(run: Run) -> Any:
-        return panel.common(run.model(panel.name), run.path / "model.json")
-
-    def trained_on(run: Run) -> Any:
-        """What decides which items a run was trained on; members may take different parts of a training split."""
-        data: Any = run.recipe().data
-        return hashes(run.facts().get("data", [])), data.model_copy(update={panel.member_limit: 0})
-
-    for run in runs:
-        if "members" in run.model():
-            raise RunError("this run is an ensemble.", hint="Name its members instead.", path=run.path)
-        if alike(run) != alike(first):
-            raise RunError(f"{run.name} has {panel.differing} than {first.name}.", hint=advice)
-        if trained_on(run) != trained_on(first):
-            raise RunError(
-                f"{run.name} was trained on other data or other splits than {first.name}, so training data of one may "
-                "be in the other's test.",
-                hint=advice,
-            )
-    return first.recipe()
+    Args:
+        runs: what to choose from, of one panel.
+        by: how they would be combined.
+        most: members at the end, >= 2.
+    Returns:
+        A step for each member; the last one is the choice.
+    Raises:
+        RecipeError: `most` is too small, or the panel does not choose members.
+        RunError: runs that cannot be combined.
+        DataError: the data of the first run cannot be read.
+    """
+    if most < 2:
+        raise RecipeError(field="--choose", value=most, expected="at least two members")
+    recipe = recipe_in_use(runs[0])
+    panel = panel_of(recipe.panel)
+    panel.join(runs, by=by)  # that they can be combined
+    return panel.search_members(runs, recipe, panel.read(recipe, recorded_data(runs[0])), by=by, most=most)
 
 
 @dataclass(frozen=True)

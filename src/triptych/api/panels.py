@@ -15,6 +15,7 @@ from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
+from triptych.runs.members import Combination
 from triptych.runs.run import Run
 from triptych.training.objective import Prepared
 
@@ -108,6 +109,20 @@ class Demo(Protocol):
         """Commands to try next."""
 
 
+class Selection(Protocol):
+    """A step of a search for members.
+
+    Attributes:
+        members: places of the members so far, in the order in which they were chosen.
+        errors: number of items that they get wrong together.
+        items: number of items.
+    """
+
+    members: tuple[int, ...]
+    errors: int
+    items: int
+
+
 class Panel(Protocol):
     """A panel. `recipe`, `decoding`, `model`, `data` and `evaluation` are the panel's own.
 
@@ -115,15 +130,11 @@ class Panel(Protocol):
         name: in recipes.
         demo: its demo.
         ensemble_test_options: options of `triptych test` for an ensemble.
-        differing: what models that cannot be averaged have of their own, such as "other symbols".
-        member_limit: setting of `[data]` in which members of an ensemble may differ: the part of the training split.
     """
 
     name: str
     demo: ClassVar[Demo]
     ensemble_test_options: str
-    differing: str
-    member_limit: str
 
     @property
     def given(self) -> Any:
@@ -145,8 +156,24 @@ class Panel(Protocol):
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """Load the run's kept model, ready to predict."""
 
-    def common(self, description: Mapping[str, Any], path: Path) -> Any:
-        """What of `model.json`, whose content and path these are, must be equal in models that are averaged."""
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Any]]:
+        """Description and tensors of one model that combines several runs' models.
+
+        Raises:
+            RunError: they cannot be combined in this way.
+        """
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: Any, data: Any, *, by: Combination, most: int
+    ) -> Sequence[Any]:
+        """Which runs to combine, chosen one after the other on the validation split.
+
+        Returns:
+            A `Selection` for each step; the last one is the choice.
+
+        Raises:
+            RecipeError: the panel does not choose members.
+        """
 
     def in_use(self, recipe: Any, description: Mapping[str, Any], path: Path) -> Any:
         """The recipe with the decoding that `model.json`, whose content and path these are, has now."""

@@ -271,12 +271,24 @@ class Speller:
                 results[position] = Prediction(source, candidates)
             else:
                 unknown_to_dictionary.append(position)
-        order = sorted(unknown_to_dictionary, key=lambda position: len(sources[position]))
+        new = [sources[position] for position in unknown_to_dictionary]
+        numbers = [first + position for position in unknown_to_dictionary]
+        found = self._predict_new(new, numbers, settings, with_attention=with_attention)
+        for position, prediction in zip(unknown_to_dictionary, found, strict=True):
+            results[position] = prediction
+        return [result for result in results if result is not None]
+
+    def _predict_new(
+        self, sources: Sequence[Symbols], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
+    ) -> list[Prediction]:
+        """The model's predictions for sources that no dictionary has; `numbers` set their samples apart."""
+        results: list[Prediction | None] = [None] * len(sources)
+        order = sorted(range(len(sources)), key=lambda position: len(sources[position]))
         vocabulary = self.vocabularies.sources
         for positions in batches(order, [len(sources[position]) for position in order], settings.batch_size):
             batch = Sources.of(
                 [vocabulary.encode(sources[position]) for position in positions],
-                [first + position for position in positions],
+                [numbers[position] for position in positions],
             )
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):

@@ -19,11 +19,11 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -34,13 +34,12 @@ from triptych.files import read_json, write_bytes_atomically, write_json, write_
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
 FORMAT = 1
 LOCK = ".lock"
 FACTS_LOCK = ".run.json.lock"
 Row = dict[str, float | int | str]
-Network = TypeVar("Network", bound="nn.Module")
 
 
 def runs_folder() -> Path:
@@ -294,36 +293,6 @@ class Run:
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document
-
-    def networks(self, panel: str, build: Callable[[Any, Path], Network]) -> list[Network]:
-        """The networks of an ensemble's members, or the one that the run holds, in evaluation mode.
-
-        Args:
-            panel: of the run.
-            build: makes a network of what `model.json`, whose path it is given, says of its architecture.
-        Raises:
-            RunError: `model.json` or the tensors are damaged, missing or of another panel.
-        """
-        description, tensors, path = self.model(panel), self.tensors(), self.path / "model.json"
-        members = description.get("members", [description.get("architecture")])
-        if not isinstance(members, list) or not members:
-            raise RunError(field="members", value=members, expected="a list of one model or more", path=path)
-        networks = []
-        for number, architecture in enumerate(members):
-            network = build(architecture, path)
-            prefix = f"{number}." if "members" in description else ""
-            own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            try:
-                network.load_state_dict(own)
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())
-                raise RunError(
-                    f"model.safetensors does not fit model.json ({reason}).",
-                    hint="Copy both files from the same training.",
-                    path=self.path,
-                ) from None
-            networks.append(network.eval())
-        return networks
 
 
 def is_helper_process() -> bool:

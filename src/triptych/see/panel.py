@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.config import SeeDecoding, SeeRecipe, with_changes
 from triptych.config.options import given_fields
@@ -23,6 +23,7 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
+from triptych.runs.members import Combination, joined, members_of
 from triptych.runs.run import Run
 from triptych.see import demo, evaluation_report, explaining, lines
 from triptych.see.build import build_described, build_network, describe_network
@@ -80,8 +81,6 @@ class SeePanel:
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = None
     ensemble_test_options = ""
-    differing = "other classes or another form of images"
-    member_limit = "max_train_images"
 
     def read(
         self, recipe: SeeRecipe, location: Path | None, *, model: Classifier | None = None, whole: str | None = None
@@ -129,20 +128,57 @@ class SeePanel:
             RunError: the model is missing, damaged, of another panel or of a newer format.
         """
         check_device(device)
-        description, path = run.model(self.name), run.path / "model.json"
+        description = run.model(self.name)
+        path = run.path / "model.json"
         form = InputForm.from_dict(description.get("input"), path)
         classes = description.get("classes")
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
             raise RunError(field="classes", value=classes, expected="a list of names", path=path)
-        sizes = _sizes(form, classes)
-        networks = run.networks(self.name, lambda document, path: build_described(document, path, **sizes))
+        networks = []
+        for document, tensors in members_of(description, run.tensors(), path):
+            network = build_described(document, path, **_sizes(form, classes))
+            try:
+                network.load_state_dict(tensors)
+            except RuntimeError as error:
+                raise RunError(
+                    f"{run.path}: model.safetensors does not fit model.json ({_one_line(error)}); "
+                    "expected both from one training."
+                ) from None
+            networks.append(network)
         whole = networks[0] if len(networks) == 1 else EnsembleNetwork(networks)
         whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Classifier(whole, form=form, classes=classes, decoding=_decoding(description, path), device=device)
 
-    def common(self, description: Mapping[str, Any], _path: Path) -> tuple[Any, Any]:
-        """Classes and form of the images, which models that are averaged share."""
-        return description.get("classes"), description.get("input")
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.
+
+        Raises:
+            RecipeError: they are to vote; classifiers are averaged.
+            RunError: fewer than two runs, an ensemble among them, other classes or another form of images, or other
+                data: what one member was trained on might be another's test.
+        """
+        if by == "vote":
+            raise RecipeError(
+                field="--by", value=by, expected="average, since every image classifier gives probabilities"
+            )
+
+        def alike(description: Mapping[str, Any], _path: Path) -> Any:
+            return description.get("classes"), description.get("input")
+
+        description, tensors = joined(
+            runs,
+            self.name,
+            alike=alike,
+            otherwise="other classes or another form of images",
+            free={"max_train_images": 0},
+        )
+        return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: SeeRecipe, data: Any, *, by: Combination, most: int
+    ) -> list[Any]:
+        """Raises RecipeError: only members of spell ensembles are searched for."""
+        raise RecipeError(field="--choose", value=most, expected="a spell ensemble", hint="Leave it out.")
 
     def remarks(self, _model: Classifier, _recipe: SeeRecipe, _data: Collection[Images], *, split: str) -> list[str]:
         """Nothing: every image can be read by every model."""
@@ -321,8 +357,11 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
     try:
         return SeeDecoding.model_validate(description.get("decoding", {}))
     except ValidationError as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"decoding is damaged ({reason}).", path=path) from None
+        raise RunError(f"decoding is damaged ({_one_line(error)}).", path=path) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _class_weights(recipe: SeeRecipe, collection: Collection[Images]) -> torch.Tensor | None:

@@ -9,24 +9,27 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
 from triptych.config.options import given_fields
 from triptych.config.spell import SpellOutput, SpellWordLists
 from triptych.decoding import Speller
+from triptych.decoding.voting import speller_of
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
+from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
 from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
-from triptych.spell.adapter import module_of, step_model
+from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, unseen_symbols
+from triptych.spell.ensembles import Selection, join_runs, search_members
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
@@ -66,8 +69,6 @@ class SpellPanel:
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = given
     ensemble_test_options = " --decode beam"
-    differing = "other symbols"
-    member_limit = "max_train_pairs"
 
     def read(
         self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
@@ -106,10 +107,25 @@ class SpellPanel:
         """
         check_device(device)
         description, path = run.model(self.name), run.path / "model.json"
-        networks = [network.to(device) for network in run.networks(self.name, build_from_description)]
+        networks, members = [], []
+        for architecture, own in members_of(description, run.tensors(), path):
+            network = build_from_description(architecture, path)
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:
+                raise RunError(
+                    f"model.safetensors does not fit model.json ({error}).",
+                    hint="Copy both files from the same training.",
+                    path=run.path,
+                ) from None
+            networks.append(network.eval().to(device))
+            members.append(architecture)
         vocabularies = Vocabularies.from_dict(description, path)
-        _check_vocabularies(description.get("members", [description.get("architecture")]), vocabularies, path)
-        return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
+        _check_vocabularies(members, vocabularies, path)
+        models = [TorchModel(network, device) for network in networks]
+        return speller_of(
+            models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
+        )
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
@@ -127,9 +143,21 @@ class SpellPanel:
             )
         return self.build(recipe, self.read(recipe, location)).objective.network, None
 
-    def common(self, description: Mapping[str, Any], path: Path) -> Vocabularies:
-        """The vocabularies, which models that are averaged share."""
-        return Vocabularies.from_dict(description, path)
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Description and tensors of one model made of several runs' models.
+
+        Raises:
+            RunError: fewer than two runs, an ensemble among them, vocabularies that differ (where they vote, in more
+                than their direction), or other data: what one member was trained on might be another's test.
+        """
+        return join_runs(runs, self.name, by)
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: SpellRecipe, data: Corpus, *, by: Combination, most: int
+    ) -> list[Selection]:
+        """The runs to combine, chosen by their errors on the validation split; see `ensembles`."""
+        items = data.items("valid", references=recipe.data.references)
+        return search_members([self.load(run) for run in runs], items, recipe.decoding, by=by, most=most)
 
     def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
         """A sentence on source symbols of a split that training never showed."""
