@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from triptych.api.models import load
 from triptych.api.served_memory import (
@@ -34,11 +33,12 @@ from triptych.errors import (
     TriptychError as TriptychError,
     did_you_mean as did_you_mean,
 )
+from triptych.images.classifier import Array
 from triptych.images.reading import FORMATS
 from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
-from triptych.see.classifier import Classifier
-from triptych.see.evidence import Evidence, evidence
+from triptych.see.adapter import Model
+from triptych.see.explaining import Evidence, evidence
 from triptych.text.alignment import Alignment as Alignment, PairScore as PairScore
 from triptych.text.predictions import Prediction as Prediction
 
@@ -108,30 +108,28 @@ class ServedClassifier:
     """
 
     info: dict[str, Any]
-    classifier: Classifier
+    classifier: Model
 
     @classmethod
-    def of(cls, run: Run, model: Classifier, limits: ServeLimits) -> Self:
+    def of(cls, run: Run, model: Model, limits: ServeLimits) -> Self:
         """The run with its loaded model, which from now on decodes no larger images than the limit allows."""
         model.form = model.form.model_copy(update={"max_pixels": limits.max_image_pixels})
         image = model.form.model_dump(include={"height", "width", "colour"})
         return cls({**_info(run, model), "classes": list(model.classes), "image": image}, model)
 
-    def probabilities(self, images: Sequence[Tensor]) -> list[Tensor]:
+    def probabilities(self, images: Sequence[Array]) -> list[Array]:
         """Class probabilities of decoded images, each uint8 (C, height, width). Shape of each: (classes,)."""
-        return list(self.classifier.probabilities(torch.stack(list(images))))
+        return list(self.classifier.probabilities(np.stack(images)))
 
-    def evidence(self, pixels: Tensor, *, layer: str | None, of_class: str | None) -> Evidence:
-        """See `triptych.see.evidence.evidence`."""
+    def evidence(self, pixels: Array, *, layer: str | None, of_class: str | None) -> Evidence:
+        """See `triptych.see.explaining.evidence`."""
         return evidence(self.classifier, pixels, layer=layer, of_class=of_class)
 
-    def most_probable(self, probabilities: Tensor, top_k: int | None) -> list[tuple[str, float]]:
+    def most_probable(self, probabilities: Array, top_k: int | None) -> list[tuple[str, float]]:
         """Classes and their probabilities, the most probable first."""
         classes = self.classifier.classes
-        best: Any = probabilities.topk(min(top_k or self.classifier.decoding.top_k, len(classes)))
-        return [
-            (classes[place], value) for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+        best = np.argsort(-probabilities, kind="stable")[: top_k or self.classifier.decoding.top_k]
+        return [(classes[place], float(probabilities[place])) for place in best]
 
 
 SERVED: Mapping[str, type[ServedSpeller] | type[ServedClassifier]] = {"spell": ServedSpeller, "see": ServedClassifier}
@@ -214,7 +212,7 @@ def declared_pixels(content: bytes) -> int:
         return 0
 
 
-def _info(run: Run, model: Speller | Classifier) -> dict[str, Any]:
+def _info(run: Run, model: Speller | Model) -> dict[str, Any]:
     facts, recipe = run.facts(), run.recipe()
     data = [{**entry, "path": Path(str(entry.get("path", ""))).name} for entry in facts.get("data", [])]
     return {

@@ -32,29 +32,17 @@ class NamedSet:
     """Images with a name.
 
     Attributes:
-        name: what recipes and the command line call it.
         description: one sentence on what it holds.
         licence: the terms of the data.
         classes: number of classes.
-        needs_download: False for data that came with the installation.
-        read: gives the images.
+        load: reads the images, after a download where one is needed.
     """
 
     name: str
     description: str
     licence: str
     classes: int
-    needs_download: bool
-    read: Callable[[], Collection[ImageList]]
-
-    def load(self) -> Collection[ImageList]:
-        """Read the images, after a download where one is needed.
-
-        Raises:
-            DownloadError: the set cannot be fetched.
-            DataError: a file of it cannot be read.
-        """
-        return self.read()
+    load: Callable[[], Collection[ImageList]]
 
 
 def list_named_sets() -> tuple[NamedSet, ...]:
@@ -65,16 +53,14 @@ def list_named_sets() -> tuple[NamedSet, ...]:
             description="1,797 handwritten digits of 8 x 8 grey pixels, 10 classes, from scikit-learn.",
             licence="CC BY 4.0, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository",
             classes=10,
-            needs_download=False,
-            read=_read_digits,
+            load=_read_digits,
         ),
         NamedSet(
             name="kmnist",
             description="Kuzushiji-MNIST: 70,000 cursive Japanese letters of 28 x 28 grey pixels, 10 classes.",
             licence="CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
             classes=10,
-            needs_download=True,
-            read=_read_kmnist,
+            load=_read_kmnist,
         ),
     )
 
