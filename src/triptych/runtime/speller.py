@@ -10,7 +10,7 @@ from triptych.runtime.folder import Exported
 from triptych.runtime.network import GraphModel
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.remembered import read_remembered
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 __all__ = ["Candidate", "Prediction", "Speller", "Vocabularies", "load"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from triptych.errors import RunError
 from triptych.text.pairs import Pair
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 FILE = "remembered.jsonl.gz"
 FILES = "files"  # of a model's description: SHA-256 and size of each file beside the tensors
