@@ -143,6 +143,7 @@ from .training import (
     LearningRates as LearningRates,
     Trained as Trained,
     find_learning_rate as find_learning_rate,
+    recipe_from as recipe_from,
     start_run as start_run,
     train as train,
 )

@@ -15,6 +15,7 @@ from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.run import Run
+from triptych.runs.transfer import Transfer
 from triptych.training.prepared import Prepared
 
 Warn = Callable[[Sequence[str]], None]
@@ -154,6 +155,20 @@ class Panel(Protocol):
 
     def build(self, recipe: Any, data: Any) -> Prepared:
         """Build the network for some data, initialised from `training.seed`."""
+
+    def sized_as(self, recipe: Any, run: Run) -> Any:
+        """The recipe with a start run's sizes wherever it leaves sizes to the data.
+
+        Raises:
+            RunError: the run is of another panel, an ensemble, or has no model.
+        """
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model.
+
+        Raises:
+            RunError: nothing fits, or what is copied would mean something else here.
+        """
 
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """Load the run's kept model, ready to predict."""

@@ -16,6 +16,7 @@ runs/<name>/
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -70,6 +71,11 @@ class Run:
     def figures(self) -> Path:
         """Folder of the figures."""
         return self.path / "figures"
+
+    @staticmethod
+    def place(name: str) -> Path:
+        """Where a run of that name is or would be: a folder in `runs_folder()`, or the path that the name is."""
+        return _place(name)
 
     @classmethod
     def create(cls, name: str, *, force: bool = False) -> Run:
@@ -176,9 +182,9 @@ class Run:
         """Put the resolved recipe into the run."""
         write_text_atomically(self.path / "recipe.toml", dump_recipe(recipe))
 
-    def recipe(self) -> Recipe:
-        """The recipe the run was made with."""
-        return load_recipe(self.path / "recipe.toml")
+    def recipe(self, settings: Sequence[str] = ()) -> Recipe:
+        """The recipe the run was made with, with `table.key=value` settings on top."""
+        return load_recipe(self.path / "recipe.toml", settings)
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` says; empty before training began."""
@@ -279,6 +285,18 @@ class Run:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
             raise RunError(f"the file is damaged ({error}).", path=path) from None
+
+    def weights_digest(self) -> str:
+        """SHA-256 of `model.safetensors`, in hexadecimal.
+
+        Raises:
+            RunError: there is none yet.
+        """
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""

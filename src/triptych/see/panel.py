@@ -26,7 +26,8 @@ from triptych.report.html import Section
 from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
-from triptych.see import demo, evaluation_report, explaining, lines
+from triptych.runs.transfer import Transfer
+from triptych.see import demo, evaluation_report, explaining, lines, start
 from triptych.see.build import build_described, build_network, describe_network
 from triptych.see.calibration import fit_temperature
 from triptych.see.classifier import Classifier
@@ -120,6 +121,19 @@ class SeePanel:
             "decoding": recipe.decoding.model_dump(),
         }
         return Prepared(recipe, objective, loaders(recipe, data, network), description)
+
+    def sized_as(self, recipe: SeeRecipe, run: Run) -> SeeRecipe:
+        """The recipe with a start run's sizes wherever it leaves sizes to the data.
+
+        Raises:
+            RunError: the run is of another panel, an ensemble, or has no model.
+        """
+        run.model(self.name)
+        return recipe
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model; see `triptych.see.start`."""
+        return start.started(prepared.objective.network, prepared.description, run)
 
     def load(self, run: Run, *, device: str = "cpu") -> Classifier:
         """The run's kept model, ready to predict. Nothing is unpickled.

@@ -24,7 +24,8 @@ from triptych.report.html import Section
 from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
-from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
+from triptych.runs.transfer import Transfer
+from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
 from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
@@ -96,6 +97,18 @@ class SpellPanel:
             "decoding": decoding.model_dump(),
         }
         return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description)
+
+    def sized_as(self, recipe: SpellRecipe, run: Run) -> SpellRecipe:
+        """The recipe with a start run's sizes wherever it leaves sizes to the data.
+
+        Raises:
+            RunError: the run is of another panel, an ensemble, or has no model.
+        """
+        return start.sized_as(recipe, run)
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model; see `triptych.spell.start`."""
+        return start.started(prepared.objective.network, prepared.description, run)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
