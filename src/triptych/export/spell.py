@@ -188,7 +188,7 @@ def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *
 
 def predicted(speller: Speller, items: Sequence[Item]) -> list[ItemResult]:
     """Predictions of a speller for some items."""
-    return results_of(items, speller.predict([item.source for item in items]))
+    return results_of(items, speller.predict([item.source for item in items]), speller.vocabularies)
 
 
 def _distance(wanted: Any, found: Any) -> float:

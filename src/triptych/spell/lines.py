@@ -15,7 +15,7 @@ from triptych.config.spell import SpellOutput
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError
-from triptych.text.pairs import BadRow, read_sources
+from triptych.text.pairs import BadRow, SourceLine, read_sources
 from triptych.text.predictions import Prediction, cut_warnings
 
 STANDARD_INPUT = "-"
@@ -33,7 +33,7 @@ def predicted(
     line_buffered: bool,
     warn: Callable[[Sequence[str]], None],
 ) -> Iterator[list[str]]:
-    """Cells of a line of output for each source: source, prediction, log-probability, then further candidates alike.
+    """Cells of a line of output for each source: its line, prediction, log-probability, then further candidates.
 
     With alignments, one more cell follows each log-probability.
 
@@ -63,19 +63,20 @@ def predicted(
                 max_symbols=max_symbols,
                 on_bad_row=bad.append if skip_bad else None,
             )
-            ahead: deque[int] = deque()  # numbers of the lines read and not yet predicted
+            ahead: deque[SourceLine] = deque()  # lines read and not yet predicted
 
-            def symbols(lines: Any = lines, ahead: deque[int] = ahead) -> Iterator[tuple[str, ...]]:
+            def symbols(lines: Any = lines, ahead: deque[SourceLine] = ahead) -> Iterator[tuple[str, ...]]:
                 for line in lines:
-                    ahead.append(line.line)
+                    ahead.append(line)
                     yield line.symbols
 
             for prediction in speller.stream(
                 symbols(), decoding=decoding, chunk=1 if line_buffered else None, with_alignment=output.alignment
             ):
-                unseen.note(f"{label}:{ahead.popleft()}", prediction)
+                line = ahead.popleft()
+                unseen.note(f"{label}:{line.line}", prediction)
                 cut += not prediction.best.finished
-                yield _cells(speller, prediction)
+                yield _cells(line.text, prediction)
         if bad:
             first = bad[0]
             warn([f"{label}:{first.line}: {first.reason}. Skipped {len(bad)} unreadable lines, this one first."])
@@ -92,8 +93,8 @@ def _opened(file: str) -> Any:
     raise DataError("no such file.", path=path, hint=hint)
 
 
-def _cells(speller: Speller, prediction: Prediction[Any]) -> list[str]:
-    cells = [speller.vocabularies.source_tokenizer.join(prediction.source)]
+def _cells(text: str, prediction: Prediction[Any]) -> list[str]:
+    cells = [text]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
         cells += [] if candidate.alignment is None else [candidate.alignment.text]

@@ -29,7 +29,7 @@ from triptych.spell import demo, evaluation_report, explaining, given, lines, st
 from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_symbols
+from triptych.spell.corpus import Corpus, Item, load_corpus, unseen_symbols
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
@@ -74,19 +74,20 @@ class SpellPanel:
         self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
     ) -> Corpus:
         """Read the recipe's pairs and split them; with `whole`, other data as that split."""
-        return load_corpus(recipe.data, location, whole=whole)
+        known = None if model is None else (model.vocabularies.source_tokenizer, model.vocabularies.target_tokenizer)
+        return load_corpus(recipe.data, location, whole=whole, known=known)
 
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
         """Build the network for some pairs, initialised from `training.seed`; see `sized` for what is "auto"."""
         recipe = sized(recipe, len(data.splits["train"]))
-        vocabularies = _vocabularies(recipe, data)
+        vocabularies = _vocabularies(data)
         torch.manual_seed(recipe.training.seed)
         sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
         valid_items = data.items("valid", references=recipe.data.references)
         decoding = recipe.decoding
         objective = SpellObjective(
             build_transducer(recipe.model, **sizes),
-            targets=vocabularies.targets,
+            vocabularies=vocabularies,
             valid_items=valid_items,
             decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
@@ -308,17 +309,21 @@ class SpellPanel:
 
 def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
     """Predict and score some items."""
-    results = results_of(items, model.predict([item.source for item in items], decoding=decoding))
+    predictions = model.predict([item.source for item in items], decoding=decoding)
+    results = results_of(items, predictions, model.vocabularies)
     return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
 
 
-def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) -> list[ItemResult]:
-    """Items with what was predicted for them, to be scored."""
+def results_of(
+    items: Sequence[Item], predictions: Sequence[Prediction[Any]], vocabularies: Vocabularies
+) -> list[ItemResult]:
+    """Items with what was predicted for them, to be scored in the form that targets are written in."""
+    written = vocabularies.target_tokenizer.written
     return [
         ItemResult(
             source=item.source,
-            references=item.references,
-            predictions=tuple(candidate.symbols for candidate in prediction.candidates),
+            references=tuple(written(reference) for reference in item.references),
+            predictions=tuple(written(candidate.symbols) for candidate in prediction.candidates),
             log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
             finished=prediction.best.finished,
         )
@@ -346,8 +351,8 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
 
 
-def _vocabularies(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
-    source_tokenizer, target_tokenizer = tokenizers(recipe.data)
+def _vocabularies(corpus: Corpus) -> Vocabularies:
+    source_tokenizer, target_tokenizer = corpus.tokenizers
     train = corpus.splits["train"]
     return Vocabularies(
         source_tokenizer,

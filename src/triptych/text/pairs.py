@@ -44,6 +44,7 @@ class PairFile:
         skipped: the bad rows, empty unless they were to be skipped.
         warnings: what is legal and yet likely a mistake, one complete sentence each, path included.
         merged: by side, symbols of the file that normalising made one and the same, such as `S` and `s`.
+        decomposed: the sides whose texts are in the normal form NFD rather than NFC.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class PairFile:
     skipped: tuple[BadRow, ...] = ()
     warnings: tuple[str, ...] = ()
     merged: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    decomposed: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
@@ -120,7 +122,9 @@ def read_pairs(
                 skipped.append(BadRow(row.line, str(error)))
     if not pairs:
         raise _nothing_read(path, skipped, has_header=has_header)
-    return PairFile(path, tuple(pairs), tuple(skipped), remarks.sentences(pairs), remarks.merged())
+    return PairFile(
+        path, tuple(pairs), tuple(skipped), remarks.sentences(pairs), remarks.merged(), remarks.decomposed()
+    )
 
 
 def read_sources(
