@@ -109,6 +109,13 @@ from .options import (
     RunOption as RunOption,
     run_options as run_options,
 )
+from .packing import (
+    PackedRun as PackedRun,
+    ReadyMade as ReadyMade,
+    model_card as model_card,
+    pack as pack,
+    ready_made_models as ready_made_models,
+)
 from .panels import (
     panel_of as panel_of,
 )

@@ -104,7 +104,8 @@ def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> Eva
     if problem is not None or known & set(hashes(other.fingerprints)):
         moved = _read_if_own(facts, panel, recipe, location, model)
         if moved is not None:
-            run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
+            if run.packed is None:
+                run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
             return EvaluationData(moved)
     if problem is not None:
         raise problem
@@ -173,7 +174,7 @@ def _seen_items(run: Run, data: Any, split: str) -> list[str]:
 def recipe_in_use(run: Run) -> Recipe:
     """The run's recipe with its model's own decoding, such as the temperature of a calibrated model."""
     recipe, path = run.recipe(), run.path / "model.json"
-    if not path.exists():
+    if not run.has_model:
         return recipe
     fitted: Recipe = panel_of(recipe.panel).in_use(recipe, run.model(), path)
     return fitted

@@ -173,6 +173,9 @@ class Panel(Protocol):
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """Load the run's kept model, ready to predict."""
 
+    def with_dictionary(self, model: Any, recipe: Any, run: Run) -> Any:
+        """The model with the dictionary that was packed with its run in front; the model alone where there is none."""
+
     def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Description and tensors of one model that averages several runs' models.
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from triptych.api.models import load
+from triptych.api.models import loaded
 from triptych.api.served_memory import (
     Addition,
     Answer,
@@ -198,10 +198,10 @@ def load_catalogue(
         RunError, DataError: one cannot be loaded.
         TriptychError: two have the same name, or there is nothing to serve.
     """
-    opened = {run.path.resolve().name: run for run in map(Run.open, runs)}
+    opened = {_served_name(run): run for run in map(Run.open, runs)}
     stored = {folder.resolve().name: folder for folder in memories}
     if len(opened) < len(runs) or len(stored) < len(memories):
-        names = [Path(place).resolve().name for place in [*runs, *map(str, memories)]]
+        names = [*(_served_name(Run.open(run)) for run in runs), *(folder.resolve().name for folder in memories)]
         twice = next((name for name in names if names.count(name) > 1), "")
         raise TriptychError(f"two folders are named {twice!r}.", hint="Rename a folder.")
     if not opened and not stored:
@@ -209,7 +209,7 @@ def load_catalogue(
     spellers: dict[str, ServedSpeller] = {}
     classifiers: dict[str, ServedClassifier] = {}
     for name, run in opened.items():
-        model = load(run.path, device=device)
+        model = loaded(run, device=device)
         if isinstance(model, Speller):
             more: dict[str, Any] = {"source_unit": model.vocabularies.source_tokenizer.unit, "examples": _examples(run)}
             spellers[name] = ServedSpeller(_info(run, name, model.decoding) | more, model)
@@ -222,6 +222,10 @@ def load_catalogue(
         else:
             raise RunError(field="panel", value=run.recipe().panel, expected="one that predicts", path=run.path)
     return Catalogue(spellers, classifiers, {name: ServedMemory(folder) for name, folder in stored.items()})
+
+
+def _served_name(run: Run) -> str:
+    return run.path.resolve().name if run.packed is None else run.name
 
 
 def fitted_limits(limits: ServeLimits, catalogue: Catalogue, warn: Callable[[str], None]) -> ServeLimits:

@@ -10,7 +10,7 @@ from typing import Any
 
 from triptych.api.evaluation import read_for_evaluation, record, unique_label, write_report
 from triptych.api.models import choose
-from triptych.api.panels import Evaluation, Warn, panel_of
+from triptych.api.panels import Evaluation, Panel, Warn, panel_of
 from triptych.runs.run import Run
 from triptych.statistics import Estimate
 
@@ -66,6 +66,9 @@ def run_test(
     evaluation = panel.evaluate(chosen.model, chosen.recipe, found.data, split=split, decoding=chosen.decoding)
     warn(evaluation.warnings)
     origin = {**found.origin, **({"files": chosen.files} if chosen.files else {})}
+    if run.packed is not None:
+        warn([f"{run.name} is a packed run, which is only read: the evaluation is not recorded."])
+        return _tested(panel, evaluation, label)
     try:
         record(run, chosen.model, evaluation, label=label, origin=origin, warnings=remarks)
         write_report(run)
@@ -73,6 +76,10 @@ def run_test(
         if error.errno not in READ_ONLY:  # such as a full disk
             raise
         warn([f"the evaluation could not be recorded in {run.path}: {error.strerror or error}."])
+    return _tested(panel, evaluation, label)
+
+
+def _tested(panel: Panel, evaluation: Evaluation, label: str) -> Tested:
     figures = panel.measures(evaluation.scores.to_dict())
     return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
 

@@ -68,7 +68,8 @@ def recipe_from(start: Run, recipe: Recipe | None = None, settings: Sequence[str
         RecipeError: a setting that breaks a rule.
     """
     chosen = recipe or start.recipe(settings)
-    return panel_of(chosen.panel).sized_as(chosen, start)
+    sized: Recipe = panel_of(chosen.panel).sized_as(chosen, start)
+    return sized
 
 
 def start_run(

@@ -118,14 +118,15 @@ def _begun(
     from triptych import api
     from triptych.api import RecipeError, Run, load_recipe
 
-    start = None if start_from is None else Run.open(start_from)
-    if recipe is None and start is None:
+    if start_from is not None:
+        start = Run.open(start_from)
+        chosen = api.recipe_from(start, None if recipe is None else load_recipe(recipe, overrides), overrides)
+        named = recipe or start.name
+        return api.start_run(chosen, recipe_name=named, name=name, data=data, force=force, start_from=start), chosen
+    if recipe is None:
         raise RecipeError(field="recipe", expected="one", hint="List them with: triptych recipes")
-    chosen = None if recipe is None else load_recipe(recipe, overrides)
-    if start is not None:
-        chosen = api.recipe_from(start, chosen, overrides)
-    named = recipe or (start.name if start is not None else "")
-    return api.start_run(chosen, recipe_name=named, name=name, data=data, force=force, start_from=start), chosen
+    chosen = load_recipe(recipe, overrides)
+    return api.start_run(chosen, recipe_name=recipe, name=name, data=data, force=force), chosen
 
 
 def _resumed(

@@ -163,6 +163,10 @@ class SeePanel:
         whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Classifier(whole, form=form, classes=classes, decoding=_decoding(description, path), device=device)
 
+    def with_dictionary(self, model: Classifier, _recipe: SeeRecipe, _run: Run) -> Classifier:
+        """The model: images have no dictionary."""
+        return model
+
     def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.
 

@@ -136,6 +136,11 @@ class SpellPanel:
         _check_vocabularies(members, vocabularies, path)
         return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
 
+    def with_dictionary(self, model: Speller, recipe: SpellRecipe, run: Run) -> Speller:
+        """The model with the dictionary that was packed with its run in front; the model alone where there is none."""
+        name = "" if run.packed is None else run.packed.dictionary
+        return word_lists.with_named_set(model, recipe, name) if name else model
+
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
         return module_of(model.model), None
