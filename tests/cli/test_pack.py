@@ -10,6 +10,8 @@ import pytest
 from tests.cli.conftest import Triptych, json_of, one_error
 from tests.cli.test_predict import LINES, piped
 from triptych import api
+from triptych.api.serving import load_catalogue
+from triptych.errors import TriptychError
 from triptych.runs import packed as packed_module
 from triptych.runs.packed import ready_made
 from triptych.spell import word_lists
@@ -134,3 +136,12 @@ def test_the_packages_own_models_are_small_and_whole() -> None:
         assert "## Storage" in run.card()
         assert any(key.startswith("test/") for key in run.facts()["evaluations"])
         assert len(run.tensors()) > 0
+
+
+def test_a_packed_run_is_served_under_its_own_name(triptych: Triptych, workspace: Path) -> None:
+    triptych("pack", "first", "--out", "mine.triptych")
+    served = load_catalogue(["mine.triptych"], [], max_image_pixels=1)
+    assert list(served.spellers) == ["first"]
+    assert served.spellers["first"].speller.predict("B IY T")[0].text == api.load("first").predict("B IY T")[0].text
+    with pytest.raises(TriptychError, match="two folders are named 'first'"):
+        load_catalogue(["mine.triptych", "first"], [], max_image_pixels=1)

@@ -65,6 +65,7 @@ from .files import (
 )
 from .given import (
     align as align,
+    distil as distil,
     rerank as rerank,
     score as score,
 )

@@ -141,7 +141,7 @@ class Panel(Protocol):
 
     @property
     def given(self) -> Any:
-        """Functions `score`, `align` and `rerank` for files of given pairs; None where items are not pairs."""
+        """Functions `score`, `align`, `rerank` and `distil`; None where items are not pairs."""
 
     def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
         """Read the recipe's data, with `Data`'s properties, split as for training.
