@@ -74,6 +74,8 @@ DATA = {
     "source_column": Data("source_column=3"),
     "target_column": Data("target_column=3"),
     "delimiter": Data("delimiter=';'"),
+    "layout": Data("layout=dictionary", ("max_symbols=2",)),
+    "split_alternatives": Data("split_alternatives=,"),
     "source_unit": Data("source_unit=characters"),
     "target_unit": Data("target_unit=symbols"),
     "normal_form": Data("normal_form=NFD"),

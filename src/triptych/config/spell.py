@@ -51,6 +51,16 @@ class SpellData(Table):
     delimiter: Annotated[str, BeforeValidator(_named_delimiter)] = Field(
         default="", description=r"one character, or \t for a tab; empty takes it from the file's name"
     )
+    layout: Literal["auto", "table", "dictionary"] = Field(
+        default="auto",
+        description="table: columns; dictionary: a word, white space and its phonemes, as in CMUdict and lexicons of "
+        "Kaldi, MFA and Sphinx, where column 1 is the word and column 2 the phonemes; auto: a dictionary where that is "
+        "certain",
+    )
+    split_alternatives: str = Field(
+        default="",
+        description="what separates several sources or targets in one field, such as ~ or a comma; each makes a pair",
+    )
     source_unit: Unit = Field(default="characters", description="symbols are separated by white space")
     target_unit: Unit = "characters"
     normal_form: Literal["auto", "NFC", "NFD", "NFKC", "NFKD", "none"] = Field(
@@ -98,6 +108,15 @@ class SpellData(Table):
         for side, column in (("source", self.source_column), ("target", self.target_column)):
             if isinstance(column, int) and column < 1:
                 raise ValueError(f"{side}_column is {column}; expected a number from 1, or a name in the header")
+        return self
+
+    @model_validator(mode="after")
+    def _dictionaries_have_no_columns(self) -> Self:
+        if self.layout == "dictionary" and (self.delimiter or {self.source_column, self.target_column} != {1, 2}):
+            raise ValueError(
+                f"layout is 'dictionary' with the columns {self.source_column!r} and {self.target_column!r} and the "
+                f"delimiter {self.delimiter!r}; expected the columns 1 and 2, the word and its phonemes, alone"
+            )
         return self
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ def _pairs(
         columns, delimiter, reverse = Columns(), "\t", False
         if is_file:
             layout = dictionary_layout(recipe.data)
-            found = fitting_layout(Path(place), layout.columns, layout.delimiter)
+            found = fitting_layout(Path(place), layout.layout)
             warn([found.remark] if found.remark else [])
             columns, delimiter, reverse = found.columns, delimiter_of(Path(place), found.delimiter), layout.reverse
         first, second = speller.vocabularies.source_tokenizer, speller.vocabularies.target_tokenizer

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 from triptych.data.files import Line, number_lines, open_binary
 from triptych.data.splits import connected_groups
 from triptych.errors import DataError, RecipeError
+from triptych.text.layouts import alternatives, described, resolved
 from triptych.text.remarks import PairRemarks
-from triptych.text.rows import Columns, Row, delimiter_of, rows, without_blank_end
+from triptych.text.rows import Columns, Layout, Row, delimiter_of, rows, without_blank_end
 from triptych.text.symbols import Tokenizer
 
 MAX_SYMBOLS = 1000
@@ -45,6 +46,7 @@ class PairFile:
         warnings: what is legal and yet likely a mistake, one complete sentence each, path included.
         merged: by side, symbols of the file that normalising made one and the same, such as `S` and `s`.
         decomposed: the sides whose texts are in the normal form NFD rather than NFC.
+        layout: how the file was read where it is not a table, such as "read as a dictionary".
     """
 
     path: Path
@@ -53,6 +55,7 @@ class PairFile:
     warnings: tuple[str, ...] = ()
     merged: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     decomposed: frozenset[str] = frozenset()
+    layout: str = ""
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
@@ -72,10 +75,9 @@ class SourceLine(NamedTuple):
 def read_pairs(
     path: Path | str,
     *,
-    columns: Columns | None = None,
+    layout: Layout | None = None,
     source_tokenizer: Tokenizer,
     target_tokenizer: Tokenizer,
-    delimiter: str | None = None,
     max_symbols: int = MAX_SYMBOLS,
     skip_bad_rows: bool = False,
 ) -> PairFile:
@@ -86,35 +88,36 @@ def read_pairs(
 
     Args:
         path: the file.
-        columns: where source and target are; by default the first and the second column.
+        layout: of the file; by default a table whose first columns are source and target.
         source_tokenizer: splits sources.
         target_tokenizer: splits targets.
-        delimiter: one character; None goes by the name: tab for .tsv and .txt, comma for .csv.
         max_symbols: the longest source or target allowed, in symbols, >= 1.
         skip_bad_rows: skip bad rows and list them instead of stopping at the first.
     Returns:
         PairFile with at least one pair.
     Raises:
         DataError: the file is missing, empty, damaged or not text, a row is bad, or all rows are.
-        RecipeError: delimiter or max_symbols is not usable.
+        RecipeError: delimiter, columns or max_symbols is not usable.
     """
-    path, columns = Path(path), columns or Columns()
+    path = Path(path)
     _check_max_symbols(max_symbols)
-    separator = delimiter_of(path, delimiter)
     tokenizers = {"source": source_tokenizer, "target": target_tokenizer}
+    layout, lexicon = resolved(path, layout or Layout(), source_tokenizer.unit, target_tokenizer.unit)
+    columns = layout.columns
     remarks = PairRemarks(path, columns, tokenizers)
     reader = _PairReader(columns, tokenizers, max_symbols, remarks)
     pairs: list[Pair] = []
     skipped: list[BadRow] = []
     has_header = False
     with open_binary(path) as stream:
-        table = rows(number_lines(stream, path=path), separator)
+        lines = number_lines(stream, path=path)
+        table = lexicon.rows(lines) if lexicon else rows(lines, delimiter_of(path, layout.delimiter))
         if columns.named and (header := next(table, None)):
             has_header = True
             reader.read_header(header, path)
         for row in without_blank_end(table):
             try:
-                pairs.append(reader(row))
+                pairs += [reader(part) for part in reader.alternatives(row, layout.alternatives)]
             except _BadRowError as error:
                 if not skip_bad_rows:
                     hint = "Fix the row, or pass --skip-bad."
@@ -123,7 +126,13 @@ def read_pairs(
     if not pairs:
         raise _nothing_read(path, skipped, has_header=has_header)
     return PairFile(
-        path, tuple(pairs), tuple(skipped), remarks.sentences(pairs), remarks.merged(), remarks.decomposed()
+        path,
+        tuple(pairs),
+        tuple(skipped),
+        remarks.sentences(pairs),
+        remarks.merged(),
+        remarks.decomposed(),
+        described(layout) if lexicon else "",
     )
 
 
@@ -266,6 +275,10 @@ class _PairReader:
         self._positions = self._columns.positions(header, path)
         self._remarks.header_width = len(header.fields)
 
+    def alternatives(self, row: Row, separator: str) -> list[Row]:
+        """The row once for each combination of the alternatives in its source and target."""
+        return alternatives(row, list(self._positions.values()), separator) if separator else [row]
+
     def __call__(self, row: Row) -> Pair:
         if row.problem:
             raise _BadRowError(row.problem)
@@ -283,7 +296,9 @@ class _PairReader:
         position = self._positions[side]
         if position >= len(row.fields):
             columns = "1 column" if len(row.fields) == 1 else f"{len(row.fields)} columns"
-            raise _BadRowError(f"the row has {columns}; expected at least {position + 1}, the {side}'s column")
+            found = f"the row has {columns}; expected at least {position + 1}, the {side}'s column"
+            is_spaced = len(row.fields) == 1 and len(row.fields[0].split()) > 1
+            raise _BadRowError(found + (", or a dictionary (data.layout)" if is_spaced else ""))
         return row.fields[position]
 
 
