@@ -202,7 +202,11 @@ class Speller:
 
     def _align(self, pairs: Sequence[tuple[Symbols, Symbols]]) -> list[Alignment]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
-        return [alignment_of(source, target, forced) for (source, target), forced in zip(pairs, found, strict=True)]
+        tokenizers = self.vocabularies.source_tokenizer, self.vocabularies.target_tokenizer
+        return [
+            alignment_of(source, target, forced).turned(*(tokenizer.backward for tokenizer in tokenizers))
+            for (source, target), forced in zip(pairs, found, strict=True)
+        ]
 
     def _with_alignments(self, predictions: Sequence[Prediction[Array]]) -> list[Prediction[Array]]:
         pairs = [(found.source, candidate.symbols) for found in predictions for candidate in found.candidates]
@@ -245,12 +249,24 @@ class Speller:
                 results[position] = Prediction(source, candidates)
             else:
                 unknown_to_dictionary.append(position)
-        order = sorted(unknown_to_dictionary, key=lambda position: len(sources[position]))
+        new = [sources[position] for position in unknown_to_dictionary]
+        numbers = [first + position for position in unknown_to_dictionary]
+        found = self._predict_new(new, numbers, settings, with_attention=with_attention)
+        for position, prediction in zip(unknown_to_dictionary, found, strict=True):
+            results[position] = prediction
+        return [result for result in results if result is not None]
+
+    def _predict_new(
+        self, sources: Sequence[Symbols], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
+    ) -> list[Prediction[Array]]:
+        """The model's predictions for sources that no dictionary has; `numbers` set their samples apart."""
+        results: list[Prediction[Array] | None] = [None] * len(sources)
+        order = sorted(range(len(sources)), key=lambda position: len(sources[position]))
         vocabulary = self.vocabularies.sources
         for positions in batches(order, [len(sources[position]) for position in order], settings.batch_size):
             batch = Sources.of(
                 [vocabulary.encode(sources[position]) for position in positions],
-                [first + position for position in positions],
+                [numbers[position] for position in positions],
             )
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):

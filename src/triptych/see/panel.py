@@ -24,7 +24,7 @@ from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.devices import check_device
-from triptych.runs.members import joined, members_of
+from triptych.runs.members import Combination, joined, members_of
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.see import demo, evaluation_report, explaining, lines, start
@@ -167,21 +167,36 @@ class SeePanel:
         """The model: images have no dictionary."""
         return model
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.
 
         Raises:
+            RecipeError: they are to vote; classifiers are averaged.
             RunError: fewer than two runs, an ensemble among them, other classes or another form of images, or other
                 data: what one member was trained on might be another's test.
         """
+        if by == "vote":
+            raise RecipeError(
+                field="--by", value=by, expected="average, since every image classifier gives probabilities"
+            )
 
         def alike(description: Mapping[str, Any], _path: Path) -> Any:
             return description.get("classes"), description.get("input")
 
         description, tensors = joined(
-            runs, self.name, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
+            runs,
+            self.name,
+            alike=alike,
+            otherwise="other classes or another form of images",
+            free={"max_train_images": 0},
         )
         return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: SeeRecipe, data: Any, *, by: Combination, most: int
+    ) -> list[Any]:
+        """Raises RecipeError: only members of spell ensembles are searched for."""
+        raise RecipeError(field="--choose", value=most, expected="a spell ensemble", hint="Leave it out.")
 
     def remarks(self, _model: Classifier, _recipe: SeeRecipe, _data: Collection[Images], *, split: str) -> list[str]:
         """Nothing: every image can be read by every model."""

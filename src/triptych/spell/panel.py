@@ -16,20 +16,22 @@ from triptych.config.loading import check_table
 from triptych.config.options import given_fields
 from triptych.config.spell import SpellOutput, SpellWordLists
 from triptych.decoding import Speller
+from triptych.decoding.voting import speller_of
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.devices import check_device
-from triptych.runs.members import joined, members_of
+from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
-from triptych.spell.adapter import module_of, step_model
+from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, Item, load_corpus, unseen_symbols
+from triptych.spell.ensembles import Selection, join_runs, search_members
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
@@ -68,6 +70,8 @@ class SpellPanel:
     name = "spell"
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = given
+    sized_as = staticmethod(start.sized_as)
+    with_dictionary = staticmethod(word_lists.with_packed_dictionary)
     ensemble_test_options = " --decode beam"
 
     def read(
@@ -99,14 +103,6 @@ class SpellPanel:
         }
         return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description)
 
-    def sized_as(self, recipe: SpellRecipe, run: Run) -> SpellRecipe:
-        """The recipe with a start run's sizes wherever it leaves sizes to the data.
-
-        Raises:
-            RunError: the run is of another panel, an ensemble, or has no model.
-        """
-        return start.sized_as(recipe, run)
-
     def start(self, prepared: Prepared, run: Run) -> Transfer:
         """Copy into a prepared network what fits of a run's model; see `triptych.spell.start`."""
         return start.started(prepared.objective.network, prepared.description, run)
@@ -134,12 +130,10 @@ class SpellPanel:
             members.append(architecture)
         vocabularies = Vocabularies.from_dict(description, path)
         _check_vocabularies(members, vocabularies, path)
-        return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
-
-    def with_dictionary(self, model: Speller, recipe: SpellRecipe, run: Run) -> Speller:
-        """The model with the dictionary that was packed with its run in front; the model alone where there is none."""
-        name = "" if run.packed is None else run.packed.dictionary
-        return word_lists.with_named_set(model, recipe, name) if name else model
+        models = [TorchModel(network, device) for network in networks]
+        return speller_of(
+            models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
+        )
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
@@ -157,14 +151,21 @@ class SpellPanel:
             )
         return self.build(recipe, self.read(recipe, location)).objective.network, None
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of one model made of several runs' models.
 
         Raises:
-            RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one
-                member was trained on might be another's test.
+            RunError: fewer than two runs, an ensemble among them, vocabularies that differ (where they vote, in more
+                than their direction), or other data: what one member was trained on might be another's test.
         """
-        return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
+        return join_runs(runs, self.name, by)
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: SpellRecipe, data: Corpus, *, by: Combination, most: int
+    ) -> list[Selection]:
+        """The runs to combine, chosen by their errors on the validation split; see `ensembles`."""
+        items = data.items("valid", references=recipe.data.references)
+        return search_members([self.load(run) for run in runs], items, recipe.decoding, by=by, most=most)
 
     def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
         """A sentence on source symbols of a split that training never showed."""

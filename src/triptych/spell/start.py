@@ -85,7 +85,7 @@ def _check_notation(side: str, new: Vocabularies, old: Vocabularies, start: Run)
         RunError: they are of another unit or normal form, or not one letter is in both.
     """
     tokenizers = [getattr(each, f"{side}_tokenizer") for each in (new, old)]
-    for name in ("unit", "normal_form"):
+    for name in ("unit", "normal_form", "backward"):
         here, there = (getattr(tokenizer, name) for tokenizer in tokenizers)
         if here != there:
             setting = f"{side}_unit" if name == "unit" else name

@@ -8,6 +8,7 @@ from triptych.config import SpellRecipe
 from triptych.config.spell import SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError
+from triptych.runs.run import Run
 from triptych.spell.corpus import dictionary_layout, load_corpus
 from triptych.text.dictionaries import read_dictionary, read_words
 
@@ -43,6 +44,12 @@ def with_word_lists(
         warn(found.warnings)
         speller = speller.with_dictionary(found.entries)
     return speller
+
+
+def with_packed_dictionary(model: Speller, recipe: SpellRecipe, run: Run) -> Speller:
+    """The model with the dictionary that was packed with its run in front; the model alone where there is none."""
+    name = "" if run.packed is None else run.packed.dictionary
+    return with_named_set(model, recipe, name) if name else model
 
 
 def with_named_set(speller: Speller, recipe: SpellRecipe, name: str) -> Speller:
