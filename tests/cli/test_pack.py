@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Triptych, json_of, one_error
 from tests.cli.test_predict import LINES, piped
 from triptych import api
-from triptych.api.serving import load_catalogue
+from triptych.api.serving import ServeLimits, load_catalogue
 from triptych.errors import TriptychError
 from triptych.runs import packed as packed_module
 from triptych.runs.packed import ready_made
@@ -53,7 +53,9 @@ def test_smaller_weights_are_measured_and_the_card_says_so(triptych: Triptych, w
     document = json_of(triptych, "pack", "first", "--out", "small.triptych", "--weights", weights)
     assert document["bytes"] < 0.7 * plain["bytes"]
     own = api.evaluate(api.Run.open("first"), split="valid").scores.to_dict()
-    small = api.evaluate(api.Run.open("first"), api.load("small.triptych"), split="valid").scores.to_dict()
+    data = api.recorded_data(api.Run.open("first"))
+    tested = api.run_test(api.Run.open("small.triptych"), split="valid", data=data)
+    small = tested.evaluation.scores.to_dict()
     for name, key in (("CER", "cer"), ("WER", "wer")):
         assert document["valid"][name]["before"]["value"] == own[key]["value"]
         assert document["valid"][name]["after"]["value"] == small[key]["value"]
@@ -140,8 +142,8 @@ def test_the_packages_own_models_are_small_and_whole() -> None:
 
 def test_a_packed_run_is_served_under_its_own_name(triptych: Triptych, workspace: Path) -> None:
     triptych("pack", "first", "--out", "mine.triptych")
-    served = load_catalogue(["mine.triptych"], [], max_image_pixels=1)
+    served = load_catalogue(["mine.triptych"], [], limits=ServeLimits())
     assert list(served.spellers) == ["first"]
     assert served.spellers["first"].speller.predict("B IY T")[0].text == api.load("first").predict("B IY T")[0].text
     with pytest.raises(TriptychError, match="two folders are named 'first'"):
-        load_catalogue(["mine.triptych", "first"], [], max_image_pixels=1)
+        load_catalogue(["mine.triptych", "first"], [], limits=ServeLimits())

@@ -12,7 +12,7 @@ import torch
 from tests.cli.conftest import Triptych, one_error
 from triptych.runs.run import Run
 from triptych.spell.panel import PANEL
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 NEVER = ("--set", "optimizer.learning_rate=1e-30", "--set", "training.epochs=1")  # so that what was copied can be seen
 

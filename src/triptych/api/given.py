@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.api.evaluation import read_for_evaluation, recipe_in_use
-from triptych.api.panels import Warn, panel_of
+from triptych.api.evaluation import read_for_evaluation
+from triptych.api.panels import Warn, panel_of, recipe_in_use
 from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import RecipeError, RunError
-from triptych.files import write_text_atomically
+from triptych.files import write_json
 from triptych.runs.run import Run
-
-__all__ = ["align", "distil", "rerank", "score"]
 
 
 def score(
@@ -128,5 +125,5 @@ def distil(
         "teacher": teacher.name, "weights": teacher.weights_digest(), "words": fingerprint["sha256"],
         "min_probability": min_probability, **found.to_dict(),
     }  # fmt: skip
-    write_text_atomically(out / "distilled.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    write_json(out / "distilled.json", about)
     return found

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import triptych
-from triptych.api.evaluation import read_for_evaluation, recipe_in_use, write_report
-from triptych.api.panels import panel_of
+from triptych.api.evaluation import read_for_evaluation, write_report
+from triptych.api.panels import panel_of, recipe_in_use
 from triptych.config import dump_recipe
 from triptych.errors import RecipeError, RunError, did_you_mean
 from triptych.report.tables import Cell, Table

@@ -10,12 +10,6 @@ import typer
 from triptych.cli.options import AsJson, DataPath, RunName
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("pack")(pack)
-    app.command("models")(models)
-
-
 def pack(
     run: RunName,
     out: Annotated[

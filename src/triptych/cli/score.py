@@ -21,13 +21,6 @@ PairFiles = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("score")(score)
-    app.command("align")(align)
-    app.command("distil")(distil)
-
-
 def score(
     run: RunName,
     files: PairFiles = None,

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.config.decoding import SpellDecoding
-from triptych.decoding.contract import Array, StepModel
+from triptych.decoding.contract import StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
 from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.speller import Speller, Text
 from triptych.errors import RecipeError
 from triptych.text.alignment import Alignment, PairScore
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 MEMBERS = "member_vocabularies"  # key of a description whose members vote: the vocabularies of each
 
@@ -64,14 +64,14 @@ class Voting(Speller):
 
     def _predict_new(
         self, sources: Sequence[Symbols], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         answers = self.ballots(sources, settings)
         return [
             self.elected(source, [own[place] for own in answers], settings.candidates)
             for place, source in enumerate(sources)
         ]
 
-    def ballots(self, sources: Sequence[Symbols], settings: SpellDecoding) -> list[list[Prediction[Array]]]:
+    def ballots(self, sources: Sequence[Symbols], settings: SpellDecoding) -> list[list[Prediction]]:
         """Every member's predictions, in the direction of the first member.
 
         Raises:
@@ -85,9 +85,9 @@ class Voting(Speller):
             found.append([self._as_own(prediction, member) for prediction in member.predict(turned, decoding=settings)])
         return found
 
-    def elected(self, source: Symbols, answers: Sequence[Prediction[Array]], most: int) -> Prediction[Array]:
+    def elected(self, source: Symbols, answers: Sequence[Prediction], most: int) -> Prediction:
         """What comes of the members' predictions for a source: at most that many candidates, best first."""
-        first: dict[Symbols, Candidate[Array]] = {}
+        first: dict[Symbols, Candidate] = {}
         votes: dict[Symbols, int] = {}
         probability: dict[Symbols, float] = {}
         for answer in answers:
@@ -108,7 +108,7 @@ class Voting(Speller):
         )
         return Prediction(source, candidates, answers[0].unknown)
 
-    def _as_own(self, prediction: Prediction[Array], member: Speller) -> Prediction[Array]:
+    def _as_own(self, prediction: Prediction, member: Speller) -> Prediction:
         """A member's prediction with symbols in the direction of the first member."""
         candidates = tuple(
             replace(candidate, symbols=self._turned(candidate.symbols, member, "target"))

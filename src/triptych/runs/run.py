@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,9 +31,8 @@ from filelock import FileLock, Timeout
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.config.loading import parse_recipe_text
 from triptych.errors import RunError, did_you_mean
-from triptych.files import write_bytes_atomically, write_text_atomically
+from triptych.files import parse_json, read_json, write_bytes_atomically, write_json, write_text_atomically
 from triptych.runs.packed import Packed, packed_at, ready_made
-from triptych.runs.processes import is_helper_process
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,7 +199,7 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What `run.json` says; empty before training began."""
         content = self._content("run.json")
-        return {} if content is None else _json(content, self.path / "run.json")
+        return {} if content is None else parse_json(content, self.path / "run.json")
 
     def update_facts(self, **changes: Any) -> None:
         """Replace top-level entries of `run.json`."""
@@ -217,19 +215,16 @@ class Run:
             self._write_facts({**facts, "evaluations": {**facts.get("evaluations", {}), name: dict(result)}})
 
     def _write_facts(self, facts: Mapping[str, Any]) -> None:
-        document = {"format": FORMAT, **facts}
-        write_text_atomically(self.path / "run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / "run.json", {"format": FORMAT, **facts})
 
     def write_evaluation(self, split: str, label: str, details: Mapping[str, Any]) -> None:
         """Keep the details of an evaluation for the report."""
-        path = self.path / "evaluations" / f"{split}.{label}.json"
-        write_text_atomically(path, json.dumps(dict(details), ensure_ascii=False, indent=1) + "\n")
+        write_json(self.path / "evaluations" / f"{split}.{label}.json", details)
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """What `write_evaluation` kept, by `split/label`."""
         paths = sorted((self.path / "evaluations").glob("*.json"))
-        read = {path: self._content(f"evaluations/{path.name}") or b"" for path in paths}
-        return {path.stem.replace(".", "/", 1): _json(content, path) for path, content in read.items()}
+        return {path.stem.replace(".", "/", 1): read_json(path) for path in paths}
 
     def write_trained_on(self, digests: NDArray[np.uint64]) -> None:
         """Keep which items training saw; from `short_digests`, in any order."""
@@ -272,7 +267,7 @@ class Run:
 
     def _existing(self, name: str) -> Path:
         path = self.path / name
-        if not path.exists():
+        if self.packed is None and not path.exists():
             hint = f"Resume its training with: triptych train --resume --name {self.name}"
             raise RunError("no such file, so that the run has no model yet.", hint=hint, path=path)
         return path
@@ -334,9 +329,7 @@ class Run:
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""
-        document = {"format": FORMAT, "panel": panel, **description}
-        text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
-        write_text_atomically(self.path / "model.json", text)
+        write_json(self.path / "model.json", {"format": FORMAT, "panel": panel, **description})
 
     def model(self, panel: str | None = None) -> dict[str, Any]:
         """What `model.json` says, its format and panel checked.
@@ -344,19 +337,16 @@ class Run:
         Raises:
             RunError: damaged, of a newer format, or of another panel than `panel`.
         """
-        path = self.path / "model.json" if self.packed is not None else self._existing("model.json")
-        document = _json(self._content("model.json") or b"", path)
-        if document.get("format") != FORMAT:
-            raise RunError(
-                field="format",
-                value=document.get("format"),
-                expected=str(FORMAT),
-                hint="Update Triptych with: pip install --upgrade triptych",
-                path=path,
-            )
+        path = self._existing("model.json")
+        document = parse_json(self._content("model.json") or b"", path, version=FORMAT)
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document
+
+
+def is_helper_process() -> bool:
+    """Whether this process is a helper of another one that trains, by the variables of Lightning and torchrun."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 def now() -> str:
@@ -383,13 +373,3 @@ def _place(name: str) -> Path:
     path = Path(name)
     looks_like_path = path.is_absolute() or len(path.parts) > 1 or name in (".", "..")
     return path if looks_like_path else runs_folder() / name
-
-
-def _json(content: bytes, path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(content.decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"the file is damaged ({error}).", path=path) from None
-    if not isinstance(document, dict):
-        raise RunError("the file is damaged: not a JSON object.", path=path)
-    return document

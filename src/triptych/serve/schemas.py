@@ -52,7 +52,6 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
     """Sources to predict targets for; settings that are missing are the run's own."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"sources": ["K AE T"]},
@@ -69,9 +68,7 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
 class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
     """One source whose prediction is explained; settings that are missing are the run's own."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]})
     source: Text
 
 
@@ -131,7 +128,7 @@ class SpellExplainAnswer(SpellAnswer):
 class ScoreRequest(Asked):
     """Pairs of source and target that the model gives an account of."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
     pairs: list[tuple[Text, Text]] = Field(min_length=1, description="source and target, in the run's own notation")
     alignment: bool = Field(default=False, description="give each target symbol's place in the source")
 
@@ -193,7 +190,6 @@ class RetrieveRequest(Asked):
     """Cues to retrieve patterns with."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"cues": [[0.9, 0.1, 0.0]]},
@@ -220,9 +216,7 @@ class RetrieveAnswer(BaseModel):
 class AddRequest(Asked):
     """Patterns to store."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"patterns": [[0.9, 0.1, 0.0]], "labels": ["first"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"patterns": [[0.9, 0.1, 0.0]], "labels": ["first"]}]})
     patterns: list[list[Number]] = Field(min_length=1)
     labels: list[Annotated[Text, Field(max_length=200)] | None] | None = None
     values: list[list[Number]] | None = Field(default=None, description="required where the memory has values")

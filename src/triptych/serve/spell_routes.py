@@ -125,12 +125,14 @@ async def _predicted(
     *,
     with_attention: bool = False,
     with_alignment: bool = False,
-) -> list[Prediction[Any]]:
-    speller = state.speller(run)
+) -> list[Prediction]:
+    speller = state.speller(run).speller
 
-    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Any]]]:
+    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction]]:
         together = [symbols for payload in payloads for symbols in payload]
-        found = iter(speller.predict(together, settings, with_attention=with_attention, with_alignment=with_alignment))
+        found = iter(
+            speller.predict(together, decoding=settings, with_attention=with_attention, with_alignment=with_alignment)
+        )
         return [[next(found) for _ in payload] for payload in payloads]
 
     # Samples depend on a source's place among the sources, so requests for them are not computed together.
@@ -139,7 +141,7 @@ async def _predicted(
     return await state.compute(sources, work, key=together, size=len(sources))
 
 
-def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[PredictionAnswer]:
+def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[PredictionAnswer]:
     return [
         PredictionAnswer(
             source=text,

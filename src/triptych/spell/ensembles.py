@@ -11,13 +11,12 @@ from torch import Tensor
 
 from triptych.config import SpellDecoding
 from triptych.decoding import Ensemble, Speller
-from triptych.decoding.contract import Array
 from triptych.decoding.voting import MEMBERS, Voting
 from triptych.runs.members import Combination, joined
 from triptych.runs.run import Run
 from triptych.spell.corpus import Item
 from triptych.text.predictions import Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 
 def join_runs(runs: Sequence[Run], panel: str, by: Combination) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -87,7 +86,7 @@ def search_members(
     return steps
 
 
-Predict = Callable[[tuple[int, ...]], Sequence[Prediction[Array]]]
+Predict = Callable[[tuple[int, ...]], Sequence[Prediction]]
 
 
 def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDecoding) -> Predict:
@@ -95,7 +94,7 @@ def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDe
     every = Voting(spellers, decoding)
     ballots = every.ballots([item.source for item in items], decoding)
 
-    def predict(members: tuple[int, ...]) -> list[Prediction[Array]]:
+    def predict(members: tuple[int, ...]) -> list[Prediction]:
         return [
             every.elected(item.source, [ballots[member][place] for member in members], decoding.candidates)
             for place, item in enumerate(items)
@@ -105,14 +104,14 @@ def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDe
 
 
 def _averaged(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDecoding) -> Predict:
-    def predict(members: tuple[int, ...]) -> list[Prediction[Array]]:
+    def predict(members: tuple[int, ...]) -> list[Prediction]:
         model = Ensemble([spellers[member].model for member in members])
         return Speller(model, spellers[0].vocabularies, decoding).predict([item.source for item in items])
 
     return predict
 
 
-def _selection(members: tuple[int, ...], predictions: Sequence[Prediction[Array]], items: Sequence[Item]) -> Selection:
+def _selection(members: tuple[int, ...], predictions: Sequence[Prediction], items: Sequence[Item]) -> Selection:
     errors, probability = 0, 0.0
     for found, item in zip(predictions, items, strict=True):
         errors += found.symbols not in item.references

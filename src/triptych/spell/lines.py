@@ -93,7 +93,7 @@ def _opened(file: str) -> Any:
     raise DataError("no such file.", path=path, hint=hint)
 
 
-def _cells(text: str, prediction: Prediction[Any]) -> list[str]:
+def _cells(text: str, prediction: Prediction) -> list[str]:
     cells = [text]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
@@ -108,7 +108,7 @@ class _Unseen:
         self._warn = warn
         self._known: set[str] = set()
 
-    def note(self, place: str, prediction: Prediction[Any]) -> None:
+    def note(self, place: str, prediction: Prediction) -> None:
         """Warn of the symbols of a source that are met for the first time."""
         fresh = [symbol for symbol in prediction.unknown if symbol not in self._known]
         listed = len(self._known) < UNSEEN_LISTED

@@ -22,7 +22,6 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.devices import check_device
 from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
@@ -37,9 +36,9 @@ from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
 from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction, cut_warnings
-from triptych.text.symbols import Vocabulary
-from triptych.text.vocabularies import Vocabularies
-from triptych.training.prepared import Loaders, Prepared
+from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.training.hardware import check_device
+from triptych.training.objective import Loaders, Prepared
 
 
 @dataclass(frozen=True)
@@ -321,7 +320,7 @@ def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decodin
 
 
 def results_of(
-    items: Sequence[Item], predictions: Sequence[Prediction[Any]], vocabularies: Vocabularies
+    items: Sequence[Item], predictions: Sequence[Prediction], vocabularies: Vocabularies
 ) -> list[ItemResult]:
     """Items with what was predicted for them, to be scored in the form that targets are written in."""
     written = vocabularies.target_tokenizer.written

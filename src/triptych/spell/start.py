@@ -12,8 +12,7 @@ from triptych.config.common import AUTO
 from triptych.errors import RunError
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer, known_rows, transfer
-from triptych.text.symbols import Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies, Vocabulary
 
 OF_SOURCE = ("encoder.embedding.weight",)
 OF_TARGET = ("decoder.embedding.weight", "decoder.output_bias", "decoder.output_weight")
