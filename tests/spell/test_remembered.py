@@ -16,7 +16,7 @@ from tests.prepared import prepare
 from tests.recipes import spell_recipe
 from tests.toy import toy_pairs
 from triptych import api, runtime
-from triptych.api.serving import load_catalogue
+from triptych.api.serving import ServeLimits, load_catalogue
 from triptych.config import SpellDecoding
 from triptych.decoding import Speller
 from triptych.decoding.dictionary import Dictionary
@@ -153,6 +153,11 @@ def test_exports_answer_as_the_run_does(run: Run, tmp_path: Path) -> None:
         runtime.load(out)
 
 
+def test_a_packed_run_answers_as_the_run_does(run: Run, tmp_path: Path) -> None:
+    place = api.pack(run, out=tmp_path / "kept.triptych").path
+    assert answers(api.load(place)) == [("be", "dictionary")]
+
+
 @pytest.mark.parametrize("damage", ["cut", "other", "missing"])
 def test_a_damaged_file_is_refused(run: Run, damage: str, tmp_path: Path) -> None:
     path = run.path / FILE
@@ -169,16 +174,16 @@ def test_a_damaged_file_is_refused(run: Run, damage: str, tmp_path: Path) -> Non
 
 
 def test_requests_switch_it_off_and_say_where_an_answer_is_from(run: Run) -> None:
-    served = load_catalogue([str(run.path)], [], max_image_pixels=1).spellers["kept"]
+    served = load_catalogue([str(run.path)], [], limits=ServeLimits()).spellers["kept"]
     asked = SpellRequest(sources=["UW B"], remembered=False)
     settings = served.settings(asked.model_dump(include={"remembered"}, exclude_none=True))
-    (off,) = served.predict([("UW", "B")], settings, with_attention=False)
-    (on,) = served.predict([("UW", "B")], served.settings({}), with_attention=False)
+    (off,) = served.speller.predict("UW B", decoding=settings)
+    (on,) = served.speller.predict("UW B", decoding=served.settings({}))
     assert (on.best.origin, off.best.origin) == ("dictionary", "model")
 
 
 def test_an_explanation_is_of_the_model(run: Run, tmp_path: Path) -> None:
-    found: Any = api.explain_all(run, ["UW B"], {}, out=tmp_path / "figures")[0]
+    found: Any = api.explain(run, ["UW B"], {}, out=tmp_path / "figures")[0]
     assert found.prediction.best.origin == "model"
     assert found.picture is not None
 

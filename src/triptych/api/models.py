@@ -17,21 +17,27 @@ from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.members import Combination
 from triptych.runs.run import Run, now
-from triptych.text.remembered import FILES, checked_content
+from triptych.text.remembered import FILES, checked
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
     """Load the model of a run, ready to predict: a `Speller` or a `Classifier`, as the run's panel is.
 
     Args:
-        run: name or path of a run.
+        run: name or path of a run, of a packed one, or of a ready-made model.
         device: where to put it: `cpu`, `cuda`, `mps`.
     Raises:
         RunError: no such run, or its model is missing or damaged.
     """
+    return loaded(Run.open(run), device=device)
+
+
+def loaded(run: Run, *, device: str = "cpu") -> Any:
+    """The model of an opened run as it answers people: where a dictionary was packed with it, that comes first."""
     _use_one_thread_in_forks()
-    opened = Run.open(run)
-    return panel_of(opened.recipe().panel).load(opened, device=device)
+    recipe = run.recipe()
+    panel = panel_of(recipe.panel)
+    return panel.with_dictionary(panel.load(run, device=device), recipe, run)
 
 
 @cache
@@ -85,8 +91,7 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False, by: Co
     made.write_model(recipe.panel, description)
     made.write_tensors(tensors)
     for name in description.get(FILES, {}):
-        content = checked_content(runs[0].path / name, description)
-        made.write_file(name, content or b"")
+        made.write_file(name, checked(runs[0].content(name), runs[0].path / name, description))
     made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     parameters = sum(run.facts().get("parameters", 0) for run in runs)
     made.update_facts(
@@ -160,7 +165,9 @@ def choose(
     panel = panel_of(recipe.panel)
     options = given_options(panel, command, given)
     decoding = panel.choose(recipe, options)
-    model, suffix = panel.equip(panel.load(run, device=device), recipe, options, warn=warn)
+    # A dictionary that was packed with a model answers people; in a test it would repeat its own entries.
+    model = loaded(run, device=device) if command == "predict" else panel.load(run, device=device)
+    model, suffix = panel.equip(model, recipe, options, warn=warn)
     files = {name: fingerprint_file(path)["sha256"] for name, path in options.items() if isinstance(path, Path)}
     return Chosen(model, recipe, decoding, panel.label(decoding) + suffix, files)
 

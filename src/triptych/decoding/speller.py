@@ -255,7 +255,11 @@ class Speller:
 
     def _align(self, pairs: Sequence[tuple[Symbols, Symbols]]) -> list[Alignment]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
-        return [alignment_of(source, target, forced) for (source, target), forced in zip(pairs, found, strict=True)]
+        tokenizers = self.vocabularies.source_tokenizer, self.vocabularies.target_tokenizer
+        return [
+            alignment_of(source, target, forced).turned(*(tokenizer.backward for tokenizer in tokenizers))
+            for (source, target), forced in zip(pairs, found, strict=True)
+        ]
 
     def _with_alignments(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         pairs = [(found.source, candidate.symbols) for found in predictions for candidate in found.candidates]

@@ -50,7 +50,7 @@ def load(exported: Exported, *, threads: int = 1) -> Speller:
         )
     _check_graphemes(vocabularies)
     speller = speller_of(members, model, Vocabularies.read, decoding)
-    entries = read_remembered(exported.path, model, vocabularies)
+    entries = read_remembered(exported.content, exported.path, model, vocabularies)
     return speller if entries is None else speller.with_remembered(entries)
 
 

@@ -24,7 +24,8 @@ from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
-from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
+from triptych.runs.transfer import Transfer
+from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
 from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
@@ -70,6 +71,8 @@ class SpellPanel:
     name = "spell"
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = given
+    sized_as = staticmethod(start.sized_as)
+    with_dictionary = staticmethod(word_lists.with_packed_dictionary)
     ensemble_test_options = " --decode beam"
 
     def read(
@@ -106,6 +109,10 @@ class SpellPanel:
         }
         return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description, files)
 
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model; see `triptych.spell.start`."""
+        return start.started(prepared.objective.network, prepared.description, run)
+
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
 
@@ -133,7 +140,7 @@ class SpellPanel:
         speller = speller_of(
             models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
         )
-        entries = remembered.read_remembered(run.path, description, vocabularies)
+        entries = remembered.read_remembered(run.content, run.path, description, vocabularies)
         return speller if entries is None else speller.with_remembered(entries)
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:

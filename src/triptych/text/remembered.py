@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,38 +48,36 @@ def described(files: Mapping[str, bytes]) -> dict[str, Any]:
     return {FILES: {name: fingerprint(content) for name, content in files.items()}} if files else {}
 
 
-def read_remembered(folder: Path, description: Mapping[str, Any], vocabularies: Vocabularies) -> list[Entry] | None:
+def read_remembered(
+    content: Callable[[str], bytes | None], path: Path, description: Mapping[str, Any], vocabularies: Vocabularies
+) -> list[Entry] | None:
     """Source and target of each entry, of a source the most frequent first; None where nothing is kept.
 
     Args:
-        folder: of the run or of the exported model.
+        content: reads a file of the run or of the exported folder; None where there is none of that name.
+        path: of the run or the folder.
         description: of the model.
         vocabularies: of the model.
     Raises:
         RunError: the file is missing, or is not what the description says.
     """
-    content = checked_content(folder / FILE, description)
-    if content is None:
+    if FILE not in description.get(FILES, {}):
         return None
+    found = checked(content(FILE), path / FILE, description)
     source, target = vocabularies.source_tokenizer.unpack, vocabularies.target_tokenizer.unpack
-    lines = gzip.decompress(content).decode().split("\n")[:-1]
+    lines = gzip.decompress(found).decode().split("\n")[:-1]
     return [(source(given), target(text)) for given, *targets in map(json.loads, lines) for text in targets]
 
 
-def checked_content(path: Path, description: Mapping[str, Any]) -> bytes | None:
-    """What a file beside a model's tensors holds; None where the model's description has no such file.
+def checked(content: bytes | None, path: Path, description: Mapping[str, Any]) -> bytes:
+    """The content of a file beside a model's tensors, as it was read.
 
     Raises:
-        RunError: it is missing, or is not what the description says.
+        RunError: it is missing, or is not what the model's description says.
     """
-    known = description.get(FILES, {}).get(path.name)
-    if known is None:
-        return None
-    hint = "Restore the file from the same training."
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"cannot be read ({error.strerror or error}).", hint=hint, path=path) from None
+    known, hint = description[FILES][path.name], "Restore the file from the same training."
+    if content is None:
+        raise RunError("no such file, and the model's description has it.", hint=hint, path=path)
     found = fingerprint(content)
     if found != known:
         raise RunError(
