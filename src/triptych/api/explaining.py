@@ -43,18 +43,26 @@ def explain_all(
 
 
 def explain(
-    run: Run, source: str, *, n_best: int | None = None, out: Path | None = None, device: str = "cpu"
+    run: Run,
+    source: str,
+    *,
+    features: str | None = None,
+    n_best: int | None = None,
+    out: Path | None = None,
+    device: str = "cpu",
 ) -> SourceExplanation:
     """Predict one source with a spell run and draw its attention.
 
     Args:
         run: a run of the panel `spell`.
         source: one source as text.
+        features: of the source, as text, for a run with features.
         n_best: candidates to list; three by default.
         out: folder for the figure; by default the run's.
         device: where the model runs.
     """
-    found: Any = explain_all(run, [source], {"n_best": n_best}, out=out, device=device)[0]
+    given = {"n_best": n_best, "features": features}
+    found: Any = explain_all(run, [source], given, out=out, device=device)[0]
     explanation: SourceExplanation = found
     return explanation
 

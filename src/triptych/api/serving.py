@@ -34,6 +34,7 @@ from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.classifier import Classifier
 from triptych.see.evidence import Evidence, evidence
+from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Catalogue",
     "ChangedError",
     "DataError",
+    "Input",
     "MemoryInfo",
     "MissingExtraError",
     "NotStoredError",
@@ -102,11 +104,19 @@ class ServedSpeller:
         """The symbols of a source; empty where there are none."""
         return self.speller.vocabularies.source_tokenizer.split(text)
 
+    def inputs(self, sources: Sequence[Sequence[str]], features: Sequence[str] | None) -> list[Input]:
+        """Sources, given as symbols, with the features of each.
+
+        Raises:
+            DataError: features where the run has none, or none where it has them, or not as many as sources.
+        """
+        return self.speller.inputs(sources, features)
+
     def predict(
-        self, sources: Sequence[Sequence[str]], settings: SpellDecoding, *, with_attention: bool
+        self, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool
     ) -> Sequence[Prediction[Any]]:
-        """Predict sources, given as symbols."""
-        return self.speller.predict(sources, decoding=settings, with_attention=with_attention)
+        """Predict what `inputs` gave."""
+        return list(self.speller.stream(inputs, decoding=settings, with_attention=with_attention))
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,11 @@ def load_catalogue(
     for name, run in opened.items():
         model = load(run.path, device=device)
         if isinstance(model, Speller):
-            more: dict[str, Any] = {"source_unit": model.vocabularies.source_tokenizer.unit, "examples": _examples(run)}
+            more: dict[str, Any] = {
+                "source_unit": model.vocabularies.source_tokenizer.unit,
+                "features": model.vocabularies.features is not None,
+                **_examples(run),
+            }
             spellers[name] = ServedSpeller(_info(run, name, model.decoding) | more, model)
         elif isinstance(model, Classifier):
             model.form = model.form.model_copy(update={"max_pixels": max_image_pixels})
@@ -252,9 +266,11 @@ def _info(run: Run, name: str, decoding: Any) -> dict[str, Any]:
     }
 
 
-def _examples(run: Run) -> list[str]:
-    """Sources to try, from the items that the run was tested on."""
+def _examples(run: Run) -> dict[str, list[str]]:
+    """Sources to try, with the features of each, from the items that the run was tested on."""
     every = [file for file in sorted((run.path / "predictions").glob("*.tsv")) if ".errors." not in file.name]
     files = [file for file in every if file.name.startswith("test.")] or every
-    sources = (row.get("source") for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
-    return list(dict.fromkeys(source for source in sources if source))[:_EXAMPLES]
+    rows = (row for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
+    features = {row["source"]: row.get("features") or "" for row in rows if row.get("source")}
+    chosen = list(features)[:_EXAMPLES]
+    return {"examples": chosen, "example_features": [features[source] for source in chosen]}

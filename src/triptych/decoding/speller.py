@@ -12,6 +12,7 @@ from triptych.decoding.dictionary import Dictionary, Symbols
 from triptych.decoding.dispatch import decode
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
+from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Tokenizer
 from triptych.text.vocabularies import Vocabularies
@@ -20,7 +21,7 @@ CHUNK = 4096  # sources held at once while streaming; sorted by length within
 USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
 Text = str | Sequence[str]
-"""A text, to be split as in training, or its symbols."""
+"""A text, to be split as in training, or its symbols; of features likewise, `V;PST` or ("V", "PST")."""
 
 
 class Speller:
@@ -50,6 +51,7 @@ class Speller:
         self,
         sources: str | Sequence[Text],
         *,
+        features: str | Sequence[Text] | None = None,
         n_best: int | None = None,
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
@@ -58,39 +60,73 @@ class Speller:
 
         Args:
             sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            features: of each source, for a model that was trained with features; one text alone is that of every
+                source.
             n_best: candidates per source; more than one decodes with a beam at least as wide, unless samples are drawn.
                 None takes what `decoding` says.
             decoding: how to decode; None takes the model's own.
             with_attention: keep attention weights with every candidate.
         Raises:
-            DataError: a source without symbols.
+            DataError: a source without symbols, or features where the model has none, or none where it has them.
             RecipeError: settings that break their rule.
+        """
+        settings = (decoding or self.decoding).for_candidates(n_best)
+        return self._predict(self.inputs(sources, features), settings, with_attention=with_attention)
+
+    def inputs(self, sources: str | Sequence[Text], features: str | Sequence[Text] | None = None) -> list[Input]:
+        """Sources and their features, split as in training; see `predict`.
+
+        Raises:
+            DataError: features where the model has none, or none where it has them, or not as many as sources.
         """
         texts = [sources] if isinstance(sources, str) else sources
         symbols = [_symbols(text, self.vocabularies.source_tokenizer) for text in texts]
-        settings = (decoding or self.decoding).for_candidates(n_best)
-        return self._predict(symbols, settings, with_attention=with_attention)
+        if self.vocabularies.features is None:
+            if features:
+                raise DataError(field="features", value=features, expected="none: this model was trained without them")
+            return [Input(source) for source in symbols]
+        if features is None:
+            raise DataError(
+                field="features",
+                value=features,
+                expected="those of each source: this model was trained with them",
+                hint='Write features=["V;PST"], or "" for a source without any.',
+            )
+        listed = [features] * len(symbols) if isinstance(features, str) else features
+        if len(listed) != len(symbols):
+            raise DataError(field="the number of features", value=len(listed), expected=f"{len(symbols)}, as sources")
+        return [Input(source, self._features(given)) for source, given in zip(symbols, listed, strict=True)]
+
+    def _features(self, given: Text) -> Symbols:
+        return self.vocabularies.split_features(given) if isinstance(given, str) else tuple(sorted(set(given)))
 
     def stream(
-        self, sources: Iterable[Symbols], *, decoding: SpellDecoding | None = None, chunk: int | None = None
+        self,
+        sources: Iterable[Symbols | Input],
+        *,
+        decoding: SpellDecoding | None = None,
+        chunk: int | None = None,
+        with_attention: bool = False,
     ) -> Iterator[Prediction[Array]]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
         Args:
-            sources: what to predict from. Where reading them fails, those before are still predicted.
+            sources: what to predict from, an `Input` where there are features. Where reading them fails, those before
+                are still predicted.
             decoding: how to decode; None takes the model's own.
             chunk: sources read before the first of them is answered, >= 1; by default 4,096.
+            with_attention: keep attention weights with every candidate.
         Raises:
             DataError: a source without symbols.
         """
-        rest = iter(sources)
+        rest = (source if isinstance(source, Input) else Input(source) for source in sources)
         done = 0
         failure: DataError | None = None
         while failure is None:
             held, failure = _take(rest, chunk or CHUNK)
             if not held and failure is None:
                 return
-            yield from self._predict(held, decoding or self.decoding, first=done)
+            yield from self._predict(held, decoding or self.decoding, with_attention=with_attention, first=done)
             done += len(held)
         raise failure
 
@@ -114,60 +150,75 @@ class Speller:
         model = Constrained(self.model, lexicon, weight)
         return Speller(model, self.vocabularies, self.decoding, dictionary=self.dictionary)
 
-    def with_dictionary(self, pairs: Iterable[tuple[Text, Text]]) -> Speller:
+    def with_dictionary(self, pairs: Iterable[Sequence[Text]]) -> Speller:
         """A speller whose dictionary replaces the model's predictions for its sources.
 
         Args:
-            pairs: (source, target), each as text or symbols; of several targets of a source the preferred one first.
+            pairs: (source, target), or (source, target, features) for a model with features, each as text or symbols;
+                of several targets of a source the preferred one first.
         Raises:
             DataError: an entry that is not a pair, or whose source has no symbols.
         """
         dictionary = Dictionary(self._split_pairs(pairs))
         return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
 
-    def _split_pairs(self, pairs: Iterable[tuple[Text, Text]]) -> Iterator[tuple[Symbols, Symbols]]:
+    def _split_pairs(self, pairs: Iterable[Sequence[Text]]) -> Iterator[tuple[Symbols, ...]]:
         for number, pair in enumerate(pairs, start=1):
-            if isinstance(pair, str) or len(pair) != 2:
+            if isinstance(pair, str) or len(pair) not in (2, 3):
                 raise DataError(
                     field=f"dictionary entry {number}",
                     value=pair,
                     expected="a pair of source and target",
                     hint='Write a list of pairs, such as [("K AE T", "cat")].',
                 )
-            source, target = pair
+            source, target, *features = pair
             yield (
                 _symbols(source, self.vocabularies.source_tokenizer),
                 _symbols(target, self.vocabularies.target_tokenizer),
+                *(self._features(given) for given in features),
             )
 
     def _predict(
-        self, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
+        self, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
     ) -> list[Prediction[Array]]:
-        """Predictions in the order of the sources; `first` is the number of the first one, which samples depend on."""
-        results: list[Prediction[Array] | None] = [None] * len(sources)
+        """Predictions in the order of the inputs; `first` is the number of the first one, which samples depend on."""
+        results: list[Prediction[Array] | None] = [None] * len(inputs)
         unknown_to_dictionary = []
-        for position, source in enumerate(sources):
-            if not source:
+        for position, given in enumerate(inputs):
+            if not given.source:
                 raise DataError(f"source {first + position} has 0 symbols; expected at least one. Numbers begin at 0.")
-            known = () if self.dictionary is None else self.dictionary.lookup(source)
+            known = () if self.dictionary is None else self.dictionary.lookup(*given)
             if known:
                 candidates = tuple(self._entry(target) for target in known[: settings.candidates])
-                results[position] = Prediction(source, candidates)
+                results[position] = Prediction(given.source, candidates, features=given.features)
             else:
                 unknown_to_dictionary.append(position)
-        order = sorted(unknown_to_dictionary, key=lambda position: len(sources[position]))
-        vocabulary = self.vocabularies.sources
-        for positions in _batches(order, [len(sources[position]) for position in order], settings.batch_size):
-            batch = Sources.of(
-                [vocabulary.encode(sources[position]) for position in positions],
-                [first + position for position in positions],
-            )
+        order = sorted(unknown_to_dictionary, key=lambda position: len(inputs[position].source))
+        lengths = [len(inputs[position].source) for position in order]
+        for positions in _batches(order, lengths, settings.batch_size):
+            batch = self._encode([inputs[position] for position in positions], [first + p for p in positions])
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):
-                source = sources[position]
-                candidates = tuple(self._candidate(hypothesis) for hypothesis in hypotheses)
-                results[position] = Prediction(source, candidates, vocabulary.unknown_in(source))
+                results[position] = self._prediction(inputs[position], hypotheses)
         return [result for result in results if result is not None]
+
+    def _encode(self, inputs: Sequence[Input], row_ids: Sequence[int]) -> Sources:
+        features = self.vocabularies.features
+        return Sources.of(
+            [self.vocabularies.sources.encode(given.source) for given in inputs],
+            row_ids,
+            features=None if features is None else [features.encode(given.features) for given in inputs],
+        )
+
+    def _prediction(self, given: Input, hypotheses: Sequence[Hypothesis]) -> Prediction[Array]:
+        features = self.vocabularies.features
+        return Prediction(
+            given.source,
+            tuple(self._candidate(hypothesis) for hypothesis in hypotheses),
+            self.vocabularies.sources.unknown_in(given.source),
+            given.features,
+            () if features is None else features.unknown_in(given.features),
+        )
 
     def _candidate(self, hypothesis: Hypothesis) -> Candidate[Array]:
         symbols = self.vocabularies.targets.decode(hypothesis.symbols)
@@ -188,9 +239,9 @@ def _symbols(text: Text, tokenizer: Tokenizer) -> Symbols:
     return tokenizer.split(text) if isinstance(text, str) else tuple(text)
 
 
-def _take(sources: Iterator[Symbols], count: int) -> tuple[list[Symbols], DataError | None]:
+def _take(sources: Iterator[Input], count: int) -> tuple[list[Input], DataError | None]:
     """The next sources, at most `count` of them, and what reading them failed with."""
-    held: list[Symbols] = []
+    held: list[Input] = []
     try:
         for source in sources:
             held.append(source)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from triptych.api.serving import DataError, Prediction, ServedSpeller, ServeLimits, SpellDecoding
+from triptych.api.serving import DataError, Input, Prediction, ServedSpeller, ServeLimits, SpellDecoding
 from triptych.serve.refusals import check_limit, printable
 from triptych.serve.schemas import (
     CandidateAnswer,
@@ -33,8 +33,8 @@ async def predict(run: RunName, asked: SpellRequest, state: State) -> SpellAnswe
     speller = state.speller(run)
     check_limit("the number of sources", len(asked.sources), state.limits.max_sources, "max_sources")
     settings = checked_settings(speller, asked, state.limits)
-    sources = [symbols_of(speller, text, state.limits) for text in asked.sources]
-    found = await _predicted(state, run, sources, settings, with_attention=False)
+    inputs = inputs_of(speller, asked.sources, asked.features, state.limits)
+    found = await _predicted(state, run, inputs, settings, with_attention=False)
     return SpellAnswer(run=run, decoding=settings.model_dump(), predictions=_answers(asked.sources, found))
 
 
@@ -43,8 +43,9 @@ async def explain(run: RunName, asked: SpellExplainRequest, state: State) -> Spe
     """Predict one target and give the attention over source symbols for each of its symbols."""
     speller = state.speller(run)
     settings = checked_settings(speller, asked, state.limits)
-    source = symbols_of(speller, asked.source, state.limits)
-    found = (await _predicted(state, run, [source], settings, with_attention=True))[0]
+    features = None if asked.features is None else [asked.features]
+    inputs = inputs_of(speller, [asked.source], features, state.limits)
+    found = (await _predicted(state, run, inputs, settings, with_attention=True))[0]
     return SpellExplainAnswer(
         run=run,
         decoding=settings.model_dump(),
@@ -66,6 +67,21 @@ def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) ->
     return speller.settings(given)
 
 
+def inputs_of(
+    speller: ServedSpeller, sources: Sequence[str], features: Sequence[str] | None, limits: ServeLimits
+) -> list[Input]:
+    """Sources split into symbols, with the features of each.
+
+    Raises:
+        DataError: a source without symbols, or features that the run does not have, or lacks.
+        TooLargeError: a source or its features are too long.
+    """
+    most = _CHARACTERS_PER_SYMBOL * limits.max_source_symbols
+    for text in features or ():
+        check_limit("the number of characters of the features", len(text), most, "max_source_symbols")
+    return speller.inputs([symbols_of(speller, text, limits) for text in sources], features)
+
+
 def symbols_of(speller: ServedSpeller, text: str, limits: ServeLimits) -> Symbols:
     """A source split into symbols.
 
@@ -83,18 +99,18 @@ def symbols_of(speller: ServedSpeller, text: str, limits: ServeLimits) -> Symbol
 
 
 async def _predicted(
-    state: AppState, run: str, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool
+    state: AppState, run: str, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool
 ) -> list[Prediction[Any]]:
     speller = state.speller(run)
 
-    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction[Any]]]:
-        together = [symbols for payload in payloads for symbols in payload]
+    def work(payloads: Sequence[Sequence[Input]]) -> list[list[Prediction[Any]]]:
+        together = [given for payload in payloads for given in payload]
         found = iter(speller.predict(together, settings, with_attention=with_attention))
         return [[next(found) for _ in payload] for payload in payloads]
 
     # Samples depend on a source's place among the sources, so requests for them are not computed together.
     together = None if settings.method == "sample" else (run, settings.model_dump_json(), with_attention)
-    return await state.compute(sources, work, key=together, size=len(sources))
+    return await state.compute(inputs, work, key=together, size=len(inputs))
 
 
 def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[PredictionAnswer]:
@@ -103,6 +119,8 @@ def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[Pre
             source=text,
             symbols=list(prediction.source),
             unknown=list(prediction.unknown),
+            features=list(prediction.features),
+            unknown_features=list(prediction.unknown_features),
             candidates=[CandidateAnswer.model_validate(candidate) for candidate in prediction.candidates],
         )
         for text, prediction in zip(texts, found, strict=True)

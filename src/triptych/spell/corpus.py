@@ -28,10 +28,11 @@ SHOWN = 5  # symbols that a warning names
 
 @dataclass(frozen=True)
 class Item:
-    """An item of an evaluation: a source and all its references."""
+    """An item of an evaluation: a source, all its references, and its features."""
 
     source: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ class Corpus:
 
     def keys(self, split: str) -> list[str]:
         """A text that identifies each pair of a split; empty where the split does not exist."""
-        return ["\0".join((*pair.source, "", *pair.target)) for pair in self.splits.get(split, ())]
+        return [
+            "\0".join((*pair.source, "", *pair.target, *(("", *pair.features) if pair.features else ())))
+            for pair in self.splits.get(split, ())
+        ]
 
     def items(self, split: str, *, references: str = "any") -> list[Item]:
         """Items to evaluate: every source once with all its references, or every row (`references="each"`).
@@ -77,8 +81,8 @@ class Corpus:
             raise DataError(field="split", value=split, expected=f"one of {', '.join(self.splits)}", hint=hint)
         pairs = self.splits[split]
         if references == "each":
-            return [Item(pair.source, (pair.target,)) for pair in pairs]
-        return [Item(source, targets) for source, targets in group_references(pairs).items()]
+            return [Item(pair.source, (pair.target,), pair.features) for pair in pairs]
+        return [Item(given.source, targets, given.features) for given, targets in group_references(pairs).items()]
 
 
 def tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
@@ -102,8 +106,27 @@ def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
 
 def dictionary_layout(settings: SpellData) -> DictionaryLayout:
     """Layout of a dictionary for the recipe's data, which is that of the data."""
-    columns = Columns(settings.source_column, settings.target_column)
-    return DictionaryLayout(columns, settings.delimiter or None, settings.reverse)
+    return DictionaryLayout(columns_of(settings), settings.delimiter or None, settings.reverse)
+
+
+def columns_of(settings: SpellData) -> Columns:
+    """Columns of the recipe's data, before `reverse`."""
+    features = settings.features_column or None
+    return Columns(settings.source_column, settings.target_column, features, settings.features_separator)
+
+
+def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
+    """A sentence on features that training never showed, which a model ignores; else ''."""
+    unseen = Counter(name for item in items for name in (features.unknown_in(item.features) if features else ()))
+    if features is None or not unseen:
+        return ""
+    affected = sum(bool(features.unknown_in(item.features)) for item in items)
+    first = ", ".join(repr(name) for name in list(unseen)[:SHOWN])
+    more = f" and {len(unseen) - SHOWN} more" if len(unseen) > SHOWN else ""
+    return (
+        f"{affected} of {len(items)} items have features that training never showed ({first}{more}), which are "
+        "ignored; expect poor predictions for them."
+    )
 
 
 def unseen_symbols(items: Sequence[Item], sources: Vocabulary) -> str:
@@ -163,9 +186,7 @@ def _other(settings: SpellData, location: Path, split: str) -> Corpus:
         if split not in SPLITS:
             raise DataError(field="split", value=split, expected=f"one of {', '.join(SPLITS)}")
         location = location / getattr(settings, split)
-    layout = fitting_layout(
-        location, Columns(settings.source_column, settings.target_column), settings.delimiter or None
-    )
+    layout = fitting_layout(location, columns_of(settings), settings.delimiter or None)
     file = _read(settings, location, layout)
     remarks = [layout.remark] if layout.remark else []
     return Corpus({split: file.pairs}, [fingerprint_file(location)], [*remarks, *_remarks(settings, file)])
@@ -173,13 +194,14 @@ def _other(settings: SpellData, location: Path, split: str) -> Corpus:
 
 def _reversed(corpus: Corpus) -> Corpus:
     splits = {
-        split: [Pair(pair.target, pair.source, pair.line) for pair in pairs] for split, pairs in corpus.splits.items()
+        split: [pair._replace(source=pair.target, target=pair.source) for pair in pairs]
+        for split, pairs in corpus.splits.items()
     }
     return Corpus(splits, corpus.fingerprints, corpus.warnings)
 
 
 def _named(settings: SpellData) -> Corpus:
-    for key in ("source_column", "target_column", "delimiter"):
+    for key in ("source_column", "target_column", "features_column", "delimiter"):
         value = getattr(settings, key)
         if value != SpellData.model_fields[key].default:
             raise RecipeError(
@@ -216,10 +238,10 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
 
 def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
     """Sentences on pairs of other splits that are in training too."""
-    trained = {(pair.source, pair.target) for pair in files["train"]}
+    trained = {(pair.input, pair.target) for pair in files["train"]}
     remarks = []
     for split in files.keys() - {"train"}:
-        shared = [pair for pair in files[split] if (pair.source, pair.target) in trained]
+        shared = [pair for pair in files[split] if (pair.input, pair.target) in trained]
         if shared:
             remarks.append(
                 f"{files[split].path}:{shared[0].line}: this pair is in train too; such pairs of {split}: "
@@ -230,9 +252,7 @@ def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
 
 def _read(settings: SpellData, path: Path, layout: Layout | None = None) -> PairFile:
     source, target = _column_tokenizers(settings)
-    columns, delimiter, _ = layout or Layout(
-        Columns(settings.source_column, settings.target_column), settings.delimiter or None
-    )
+    columns, delimiter, _ = layout or Layout(columns_of(settings), settings.delimiter or None)
     return read_pairs(
         path,
         columns=columns,
@@ -288,13 +308,14 @@ def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
 def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:
     """At most that many pairs, drawn at random, in their order; 0 takes all.
 
-    With `by_source` a source comes with all its targets or not at all: an evaluation must know every right answer.
+    With `by_source` a source (with its features) comes with all its targets or not at all: an evaluation must know
+    every right answer.
     """
     if most == 0 or len(pairs) <= most:
         return pairs
     groups: dict[Any, list[int]] = {}
     for place, pair in enumerate(pairs):
-        groups.setdefault(pair.source if by_source else place, []).append(place)
+        groups.setdefault(pair.input if by_source else place, []).append(place)
     drawn = random.Random(seed).sample(list(groups.values()), len(groups))
     counts = list(accumulate(map(len, drawn)))
     chosen = [place for group, count in zip(drawn, counts, strict=True) if count <= most for place in group]

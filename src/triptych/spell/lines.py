@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from triptych.config import SpellDecoding
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError
-from triptych.text.pairs import BadRow, read_sources
+from triptych.text.dictionaries import DictionaryLayout
+from triptych.text.features import SourceColumns
+from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
 from triptych.text.predictions import Prediction, cut_warnings
 
 STANDARD_INPUT = "-"
@@ -26,6 +29,7 @@ def predicted(
     files: Sequence[str],
     *,
     decoding: SpellDecoding,
+    layout: DictionaryLayout,
     max_symbols: int,
     skip_bad: bool,
     line_buffered: bool,
@@ -33,10 +37,13 @@ def predicted(
 ) -> Iterator[list[str]]:
     """Cells of a line of output for each source: source, prediction, log-probability, then further candidates alike.
 
+    Of a model with features they come after the source, as they were given.
+
     Args:
         speller: the model.
-        files: paths of files with one source per line; `-` is standard input.
+        files: paths of files with one source per line, and its features where the model has any; `-` is standard input.
         decoding: how to decode.
+        layout: of the run's data, in whose columns lines have their features.
         max_symbols: longest source.
         skip_bad: skip lines that cannot be read, and warn of them at the end.
         line_buffered: predict each source before reading the next.
@@ -56,18 +63,20 @@ def predicted(
                 path_label=label,
                 max_symbols=max_symbols,
                 on_bad_row=bad.append if skip_bad else None,
+                columns=_columns(speller, layout, file),
             )
-            ahead: deque[int] = deque()  # numbers of the lines read and not yet predicted
+            ahead: deque[SourceLine] = deque()  # lines read and not yet predicted
 
-            def symbols(lines: Any = lines, ahead: deque[int] = ahead) -> Iterator[tuple[str, ...]]:
+            def inputs(lines: Any = lines, ahead: deque[SourceLine] = ahead) -> Iterator[Input]:
                 for line in lines:
-                    ahead.append(line.line)
-                    yield line.symbols
+                    ahead.append(line)
+                    yield Input(line.symbols, line.features)
 
-            for prediction in speller.stream(symbols(), decoding=decoding, chunk=1 if line_buffered else None):
-                unseen.note(f"{label}:{ahead.popleft()}", prediction)
+            for prediction in speller.stream(inputs(), decoding=decoding, chunk=1 if line_buffered else None):
+                line = ahead.popleft()
+                unseen.note(f"{label}:{line.line}", prediction)
                 cut += not prediction.best.finished
-                yield _cells(speller, prediction)
+                yield _cells(speller, prediction, line)
         if bad:
             first = bad[0]
             warn([f"{label}:{first.line}: {first.reason}. Skipped {len(bad)} unreadable lines, this one first."])
@@ -84,8 +93,19 @@ def _opened(file: str) -> Any:
     raise DataError("no such file.", path=path, hint=hint)
 
 
-def _cells(speller: Speller, prediction: Prediction[Any]) -> list[str]:
-    cells = [speller.vocabularies.source_tokenizer.join(prediction.source)]
+def _columns(speller: Speller, layout: DictionaryLayout, file: str) -> SourceColumns | None:
+    """Where lines have their source and features; None for a model without features, whose lines are sources."""
+    if speller.vocabularies.features is None:
+        return None
+    columns = replace(layout.columns, source=layout.columns.target) if layout.reverse else layout.columns
+    return SourceColumns.of(columns, layout.delimiter, file)
+
+
+def _cells(speller: Speller, prediction: Prediction[Any], line: SourceLine) -> list[str]:
+    vocabularies = speller.vocabularies
+    cells = [vocabularies.source_tokenizer.join(prediction.source)]
+    if vocabularies.features is not None:
+        cells.append(line.features_text.strip())
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
     return cells
@@ -99,8 +119,9 @@ class _Unseen:
         self._known: set[str] = set()
 
     def note(self, place: str, prediction: Prediction[Any]) -> None:
-        """Warn of the symbols of a source that are met for the first time."""
-        fresh = [symbol for symbol in prediction.unknown if symbol not in self._known]
+        """Warn of the symbols and features of a source that are met for the first time."""
+        strange = (*prediction.unknown, *prediction.unknown_features)
+        fresh = [symbol for symbol in dict.fromkeys(strange) if symbol not in self._known]
         listed = len(self._known) < UNSEEN_LISTED
         self._known.update(fresh)
         if fresh and listed:

@@ -28,7 +28,15 @@ from triptych.spell import demo, evaluation_report, explaining, lines, word_list
 from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_symbols
+from triptych.spell.corpus import (
+    Corpus,
+    Item,
+    dictionary_layout,
+    load_corpus,
+    tokenizers,
+    unseen_features,
+    unseen_symbols,
+)
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
@@ -77,7 +85,7 @@ class SpellPanel:
         """Build the network for some pairs, initialised from `training.seed`."""
         vocabularies = _vocabularies(recipe, data)
         torch.manual_seed(recipe.training.seed)
-        sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
+        sizes = _sizes(vocabularies)
         valid_items = data.items("valid", references=recipe.data.references)
         decoding = recipe.decoding
         objective = SpellObjective(
@@ -145,9 +153,11 @@ class SpellPanel:
         return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
 
     def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
-        """A sentence on source symbols of a split that training never showed."""
-        found = unseen_symbols(data.items(split, references=recipe.data.references), model.vocabularies.sources)
-        return [found] if found else []
+        """Sentences on source symbols and features of a split that training never showed."""
+        items = data.items(split, references=recipe.data.references)
+        known = model.vocabularies
+        found = (unseen_symbols(items, known.sources), unseen_features(items, known.features))
+        return [sentence for sentence in found if sentence]
 
     def evaluate(
         self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding
@@ -187,11 +197,15 @@ class SpellPanel:
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],
     ) -> Iterator[list[str]]:
-        """Cells of a line of output per source of some files: source, prediction, log-probability, further ones."""
+        """Cells of a line of output per source of some files: source, prediction, log-probability, further ones.
+
+        Of a run with features they come after the source.
+        """
         return lines.predicted(
             model,
             places,
             decoding=decoding,
+            layout=dictionary_layout(recipe.data),
             max_symbols=recipe.data.max_symbols,
             skip_bad=skip_bad,
             line_buffered=line_buffered,
@@ -211,8 +225,11 @@ class SpellPanel:
                 f"{len(items)} sources are given; expected one.", hint="Put a source with spaces in quotes."
             )
         decoding = self.choose(recipe, given)
-        n_best = given.get("n_best")
-        return [explaining.explained(model, item, decoding=decoding, out=out, n_best=n_best) for item in items]
+        n_best, features = given.get("n_best"), given.get("features")
+        return [
+            explaining.explained(model, item, features=features, decoding=decoding, out=out, n_best=n_best)
+            for item in items
+        ]
 
     def fit_temperature(self, run: Run, _model: Speller, _data: Corpus) -> float:
         """Raises RunError: spell models are not calibrated."""
@@ -267,15 +284,18 @@ class SpellPanel:
     def use(self, description: Mapping[str, Any]) -> Use:
         """The model card's sections on a speller."""
         sources, targets = description["source_symbols"], description["target_symbols"]
+        features = description.get("features")
+        depends = f", depending on {len(features)} features" if features else ""
         return Use(
-            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
+            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols"
+            f"{depends}.",
             limits=(
                 "Source symbols absent from training are read as one unknown symbol; `triptych predict` reports them.",
                 "It always predicts something, also for input that is not a word of its language.",
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
             ),
-            python="model.predict([SOURCE], n_best=3)[0].candidates",
+            python=f"model.predict([SOURCE], {'features=[FEATURES], ' if features else ''}n_best=3)[0].candidates",
             command="triptych predict RUN SOURCES.txt --n-best 3",
         )
 
@@ -290,8 +310,16 @@ class SpellPanel:
 
 def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
     """Predict and score some items."""
-    results = results_of(items, model.predict([item.source for item in items], decoding=decoding))
+    results = results_of(items, predictions_of(model, items, decoding))
     return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
+
+
+def predictions_of(
+    model: Speller, items: Sequence[Item], decoding: SpellDecoding | None = None
+) -> list[Prediction[Any]]:
+    """What a model predicts for some items."""
+    features = None if model.vocabularies.features is None else [item.features for item in items]
+    return model.predict([item.source for item in items], features=features, decoding=decoding)
 
 
 def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) -> list[ItemResult]:
@@ -303,17 +331,26 @@ def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) ->
             predictions=tuple(candidate.symbols for candidate in prediction.candidates),
             log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
             finished=prediction.best.finished,
+            features=item.features,
         )
         for item, prediction in zip(items, predictions, strict=True)
     ]
 
 
 def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Vocabularies, path: Path) -> None:
-    for side, vocabulary in (("source", vocabularies.sources), ("target", vocabularies.targets)):
-        for architecture in members:
-            expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
-            if len(vocabulary.symbols) != expected:
-                raise RunError(f"{side}_symbols has {len(vocabulary.symbols)} entries; expected {expected}.", path=path)
+    names = {"source_size": "source_symbols", "target_size": "target_symbols", "features_size": "features"}
+    for architecture in members:
+        for size, found in {"features_size": 0, **_sizes(vocabularies)}.items():
+            special = len(Vocabulary.special_names)
+            held, expected = (max(count - special, 0) for count in (found, architecture.get(size, 0)))
+            if held != expected:
+                raise RunError(f"{names[size]} has {held} entries; expected {expected}.", path=path)
+
+
+def _sizes(vocabularies: Vocabularies) -> dict[str, int]:
+    """Sizes of the vocabularies as `build_transducer` takes them."""
+    sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
+    return sizes if vocabularies.features is None else {**sizes, "features_size": len(vocabularies.features)}
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
@@ -324,7 +361,7 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
 
 
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
-    names = [(row["source"], row["references"]) for row in rows]
+    names = [(row["source"], row["references"], *([row["features"]] if "features" in row else [])) for row in rows]
     return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
 
 
@@ -336,13 +373,15 @@ def _vocabularies(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
         target_tokenizer,
         Vocabulary.build(pair.source for pair in train),
         Vocabulary.build(pair.target for pair in train),
+        Vocabulary.build(pair.features for pair in train) if recipe.data.features_column != "" else None,
+        recipe.data.features_separator,
     )
 
 
 def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
-    train = EncodedPairs(corpus.splits["train"], vocabularies.sources, vocabularies.targets)
-    valid_pairs = [Pair(item.source, item.references[0], 0) for item in valid_items]
-    valid = EncodedPairs(valid_pairs, vocabularies.sources, vocabularies.targets)
+    known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
+    train = EncodedPairs(corpus.splits["train"], *known)
+    valid = EncodedPairs([Pair(item.source, item.references[0], 0, item.features) for item in valid_items], *known)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.batch_size, recipe.training.seed

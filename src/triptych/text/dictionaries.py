@@ -40,9 +40,9 @@ class WordList:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """Pairs of source and target symbols, and sentences on what is likely wrong with them."""
+    """Source symbols, target symbols and features of each entry, and sentences on what is likely wrong with them."""
 
-    entries: Sequence[tuple[Symbols, Symbols]]
+    entries: Sequence[tuple[Symbols, Symbols, Symbols]]
     warnings: Sequence[str] = ()
 
 
@@ -90,8 +90,8 @@ def read_dictionary(path: Path, vocabularies: Vocabularies, layout: DictionaryLa
         path, columns=found.columns, delimiter=found.delimiter, source_tokenizer=first, target_tokenizer=second
     )
     pairs = ((pair.target, pair.source) if layout.reverse else (pair.source, pair.target) for pair in file)
-    entries = list(dict.fromkeys(pairs))
-    remark = _strangers(path, [source for source, _ in entries], vocabularies)
+    entries = list(dict.fromkeys((*sides, pair.features) for sides, pair in zip(pairs, file, strict=True)))
+    remark = _strangers(path, [source for source, *_ in entries], vocabularies)
     return Dictionary(entries, [text for text in (found.remark, remark) if text])
 
 
