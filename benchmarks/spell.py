@@ -28,6 +28,7 @@ from timing import Result, Task, in_fresh_process, interleaved, peak_memory_mib,
 from yoyodyne_spell import Yoyodyne, find_program
 
 from triptych.config import SpellDecoding, SpellRecipe, load_recipe
+from triptych.config.common import decided
 from triptych.decoding import Speller
 from triptych.errors import TriptychError
 from triptych.runs.run import Run
@@ -149,10 +150,13 @@ def plain_task(subject: Subject) -> Task:
     encoded = EncodedPairs(subject.corpus.splits["train"], vocabularies.sources, vocabularies.targets)
     pairs = list(zip(encoded.sources, encoded.targets, strict=True))
     plain = PlainTransducer(
-        len(vocabularies.sources), len(vocabularies.targets), hidden=model.hidden, dropout=model.dropout
+        len(vocabularies.sources),
+        len(vocabularies.targets),
+        hidden=decided(model.hidden, "model.hidden"),
+        dropout=decided(model.dropout, "model.dropout"),
     )
     optimizer = torch.optim.Adam(plain.parameters(), lr=settings.learning_rate)
-    batch_size = subject.recipe.training.batch_size
+    batch_size = subject.recipe.training.items_per_update
     train_plain_epoch(plain, plain_loader(pairs[: WARM_UP_BATCHES * batch_size], batch_size), optimizer)
     batches = plain_loader(pairs, batch_size)
     return timed(lambda: train_plain_epoch(plain, batches, optimizer))

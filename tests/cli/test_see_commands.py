@@ -84,7 +84,7 @@ def test_train_says_first_what_there_is_and_last_what_to_do(triptych: Triptych, 
     assert f"data    train 20 of 48, valid 6, test 6 {content}; a network of {parameters:,} parameters" in lines
     commands = ("calibrate mine", "test mine", "predict mine FOLDER", "explain mine IMAGE")
     assert lines[-1] == "next    " + "   ".join(f"triptych {command}" for command in commands)
-    batches = -(-20 // Run.open("mine").recipe().training.batch_size)
+    batches = -(-20 // Run.open("mine").recipe().training.items_per_update)
     assert (
         f"warning: the training makes {batches} updates, {batches} per epoch; with so few it learns little."
         in result.err

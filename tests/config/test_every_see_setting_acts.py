@@ -236,6 +236,7 @@ OPTIMIZER: dict[str, Case] = {
     "beta2": ("optimizer.beta2=0.5", ("optimizer.name=adam",)),
     "schedule": ("optimizer.schedule=cosine", ()),
     "warmup_steps": ("optimizer.warmup_steps=3", ()),
+    "warmup_fraction": ("optimizer.warmup_fraction=0.4", ()),
     "final_fraction": ("optimizer.final_fraction=0.5", ("optimizer.schedule=linear",)),
     # so small a rate that accuracy stands still from the first epoch on
     "plateau_patience": (
@@ -249,6 +250,7 @@ TRAINING: dict[str, Case] = {
     "seed": ("training.seed=1", ()),
     "keep": ("training.keep=last", ("optimizer.learning_rate=1e-8",)),
     "patience": ("training.patience=1", ("optimizer.learning_rate=1e-8",)),
+    "patience_fraction": ("training.patience_fraction=0.3", ("optimizer.learning_rate=1e-8",)),
     "gradient_clip": ("training.gradient_clip=0.001", ()),
     "average_decay": ("training.average_decay=0.5", ()),
     "precision": ("training.precision=64-true", ("training.average_decay=0.5",)),

@@ -169,6 +169,7 @@ OPTIMIZER: dict[str, tuple[str, tuple[str, ...]]] = {
     "beta2": ("optimizer.beta2=0.5", ()),
     "schedule": ("optimizer.schedule=cosine", ()),
     "warmup_steps": ("optimizer.warmup_steps=3", ()),
+    "warmup_fraction": ("optimizer.warmup_fraction=0.4", ()),
     "final_fraction": ("optimizer.final_fraction=0.5", ("optimizer.schedule=linear",)),
     "plateau_patience": (
         "optimizer.plateau_patience=0",
@@ -182,6 +183,7 @@ TRAINING: dict[str, tuple[str, tuple[str, ...]]] = {
     "monitor": ("training.monitor=valid_loss", ("optimizer.learning_rate=0.3",)),
     "keep": ("training.keep=last", STALLS),
     "patience": ("training.patience=1", STALLS),
+    "patience_fraction": ("training.patience_fraction=0.3", STALLS),
     "gradient_clip": ("training.gradient_clip=0.001", ()),
     "average_decay": ("training.average_decay=0.5", ()),
     "precision": ("training.precision=64-true", ()),

@@ -41,13 +41,13 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.hidden=x", "model.hidden is 'x'; expected an integer."),
-        ("model.hidden=true", "model.hidden is true; expected an integer."),
-        ("model.hidden=3", "model.hidden is 3; expected a multiple of 2."),
-        ("model.hidden=0", "model.hidden is 0; expected an integer >= 2."),
+        ("model.hidden=x", "model.hidden is 'x'; expected an integer or 'auto'."),
+        ("model.hidden=true", "model.hidden is true; expected an integer or 'auto'."),
+        ("model.hidden=3", "model.hidden is 3; expected a multiple of 2 or 'auto'."),
+        ("model.hidden=0", "model.hidden is 0; expected an integer >= 2 or 'auto'."),
         ("model.tie_output=1", "model.tie_output is 1; expected true or false."),
-        ("model.dropout=1", "model.dropout is 1; expected a number < 1."),
-        ("model.dropout=-0.5", "model.dropout is -0.5; expected a number >= 0."),
+        ("model.dropout=1", "model.dropout is 1; expected a number < 1 or 'auto'."),
+        ("model.dropout=-0.5", "model.dropout is -0.5; expected a number >= 0 or 'auto'."),
         ("model.cell=lstn", "model.cell is 'lstn'; expected one of lstm, gru. Did you mean 'lstm'?"),
         ("model=3", "model is 3; expected a table."),
         ("optimizer.learning_rate=0", "optimizer.learning_rate is 0; expected a number > 0."),
@@ -55,7 +55,7 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, message: str)
         ("optimizer.learning_rate=inf", "optimizer.learning_rate is inf; expected a finite number."),
         ("optimizer.learning_rate=nan", "optimizer.learning_rate is nan; expected a finite number."),
         ("optimizer.final_fraction=1.5", "optimizer.final_fraction is 1.5; expected a number <= 1."),
-        ("training.batch_size=1.0", "training.batch_size is 1.0; expected an integer."),
+        ("training.batch_size=1.0", "training.batch_size is 1.0; expected an integer or 'auto'."),
         ("training.seed=-1", "training.seed is -1; expected an integer >= 0."),
         (
             f"training.seed={2**63}",
@@ -200,9 +200,9 @@ def test_settings_that_contradict_each_other_are_refused(overrides: list[str], m
 
 def test_all_wrong_keys_are_reported_at_once() -> None:
     message = refusal("model.dropout=1.5", "model.cell=x", "training.epochs=0")
-    assert "model.dropout is 1.5; expected a number < 1." in message
+    assert "model.dropout is 1.5; expected a number < 1 or 'auto'." in message
     assert "model.cell is 'x'; expected one of lstm, gru." in message
-    assert "training.epochs is 0; expected an integer >= 1." in message
+    assert "training.epochs is 0; expected an integer >= 1 or 'auto'." in message
 
 
 @pytest.mark.parametrize("override", ["training.seed", "=3", "", " = 3"])

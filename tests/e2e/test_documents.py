@@ -33,7 +33,13 @@ from triptych.cli.main import app
 from triptych.config import RECALL_EXPERIMENTS, SeeRecipe, SpellRecipe
 
 FILES = ("json", "onnx", "safetensors", "toml")  # model.json is no setting
-COMMANDS_SHOWN = {"reproduction.md", "decisions.md", "speed.md", "p2g-best-search.md"}  # protocols of days gone by
+COMMANDS_SHOWN = {
+    "reproduction.md",
+    "decisions.md",
+    "speed.md",
+    "published.md",
+    "p2g-best-search.md",
+}  # protocols of days gone by
 
 every_page = pytest.mark.parametrize("page", pages(), ids=[str(page.relative_to(ROOT)) for page in pages()])
 

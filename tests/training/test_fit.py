@@ -63,8 +63,8 @@ def test_gradients_are_clipped_to_the_norm() -> None:
 def test_schedules_set_the_rate_of_every_update() -> None:
     falling = observe(Line(), epochs=2, optimizer={"schedule": "linear", "final_fraction": 0.5})
     assert falling.rates == pytest.approx([0.1, 0.09, 0.08, 0.07, 0.06, 0.05])
-    warm = observe(Line(), epochs=1, optimizer={"warmup_steps": 4})
-    assert warm.rates == pytest.approx([0.025, 0.05, 0.075])
+    warm = observe(Line(), epochs=2, optimizer={"warmup_steps": 4})
+    assert warm.rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
     stalling = observe(
         Line([1, 1, 2, 0]),
         epochs=5,

@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from triptych.config import OptimizerTable
+from triptych.config import OptimizerTable, TrainingTable
+from triptych.errors import RecipeError
 from triptych.training.optimizers import build_optimizer, build_schedule, plateau_factor, schedule_factor
 
 STEPS = 40
@@ -128,3 +130,36 @@ def test_every_setting_of_an_optimizer_changes_its_path(first: dict[str, Any], s
         warnings.simplefilter("error")
         assert path(first) != path(second)
         assert path(first) == path(first)
+
+
+def test_warm_up_as_a_share_is_that_many_steps() -> None:
+    share = build_schedule(OptimizerTable(schedule="cosine", warmup_fraction=0.25), lambda: STEPS)
+    steps = build_schedule(OptimizerTable(schedule="cosine", warmup_steps=10), lambda: STEPS)
+    assert share is not None
+    assert steps is not None
+    assert [share(step) for step in range(STEPS)] == [steps(step) for step in range(STEPS)]
+
+
+@pytest.mark.parametrize("warmup", [STEPS, 320])
+def test_a_training_that_never_leaves_its_warm_up_is_refused(warmup: int) -> None:
+    with pytest.raises(RecipeError) as caught:
+        build_schedule(OptimizerTable(schedule="cosine", warmup_steps=warmup), lambda: STEPS)
+    assert (caught.value.field, caught.value.value) == ("optimizer.warmup_steps", warmup)
+    assert f"fewer than the {STEPS} updates" in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("table", "given"),
+    [
+        (OptimizerTable, {"warmup_steps": 3, "warmup_fraction": 0.1}),
+        (TrainingTable, {"patience": 3, "patience_fraction": 0.1}),
+    ],
+)
+def test_a_length_is_given_once(table: type[BaseModel], given: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="expected one of them to be 0"):
+        table(**given)
+
+
+@pytest.mark.parametrize(("epochs", "fraction", "expected"), [(100, 0.1, 10), (7, 0.5, 4), (3, 0.01, 1), (50, 0, 0)])
+def test_patience_as_a_share_is_whole_epochs(epochs: int, fraction: float, expected: int) -> None:
+    assert TrainingTable(epochs=epochs, patience_fraction=fraction).epochs_without_best == expected

@@ -67,9 +67,9 @@ from .hardware import (
     PRECISIONS as PRECISIONS,
     Hardware as Hardware,
     Output as Output,
+    PrintEpochs as PrintEpochs,
     check_option as check_option,
     parse_search as parse_search,
-    print_epoch as print_epoch,
 )
 from .memories import (
     BuiltIndex as BuiltIndex,
@@ -111,6 +111,7 @@ from .recipes import (
     Recipe as Recipe,
     TrainingTable as TrainingTable,
     describe_shipped as describe_shipped,
+    differences as differences,
     dump_recipe as dump_recipe,
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,

@@ -2,6 +2,6 @@
 
 from triptych.training.dimensions import parse_search
 from triptych.training.hardware import PRECISIONS, Hardware, check_option
-from triptych.training.output import Output, print_epoch
+from triptych.training.output import Output, PrintEpochs
 
-__all__ = ["PRECISIONS", "Hardware", "Output", "check_option", "parse_search", "print_epoch"]
+__all__ = ["PRECISIONS", "Hardware", "Output", "PrintEpochs", "check_option", "parse_search"]

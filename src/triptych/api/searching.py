@@ -76,6 +76,7 @@ def tune(
     for warning in read.warnings:
         listener(f"warning: {warning}")
     read_with = recipe.data
+    epochs = panel.build(recipe, read).recipe.training.most_epochs
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))
@@ -87,8 +88,8 @@ def tune(
             fitted = fit(
                 prepared.objective,
                 prepared.loaders,
-                optimizer=varied.optimizer,
-                training=varied.training,
+                optimizer=prepared.recipe.optimizer,
+                training=prepared.recipe.training,
                 run=None,
                 output=output,
             )
@@ -107,7 +108,7 @@ def tune(
         monitor=training.monitor,
         goal=training.mode,
         base=json.dumps([dump_recipe(recipe), *hashes(read.fingerprints)]),
-        limits=Limits(trials, prune, training.seed, spared=max(2, training.epochs // 4)),
+        limits=Limits(trials, prune, training.seed, spared=max(2, epochs // 4)),
     )
     return _write_search(found, recipe, folder)
 

@@ -121,15 +121,16 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
         run.remove_leftovers()
         _write_beginning(run, recipe, prepared, read, data, hardware, precision)
         if not run.checkpoint.exists():
-            output.warn(_few_updates(read.counts["train"], recipe.training))
+            output.warn(_few_updates(read.counts["train"], prepared.recipe.training))
             output.describe(f"{summary(read)}; a network of {prepared.trainable:,} parameters")
+    output.decide(prepared.recipe)
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
 
     fitted = fit(
         prepared.objective,
         prepared.loaders,
-        optimizer=recipe.optimizer,
-        training=recipe.training.model_copy(update={"precision": precision}),
+        optimizer=prepared.recipe.optimizer,
+        training=prepared.recipe.training.model_copy(update={"precision": precision}),
         run=run,
         hardware=hardware,
         output=output,
@@ -222,7 +223,7 @@ def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Pa
     from triptych.training.learning_rate import try_learning_rates
 
     rates, losses, suggestion = try_learning_rates(
-        prepared.objective, prepared.loaders, optimizer=recipe.optimizer, training=recipe.training, steps=steps
+        prepared.objective, prepared.loaders, optimizer=recipe.optimizer, training=prepared.recipe.training, steps=steps
     )
     figure = learning_rate_picture(rates, losses, suggestion)
     saved = save(figure, out, "learning-rate")
@@ -246,6 +247,7 @@ def _write_beginning(
         data=[dict(entry) for entry in read.fingerprints],
         counts=dict(read.counts),
         parameters=prepared.trainable,
+        chosen={key: value for key, (_, value) in recipe_differences(recipe, prepared.recipe).items()},
         hardware={**asdict(hardware), "precision": precision},
         versions={
             "triptych": triptych.__version__,
@@ -257,11 +259,12 @@ def _write_beginning(
 
 def _few_updates(count: int, training: TrainingTable) -> list[str]:
     """A warning where a training has so few updates that weights hardly leave where they started."""
-    each = -(-count // training.batch_size)
-    if each * training.epochs >= FEW_UPDATES:
+    each = -(-count // training.items_per_update)
+    updates = each * training.most_epochs
+    if updates >= FEW_UPDATES:
         return []
     return [
-        f"the training makes {each * training.epochs} updates, {each} per epoch; with so few "
+        f"the training makes {updates} updates, {each} per epoch; with so few "
         "it learns little. Raise training.epochs, or lower training.batch_size."
     ]
 

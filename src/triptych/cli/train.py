@@ -117,15 +117,24 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     """Output of a training on standard error: a progress bar on a terminal, and a line per epoch."""
     import sys
 
-    from triptych.api import Output, print_epoch
+    from triptych.api import Output, PrintEpochs, differences
     from triptych.cli.output import say, warn
+
+    epochs = PrintEpochs()
+
+    def decide(decided: Any) -> None:
+        epochs.decide(decided)
+        automatic = [f"{key} {value}" for key, (_, value) in differences(recipe, decided).items()]
+        if automatic:
+            say(f"chosen  {', '.join(automatic)} (from the number of training pairs)")
 
     return Output(
         progress=sys.stderr.isatty(),
         tensorboard=tensorboard,
-        listener=print_epoch(recipe.training.epochs, recipe.training.monitor),
+        listener=epochs,
         warn=warn,
         describe=lambda line: say(f"data    {line}"),
+        decide=decide,
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from triptych.errors import RecipeError
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -18,6 +20,21 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = dict[Literal["train", "valid", "test"], Fraction]
 RISING = ("valid_accuracy",)  # metrics that are better the higher they are
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "auto"]
+Auto = Literal["auto"]
+AUTO: Auto = "auto"  # of a setting that is derived from the training data; `decided` is its value afterwards
+Decided = TypeVar("Decided", int, float)
+
+
+def decided(value: Decided | Auto, key: str) -> Decided:
+    """The value of a setting that may be "auto", once it is derived from the training data.
+
+    Raises:
+        RecipeError: it is still "auto".
+    """
+    if value == AUTO:
+        expected = "a number, since there is no training data here to derive it from"
+        raise RecipeError(field=key, value=value, expected=expected)
+    return value
 
 
 class Table(BaseModel):
@@ -71,12 +88,24 @@ class OptimizerTable(Table):
         "plateau halves when the monitored metric has stalled for more than plateau_patience epochs",
     )
     warmup_steps: NonNegativeInt = Field(default=0, description="steps of linear rise before the schedule")
+    warmup_fraction: Probability = Field(
+        default=0.0, description="the same as a share of all steps, so that it suits any amount of data"
+    )
     final_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="learning rate at the end, as a fraction of learning_rate"
     )
     plateau_patience: NonNegativeInt = Field(
         default=3, description="epochs without improvement before plateau lowers the rate"
     )
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> Self:
+        if self.warmup_steps and self.warmup_fraction:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps} and warmup_fraction is {self.warmup_fraction:g}; expected one of "
+                "them to be 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:
@@ -101,13 +130,18 @@ class OptimizerTable(Table):
 class TrainingTable(Table):
     """`[training]`: how long, in which batches, and which model is kept."""
 
-    epochs: PositiveInt = 20
-    batch_size: PositiveInt = Field(default=64, description="items per update, over all devices together")
+    epochs: PositiveInt | Auto = Field(default=20, description="auto (spell): from the number of training pairs")
+    batch_size: PositiveInt | Auto = Field(
+        default=64, description="items per update, over all devices together; auto (spell): from the number of pairs"
+    )
     seed: Seed = 0
     monitor: str = Field(default="valid_loss", description="metric that chooses the best epoch, by name")
     keep: Literal["best", "last"] = Field(default="best", description="which epoch's model the run keeps")
     patience: NonNegativeInt = Field(
         default=0, description="stop after this many epochs without a new best; 0 never stops early"
+    )
+    patience_fraction: Probability = Field(
+        default=0.0, description="the same as a share of all epochs, so that it suits any amount of data"
     )
     gradient_clip: NonNegativeFloat = Field(default=0.0, description="largest gradient norm; 0 does not clip")
     average_decay: Probability = Field(
@@ -119,6 +153,40 @@ class TrainingTable(Table):
         default="32-true",
         description="of the arithmetic; auto is bf16-mixed on hardware with instructions for it and 32-true elsewhere",
     )
+
+    @model_validator(mode="after")
+    def _one_patience(self) -> Self:
+        if self.patience and self.patience_fraction:
+            raise ValueError(
+                f"patience is {self.patience} and patience_fraction is {self.patience_fraction:g}; expected one of "
+                "them to be 0"
+            )
+        return self
+
+    @property
+    def most_epochs(self) -> int:
+        """How many epochs there are unless patience ends.
+
+        Raises:
+            RecipeError: epochs is "auto", and was not derived from training data.
+        """
+        return decided(self.epochs, "training.epochs")
+
+    @property
+    def epochs_without_best(self) -> int:
+        """After how many epochs without a new best training stops, >= 1; 0 never stops it."""
+        if self.patience_fraction:
+            return math.ceil(self.patience_fraction * self.most_epochs)
+        return self.patience
+
+    @property
+    def items_per_update(self) -> int:
+        """How many items an update takes, over all devices together.
+
+        Raises:
+            RecipeError: batch_size is "auto", and was not derived from training data.
+        """
+        return decided(self.batch_size, "training.batch_size")
 
     @property
     def mode(self) -> Literal["min", "max"]:

@@ -43,7 +43,8 @@ TYPE_RULES = {
 }
 LENGTH_RULES = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 BOUND_RULES = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "less_than_equal": "<="}
-UNION_MEMBERS = ("int", "str", "bool", "literal[")  # how names of the types of a union begin in pydantic's locations
+# How names of the types of a union begin in pydantic's locations.
+UNION_MEMBERS = ("int", "str", "bool", "constrained-", "literal[")
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -311,6 +312,8 @@ def rule_of(detail: ErrorDetails) -> str:
     if kind in BOUND_RULES:
         bound = next(iter(context.values()))
         return f"{'an integer' if isinstance(bound, int) else 'a number'} {BOUND_RULES[kind]} {_bound(bound)}"
+    if kind == "literal_error" and len(_choices(detail)) == 1:
+        return repr(_choices(detail)[0])
     if kind == "literal_error":
         return f"one of {', '.join(choice or repr(choice) for choice in _choices(detail))}"
     if kind == "string_too_long":

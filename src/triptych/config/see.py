@@ -252,6 +252,8 @@ class SeeModel(Table):
 class SeeTraining(TrainingTable):
     """`[training]` of a see recipe."""
 
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = Field(default=64, description="items per update, over all devices together")
     monitor: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
     label_smoothing: Probability = Field(
         default=0.0, description="share of the target probability that is spread over all classes"

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from triptych.config.common import (
+    AUTO,
+    Auto,
     Fractions,
     NonNegativeFloat,
     NonNegativeInt,
@@ -129,16 +131,18 @@ class SpellModel(Table):
     """`[model]`: sizes and kinds of the encoder, the decoder and the attention between them."""
 
     cell: Literal["lstm", "gru"] = "lstm"
-    hidden: Annotated[int, Field(ge=2, multiple_of=2)] = Field(
-        default=128, description="decoder width, and the encoder's two directions together"
+    hidden: Annotated[int, Field(ge=2, multiple_of=2)] | Auto = Field(
+        default=128,
+        description="decoder width, and the encoder's two directions together; auto, here and below: from the number "
+        "of training pairs",
     )
-    encoder_hidden: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
+    encoder_hidden: Annotated[int, Field(ge=0, multiple_of=2)] | Auto = Field(
         default=0, description="the encoder's two directions together, with monotonic attention; 0 is hidden"
     )
-    embedding: PositiveInt = Field(
+    embedding: PositiveInt | Auto = Field(
         default=128, description="equal to hidden when tie_output is true, except with monotonic attention"
     )
-    encoder_layers: PositiveInt = 1
+    encoder_layers: PositiveInt | Auto = 1
     encoder_residual: bool = Field(
         default=False, description="add each encoder layer's input to its output, from the second layer on"
     )
@@ -159,13 +163,15 @@ class SpellModel(Table):
         description="scaled: embeddings at deviation width^-1/2, recurrence with orthogonal columns, "
         "open forget gates; pytorch: the default of its layers",
     )
-    dropout: Probability = Field(default=0.3, description="on embeddings and on final outputs, encoder and decoder")
+    dropout: Probability | Auto = Field(
+        default=0.3, description="on embeddings and on final outputs, encoder and decoder"
+    )
     encoder_dropout: Literal["states", "final", "none"] = Field(
         default="states",
         description="which final outputs of the encoder have dropout: the states that attention reads (without "
         "attention there are none), the final state that the decoder starts from, or none",
     )
-    layer_dropout: Probability = Field(default=0.0, description="between recurrent layers")
+    layer_dropout: Probability | Auto = Field(default=0.0, description="between recurrent layers")
     source_symbol_dropout: Probability = Field(default=0.0, description="share of source symbols hidden in training")
     target_symbol_dropout: Probability = Field(
         default=0.0, description="share of symbols fed to the decoder that are hidden in training"
@@ -201,7 +207,7 @@ class SpellModel(Table):
                 f"encoder_hidden is {self.encoder_hidden} and attention_width is {self.attention_width} with attention "
                 f"{self.attention!r}; expected 0, since only attention 'monotonic' has widths of its own"
             )
-        if self.tie_output and self.embedding != self.hidden:
+        if self.tie_output and self.embedding != self.hidden and AUTO not in (self.embedding, self.hidden):
             raise ValueError(
                 f"embedding is {self.embedding} and hidden is {self.hidden}; "
                 "expected the same number when tie_output is true"

@@ -163,8 +163,9 @@ class Speller:
         return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
 
     def _split_pairs(self, pairs: Iterable[Sequence[Text]]) -> Iterator[tuple[Symbols, ...]]:
+        has_features = self.vocabularies.features is not None
         for number, pair in enumerate(pairs, start=1):
-            if isinstance(pair, str) or len(pair) not in (2, 3):
+            if isinstance(pair, str) or len(pair) not in (2, 3) or (len(pair) == 3 and pair[2] and not has_features):
                 raise DataError(
                     field=f"dictionary entry {number}",
                     value=pair,

@@ -31,10 +31,10 @@ def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_s
 def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Module) -> Loaders:
     """Loaders of training and validation images, for each process its share."""
     train, valid = collection.splits["train"], collection.splits["valid"]
-    _check_normalisable(network, recipe.training.batch_size, len(train.labels), 1)
+    _check_normalisable(network, recipe.training.items_per_update, len(train.labels), 1)
 
     def train_loader(rank: int, world_size: int) -> Any:
-        size, seed = recipe.training.batch_size, recipe.training.seed
+        size, seed = recipe.training.items_per_update, recipe.training.seed
         _check_normalisable(network, size, len(train.labels), world_size)
         order = Shuffled(len(train.labels), size, seed=seed, rank=rank, world_size=world_size)
         return loader(train, order)

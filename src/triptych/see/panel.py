@@ -118,7 +118,7 @@ class SeePanel:
             "classes": list(data.classes),
             "decoding": recipe.decoding.model_dump(),
         }
-        return Prepared(objective, loaders(recipe, data, network), description)
+        return Prepared(recipe, objective, loaders(recipe, data, network), description)
 
     def load(self, run: Run, *, device: str = "cpu") -> Classifier:
         """The run's kept model, ready to predict. Nothing is unpickled.

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from triptych.config import SpellModel
+from triptych.config.common import decided
 from triptych.errors import RunError
 from triptych.spell.attention import build_attention
 from triptych.spell.encoder import Encoder, Sizes
@@ -57,15 +58,24 @@ def build_transducer(settings: SpellModel, *, source_size: int, target_size: int
     Args:
         settings: kinds and sizes, the recipe's `[model]`.
         source_size, target_size, features_size: of the vocabularies, special symbols included; 0 without features.
+    Raises:
+        RecipeError: a size is still "auto"; see `triptych.spell.sizing`.
     """
-    sizes = Sizes(settings.cell, settings.embedding, settings.hidden, settings.dropout, settings.layer_dropout)
+    sizes = Sizes(
+        settings.cell,
+        decided(settings.embedding, "model.embedding"),
+        decided(settings.hidden, "model.hidden"),
+        decided(settings.dropout, "model.dropout"),
+        decided(settings.layer_dropout, "model.layer_dropout"),
+    )
+    source_hidden = decided(settings.encoder_hidden, "model.encoder_hidden") or sizes.hidden
     encoder = Encoder(
         source_size,
-        replace(sizes, hidden=settings.encoder_hidden or settings.hidden),
-        layers=settings.encoder_layers,
+        replace(sizes, hidden=source_hidden),
+        layers=decided(settings.encoder_layers, "model.encoder_layers"),
         residual=settings.encoder_residual,
         dropped=settings.encoder_dropout,
-        features=FeatureEncoder(features_size, settings.embedding) if features_size else None,
+        features=FeatureEncoder(features_size, sizes.embedding) if features_size else None,
     )
     hidden_symbols = {
         "source_symbol_dropout": settings.source_symbol_dropout,
@@ -73,7 +83,9 @@ def build_transducer(settings: SpellModel, *, source_size: int, target_size: int
     }
     network: Network
     if settings.attention == "monotonic":
-        network = MonotonicTransducer(encoder, _monotonic_decoder(settings, target_size, sizes), **hidden_symbols)
+        network = MonotonicTransducer(
+            encoder, _monotonic_decoder(settings, target_size, sizes, source_hidden), **hidden_symbols
+        )
     else:
         network = Transducer(encoder, _decoder(settings, target_size, sizes), **hidden_symbols)
     if settings.initial_weights == "scaled":
@@ -81,12 +93,12 @@ def build_transducer(settings: SpellModel, *, source_size: int, target_size: int
     return network
 
 
-def _monotonic_decoder(settings: SpellModel, target_size: int, sizes: Sizes) -> MonotonicDecoder:
+def _monotonic_decoder(settings: SpellModel, target_size: int, sizes: Sizes, source_hidden: int) -> MonotonicDecoder:
     return MonotonicDecoder(
         target_size,
         sizes,
-        source_hidden=settings.encoder_hidden or settings.hidden,
-        attention_width=settings.attention_width or settings.hidden,
+        source_hidden=source_hidden,
+        attention_width=settings.attention_width or sizes.hidden,
         layers=settings.decoder_layers,
     )
 
@@ -95,7 +107,7 @@ def _decoder(settings: SpellModel, target_size: int, sizes: Sizes) -> Decoder:
     return Decoder(
         target_size,
         sizes,
-        attention=build_attention(settings.attention, settings.hidden, steps=settings.attention_steps),
+        attention=build_attention(settings.attention, sizes.hidden, steps=settings.attention_steps),
         layers=settings.decoder_layers,
         tie_output=settings.tie_output,
         input_feeding=settings.input_feeding,

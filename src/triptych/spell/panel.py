@@ -39,6 +39,7 @@ from triptych.spell.corpus import (
 )
 from triptych.spell.metrics import ItemResult, Scores, measured, score
 from triptych.spell.objective import SpellObjective
+from triptych.spell.sizing import sized
 from triptych.text.pairs import Pair
 from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabulary
@@ -82,7 +83,8 @@ class SpellPanel:
         return load_corpus(recipe.data, location, whole=whole)
 
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
-        """Build the network for some pairs, initialised from `training.seed`."""
+        """Build the network for some pairs, initialised from `training.seed`; see `sized` for what is "auto"."""
+        recipe = sized(recipe, len(data.splits["train"]))
         vocabularies = _vocabularies(recipe, data)
         torch.manual_seed(recipe.training.seed)
         sizes = _sizes(vocabularies)
@@ -100,7 +102,7 @@ class SpellPanel:
             **vocabularies.to_dict(),
             "decoding": decoding.model_dump(),
         }
-        return Prepared(objective, _loaders(recipe, data, vocabularies, valid_items), description)
+        return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
@@ -384,7 +386,7 @@ def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, va
     valid = EncodedPairs([Pair(item.source, item.references[0], 0, item.features) for item in valid_items], *known)
 
     def train_loader(rank: int, world_size: int) -> Any:
-        size, seed = recipe.training.batch_size, recipe.training.seed
+        size, seed = recipe.training.items_per_update, recipe.training.seed
         buckets = LengthBuckets(
             train.source_lengths,
             size,

@@ -97,7 +97,7 @@ def fit(
     """
     hardware, output = hardware or Hardware(), output or Output()
     processes = hardware.devices * hardware.nodes
-    if training.batch_size < processes:
+    if training.items_per_update < processes:
         raise RecipeError(
             f"training.batch_size is {training.batch_size} with {processes} processes; "
             f"expected an item for each, >= {processes}. Raise it or lower --devices"
@@ -134,7 +134,7 @@ def _trainer(
         devices=hardware.devices,
         num_nodes=hardware.nodes,
         precision=precision_here(training.precision, hardware.accelerator),
-        max_epochs=training.epochs,
+        max_epochs=training.most_epochs,
         sync_batchnorm=hardware.devices * hardware.nodes > 1
         and hardware.accelerator != "cpu"
         and torch.cuda.is_available(),

@@ -49,8 +49,8 @@ class Keeper(Callback):
     @property
     def is_complete(self) -> bool:
         """Whether training is complete: all epochs are done, or patience has ended."""
-        done, patience = len(self.rows), self.training.patience
-        return done >= self.training.epochs or 0 < patience <= done - self.best_epoch
+        done, patience = len(self.rows), self.training.epochs_without_best
+        return done >= self.training.most_epochs or 0 < patience <= done - self.best_epoch
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock, and let a schedule that follows the metric choose."""

@@ -78,7 +78,7 @@ def try_learning_rates(
         The rates, the smoothed loss at each, and the suggested rate, or None where no fall is significant.
     Source: Smith 2017, arXiv:1506.01186, section 3.3.
     """
-    constant = optimizer.model_copy(update={"schedule": "constant", "warmup_steps": 0})
+    constant = optimizer.model_copy(update={"schedule": "constant", "warmup_steps": 0, "warmup_fraction": 0.0})
     recorder = _RisingRate(steps)
     with quiet(), signals_restored(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
         torch.manual_seed(training.seed)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from triptych.config import OptimizerTable
+from triptych.errors import RecipeError
 
 Schedule = Literal["constant", "cosine", "linear", "one-cycle", "plateau"]
 RISE = 0.3  # share of one-cycle's steps that rise
@@ -49,14 +50,26 @@ def build_schedule(settings: OptimizerTable, total_steps: Callable[[], int]) -> 
     Args:
         settings: the recipe's `[optimizer]`.
         total_steps: gives the number of updates of the whole training; called only where a schedule depends on it.
+    Raises:
+        RecipeError: all updates would be warm-up.
     """
-    if settings.schedule in ("constant", "plateau") and settings.warmup_steps == 0:
+    warms_up = settings.warmup_steps or settings.warmup_fraction
+    if settings.schedule in ("constant", "plateau") and not warms_up:
         return None
+    steps = total_steps()
+    warmup_steps = settings.warmup_steps or round(settings.warmup_fraction * steps)
+    if warmup_steps >= steps:
+        raise RecipeError(
+            field="optimizer.warmup_steps",
+            value=warmup_steps,
+            expected=f"fewer than the {steps} updates of the whole training, which would never leave its warm-up",
+            hint="Lower it, use optimizer.warmup_fraction=0.1 in its place, or raise training.epochs",
+        )
     return partial(
         schedule_factor,
         schedule=settings.schedule,
-        total_steps=total_steps(),
-        warmup_steps=settings.warmup_steps,
+        total_steps=steps,
+        warmup_steps=warmup_steps,
         final_fraction=settings.final_fraction,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from triptych.config import Recipe
 from triptych.runs.run import Row
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Output:
         callbacks: further Lightning callbacks.
         warn: called with warnings about the data, complete sentences, before training begins.
         describe: called with a line about data and network before training begins.
+        decide: called after that with the recipe, in which every "auto" has its number by then.
     """
 
     progress: bool = False
@@ -34,18 +36,27 @@ class Output:
     callbacks: tuple[Callback, ...] = ()
     warn: Callable[[Sequence[str]], None] = lambda _: None
     describe: Callable[[str], None] = lambda _: None
+    decide: Callable[[Recipe], None] = lambda _: None
 
 
-def print_epoch(epochs: int, monitor: str) -> Listener:
+class PrintEpochs:
     """A listener that prints one line per epoch on standard error."""
 
-    def listen(row: Row, is_best: bool) -> None:
+    def __init__(self) -> None:
+        self._epochs = ""
+        self._monitor = ""
+
+    def decide(self, recipe: Recipe) -> None:
+        """Take the number of epochs and the monitored metric of a recipe."""
+        self._epochs = f"/{recipe.training.epochs}"
+        self._monitor = recipe.training.monitor.removeprefix("valid_")
+
+    def __call__(self, row: Row, is_best: bool) -> None:
+        """Print the row of an epoch."""
         values = "  ".join(
             f"{name.removeprefix('valid_')} {value:.4f}"
             for name, value in row.items()
             if name.startswith(("train_loss", "valid_")) and isinstance(value, float)
         )
-        mark = f"  best {monitor.removeprefix('valid_')} so far" if is_best else ""
-        print(f"epoch {row['epoch']:>3}/{epochs}  {values}  {row['seconds']} s{mark}", file=sys.stderr)  # noqa: T201
-
-    return listen
+        mark = f"  best {self._monitor} so far" if is_best else ""
+        print(f"epoch {row['epoch']:>3}{self._epochs}  {values}  {row['seconds']} s{mark}", file=sys.stderr)  # noqa: T201

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from triptych.config import Recipe
 from triptych.training.objective import Objective
 
 LoaderBuilder = Callable[[int, int], Any]
@@ -24,11 +25,13 @@ class Prepared:
     """A network for some data, ready to train.
 
     Attributes:
+        recipe: the recipe, with a number in place of every "auto".
         objective: what to train, with a freshly initialised network.
         loaders: its batches.
         description: the content of `model.json`.
     """
 
+    recipe: Recipe
     objective: Objective
     loaders: Loaders
     description: Mapping[str, Any]

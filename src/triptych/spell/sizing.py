@@ -1,0 +1,51 @@
+"""Settings that a recipe leaves to the data: length of training, width, depth and dropout from the number of pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from triptych.config import SpellRecipe
+from triptych.config.common import AUTO
+
+PASSES = 3600  # epochs over the square root of the number of pairs
+MOST_EPOCHS = 400
+
+
+def sized(recipe: SpellRecipe, pairs: int) -> SpellRecipe:
+    """The recipe with a number in place of every "auto".
+
+    Args:
+        recipe: as it was written.
+        pairs: number of training pairs, >= 1.
+    """
+    chosen = {"model": model_sizes(pairs), "training": training_sizes(pairs)}
+    tables = {}
+    for name, values in chosen.items():
+        table = getattr(recipe, name)
+        derived = {key: value for key, value in values.items() if getattr(table, key) == AUTO}
+        tables[name] = table.model_copy(update=derived)
+    return recipe.model_copy(update=tables)
+
+
+def training_sizes(pairs: int) -> dict[str, Any]:
+    """Epochs and batch size.
+
+    Small data is seen more often, though less in all: the number of pairs seen grows with the square root.
+    """
+    return {
+        "epochs": min(MOST_EPOCHS, max(8, round(PASSES / pairs**0.5))),
+        "batch_size": 16 if pairs < 400 else 32 if pairs < 2000 else 64,
+    }
+
+
+def model_sizes(pairs: int) -> dict[str, Any]:
+    """Width, depth and dropout."""
+    width = 192 if pairs >= 50_000 else 128
+    return {
+        "hidden": width,
+        "embedding": width,
+        "encoder_hidden": 2 * width,
+        "encoder_layers": 2,
+        "dropout": 0.3,
+        "layer_dropout": 0.3,
+    }
