@@ -160,6 +160,8 @@ def _own_sources(speller: Speller, run: Run) -> Sources | None:
     for path in sorted((run.path / "predictions").glob("*.tsv")):
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(islice(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE), OWN_SOURCES))
+        if not rows:  # of a list of errors without any
+            continue
         split, known = vocabularies.source_tokenizer.split, vocabularies.features
         symbols = [vocabularies.sources.encode(split(row.get("source") or "")) or [Vocabulary.unknown] for row in rows]
         if known is None:
