@@ -91,7 +91,9 @@ def test_graphs_of_a_model_with_features_equal_pytorch(kind: str, tmp_path: Path
     model = network(features_size=7, **KINDS[kind])
     graphs = graphs_of(model, tmp_path / "out")
     draw, other = np.random.default_rng(5), sources_of(6, 7)
-    for features in ([[4, 5], [], [6], [3], [5, 3, 4], [6, 5]], [[]] * 6):
+    some: list[list[int]] = [[4, 5], [], [6], [3], [5, 3, 4], [6, 5]]
+    none: list[list[int]] = [[]] * 6
+    for features in (some, none):
         sources = replace(other, features=padded(features, least=1))
         assert difference(TorchModel(model), graphs, sources, drawn=True) <= 1e-5
     shuffled = replace(other, features=padded([draw.permutation([4, 5, 6]).tolist() for _ in range(6)]))

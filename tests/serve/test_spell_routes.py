@@ -133,9 +133,9 @@ def test_settings_of_requests_are_those_of_the_decoding_table(url: str) -> None:
     document = requests.get(f"{url}/openapi.json", timeout=30).json()["components"]["schemas"]
     settings = {*DECODING_SETTINGS}
     assert settings < {*SpellDecoding.model_fields}
-    for request, own in (("SpellRequest", "sources"), ("SpellExplainRequest", "source")):
+    for request, own in (("SpellRequest", {"sources", "alignment"}), ("SpellExplainRequest", {"source"})):
         properties = document[request]["properties"]
-        assert {*properties} == settings | {own}
+        assert {*properties} == settings | own
         assert properties["top_p"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0.0, "maximum": 1.0}
 
 
@@ -179,3 +179,43 @@ def test_a_run_that_is_not_served_is_not_looked_for(url: str) -> None:
     check_refusal(answer, 404, "run", "run")
     for name in ("..%2Ffirst", "%2e%2e", "first%00", "{{7*7}}", "digits"):
         assert requests.post(f"{url}/v1/spell/{name}/predict", json={"sources": ["K"]}, timeout=30).status_code == 404
+
+
+def test_pairs_are_scored_and_aligned_as_by_the_speller(url: str, catalogue: Catalogue) -> None:
+    pairs = [("K AA T", "cat"), ("SH IY", "shee"), ("ZZ", "b7")]
+    speller = catalogue.spellers["first"].speller
+    sides = [source for source, _ in pairs], [target for _, target in pairs]
+    answer = ask(url, "score", pairs=pairs, alignment=True).json()
+    for given, aligned, found in zip(speller.score(*sides), speller.align(*sides), answer["pairs"], strict=True):
+        assert found["alignment"] == {key: aligned.to_dict()[key] for key in ("places", "text", "kind")}
+        assert found["unknown_target"] == list(given.unknown_target)
+        assert found["log_probabilities"][-1] == pytest.approx(given.log_probabilities[-1], abs=1e-4)
+        if not given.unknown_target:
+            assert found["log_probability"] == pytest.approx(given.log_probability, abs=1e-4)
+    assert answer["pairs"][2]["log_probability"] is None
+    assert ask(url, "score", pairs=pairs).json()["pairs"][0]["alignment"] is None
+
+
+def test_predictions_come_with_alignments_where_they_are_asked_for(url: str, catalogue: Catalogue) -> None:
+    (given,) = catalogue.spellers["first"].speller.predict("K AA T", with_alignment=True)
+    (found,) = ask(url, "predict", sources=["K AA T"], alignment=True).json()["predictions"]
+    assert given.best.alignment is not None
+    assert found["candidates"][0]["alignment"]["places"] == list(given.best.alignment.places)
+    (plain,) = ask(url, "predict", sources=["K AA T"]).json()["predictions"]
+    assert plain["candidates"][0]["alignment"] is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "status", "field"),
+    [
+        ([["K", "c"]] * 65, 413, "the number of pairs"),
+        ([["K", " "]], 422, "target"),
+        ([["K", "c" * 129]], 413, "the number of symbols of a target"),
+        ([["K"]], 422, "pairs.0"),
+        ([], 422, "pairs"),
+    ],
+)
+def test_pairs_that_break_a_rule_are_refused(url: str, pairs: Any, status: int, field: str) -> None:
+    answer = ask(url, "score", pairs=pairs)
+    assert answer.status_code == status
+    assert answer.json()["field"].startswith(field)

@@ -102,15 +102,16 @@ def test_the_features_decide_the_ending(speller: Speller) -> None:
     found = speller.predict(stems, features=features)
     assert sum(p.text == text for p, text in zip(found, expected, strict=True)) >= 14
     assert found[3].features == ("NOM", "NOM(3)", "NOM(SG)", "V")
-    as_symbols = speller.predict(stems, features=[tuple(name.split(";"))[::-1] for name in features[:3]] + features[3:])
-    assert [p.text for p in as_symbols] == [p.text for p in found]
+    as_symbols = speller.predict(stems[:3], features=[name.split(";")[::-1] for name in features[:3]])
+    assert [p.text for p in as_symbols] == [p.text for p in found[:3]]
 
 
 def test_what_training_never_showed_is_ignored_and_named(speller: Speller) -> None:
     (known,) = speller.predict("gabi", features="N;PL")
     (found,) = speller.predict("gabi", features="N;PL;DEF")
     assert found.unknown_features == ("DEF",)
-    assert (found.text, found.log_probability) == (known.text, pytest.approx(known.log_probability))
+    assert found.text == known.text
+    assert found.log_probability == pytest.approx(known.log_probability)
 
 
 def test_features_are_given_where_the_model_has_them(speller: Speller) -> None:

@@ -18,6 +18,7 @@ from tests.toy import spell, toy_pairs
 from triptych import api
 from triptych.config import SpellDecoding
 from triptych.decoding import Ensemble, Sources, Speller, decode, speller as speller_module
+from triptych.decoding.given import batches
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.text.vocabularies import Vocabularies
 
@@ -165,9 +166,9 @@ def test_what_was_read_before_a_failure_is_still_answered(speller: Speller) -> N
 
 def test_batches_of_long_sources_have_fewer_rows() -> None:
     lengths = [5] * 300 + [200] * 50 + [1000] * 10
-    cut = [len(part) for part in speller_module._batches(range(len(lengths)), lengths, 256)]
+    cut = [len(part) for part in batches(range(len(lengths)), lengths, 256)]
     assert cut == [256, 44, 40, 10, 8, 2]
-    assert [len(part) for part in speller_module._batches([0], [100_000], 1)] == [1]
+    assert [len(part) for part in batches([0], [100_000], 1)] == [1]
     assert sum(cut) == len(lengths)
 
 

@@ -63,6 +63,11 @@ from .files import (
     load_limits as load_limits,
     tsv_row as tsv_row,
 )
+from .given import (
+    align as align,
+    rerank as rerank,
+    score as score,
+)
 from .hardware import (
     PRECISIONS as PRECISIONS,
     Hardware as Hardware,

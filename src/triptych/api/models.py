@@ -143,6 +143,7 @@ def predict(
         chosen.recipe,
         places,
         decoding=chosen.decoding,
+        given={name: value for name, value in (given or {}).items() if value is not None},
         skip_bad=skip_bad,
         line_buffered=line_buffered,
         warn=warn,

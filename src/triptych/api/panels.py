@@ -138,6 +138,10 @@ class Panel(Protocol):
     def ensemble_test_options(self) -> str:
         """Options of `triptych test` for an ensemble."""
 
+    @property
+    def given(self) -> Any:
+        """Functions `score`, `align` and `rerank` for files of given pairs; None where items are not pairs."""
+
     def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
         """Read the recipe's data, with `Data`'s properties, split as for training.
 
@@ -187,11 +191,15 @@ class Panel(Protocol):
         places: Sequence[str],
         *,
         decoding: Any,
+        given: Mapping[str, Any],
         skip_bad: bool,
         line_buffered: bool,
         warn: Warn,
     ) -> Iterator[list[str]]:
-        """Cells of a line of output for each item of some files; `-` is standard input."""
+        """Cells of a line of output for each item of some files; `-` is standard input.
+
+        `given` are the command's options by name, of which those on the output are used here.
+        """
 
     def explain(
         self, model: Any, recipe: Any, items: Sequence[str], given: Mapping[str, Any], *, out: Path

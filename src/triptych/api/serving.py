@@ -34,12 +34,14 @@ from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.classifier import Classifier
 from triptych.see.evidence import Evidence, evidence
+from triptych.text.alignment import Alignment, PairScore
 from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
 
 __all__ = [
     "DECODING_SETTINGS",
     "Addition",
+    "Alignment",
     "Answer",
     "Catalogue",
     "ChangedError",
@@ -48,6 +50,7 @@ __all__ = [
     "MemoryInfo",
     "MissingExtraError",
     "NotStoredError",
+    "PairScore",
     "Prediction",
     "Query",
     "RecipeError",
@@ -104,6 +107,10 @@ class ServedSpeller:
         """The symbols of a source; empty where there are none."""
         return self.speller.vocabularies.source_tokenizer.split(text)
 
+    def split_target(self, text: str) -> tuple[str, ...]:
+        """The symbols of a target; empty where there are none."""
+        return self.speller.vocabularies.target_tokenizer.split(text)
+
     def inputs(self, sources: Sequence[Sequence[str]], features: Sequence[str] | None) -> list[Input]:
         """Sources, given as symbols, with the features of each.
 
@@ -113,10 +120,28 @@ class ServedSpeller:
         return self.speller.inputs(sources, features)
 
     def predict(
-        self, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool
+        self,
+        inputs: Sequence[Input],
+        settings: SpellDecoding,
+        *,
+        with_attention: bool = False,
+        with_alignment: bool = False,
     ) -> Sequence[Prediction[Any]]:
         """Predict what `inputs` gave."""
-        return list(self.speller.stream(inputs, decoding=settings, with_attention=with_attention))
+        found = self.speller.stream(
+            inputs, decoding=settings, with_attention=with_attention, with_alignment=with_alignment
+        )
+        return list(found)
+
+    def score(
+        self, pairs: Sequence[tuple[Input, Sequence[str]]], *, with_alignment: bool
+    ) -> list[tuple[PairScore, Alignment | None]]:
+        """What the model says of pairs: what `inputs` gave, each with a target's symbols."""
+        features = None if self.speller.vocabularies.features is None else [given.features for given, _ in pairs]
+        sources, targets = [given.source for given, _ in pairs], [target for _, target in pairs]
+        scores = self.speller.score(sources, targets, features=features)
+        aligned = self.speller.align(sources, targets, features=features) if with_alignment else [None] * len(pairs)
+        return list(zip(scores, aligned, strict=True))
 
 
 @dataclass(frozen=True)

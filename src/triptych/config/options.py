@@ -18,11 +18,11 @@ from pydantic.fields import FieldInfo
 from triptych.config.common import Table
 from triptych.config.decoding import SpellDecoding
 from triptych.config.see import SeeDecoding, SeeEvidence
-from triptych.config.spell import SpellFeatures, SpellWordLists
+from triptych.config.spell import SpellFeatures, SpellOutput, SpellWordLists
 
 TABLES: Mapping[str, Mapping[str, tuple[type[Table], ...]]] = {
     "spell": {
-        "predict": (SpellDecoding, SpellWordLists),
+        "predict": (SpellDecoding, SpellWordLists, SpellOutput),
         "test": (SpellDecoding, SpellWordLists),
         "explain": (SpellDecoding, SpellFeatures),
     },

@@ -263,6 +263,14 @@ class SpellFeatures(Table):
     )
 
 
+class SpellOutput(Table):
+    """What predictions come with."""
+
+    alignment: bool = Field(
+        default=False, description="add a column after each log-probability: what is written from which source symbol"
+    )
+
+
 class SpellRecipe(Table):
     """A whole recipe of the panel `spell`."""
 

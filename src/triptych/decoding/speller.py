@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from triptych.config.decoding import SpellDecoding
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Hypothesis, Sources, StepModel
+from triptych.decoding.contract import Array, Hypothesis, StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
 from triptych.decoding.dispatch import decode
+from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
+from triptych.text.alignment import Alignment, PairScore
 from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Tokenizer
 from triptych.text.vocabularies import Vocabularies
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
-USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
 Text = str | Sequence[str]
 """A text, to be split as in training, or its symbols; of features likewise, `V;PST` or ("V", "PST")."""
@@ -55,6 +57,7 @@ class Speller:
         n_best: int | None = None,
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
+        with_alignment: bool = False,
     ) -> list[Prediction[Array]]:
         """Predict a target for every source.
 
@@ -66,12 +69,14 @@ class Speller:
                 None takes what `decoding` says.
             decoding: how to decode; None takes the model's own.
             with_attention: keep attention weights with every candidate.
+            with_alignment: keep with every candidate which source symbol each of its symbols is written from.
         Raises:
             DataError: a source without symbols, or features where the model has none, or none where it has them.
-            RecipeError: settings that break their rule.
+            RecipeError: settings that break their rule; an alignment of a model without attention.
         """
         settings = (decoding or self.decoding).for_candidates(n_best)
-        return self._predict(self.inputs(sources, features), settings, with_attention=with_attention)
+        found = self._predict(self.inputs(sources, features), settings, with_attention=with_attention)
+        return self._with_alignments(found) if with_alignment else found
 
     def inputs(self, sources: str | Sequence[Text], features: str | Sequence[Text] | None = None) -> list[Input]:
         """Sources and their features, split as in training; see `predict`.
@@ -100,6 +105,84 @@ class Speller:
     def _features(self, given: Text) -> Symbols:
         return self.vocabularies.split_features(given) if isinstance(given, str) else tuple(sorted(set(given)))
 
+    def score(
+        self,
+        sources: str | Sequence[Text],
+        targets: str | Sequence[Text],
+        *,
+        features: str | Sequence[Text] | None = None,
+    ) -> list[PairScore]:
+        """What the model says of given targets. Word lists and dictionary have no part in it.
+
+        Args:
+            sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            targets: one for each source, alike.
+            features: of each source, as for `predict`.
+        Raises:
+            DataError: a source or target without symbols, or another number of targets than of sources; of features
+                as `predict` does.
+        """
+        return self._score(self._pairs(self.inputs(sources, features), targets))
+
+    def _score(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[PairScore]:
+        found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size)
+        unknown = self.vocabularies.sources.unknown_in, self.vocabularies.targets.unknown_in
+        return [
+            PairScore(
+                given.source,
+                target,
+                tuple(forced.log_probabilities.tolist()),
+                unknown[0](given.source),
+                unknown[1](target),
+            )
+            for (given, target), forced in zip(pairs, found, strict=True)
+        ]
+
+    def align(
+        self,
+        sources: str | Sequence[Text],
+        targets: str | Sequence[Text],
+        *,
+        features: str | Sequence[Text] | None = None,
+    ) -> list[Alignment]:
+        """Which source symbol each symbol of given targets is written from.
+
+        Hard monotonic attention: the most probable walk given the whole target (Viterbi). Soft attention, and several
+        models in one: the heaviest path through the weights that never goes back.
+
+        Args:
+            sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            targets: one for each source, alike.
+            features: of each source, as for `predict`.
+        Raises:
+            DataError: as `score` does.
+            RecipeError: the model has no attention.
+        """
+        return self._align(self._pairs(self.inputs(sources, features), targets))
+
+    def rescore(
+        self, predictions: Sequence[Prediction[Array]], *, weight: float = 0.5, reverse: bool = False
+    ) -> list[Prediction[Array]]:
+        """Candidates of another speller, in the order of a score that this one has a part in.
+
+        A candidate's score becomes weight * this model's log-probability + (1 - weight) * the score that it had.
+
+        Args:
+            predictions: with candidates, and with features where this model has any; entries of a dictionary stay in
+                front.
+            weight: in [0, 1]. Of equal candidates the one that came first before comes first.
+            reverse: this model rewrites candidates as sources, as P2G does for candidates that G2P made.
+        Returns:
+            The same predictions; a candidate's `score` is what it is ordered by now.
+        """
+        listed = [(found, candidate.symbols) for found in predictions for candidate in found.candidates]
+        has_features = self.vocabularies.features is not None
+        sources = [symbols if reverse else found.source for found, symbols in listed]
+        targets = [found.source if reverse else symbols for found, symbols in listed]
+        inputs = self.inputs(sources, [found.features for found, _ in listed] if has_features else None)
+        scores = iter(self._score(self._pairs(inputs, targets)))
+        return [reordered(found, [next(scores) for _ in found.candidates], weight) for found in predictions]
+
     def stream(
         self,
         sources: Iterable[Symbols | Input],
@@ -107,6 +190,7 @@ class Speller:
         decoding: SpellDecoding | None = None,
         chunk: int | None = None,
         with_attention: bool = False,
+        with_alignment: bool = False,
     ) -> Iterator[Prediction[Array]]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
@@ -115,7 +199,7 @@ class Speller:
                 are still predicted.
             decoding: how to decode; None takes the model's own.
             chunk: sources read before the first of them is answered, >= 1; by default 4,096.
-            with_attention: keep attention weights with every candidate.
+            with_attention, with_alignment: see `predict`.
         Raises:
             DataError: a source without symbols.
         """
@@ -126,7 +210,8 @@ class Speller:
             held, failure = _take(rest, chunk or CHUNK)
             if not held and failure is None:
                 return
-            yield from self._predict(held, decoding or self.decoding, with_attention=with_attention, first=done)
+            found = self._predict(held, decoding or self.decoding, with_attention=with_attention, first=done)
+            yield from self._with_alignments(found) if with_alignment else found
             done += len(held)
         raise failure
 
@@ -162,6 +247,38 @@ class Speller:
         dictionary = Dictionary(self._split_pairs(pairs))
         return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
 
+    def _pairs(self, inputs: Sequence[Input], targets: str | Sequence[Text]) -> list[tuple[Input, Symbols]]:
+        texts = [targets] if isinstance(targets, str) else targets
+        if len(inputs) != len(texts):
+            raise DataError(field="the number of targets", value=len(texts), expected=f"{len(inputs)}, as of sources")
+        symbols = [_symbols(text, self.vocabularies.target_tokenizer) for text in texts]
+        for number, sides in enumerate(zip(inputs, symbols, strict=True)):
+            for side, found in (("source", sides[0].source), ("target", sides[1])):
+                if not found:
+                    raise DataError(f"{side} {number} has 0 symbols; expected at least one. Numbers begin at 0.")
+        return list(zip(inputs, symbols, strict=True))
+
+    def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
+        found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
+        return [
+            alignment_of(given.source, target, forced) for (given, target), forced in zip(pairs, found, strict=True)
+        ]
+
+    def _with_alignments(self, predictions: Sequence[Prediction[Array]]) -> list[Prediction[Array]]:
+        pairs = [
+            (Input(found.source, found.features), candidate.symbols)
+            for found in predictions
+            for candidate in found.candidates
+        ]
+        alignments = iter(self._align(pairs))
+        return [
+            replace(
+                found,
+                candidates=tuple(replace(candidate, alignment=next(alignments)) for candidate in found.candidates),
+            )
+            for found in predictions
+        ]
+
     def _split_pairs(self, pairs: Iterable[Sequence[Text]]) -> Iterator[tuple[Symbols, ...]]:
         has_features = self.vocabularies.features is not None
         for number, pair in enumerate(pairs, start=1):
@@ -196,20 +313,14 @@ class Speller:
                 unknown_to_dictionary.append(position)
         order = sorted(unknown_to_dictionary, key=lambda position: len(inputs[position].source))
         lengths = [len(inputs[position].source) for position in order]
-        for positions in _batches(order, lengths, settings.batch_size):
-            batch = self._encode([inputs[position] for position in positions], [first + p for p in positions])
+        for positions in batches(order, lengths, settings.batch_size):
+            batch = encoded(
+                self.vocabularies, [inputs[position] for position in positions], [first + p for p in positions]
+            )
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):
                 results[position] = self._prediction(inputs[position], hypotheses)
         return [result for result in results if result is not None]
-
-    def _encode(self, inputs: Sequence[Input], row_ids: Sequence[int]) -> Sources:
-        features = self.vocabularies.features
-        return Sources.of(
-            [self.vocabularies.sources.encode(given.source) for given in inputs],
-            row_ids,
-            features=None if features is None else [features.encode(given.features) for given in inputs],
-        )
 
     def _prediction(self, given: Input, hypotheses: Sequence[Hypothesis]) -> Prediction[Array]:
         features = self.vocabularies.features
@@ -251,15 +362,3 @@ def _take(sources: Iterator[Input], count: int) -> tuple[list[Input], DataError 
     except DataError as error:
         return held, error
     return held, None
-
-
-def _batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iterator[Sequence[int]]:
-    """Cut positions, whose lengths ascend, into batches of at most `most` rows and `most` x 32 symbols, or of one."""
-    begin = 0
-    for end, length in enumerate(lengths):
-        rows = end - begin
-        if rows == most or (rows and (rows + 1) * length > most * USUAL_LENGTH):
-            yield positions[begin:end]
-            begin = end
-    if begin < len(positions):
-        yield positions[begin:]

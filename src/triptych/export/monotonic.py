@@ -13,7 +13,7 @@ import numpy as np
 from triptych.export.graph import Graph
 from triptych.export.recurrent import encode, one_step
 from triptych.export.transducer import F32, state_names
-from triptych.runtime.network import NEXT
+from triptych.runtime.network import NEXT, TRANSITIONS
 from triptych.spell.monotonic import TINY, MonotonicDecoder, MonotonicTransducer
 
 
@@ -58,7 +58,8 @@ def step_graph(network: MonotonicTransducer) -> Graph:
     embedded = graph.op("Gather", graph.tensor(decoder.embedding.weight), symbols)
     output, after = one_step(graph, decoder.recurrent, embedded, names)
     seen = _seen(graph, written_before, symbols)
-    position = _moved(graph, before, seen, _transitions(graph, decoder, output, keys))
+    transitions = _transitions(graph, decoder, output, keys)
+    position = _moved(graph, before, seen, transitions)
     mixed = graph.op("Tanh", graph.op("Add", states, graph.unsqueeze(graph.linear(output, decoder.from_state), 1)))
     logits = graph.op("Add", graph.matmul(mixed, decoder.embedding.weight), graph.tensor(decoder.output_bias))
     written = graph.op("Softmax", logits, axis=-1)  # (B, S, V)
@@ -74,6 +75,7 @@ def step_graph(network: MonotonicTransducer) -> Graph:
     graph.output(f"{NEXT}position", position, F32, "rows", "positions")
     graph.output(f"{NEXT}written", written, F32, "rows", "positions", vocabulary)
     graph.output("attention", _attention(graph, position, valid), F32, "rows", "inner_positions")
+    graph.output(TRANSITIONS, transitions, F32, "rows", "positions", "positions")
     return graph
 
 

@@ -5,12 +5,13 @@ Letters in shapes: B rows, S source length, V target vocabulary.
 A model is two graphs that share names. The encoder turns `symbols` (B, S), `lengths` (B,) and, of a model with
 features, `features` (B, F) into tensors with one row per source. The step takes those tensors and the latest `symbols`
 (B,), and returns `log_probabilities` (B, V), perhaps `attention` (B, S), and for each tensor X that changes, `next_X`.
-The others stay as the encoder made them.
+The others stay as the encoder made them. The step of a hard monotonic model also has `transitions` (B, S, S), which is
+fetched only for alignments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from triptych.decoding.contract import END, START, Array, Sources
 from triptych.text.symbols import Vocabulary
 
 NEXT = "next_"
+TRANSITIONS = "transitions"  # (B, S, S), computed again where a walk is asked for
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,19 @@ class GraphState:
         fixed: what the encoder made of the source.
         source: which source each row belongs to. Shape (B,).
         attention: weights of the latest step; None after `select`. Shape (B, S).
+        transitions: gives those of the latest step; None after `select`, and where the model has none.
     """
 
     changing: Mapping[str, Array]
     fixed: Mapping[str, Array]
     source: Array
     attention: Array | None = None
+    transitions: Callable[[], Array] | None = None
+
+    @property
+    def walk(self) -> tuple[Array, Array] | None:
+        """The latest step of a hard monotonic model; see `triptych.decoding.scoring.Walking`."""
+        return None if self.transitions is None else (self.transitions(), self.changing["written"])
 
     def select(self, index: Array) -> GraphState:
         """Rows by index. Where hypotheses only change places within their source, the fixed part is not copied."""
@@ -62,7 +71,9 @@ class GraphModel:
         self._step = step
         self._boundaries = boundaries
         self._encoded = [output.name for output in encoder.get_outputs()]
-        self._after = [output.name for output in step.get_outputs()]
+        outputs = [output.name for output in step.get_outputs()]
+        self._walks = TRANSITIONS in outputs
+        self._after = [name for name in outputs if name != TRANSITIONS]
         self._wanted = {entry.name for entry in step.get_inputs()}
         self._changing = [name for name in self._encoded if NEXT + name in self._after]
 
@@ -82,10 +93,16 @@ class GraphModel:
 
     def step(self, symbols: Array, state: GraphState) -> tuple[Array, GraphState]:
         """Feed one symbol per row (B,); get log-probabilities (B, V), -inf for padding, start and unknown."""
-        values = self._step.run(self._after, {"symbols": symbols, **state.changing, **state.fixed})
-        made = dict(zip(self._after, values, strict=True))
+        fed = {"symbols": symbols, **state.changing, **state.fixed}
+        made = dict(zip(self._after, self._step.run(self._after, fed), strict=True))
         changing = {name: made[NEXT + name] for name in self._changing}
-        return made["log_probabilities"], GraphState(changing, state.fixed, state.source, made.get("attention"))
+
+        def transitions() -> Array:
+            found: Array = self._step.run([TRANSITIONS], fed)[0]
+            return found
+
+        walk = transitions if self._walks else None
+        return made["log_probabilities"], GraphState(changing, state.fixed, state.source, made.get("attention"), walk)
 
 
 def with_boundaries(symbols: Array, lengths: Array) -> tuple[Array, Array]:

@@ -79,6 +79,7 @@ class SeePanel:
 
     name = "see"
     demo: ClassVar[Any] = demo
+    given: ClassVar[Any] = None
     ensemble_test_options = ""
 
     def read(
@@ -213,6 +214,7 @@ class SeePanel:
         places: Sequence[str],
         *,
         decoding: SeeDecoding,
+        given: Mapping[str, Any],
         skip_bad: bool,
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],

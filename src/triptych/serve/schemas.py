@@ -57,6 +57,7 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
             "examples": [
                 {"sources": ["K AE T"]},
                 {"sources": ["K AE T", "D AO G"], "method": "beam", "n_best": 3},
+                {"sources": ["K AE T"], "alignment": True},
                 {"sources": ["K AE T"], "method": "sample", "samples": 3, "top_p": 0.8, "seed": 1},
                 {"sources": ["walk"], "features": ["V;PST"]},
             ]
@@ -66,6 +67,7 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
     features: list[Text] | None = Field(
         default=None, description="of each source, in the run's own notation, such as V;PST, for a run with features"
     )
+    alignment: bool = Field(default=False, description="give each candidate's places in the source")
 
 
 class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
@@ -78,10 +80,24 @@ class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
     features: Text | None = Field(default=None, description="of the source, for a run with features")
 
 
+class AlignmentAnswer(BaseModel):
+    """For each target symbol the place, from 0, of the source symbol that it is written from; null at a boundary.
+
+    `kind` is `walk` for the most probable walk of hard monotonic attention, and `attention` for the heaviest path
+    through soft weights that never goes back. `text` is the same as a person reads it.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+    places: Sequence[int | None]
+    text: str
+    kind: str
+
+
 class CandidateAnswer(BaseModel):
     """One predicted target; `score` is what the decoder ranked by, `log_probability` the model's, in nats.
 
-    `finished` is false where the limit on the length cut the target before its end.
+    `finished` is false where the limit on the length cut the target before its end. `alignment` is null unless it was
+    asked for.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -91,6 +107,7 @@ class CandidateAnswer(BaseModel):
     log_probability: float
     probability: float
     finished: bool
+    alignment: AlignmentAnswer | None = None
 
 
 class PredictionAnswer(BaseModel):
@@ -119,6 +136,39 @@ class SpellExplainAnswer(SpellAnswer):
     """`attention`: of the best candidate, a row per target symbol and one for the end; null without attention."""
 
     attention: list[list[float]] | None
+
+
+class ScoreRequest(Asked):
+    """Pairs of source and target that the model gives an account of."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
+    pairs: list[tuple[Text, Text]] = Field(min_length=1, description="source and target, in the run's own notation")
+    features: list[Text] | None = Field(default=None, description="of each source, for a run with features")
+    alignment: bool = Field(default=False, description="give each target symbol's place in the source")
+
+
+class PairAnswer(BaseModel):
+    """What the model says of a pair, in nats; log-probabilities are null where the model cannot write a symbol.
+
+    `log_probabilities` are of each target symbol and of the end, `per_symbol` is their mean; `unknown_source` and
+    `unknown_target` are symbols that did not occur in training.
+    """
+
+    source: str
+    target: str
+    log_probability: float | None
+    per_symbol: float | None
+    log_probabilities: list[float | None]
+    unknown_source: list[str]
+    unknown_target: list[str]
+    alignment: AlignmentAnswer | None = None
+
+
+class ScoreAnswer(BaseModel):
+    """Accounts in the order of the pairs."""
+
+    run: str
+    pairs: list[PairAnswer]
 
 
 class ClassAnswer(BaseModel):

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from triptych.api.serving import DataError, Input, Prediction, ServedSpeller, ServeLimits, SpellDecoding
+from triptych.api.serving import (
+    Alignment,
+    DataError,
+    Input,
+    PairScore,
+    Prediction,
+    ServedSpeller,
+    ServeLimits,
+    SpellDecoding,
+)
 from triptych.serve.refusals import check_limit, printable
 from triptych.serve.schemas import (
+    AlignmentAnswer,
     CandidateAnswer,
+    PairAnswer,
     PredictionAnswer,
+    ScoreAnswer,
+    ScoreRequest,
     SpellAnswer,
     SpellExplainAnswer,
     SpellExplainRequest,
@@ -34,7 +48,7 @@ async def predict(run: RunName, asked: SpellRequest, state: State) -> SpellAnswe
     check_limit("the number of sources", len(asked.sources), state.limits.max_sources, "max_sources")
     settings = checked_settings(speller, asked, state.limits)
     inputs = inputs_of(speller, asked.sources, asked.features, state.limits)
-    found = await _predicted(state, run, inputs, settings, with_attention=False)
+    found = await _predicted(state, run, inputs, settings, with_alignment=asked.alignment)
     return SpellAnswer(run=run, decoding=settings.model_dump(), predictions=_answers(asked.sources, found))
 
 
@@ -52,6 +66,24 @@ async def explain(run: RunName, asked: SpellExplainRequest, state: State) -> Spe
         predictions=_answers([asked.source], [found]),
         attention=None if found.attention is None else found.attention.tolist(),
     )
+
+
+@router.post("/{run}/score")
+async def score(run: RunName, asked: ScoreRequest, state: State) -> ScoreAnswer:
+    """Score given pairs of source and target, and align them where that is asked for."""
+    speller = state.speller(run)
+    check_limit("the number of pairs", len(asked.pairs), state.limits.max_sources, "max_sources")
+    inputs = inputs_of(speller, [source for source, _ in asked.pairs], asked.features, state.limits)
+    targets = [symbols_of(speller.split_target, target, state.limits, "target") for _, target in asked.pairs]
+    pairs = list(zip(inputs, targets, strict=True))
+
+    def work(payloads: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        found = iter(speller.score([pair for payload in payloads for pair in payload], with_alignment=asked.alignment))
+        return [[next(found) for _ in payload] for payload in payloads]
+
+    found = await state.compute(pairs, work, key=(run, "score", asked.alignment), size=len(pairs))
+    answers = [_pair(*texts, *each) for texts, each in zip(asked.pairs, found, strict=True)]
+    return ScoreAnswer(run=run, pairs=answers)
 
 
 def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) -> SpellDecoding:
@@ -79,37 +111,44 @@ def inputs_of(
     most = _CHARACTERS_PER_SYMBOL * limits.max_source_symbols
     for text in features or ():
         check_limit("the number of characters of the features", len(text), most, "max_source_symbols")
-    return speller.inputs([symbols_of(speller, text, limits) for text in sources], features)
+    return speller.inputs([symbols_of(speller.split, text, limits) for text in sources], features)
 
 
-def symbols_of(speller: ServedSpeller, text: str, limits: ServeLimits) -> Symbols:
-    """A source split into symbols.
+def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, side: str = "source") -> Symbols:
+    """A source, or a target, split into symbols.
 
     Raises:
         DataError: there are none.
         TooLargeError: it is too long.
     """
     most = limits.max_source_symbols
-    check_limit("the number of characters of a source", len(text), _CHARACTERS_PER_SYMBOL * most, "max_source_symbols")
-    symbols = speller.split(text)
+    check_limit(f"the number of characters of a {side}", len(text), _CHARACTERS_PER_SYMBOL * most, "max_source_symbols")
+    symbols = split(text)
     if not symbols:
-        raise DataError(f"source is {printable(text)}; expected at least one symbol.", field="source")
-    check_limit("the number of symbols of a source", len(symbols), most, "max_source_symbols")
+        raise DataError(f"{side} is {printable(text)}; expected at least one symbol.", field=side)
+    check_limit(f"the number of symbols of a {side}", len(symbols), most, "max_source_symbols")
     return symbols
 
 
 async def _predicted(
-    state: AppState, run: str, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool
+    state: AppState,
+    run: str,
+    inputs: Sequence[Input],
+    settings: SpellDecoding,
+    *,
+    with_attention: bool = False,
+    with_alignment: bool = False,
 ) -> list[Prediction[Any]]:
     speller = state.speller(run)
 
     def work(payloads: Sequence[Sequence[Input]]) -> list[list[Prediction[Any]]]:
         together = [given for payload in payloads for given in payload]
-        found = iter(speller.predict(together, settings, with_attention=with_attention))
+        found = iter(speller.predict(together, settings, with_attention=with_attention, with_alignment=with_alignment))
         return [[next(found) for _ in payload] for payload in payloads]
 
     # Samples depend on a source's place among the sources, so requests for them are not computed together.
-    together = None if settings.method == "sample" else (run, settings.model_dump_json(), with_attention)
+    wanted = (run, settings.model_dump_json(), with_attention, with_alignment)
+    together = None if settings.method == "sample" else wanted
     return await state.compute(inputs, work, key=together, size=len(inputs))
 
 
@@ -125,3 +164,21 @@ def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[Pre
         )
         for text, prediction in zip(texts, found, strict=True)
     ]
+
+
+def _pair(source: str, target: str, score: PairScore, alignment: Alignment | None) -> PairAnswer:
+    return PairAnswer(
+        source=source,
+        target=target,
+        log_probability=_finite(score.log_probability),
+        per_symbol=_finite(score.per_symbol),
+        log_probabilities=[_finite(value) for value in score.log_probabilities],
+        unknown_source=list(score.unknown_source),
+        unknown_target=list(score.unknown_target),
+        alignment=None if alignment is None else AlignmentAnswer.model_validate(alignment),
+    )
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None

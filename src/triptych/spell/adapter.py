@@ -17,6 +17,7 @@ from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Array, Sources, StepModel
 from triptych.decoding.ensemble import Ensemble
 from triptych.spell.encoder import SourceBatch
+from triptych.spell.monotonic import WalkState
 
 
 class TensorState(Protocol):
@@ -53,6 +54,14 @@ class TorchState:
         with torch.inference_mode():
             attention = self.inner.attention
         return None if attention is None else as_array(attention)
+
+    @property
+    def walk(self) -> tuple[Array, Array] | None:
+        """The latest step of a hard monotonic network; see `triptych.decoding.scoring.Walking`."""
+        state = self.inner
+        if not isinstance(state, WalkState) or state.transitions is None or state.written is None:
+            return None
+        return as_array(state.transitions), as_array(state.written)
 
     def select(self, index: Array) -> TorchState:
         """Rows by index."""

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from triptych.config import SpellDecoding
+from triptych.config import SpellData, SpellDecoding
+from triptych.config.spell import SpellOutput
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError
-from triptych.text.dictionaries import DictionaryLayout
+from triptych.spell.corpus import columns_of
 from triptych.text.features import SourceColumns
 from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
 from triptych.text.predictions import Prediction, cut_warnings
@@ -29,28 +30,30 @@ def predicted(
     files: Sequence[str],
     *,
     decoding: SpellDecoding,
-    layout: DictionaryLayout,
-    max_symbols: int,
+    data: SpellData,
+    output: SpellOutput | None = None,
     skip_bad: bool,
     line_buffered: bool,
     warn: Callable[[Sequence[str]], None],
 ) -> Iterator[list[str]]:
     """Cells of a line of output for each source: source, prediction, log-probability, then further candidates alike.
 
-    Of a model with features they come after the source, as they were given.
+    Of a model with features they come after the source, as they were given. With alignments, one more cell follows each
+    log-probability.
 
     Args:
         speller: the model.
         files: paths of files with one source per line, and its features where the model has any; `-` is standard input.
         decoding: how to decode.
-        layout: of the run's data, in whose columns lines have their features.
-        max_symbols: longest source.
+        data: the run's `[data]`, in whose columns lines have their features, and its longest source.
+        output: what predictions come with.
         skip_bad: skip lines that cannot be read, and warn of them at the end.
         line_buffered: predict each source before reading the next.
         warn: called with sentences.
     Raises:
         DataError: a file or line cannot be read; the sources before it are predicted first.
     """
+    output = output or SpellOutput()
     unseen, cut = _Unseen(warn), 0
     for file in files:
         label = "standard input" if file == STANDARD_INPUT else file
@@ -61,9 +64,9 @@ def predicted(
                 stream,
                 speller.vocabularies.source_tokenizer,
                 path_label=label,
-                max_symbols=max_symbols,
+                max_symbols=data.max_symbols,
                 on_bad_row=bad.append if skip_bad else None,
-                columns=_columns(speller, layout, file),
+                columns=_columns(speller, data, file),
             )
             ahead: deque[SourceLine] = deque()  # lines read and not yet predicted
 
@@ -72,7 +75,9 @@ def predicted(
                     ahead.append(line)
                     yield Input(line.symbols, line.features)
 
-            for prediction in speller.stream(inputs(), decoding=decoding, chunk=1 if line_buffered else None):
+            for prediction in speller.stream(
+                inputs(), decoding=decoding, chunk=1 if line_buffered else None, with_alignment=output.alignment
+            ):
                 line = ahead.popleft()
                 unseen.note(f"{label}:{line.line}", prediction)
                 cut += not prediction.best.finished
@@ -93,12 +98,13 @@ def _opened(file: str) -> Any:
     raise DataError("no such file.", path=path, hint=hint)
 
 
-def _columns(speller: Speller, layout: DictionaryLayout, file: str) -> SourceColumns | None:
+def _columns(speller: Speller, data: SpellData, file: str) -> SourceColumns | None:
     """Where lines have their source and features; None for a model without features, whose lines are sources."""
     if speller.vocabularies.features is None:
         return None
-    columns = replace(layout.columns, source=layout.columns.target) if layout.reverse else layout.columns
-    return SourceColumns.of(columns, layout.delimiter, file)
+    columns = columns_of(data)
+    columns = replace(columns, source=columns.target) if data.reverse else columns
+    return SourceColumns.of(columns, data.delimiter or None, file)
 
 
 def _cells(speller: Speller, prediction: Prediction[Any], line: SourceLine) -> list[str]:
@@ -108,6 +114,7 @@ def _cells(speller: Speller, prediction: Prediction[Any], line: SourceLine) -> l
         cells.append(line.features_text.strip())
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
+        cells += [] if candidate.alignment is None else [candidate.alignment.text]
     return cells
 
 

@@ -52,6 +52,8 @@ class WalkState:
         position: distribution of the position the latest symbol is written from, before the symbol is known. (B, S).
         written: probability of each symbol at each position, at the latest step. Shape (B, S, V).
         stepper: the recurrence for single symbols, in evaluation on a processor.
+        transitions: probability of each position after each other one, at the latest step; None after `select`.
+            Shape (B, S, S).
     """
 
     recurrent: tuple[Tensor, ...]
@@ -59,6 +61,7 @@ class WalkState:
     position: Tensor | None = None
     written: Tensor | None = None
     stepper: Stepper | None = None
+    transitions: Tensor | None = None
 
     @property
     def attention(self) -> Tensor | None:
@@ -244,7 +247,7 @@ class MonotonicTransducer(nn.Module):
             position = _move(state.position, likelihood, transitions, source.row_valid)
         probabilities = (position.unsqueeze(1) @ written).squeeze(1).masked_fill(self.get_buffer("never"), 0.0)
         log_probs = torch.log(probabilities / probabilities.sum(-1, keepdim=True))
-        return log_probs, WalkState(recurrent, source, position, written, state.stepper)
+        return log_probs, WalkState(recurrent, source, position, written, state.stepper, transitions)
 
     def _view(self, source: SourceBatch) -> EncodedSources:
         bounded = with_boundaries(source)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
 from triptych.config.options import given_fields
-from triptych.config.spell import SpellWordLists
+from triptych.config.spell import SpellOutput, SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
@@ -24,14 +24,13 @@ from triptych.report.html import Section
 from triptych.runs.devices import check_device
 from triptych.runs.members import joined, members_of
 from triptych.runs.run import Run
-from triptych.spell import demo, evaluation_report, explaining, lines, word_lists
+from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
 from triptych.spell.adapter import module_of, step_model
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import (
     Corpus,
     Item,
-    dictionary_layout,
     load_corpus,
     tokenizers,
     unseen_features,
@@ -74,6 +73,7 @@ class SpellPanel:
 
     name = "spell"
     demo: ClassVar[Any] = demo
+    given: ClassVar[Any] = given
     ensemble_test_options = " --decode beam"
 
     def read(
@@ -195,6 +195,7 @@ class SpellPanel:
         places: Sequence[str],
         *,
         decoding: SpellDecoding,
+        given: Mapping[str, Any],
         skip_bad: bool,
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],
@@ -207,8 +208,8 @@ class SpellPanel:
             model,
             places,
             decoding=decoding,
-            layout=dictionary_layout(recipe.data),
-            max_symbols=recipe.data.max_symbols,
+            data=recipe.data,
+            output=check_table(SpellOutput, given_fields(SpellOutput, "predict", given), origin=""),
             skip_bad=skip_bad,
             line_buffered=line_buffered,
             warn=warn,

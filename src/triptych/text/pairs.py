@@ -199,6 +199,49 @@ def read_sources(
         blank.clear()
 
 
+def stream_pairs(
+    lines: Iterable[str] | Iterable[bytes],
+    *,
+    columns: Columns,
+    delimiter: str,
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    path_label: Path | str,
+    max_symbols: int = MAX_SYMBOLS,
+    on_bad_row: Callable[[BadRow], None] | None = None,
+) -> Iterator[Pair]:
+    """Yield pairs one by one, holding one row at a time. Blank rows at the end are ignored.
+
+    Args:
+        lines: lines, or an open stream; a binary one lets lines that are not UTF-8 be skipped.
+        columns: where source and target are; further columns are ignored.
+        delimiter: one character.
+        source_tokenizer: splits sources.
+        target_tokenizer: splits targets.
+        path_label: what to call the lines in errors: a path, or "standard input".
+        max_symbols: the longest source or target allowed, in symbols, >= 1.
+        on_bad_row: called with each bad row, which is then skipped; None raises at the first.
+    Raises:
+        DataError: a row is bad and `on_bad_row` is None, or the stream cannot be read on.
+    """
+    _check_max_symbols(max_symbols)
+    tokenizers = {"source": source_tokenizer, "target": target_tokenizer}
+    reader = _PairReader(columns, tokenizers, max_symbols, PairRemarks(Path(path_label), columns, tokenizers))
+    table = rows(number_lines(lines, path=path_label), delimiter)
+    if columns.named and (header := next(table, None)):
+        reader.read_header(header, Path(path_label))
+    for row in without_blank_end(table):
+        try:
+            pair = reader(row)
+        except _BadRowError as error:
+            if on_bad_row is None:
+                hint = "Fix the row, or pass --skip-bad."
+                raise DataError(f"{error}.", hint=hint, path=path_label, line=row.line) from None
+            on_bad_row(BadRow(row.line, str(error), is_blank=row.is_blank))
+        else:
+            yield pair
+
+
 def group_references(pairs: Iterable[Pair]) -> dict[Input, tuple[tuple[str, ...], ...]]:
     """All different targets of each source with its features, in order of appearance: any of them is a right output."""
     groups: dict[Input, dict[tuple[str, ...], None]] = {}

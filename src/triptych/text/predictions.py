@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from triptych.text.alignment import Alignment
+
 Weights = TypeVar("Weights")  # of attention
 
 
@@ -23,6 +25,7 @@ class Candidate(Generic[Weights]):
         origin: `model` or `dictionary`.
         finished: False where the length limit cut the target before its end symbol, whose probability
             `log_probability` then lacks.
+        alignment: which source symbol each of its symbols is written from; None unless asked for.
     """
 
     symbols: tuple[str, ...]
@@ -32,6 +35,7 @@ class Candidate(Generic[Weights]):
     attention: Weights | None = None
     origin: str = "model"
     finished: bool = True
+    alignment: Alignment | None = None
 
     @property
     def probability(self) -> float:

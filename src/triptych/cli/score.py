@@ -1,0 +1,112 @@
+"""`triptych score` and `triptych align`: what a run says of given pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from triptych.cli.options import AsJson, Device, RunName, SkipBad
+
+PairFiles = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PAIRS...",
+        help="Files of pairs, laid out like the run's data. - is standard input, the default: source, target and "
+        "anything after, as `triptych predict` writes.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("score")(score)
+    app.command("align")(align)
+
+
+def score(
+    run: RunName,
+    files: PairFiles = None,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank",
+            help="Read lists of candidates, as `triptych predict --n-best` writes them, and print them in a new order.",
+        ),
+    ] = False,
+    weight: Annotated[
+        float | None,
+        typer.Option(help="With --rerank: share of this run's log-probability, 0 to 1. Default: 0.5."),
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="With --rerank: the run rewrites candidates as sources.")
+    ] = False,
+    skip_bad: SkipBad = False,
+    device: Device = "cpu",
+    json: AsJson = False,
+) -> None:
+    """Score given pairs: log-probability, its mean per symbol, and the number of symbols never seen in training.
+
+    Prints source, target and these as TSV. With `--rerank`, source, candidate, score and further candidates, which
+    another `triptych score --rerank` can read.
+
+    Examples:
+
+        triptych score first pairs.tsv
+
+        triptych predict first words.txt --n-best 5 | triptych score second --rerank
+
+        triptych predict g2p words.txt --n-best 5 | triptych score p2g --rerank --reverse --weight 0.3
+    """
+    from triptych import api
+    from triptych.api import RecipeError, Run
+    from triptych.cli.output import warn
+
+    opened, places = Run.open(run), files or ["-"]
+    if not rerank:
+        for option, value in (("--weight", weight), ("--reverse", reverse or None)):
+            if value is not None:
+                raise RecipeError(f"{option} has no effect without --rerank.", hint="Add --rerank, or remove it.")
+        _show(api.score(opened, places, skip_bad=skip_bad, device=device, warn=warn), opened.name, as_json=json)
+        return
+    share = 0.5 if weight is None else weight
+    lists = api.rerank(opened, places, weight=share, reverse=reverse, skip_bad=skip_bad, device=device, warn=warn)
+    _show(lists, opened.name, as_json=json)
+
+
+def align(
+    run: RunName, files: PairFiles = None, skip_bad: SkipBad = False, device: Device = "cpu", json: AsJson = False
+) -> None:
+    """Align given pairs: which source symbol each target symbol is written from.
+
+    Prints source, target, the alignment as `x:k+s e:_`, and as places from 0, `0-0 0-1`. Hard monotonic attention: the
+    most probable walk. Soft attention and ensembles: the heaviest path through the weights that never goes back.
+
+    Examples:
+
+        triptych align first pairs.tsv
+
+        triptych predict first words.txt | triptych align first --json
+    """
+    from triptych import api
+    from triptych.api import Run
+    from triptych.cli.output import warn
+
+    opened = Run.open(run)
+    found = api.align(opened, files or ["-"], skip_bad=skip_bad, device=device, warn=warn)
+    _show(found, opened.name, as_json=json)
+
+
+def _show(lines: Iterator[Any], name: str, *, as_json: bool) -> None:
+    import sys
+
+    from triptych.api import tsv_row
+    from triptych.cli.output import print_json
+
+    if as_json:
+        print_json({"run": name, "pairs": [line.document for line in lines]})
+        return
+    for line in lines:
+        print(tsv_row(line.cells))
+    sys.stdout.flush()
