@@ -18,7 +18,8 @@ from triptych.errors import DataError, RunError
 from triptych.runs.run import Run
 from triptych.spell.adapter import module_of
 from triptych.spell.corpus import Item
-from triptych.spell.panel import PANEL, evaluate_items
+from triptych.spell.evaluating import evaluate_items
+from triptych.spell.panel import PANEL
 
 
 @pytest.fixture
@@ -112,7 +113,11 @@ def test_the_training_loss_is_the_mean_negative_log_probability_of_the_targets(t
                     total -= float(logits[row, 0].log_softmax(-1)[symbol])
                     count += 1
     assert float(share.total) == pytest.approx(total, rel=1e-5)
-    assert float(share.count) == count == sum(len(objective.targets.decode(row)) + 1 for row in batch.expected.tolist())
+    assert (
+        float(share.count)
+        == count
+        == sum(len(objective.vocabularies.targets.decode(row)) + 1 for row in batch.expected.tolist())
+    )
 
 
 def test_an_evaluation_keeps_the_order_of_the_data(toy_runs: ToyRuns) -> None:

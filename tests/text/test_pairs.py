@@ -296,6 +296,12 @@ def test_words_read_as_symbols_are_warned_of_instead_of_a_header(write: Write) -
         ("k æ\tka\nm ~ n\tm\nb\tb\n", "a.tsv", 2, "rows that have it: 1"),
         ("k æ\tka\nm\tread(2)\nn\tread(3)\n", "a.tsv", 2, "rows that have one: 2"),
         ("k æ\tt͡ʃa\nm\tm\n", "a.tsv", None, "targets have tie bars"),
+        (
+            "k æ\ta\u00adb\u200f\nm\ta b\n",
+            "a.tsv",
+            None,
+            "targets have invisible characters, kept as symbols: U+00AD, U+200F.",
+        ),
         ("k æ\ta\u00a0b\u3000\nm\ta b\n", "a.tsv", None, "other than the space, kept as symbols: U+00A0."),
     ],
 )

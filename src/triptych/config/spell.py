@@ -61,7 +61,11 @@ class SpellData(Table):
     )
     source_unit: Unit = Field(default="characters", description="symbols are separated by white space")
     target_unit: Unit = "characters"
-    normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = "NFC"
+    normal_form: Literal["auto", "NFC", "NFD", "NFKC", "NFKD", "none"] = Field(
+        default="auto",
+        description="auto: each side is decomposed (NFD) where its training texts are syllables of letters that recur, "
+        "as in Korean, otherwise composed (NFC), and written in the form of the data",
+    )
     lowercase: Sides = Field(default=False, description="of the source or target column, or both (true)")
     strip_diacritics: Sides = Field(
         default=False, description="remove accents of the source or target column, or both (true)"

@@ -25,9 +25,9 @@ from triptych.runtime.speller import load as load_exported
 from triptych.spell.adapter import TorchModel, networks_of
 from triptych.spell.build import Network
 from triptych.spell.corpus import Corpus, Item
+from triptych.spell.evaluating import predictions_of, results_of
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
-from triptych.spell.panel import predictions_of, results_of
 from triptych.text.symbols import Vocabulary
 
 TOLERANCE = 1e-5
@@ -200,7 +200,7 @@ def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *
 
 def predicted(speller: Speller, items: Sequence[Item]) -> list[ItemResult]:
     """Predictions of a speller for some items."""
-    return results_of(items, predictions_of(speller, items))
+    return results_of(items, predictions_of(speller, items), speller.vocabularies)
 
 
 def _distance(wanted: Any, found: Any) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve
 from triptych.text.dictionaries import DictionaryLayout
+from triptych.text.normal_form import fit_pairs, resplit
 from triptych.text.pairs import Pair, PairFile, group_references, read_pairs, split_keys
 from triptych.text.rows import Columns, Layout, fitting_layout
-from triptych.text.symbols import Tokenizer, Vocabulary
+from triptych.text.symbols import NormalForm, Tokenizer, Unit, Vocabulary
 
 SPLITS = ("train", "valid", "test")
 CLEANING = ("lowercase", "strip_diacritics", "letters_only")  # settings that act on the source, the target or both
@@ -42,14 +43,20 @@ class Corpus:
     Attributes:
         splits: pairs of `train`, `valid` and, where there is one, `test`.
         fingerprints: per file or set: name, size and SHA-256.
+        tokenizers: of sources and targets.
+        decomposed: which of `source` and `target` is in the normal form NFD in the files.
         warnings: complete sentences for the user.
         available: pairs of each split of which a limit of the recipe took a part.
+        form: the normal form of sources and targets and why, where it was chosen from the data.
     """
 
     splits: Mapping[str, Sequence[Pair]]
     fingerprints: Sequence[Mapping[str, Any]]
+    tokenizers: tuple[Tokenizer, Tokenizer]
+    decomposed: frozenset[str] = frozenset()
     warnings: Sequence[str] = ()
     available: Mapping[str, int] = field(default_factory=dict)
+    form: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -61,7 +68,8 @@ class Corpus:
         """Kind of the items, for a line about the data."""
         sources = {symbol for pair in self.splits["train"] for symbol in pair.source}
         targets = {symbol for pair in self.splits["train"] for symbol in pair.target}
-        return f"pairs of {len(sources)} source and {len(targets)} target symbols"
+        form = f", {self.form}" if self.form else ""
+        return f"pairs of {len(sources)} source and {len(targets)} target symbols{form}"
 
     def keys(self, split: str) -> list[str]:
         """A text that identifies each pair of a split; empty where the split does not exist."""
@@ -86,22 +94,22 @@ class Corpus:
 
 
 def tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
-    """Tokenizers of sources and targets."""
+    """Tokenizers of sources and targets, composed (NFC) where the normal form is chosen from the data."""
     first, second = _column_tokenizers(settings)
     return (second, first) if settings.reverse else (first, second)
 
 
 def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
     """The tokenizers of the source and the target column, before `reverse`."""
-    source, target = (
-        Tokenizer(
-            unit=settings.source_unit if side == "source" else settings.target_unit,
-            normal_form=settings.normal_form,
-            **{option: getattr(settings, option) in (True, "both", side) for option in CLEANING},
+    form: NormalForm = "NFC" if settings.normal_form == "auto" else settings.normal_form
+
+    def tokenizer(side: str, unit: Unit) -> Tokenizer:
+        lowercase, strip_diacritics, letters_only = (
+            getattr(settings, option) in (True, "both", side) for option in CLEANING
         )
-        for side in ("source", "target")
-    )
-    return source, target
+        return Tokenizer(unit, form, lowercase, strip_diacritics, letters_only)
+
+    return tokenizer("source", settings.source_unit), tokenizer("target", settings.target_unit)
 
 
 def dictionary_layout(settings: SpellData) -> DictionaryLayout:
@@ -143,7 +151,13 @@ def unseen_symbols(items: Sequence[Item], sources: Vocabulary) -> str:
     )
 
 
-def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None = None) -> Corpus:
+def load_corpus(
+    settings: SpellData,
+    location: Path | None,
+    *,
+    whole: str | None = None,
+    known: tuple[Tokenizer, Tokenizer] | None = None,
+) -> Corpus:
     """Read the recipe's pairs.
 
     Args:
@@ -151,6 +165,8 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
         location: a folder with the split files, or one file to split; None for a named set.
         whole: read other data than the recipe's, to evaluate on: all of a file as this split, or this split's file of a
             folder, without the recipe's limits, also where its columns or delimiter are not the recipe's.
+        known: tokenizers of sources and targets of a model that was trained on the recipe's data; by default they are
+            chosen here.
     Raises:
         DataError: nothing to read, or a file that is missing or bad.
     """
@@ -175,9 +191,9 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
             splits = _split(settings, file.pairs)
         except DataError as error:  # too few to split
             raise DataError(str(error), path=location) from None
-        corpus = Corpus(splits, [fingerprint_file(location)], _remarks(settings, file))
+        corpus = _corpus(settings, splits, [fingerprint_file(location)], _remarks(settings, file), [file])
     corpus = _reversed(corpus) if settings.reverse else corpus
-    return corpus if whole else _limited(settings, corpus)
+    return _with_tokenizers(settings, corpus if whole else _limited(settings, corpus), known)
 
 
 def _other(settings: SpellData, location: Path, split: str) -> Corpus:
@@ -189,7 +205,34 @@ def _other(settings: SpellData, location: Path, split: str) -> Corpus:
     layout = fitting_layout(location, columns_of(settings), settings.delimiter or None)
     file = _read(settings, location, layout)
     remarks = [layout.remark] if layout.remark else []
-    return Corpus({split: file.pairs}, [fingerprint_file(location)], [*remarks, *_remarks(settings, file)])
+    return _corpus(
+        settings, {split: file.pairs}, [fingerprint_file(location)], [*remarks, *_remarks(settings, file)], [file]
+    )
+
+
+def _corpus(
+    settings: SpellData,
+    splits: Mapping[str, Sequence[Pair]],
+    fingerprints: Sequence[Mapping[str, Any]],
+    warnings: Sequence[str],
+    files: Sequence[PairFile],
+) -> Corpus:
+    """Pairs as the files have them, sides not swapped; the training pairs come from `files`."""
+    decomposed = frozenset(side for file in files for side in file.decomposed)
+    return Corpus(splits, fingerprints, _column_tokenizers(settings), decomposed, warnings)
+
+
+def _with_tokenizers(settings: SpellData, corpus: Corpus, known: tuple[Tokenizer, Tokenizer] | None) -> Corpus:
+    """The pairs as symbols of a model's tokenizers, or, with normal form `auto`, of those that fit the training pairs.
+
+    Files are read and split in one form (NFC), so that splits do not depend on what is chosen.
+    """
+    chosen, form = known or corpus.tokenizers, ""
+    if known is None and settings.normal_form == "auto":
+        pairs = corpus.splits.get("train") or next(iter(corpus.splits.values()))
+        chosen, form = fit_pairs(pairs, corpus.tokenizers, decomposed=corpus.decomposed)
+    splits = {split: resplit(pairs, corpus.tokenizers, chosen) for split, pairs in corpus.splits.items()}
+    return replace(corpus, splits=splits, tokenizers=chosen, form=form)
 
 
 def _reversed(corpus: Corpus) -> Corpus:
@@ -197,7 +240,8 @@ def _reversed(corpus: Corpus) -> Corpus:
         split: [pair._replace(source=pair.target, target=pair.source) for pair in pairs]
         for split, pairs in corpus.splits.items()
     }
-    return Corpus(splits, corpus.fingerprints, corpus.warnings)
+    turned = frozenset("target" if side == "source" else "source" for side in corpus.decomposed)
+    return replace(corpus, splits=splits, tokenizers=corpus.tokenizers[::-1], decomposed=turned)
 
 
 def _named(settings: SpellData) -> Corpus:
@@ -219,7 +263,7 @@ def _named(settings: SpellData) -> Corpus:
     )
     content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
     fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
-    return Corpus(_split(settings, file.pairs), [fingerprint], _remarks(settings, file))
+    return _corpus(settings, _split(settings, file.pairs), [fingerprint], _remarks(settings, file), [file])
 
 
 def _folder(settings: SpellData, folder: Path) -> Corpus:
@@ -229,10 +273,12 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
         del paths["test"]
     files = {split: _read(settings, path) for split, path in paths.items()}
     remarks = [remark for file in files.values() for remark in _remarks(settings, file)]
-    return Corpus(
+    return _corpus(
+        settings,
         {split: file.pairs for split, file in files.items()},
         [fingerprint_file(path) for path in paths.values()],
         [*remarks, *_shared_pairs(files)],
+        [files["train"]],
     )
 
 
@@ -302,7 +348,7 @@ def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
         by_source = is_evaluated and settings.references == "any"
         splits[split] = _some(pairs, most, settings.split_seed, by_source=by_source)
     available = {split: len(pairs) for split, pairs in corpus.splits.items() if len(splits[split]) < len(pairs)}
-    return Corpus(splits, corpus.fingerprints, corpus.warnings, available)
+    return replace(corpus, splits=splits, available=available)
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:

@@ -36,7 +36,7 @@ def predicted(
     line_buffered: bool,
     warn: Callable[[Sequence[str]], None],
 ) -> Iterator[list[str]]:
-    """Cells of a line of output for each source: source, prediction, log-probability, then further candidates alike.
+    """Cells of a line of output for each source: its line, prediction, log-probability, then further candidates.
 
     Of a model with features they come after the source, as they were given. With alignments, one more cell follows each
     log-probability.
@@ -108,10 +108,7 @@ def _columns(speller: Speller, data: SpellData, file: str) -> SourceColumns | No
 
 
 def _cells(speller: Speller, prediction: Prediction[Any], line: SourceLine) -> list[str]:
-    vocabularies = speller.vocabularies
-    cells = [vocabularies.source_tokenizer.join(prediction.source)]
-    if vocabularies.features is not None:
-        cells.append(line.features_text.strip())
+    cells = [line.text] if speller.vocabularies.features is None else [line.text, line.features_text]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
         cells += [] if candidate.alignment is None else [candidate.alignment.text]

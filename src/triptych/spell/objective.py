@@ -15,6 +15,7 @@ from triptych.spell.build import Network
 from triptych.spell.corpus import Item
 from triptych.spell.metrics import nearest_reference
 from triptych.text.symbols import Vocabulary
+from triptych.text.vocabularies import Vocabularies
 from triptych.training.objective import Share
 
 
@@ -23,7 +24,7 @@ class SpellObjective:
 
     Args:
         network: the transducer.
-        targets: the target vocabulary.
+        vocabularies: from symbols to texts.
         valid_items: validation items, in the order of the validation data set.
         decoding: limits of the length of what is decoded.
         label_smoothing: share of the target probability that is spread over all symbols, in [0, 1).
@@ -33,14 +34,15 @@ class SpellObjective:
         self,
         network: Network,
         *,
-        targets: Vocabulary,
+        vocabularies: Vocabularies,
         valid_items: Sequence[Item],
         decoding: SpellDecoding,
         label_smoothing: float = 0.0,
     ) -> None:
         self.network = network
-        self.targets = targets
-        self.valid_items = valid_items
+        self.vocabularies = vocabularies
+        written = vocabularies.target_tokenizer.written
+        self.references = [tuple(written(reference) for reference in item.references) for item in valid_items]
         self.decoding = decoding
         self.label_smoothing = label_smoothing
 
@@ -54,10 +56,11 @@ class SpellObjective:
         features = None if source.features is None else source.features.cpu().numpy()
         sources = Sources(source.symbols.cpu().numpy(), source.lengths.numpy(), batch.items, features)
         decoded = greedy(TorchModel(self.network, source.symbols.device), sources, self.decoding)
+        targets, written = self.vocabularies.targets, self.vocabularies.target_tokenizer.written
         edits, lengths, wrong, errors = 0, 0, 0, 0.0
         for item, (hypothesis,) in zip(batch.items, decoded, strict=True):
-            prediction = self.targets.decode(hypothesis.symbols)
-            near = nearest_reference(prediction, self.valid_items[item].references)
+            prediction = written(targets.decode(hypothesis.symbols))
+            near = nearest_reference(prediction, self.references[item])
             edits += near.edits
             lengths += len(near.reference)
             wrong += near.edits > 0

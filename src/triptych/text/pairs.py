@@ -59,6 +59,7 @@ class PairFile:
         skipped: the bad rows, empty unless they were to be skipped.
         warnings: what is legal and yet likely a mistake, one complete sentence each, path included.
         merged: by side, symbols of the file that normalising made one and the same, such as `S` and `s`.
+        decomposed: the sides whose texts are in the normal form NFD rather than NFC.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class PairFile:
     skipped: tuple[BadRow, ...] = ()
     warnings: tuple[str, ...] = ()
     merged: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    decomposed: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
@@ -79,7 +81,7 @@ class SourceLine(NamedTuple):
 
     Attributes:
         line: its number, from 1.
-        text: without the line end.
+        text: of the source, without the line end.
         symbols: of the source.
         features: sorted; empty where there is no column of them.
         features_text: that column.
@@ -145,8 +147,8 @@ def read_pairs(
                 skipped.append(BadRow(row.line, str(error)))
     if not pairs:
         raise _nothing_read(path, skipped, has_header=has_header)
-    sides = [pair[:3] for pair in pairs]
-    return PairFile(path, tuple(pairs), tuple(skipped), remarks.sentences(sides), remarks.merged())
+    sides, merged = [pair[:3] for pair in pairs], remarks.merged()
+    return PairFile(path, tuple(pairs), tuple(skipped), remarks.sentences(sides), merged, remarks.decomposed())
 
 
 def read_sources(
@@ -195,7 +197,7 @@ def read_sources(
         else:
             for row in blank:
                 refuse(row)
-            yield SourceLine(line.number, line.text, symbols, features, features_text)
+            yield SourceLine(line.number, source, symbols, features, features_text)
         blank.clear()
 
 

@@ -13,7 +13,12 @@ from triptych.errors import DataError, RecipeError, did_you_mean
 Unit = Literal["characters", "graphemes", "symbols"]
 NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {"unit": get_args(Unit), "normal_form": get_args(NormalForm)}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "unit": get_args(Unit),
+    "normal_form": get_args(NormalForm),
+    "written_form": ("", *get_args(NormalForm)),
+}
+_LATER = ("written_form",)  # options that descriptions of earlier versions lack
 _SENTENCE_MARKS = ".!?"
 
 
@@ -30,6 +35,8 @@ class Tokenizer:
             write vowels with such marks and lose them. With normal_form "none" the rest is composed (NFC).
         letters_only: the cleaning customary for small translation corpora: a space before each of . ! ? and every
             other run of non-letters turned into one space. A mark after a letter belongs to the letter.
+        written_form: the normal form in which texts are written and evaluated where it is not `normal_form`: Korean is
+            read letter by letter (NFD) and written in syllables (NFC). Empty is `normal_form`.
     """
 
     unit: Unit = "characters"
@@ -37,6 +44,7 @@ class Tokenizer:
     lowercase: bool = False
     strip_diacritics: bool = False
     letters_only: bool = False
+    written_form: NormalForm | Literal[""] = ""
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -70,21 +78,30 @@ class Tokenizer:
 
     def split(self, text: str) -> tuple[str, ...]:
         """The symbols of the normalised text, none of them empty; an empty tuple where nothing is left."""
-        text = self.normalise(text)
-        if self.unit == "symbols":
-            return tuple(text.split())
-        return tuple(_graphemes().findall(text)) if self.unit == "graphemes" else tuple(text)
+        return self._cut(self.normalise(text))
 
     def join(self, symbols: Iterable[str]) -> str:
         """The text of some symbols: joined by a space where the unit is "symbols", else by nothing.
 
-        `join(split(text))` is `normalise(text)`, with runs of white space made one space where the unit is "symbols".
+        `join(split(text))` is `normalise(text)` in the written form, with runs of white space made one space where the
+        unit is "symbols".
         """
-        return (" " if self.unit == "symbols" else "").join(symbols)
+        text = (" " if self.unit == "symbols" else "").join(symbols)
+        form = self.written_form
+        return text if form == "" or form == "none" else unicodedata.normalize(form, text)
+
+    def written(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        """The symbols of the text that `join` writes: what a person counts, as syllables of Korean letters."""
+        return self._cut(self.join(symbols)) if self.written_form else symbols
+
+    def _cut(self, text: str) -> tuple[str, ...]:
+        if self.unit == "symbols":
+            return tuple(text.split())
+        return tuple(_graphemes().findall(text)) if self.unit == "graphemes" else tuple(text)
 
     def to_dict(self) -> dict[str, str | bool]:
-        """All options by name, ready for JSON or TOML."""
-        return asdict(self)
+        """All options by name, ready for JSON or TOML; later ones where they are not empty."""
+        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Tokenizer:
@@ -102,7 +119,7 @@ class Tokenizer:
                     hint=did_you_mean(str(name), known),
                 )
         for name in known:
-            if name not in options:
+            if name not in options and name not in _LATER:
                 raise RecipeError(field=f"tokenizer.{name}", expected=f"all of {', '.join(known)}")
         return cls(**options)
 
