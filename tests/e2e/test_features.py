@@ -98,7 +98,7 @@ def test_requests_have_features(place: Path) -> None:
         assert ask("explain", source="gabi", features="N;PL").json()["predictions"][0]["features"] == ["N", "PL"]
         for body in ({"sources": ["gabi"]}, {"sources": ["gabi"], "features": ["N", "V"]}):
             refused = ask("predict", **body)
-            assert refused.status_code == 400
+            assert refused.status_code == 422
             assert "features" in refused.json()["error"]
 
 
