@@ -40,13 +40,12 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         mode = temporary.stat().st_mode & 0o7777
         yield temporary
         temporary.chmod(mode)  # some libraries put a private file of their own in its place
-        _force_to_disk(temporary)
+        force_to_disk(temporary)
         os.replace(temporary, target)  # noqa: PTH105 - the documented atomic rename on every system
     except BaseException:  # KeyboardInterrupt and SystemExit must not leave the temporary file behind either
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":
-        _force_to_disk(target.parent)  # the rename itself lives in the folder
+    force_to_disk(target.parent)  # the rename itself lives in the folder
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:
@@ -71,8 +70,10 @@ def tsv_row(cells: Iterable[str]) -> str:
     return "\t".join(_SEPARATORS.sub(" ", cell) for cell in cells)
 
 
-def _force_to_disk(path: Path) -> None:
-    """Ask the system to put a file, or a folder's list of names, on the disk."""
+def force_to_disk(path: Path) -> None:
+    """Ask the system to put a file, or a folder's list of names, on the disk; only POSIX systems do the latter."""
+    if path.is_dir() and os.name != "posix":
+        return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -76,6 +76,8 @@ DATA = {
     "features_column": Data("features_column=3"),
     "features_separator": Data("features_separator=i", ("features_column=3",)),
     "delimiter": Data("delimiter=';'"),
+    "layout": Data("layout=dictionary", ("max_symbols=2",)),
+    "split_alternatives": Data("split_alternatives=,"),
     "source_unit": Data("source_unit=characters"),
     "target_unit": Data("target_unit=symbols"),
     "normal_form": Data("normal_form=NFD"),

@@ -80,7 +80,7 @@ def test_splits_do_not_depend_on_the_form(data: Path) -> None:
         assert [tokenizer.written(pair.target) for pair in pairs] == [pair.target for pair in composed.splits[split]]
     assert "targets in NFD (" in auto.content
     assert "written in NFC" in auto.content
-    assert (composed.form, letters.form) == ("", "")
+    assert (composed.notes, letters.notes) == ((), ())
     assert letters.tokenizers[1].join(letters.splits["test"][0].target) != composed.tokenizers[1].join(
         composed.splits["test"][0].target
     ), "a form that was asked for is what is written"

@@ -80,23 +80,20 @@ from .memories import (
     BuiltIndex as BuiltIndex,
     ImageSize as ImageSize,
     Memory as Memory,
+    MemoryAnswers as MemoryAnswers,
+    PatternFile as PatternFile,
     Skipped as Skipped,
     add_to_memory as add_to_memory,
     build_memory as build_memory,
     calibrate_memory as calibrate_memory,
     change_memory as change_memory,
     index_memory as index_memory,
+    memory_info as memory_info,
     open_memory as open_memory,
+    query_memory as query_memory,
     read_cues as read_cues,
     read_pattern_file as read_pattern_file,
     remove_from_memory as remove_from_memory,
-    tune_memory as tune_memory,
-)
-from .memory_queries import (
-    MemoryAnswers as MemoryAnswers,
-    memory_info as memory_info,
-    nearest_patterns as nearest_patterns,
-    query_memory as query_memory,
 )
 from .models import (
     Chosen as Chosen,

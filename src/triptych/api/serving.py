@@ -15,11 +15,9 @@ from torch import Tensor
 from triptych.api.models import load
 from triptych.api.served_memory import (
     Addition,
-    Answer,
-    ChangedError,
     MemoryInfo,
-    NotStoredError,
     Query,
+    RetrievedAnswer,
     ServedMemory,
     Stored,
     Trace,
@@ -28,7 +26,15 @@ from triptych.config import SpellDecoding, dump_recipe
 from triptych.config.loading import explain_invalid
 from triptych.config.serve import ServeLimits, describe_limits, load_limits
 from triptych.decoding import Speller
-from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError, did_you_mean
+from triptych.errors import (
+    ConflictError,
+    DataError,
+    MissingExtraError,
+    RecipeError,
+    RunError,
+    TriptychError,
+    did_you_mean,
+)
 from triptych.images.reading import FORMATS
 from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
@@ -42,18 +48,17 @@ __all__ = [
     "DECODING_SETTINGS",
     "Addition",
     "Alignment",
-    "Answer",
     "Catalogue",
-    "ChangedError",
+    "ConflictError",
     "DataError",
     "Input",
     "MemoryInfo",
     "MissingExtraError",
-    "NotStoredError",
     "PairScore",
     "Prediction",
     "Query",
     "RecipeError",
+    "RetrievedAnswer",
     "ServeLimits",
     "ServedClassifier",
     "ServedMemory",

@@ -59,6 +59,16 @@ class SpellData(Table):
     delimiter: Annotated[str, BeforeValidator(_named_delimiter)] = Field(
         default="", description=r"one character, or \t for a tab; empty takes it from the file's name"
     )
+    layout: Literal["auto", "table", "dictionary"] = Field(
+        default="auto",
+        description="table: columns; dictionary: a word, white space and its phonemes, as in CMUdict and lexicons of "
+        "Kaldi, MFA and Sphinx, where column 1 is the word and column 2 the phonemes; auto: a dictionary where that is "
+        "certain",
+    )
+    split_alternatives: str = Field(
+        default="",
+        description="what separates several sources or targets in one field, such as ~ or a comma; each makes a pair",
+    )
     source_unit: Unit = Field(default="characters", description="symbols are separated by white space")
     target_unit: Unit = "characters"
     normal_form: Literal["auto", "NFC", "NFD", "NFKC", "NFKD", "none"] = Field(
@@ -122,6 +132,20 @@ class SpellData(Table):
             raise ValueError(
                 f"features_separator is {self.features_separator!r}; expected one character, not a bracket, tab or "
                 "line break"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dictionaries_have_no_columns(self) -> Self:
+        if self.layout == "dictionary" and self.features_column != "":
+            raise ValueError(
+                f"features_column is {self.features_column!r} with layout 'dictionary'; expected none, since a "
+                "dictionary has words and phonemes alone"
+            )
+        if self.layout == "dictionary" and (self.delimiter or {self.source_column, self.target_column} != {1, 2}):
+            raise ValueError(
+                f"layout is 'dictionary' with the columns {self.source_column!r} and {self.target_column!r} and the "
+                f"delimiter {self.delimiter!r}; expected the columns 1 and 2, the word and its phonemes, alone"
             )
         return self
 

@@ -15,12 +15,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from triptych.config.recall import CapacityNetworks
-from triptych.errors import TriptychError, did_you_mean
+from triptych.errors import check_choice
 from triptych.experiments.patterns import cosines, known_places, random_signs
 from triptych.recall.classic import classic_retrieve, hebbian_weights
 from triptych.recall.dense import Polynomial, dense_retrieve
@@ -43,8 +46,7 @@ class CapacityTrial:
     recalled: float
 
 
-@dataclass(frozen=True)
-class Quartiles:
+class Quartiles(NamedTuple):
     """Of a share over seeds, at one number of patterns."""
 
     patterns: int
@@ -64,19 +66,12 @@ class Capacity:
         """Median and quartiles over seeds, by rising number of patterns."""
         trials = [trial for trial in self.trials if trial.network == network]
         counts = sorted({trial.patterns for trial in trials})
-        return [_quartiles(count, [t.recalled for t in trials if t.patterns == count]) for count in counts]
+        return [Quartiles(n, *quartiles([t.recalled for t in trials if t.patterns == n])) for n in counts]
 
     def capacity(self, network: str) -> int:
-        """The largest number of patterns up to which at every number tried the median share is at least one half.
-
-        0 where not even the smallest number is held.
-        """
-        held = 0
-        for point in self.curve(network):
-            if point.median < 0.5:
-                break
-            held = point.patterns
-        return held
+        """The largest number of patterns up to which the median share is everywhere at least one half; 0 for none."""
+        held = list(takewhile(lambda point: point.median >= 0.5, self.curve(network)))
+        return held[-1].patterns if held else 0
 
     @property
     def networks(self) -> list[str]:
@@ -140,9 +135,7 @@ def _recall(name: str, settings: CapacityNetworks) -> Recall:
         "exponential": partial(_continuous, SOFTMAX, settings),
         "sparse": partial(_continuous, Entmax(settings.alpha), settings),
     }
-    if name not in known:
-        expected = f"one of {', '.join(known)}"
-        raise TriptychError(field="network", value=name, expected=expected, hint=did_you_mean(name, known))
+    check_choice(name, tuple(known), field="network")
     return known[name]
 
 
@@ -157,19 +150,12 @@ def _polynomial(patterns: Tensor, cue: Tensor, known_valid: Tensor, *, degree: i
 def _continuous(
     separation: Separation, settings: CapacityNetworks, patterns: Tensor, cue: Tensor, known_valid: Tensor
 ) -> Tensor:
-    found = retrieve(
-        patterns,
-        cue,
-        beta=settings.beta,
-        max_steps=settings.max_steps,
-        separation=separation,
-        known_valid=known_valid,
-    )
+    beta, max_steps = settings.beta, settings.max_steps
+    found = retrieve(patterns, cue, beta=beta, max_steps=max_steps, separation=separation, known_valid=known_valid)
     return found.state
 
 
-def _quartiles(count: int, shares: list[float]) -> Quartiles:
-    low, median, high = torch.tensor(shares, dtype=torch.float64).quantile(
-        torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
-    )
-    return Quartiles(count, low.item(), median.item(), high.item())
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """First quartile, median and third quartile."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return low, median, high

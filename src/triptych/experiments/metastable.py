@@ -63,15 +63,9 @@ def measure_sizes(
                 patterns, patterns, beta=beta, max_steps=max_steps, separation=separation, extras=("attention",)
             )
             assert found.attention is not None
-            results.append(
-                StateSizes(
-                    name,
-                    beta,
-                    tuple(sizes_of(found.attention, mass).tolist()),
-                    count_states(found.state, _SAME * torch.linalg.vector_norm(patterns, dim=1).max().item()),
-                    found.converged.double().mean().item(),
-                )
-            )
+            sizes = tuple(sizes_of(found.attention, mass).tolist())
+            states = count_states(found.state, _SAME * torch.linalg.vector_norm(patterns, dim=1).max().item())
+            results.append(StateSizes(name, beta, sizes, states, found.converged.double().mean().item()))
     return tuple(results)
 
 

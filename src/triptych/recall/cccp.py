@@ -67,7 +67,14 @@ def cccp(
         ShapeError: start is not a matrix, or a function does not return one number per row.
         TriptychError: a number breaks its rule.
     """
-    _check(start, max_steps, tolerance, inner_steps)
+    check_tensor(start, name="start")
+    if start.ndim != 2 or not start.is_floating_point():
+        found = tuple(start.shape)
+        message, expected = f"start has shape {found} and dtype {start.dtype}", "a floating-point (B, D)"
+        raise ShapeError(message, field="start", value=found, expected=expected)
+    check_count(max_steps, name="max_steps")
+    check_count(inner_steps, name="inner_steps")
+    check_tolerance(tolerance)
     state = start.detach().clone()
     steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
     active = torch.ones(len(state), dtype=torch.bool, device=state.device)
@@ -135,21 +142,6 @@ def _rows(function: Objective, state: Tensor) -> Tensor:
     with torch.no_grad():
         values = function(state)
     if values.shape != (len(state),):
-        shape, expected = tuple(values.shape), f"({len(state)},), one number per row"
-        message = f"The objective's value has shape {shape}; expected {expected}."
-        raise ShapeError(message, field="objective", value=shape, expected=expected)
+        message, shape = f"The objective's value has shape {tuple(values.shape)}", tuple(values.shape)
+        raise ShapeError(message, field="objective", value=shape, expected=f"({len(state)},), one number per row")
     return values
-
-
-def _check(start: Tensor, max_steps: int, tolerance: float, inner_steps: int) -> None:
-    check_tensor(start, name="start")
-    if start.ndim != 2 or not start.is_floating_point():
-        raise ShapeError(
-            f"start has shape {tuple(start.shape)} and dtype {start.dtype}; expected a floating-point (B, D).",
-            field="start",
-            value=tuple(start.shape),
-            expected="a floating-point (B, D)",
-        )
-    check_count(max_steps, name="max_steps")
-    check_count(inner_steps, name="inner_steps")
-    check_tolerance(tolerance)

@@ -87,7 +87,8 @@ class Entmax:
             )
 
     def weights(self, scores: Tensor) -> Tensor:
-        shifted = _below_zero(scores)
+        # Less the largest, weights are the same, and rounding cannot swallow the thresholds.
+        shifted = scores - scores.detach().amax(-1, keepdim=True)
         if self.alpha == 2:
             found: Tensor = sparsemax(shifted, dim=-1, k=_SORTED_FIRST)
         elif self.alpha == 1.5:
@@ -171,8 +172,3 @@ def _shannon(weights: Tensor) -> Tensor:
     """sum p log p, with 0 log 0 = 0. Shapes: (B, N) to (B,)."""
     # The clamp changes no value and keeps the gradient finite at 0, where the weights themselves do not move.
     return torch.xlogy(weights, weights.clamp_min(torch.finfo(weights.dtype).tiny)).sum(-1)
-
-
-def _below_zero(scores: Tensor) -> Tensor:
-    """Scores less their largest: the same weights, and thresholds that rounding cannot swallow."""
-    return scores - scores.detach().amax(-1, keepdim=True)

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from triptych.errors import RecipeError, did_you_mean
-from triptych.recall.layers import HopfieldPooling
+from triptych.recall.layers import Hopfield, HopfieldPooling
 
 HeadName = Literal["flatten", "average", "hopfield"]
 
@@ -54,7 +54,7 @@ def build_head(name: HeadName, channels: int, *, steps: int = 1, queries: int = 
         case "average":
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case "hopfield":
-            return HopfieldHead(HopfieldPooling(channels, queries=queries, steps=steps))
+            return HopfieldHead(HopfieldPooling(channels, queries=queries, association=Hopfield(channels, steps=steps)))
         case _:
             raise RecipeError(field="model.head", value=name, expected="a known head", hint=did_you_mean(name, _NAMES))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from triptych.api.serving import DECODING_SETTINGS, MemoryInfo, ServeLimits, SpellDecoding, Trace
+from triptych.api.serving import DECODING_SETTINGS, MemoryInfo, RetrievedAnswer, ServeLimits, SpellDecoding
 
 
 def _whole(text: str) -> str:
@@ -218,27 +218,6 @@ class RetrieveRequest(Asked):
     )
     max_steps: int = Field(default=20, ge=1, description="updates at most")
     trace: bool = Field(default=False, description="include the state and energy after every update")
-
-
-class RetrievedAnswer(BaseModel):
-    """Retrieval from one cue, with its confidence.
-
-    `energy` and `entropy` (nats) are of the final state, `distance` is to the nearest pattern `id`, both normalised;
-    `novelty` is of the cue itself, and `novel` is null unless the memory is calibrated.
-    """
-
-    model_config = ConfigDict(from_attributes=True)
-    value: list[float]
-    id: int
-    label: str | None
-    distance: float
-    energy: float
-    entropy: float
-    steps: int
-    converged: bool
-    novelty: float | None
-    novel: bool | None
-    trace: Trace | None = None
 
 
 class RetrieveAnswer(BaseModel):

@@ -17,9 +17,10 @@ from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve
 from triptych.text.dictionaries import DictionaryLayout
+from triptych.text.layouts import other_layout
 from triptych.text.normal_form import fit_pairs, resplit
 from triptych.text.pairs import Pair, PairFile, group_references, read_pairs, split_keys
-from triptych.text.rows import Columns, Layout, fitting_layout
+from triptych.text.rows import Columns, Layout
 from triptych.text.symbols import NormalForm, Tokenizer, Unit, Vocabulary
 
 SPLITS = ("train", "valid", "test")
@@ -47,7 +48,7 @@ class Corpus:
         decomposed: which of `source` and `target` is in the normal form NFD in the files.
         warnings: complete sentences for the user.
         available: pairs of each split of which a limit of the recipe took a part.
-        form: the normal form of sources and targets and why, where it was chosen from the data.
+        notes: what was chosen from the data, such as the normal form of sources and targets.
     """
 
     splits: Mapping[str, Sequence[Pair]]
@@ -56,7 +57,7 @@ class Corpus:
     decomposed: frozenset[str] = frozenset()
     warnings: Sequence[str] = ()
     available: Mapping[str, int] = field(default_factory=dict)
-    form: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,8 +69,7 @@ class Corpus:
         """Kind of the items, for a line about the data."""
         sources = {symbol for pair in self.splits["train"] for symbol in pair.source}
         targets = {symbol for pair in self.splits["train"] for symbol in pair.target}
-        form = f", {self.form}" if self.form else ""
-        return f"pairs of {len(sources)} source and {len(targets)} target symbols{form}"
+        return ", ".join([f"pairs of {len(sources)} source and {len(targets)} target symbols", *self.notes])
 
     def keys(self, split: str) -> list[str]:
         """A text that identifies each pair of a split; empty where the split does not exist."""
@@ -114,7 +114,12 @@ def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
 
 def dictionary_layout(settings: SpellData) -> DictionaryLayout:
     """Layout of a dictionary for the recipe's data, which is that of the data."""
-    return DictionaryLayout(columns_of(settings), settings.delimiter or None, settings.reverse)
+    return DictionaryLayout(layout_of(settings), settings.reverse)
+
+
+def layout_of(settings: SpellData) -> Layout:
+    """Layout of the recipe's files, before `reverse`."""
+    return Layout(columns_of(settings), settings.delimiter or None, settings.layout, settings.split_alternatives)
 
 
 def columns_of(settings: SpellData) -> Columns:
@@ -202,7 +207,7 @@ def _other(settings: SpellData, location: Path, split: str) -> Corpus:
         if split not in SPLITS:
             raise DataError(field="split", value=split, expected=f"one of {', '.join(SPLITS)}")
         location = location / getattr(settings, split)
-    layout = fitting_layout(location, columns_of(settings), settings.delimiter or None)
+    layout = other_layout(location, layout_of(settings))
     file = _read(settings, location, layout)
     remarks = [layout.remark] if layout.remark else []
     return _corpus(
@@ -219,7 +224,8 @@ def _corpus(
 ) -> Corpus:
     """Pairs as the files have them, sides not swapped; the training pairs come from `files`."""
     decomposed = frozenset(side for file in files for side in file.decomposed)
-    return Corpus(splits, fingerprints, _column_tokenizers(settings), decomposed, warnings)
+    notes = tuple(dict.fromkeys(file.layout for file in files if file.layout))
+    return Corpus(splits, fingerprints, _column_tokenizers(settings), decomposed, warnings, notes=notes)
 
 
 def _with_tokenizers(settings: SpellData, corpus: Corpus, known: tuple[Tokenizer, Tokenizer] | None) -> Corpus:
@@ -232,7 +238,8 @@ def _with_tokenizers(settings: SpellData, corpus: Corpus, known: tuple[Tokenizer
         pairs = corpus.splits.get("train") or next(iter(corpus.splits.values()))
         chosen, form = fit_pairs(pairs, corpus.tokenizers, decomposed=corpus.decomposed)
     splits = {split: resplit(pairs, corpus.tokenizers, chosen) for split, pairs in corpus.splits.items()}
-    return replace(corpus, splits=splits, tokenizers=chosen, form=form)
+    notes = (*([form] if form else []), *corpus.notes)
+    return replace(corpus, splits=splits, tokenizers=chosen, notes=notes)
 
 
 def _reversed(corpus: Corpus) -> Corpus:
@@ -245,7 +252,7 @@ def _reversed(corpus: Corpus) -> Corpus:
 
 
 def _named(settings: SpellData) -> Corpus:
-    for key in ("source_column", "target_column", "features_column", "delimiter"):
+    for key in ("source_column", "target_column", "features_column", "delimiter", "layout", "split_alternatives"):
         value = getattr(settings, key)
         if value != SpellData.model_fields[key].default:
             raise RecipeError(
@@ -298,13 +305,11 @@ def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
 
 def _read(settings: SpellData, path: Path, layout: Layout | None = None) -> PairFile:
     source, target = _column_tokenizers(settings)
-    columns, delimiter, _ = layout or Layout(columns_of(settings), settings.delimiter or None)
     return read_pairs(
         path,
-        columns=columns,
+        layout=layout or layout_of(settings),
         source_tokenizer=source,
         target_tokenizer=target,
-        delimiter=delimiter,
         max_symbols=settings.max_symbols,
         skip_bad_rows=settings.skip_bad,
     )

@@ -132,7 +132,7 @@ def _pairs(
             columns = Columns(1, 3, 2, vocabularies.features_separator)
         if is_file:
             layout = dictionary_layout(recipe.data)
-            found = fitting_layout(Path(place), layout.columns, layout.delimiter)
+            found = fitting_layout(Path(place), layout.layout)
             warn([found.remark] if found.remark else [])
             columns, delimiter, reverse = found.columns, delimiter_of(Path(place), found.delimiter), layout.reverse
         first, second = vocabularies.source_tokenizer, vocabularies.target_tokenizer

@@ -13,7 +13,7 @@ from pathlib import Path
 from triptych.data.downloads import fetch
 from triptych.errors import DataError, did_you_mean
 from triptych.text.pairs import MAX_SYMBOLS, BadRow, Pair, PairFile, read_pairs
-from triptych.text.rows import Columns
+from triptych.text.rows import Columns, Layout
 from triptych.text.symbols import Tokenizer
 
 _WIKIPRON_ADDRESSES = (
@@ -179,7 +179,7 @@ def _read_wikipron(loading: Loading, file: str) -> PairFile:
     )
     return read_pairs(
         path,
-        columns=Columns(source=2, target=1),
+        layout=Layout(Columns(source=2, target=1)),
         source_tokenizer=loading.source_tokenizer,
         target_tokenizer=loading.target_tokenizer,
         max_symbols=loading.max_symbols,

@@ -33,12 +33,13 @@ def with_word_lists(
             f"--lexicon-weight is {lists.lexicon_weight} without a word list.", hint="Add --lexicon FILE."
         )
     vocabularies = speller.vocabularies
+    layout = dictionary_layout(recipe.data) if recipe else None
     if lists.lexicon is not None:
-        words = read_words(lists.lexicon, vocabularies)
+        words = read_words(lists.lexicon, vocabularies, layout)
         warn(words.warnings)
         speller = speller.with_lexicon(words.words, weight=lists.lexicon_weight)
     if lists.dictionary is not None:
-        found = read_dictionary(lists.dictionary, vocabularies, dictionary_layout(recipe.data) if recipe else None)
+        found = read_dictionary(lists.dictionary, vocabularies, layout)
         warn(found.warnings)
         speller = speller.with_dictionary(found.entries)
     return speller

@@ -12,8 +12,9 @@ from triptych.data.files import Line, number_lines, open_binary
 from triptych.data.splits import connected_groups
 from triptych.errors import DataError, RecipeError
 from triptych.text.features import Features, SourceColumns, split_features
+from triptych.text.layouts import alternatives, described, resolved
 from triptych.text.remarks import PairRemarks
-from triptych.text.rows import Columns, Row, delimiter_of, rows, without_blank_end
+from triptych.text.rows import Columns, Layout, Row, delimiter_of, rows, without_blank_end
 from triptych.text.symbols import Tokenizer
 
 MAX_SYMBOLS = 1000
@@ -60,6 +61,7 @@ class PairFile:
         warnings: what is legal and yet likely a mistake, one complete sentence each, path included.
         merged: by side, symbols of the file that normalising made one and the same, such as `S` and `s`.
         decomposed: the sides whose texts are in the normal form NFD rather than NFC.
+        layout: how the file was read where it is not a table, such as "read as a dictionary".
     """
 
     path: Path
@@ -68,6 +70,7 @@ class PairFile:
     warnings: tuple[str, ...] = ()
     merged: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     decomposed: frozenset[str] = frozenset()
+    layout: str = ""
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
@@ -97,10 +100,9 @@ class SourceLine(NamedTuple):
 def read_pairs(
     path: Path | str,
     *,
-    columns: Columns | None = None,
+    layout: Layout | None = None,
     source_tokenizer: Tokenizer,
     target_tokenizer: Tokenizer,
-    delimiter: str | None = None,
     max_symbols: int = MAX_SYMBOLS,
     skip_bad_rows: bool = False,
 ) -> PairFile:
@@ -111,35 +113,36 @@ def read_pairs(
 
     Args:
         path: the file.
-        columns: where source, target and any features are; by default the first and the second column, no features.
+        layout: of the file; by default a table whose first columns are source and target, without features.
         source_tokenizer: splits sources.
         target_tokenizer: splits targets.
-        delimiter: one character; None goes by the name: tab for .tsv and .txt, comma for .csv.
         max_symbols: the longest source or target allowed, in symbols, >= 1.
         skip_bad_rows: skip bad rows and list them instead of stopping at the first.
     Returns:
         PairFile with at least one pair.
     Raises:
         DataError: the file is missing, empty, damaged or not text, a row is bad, or all rows are.
-        RecipeError: delimiter or max_symbols is not usable.
+        RecipeError: delimiter, columns or max_symbols is not usable.
     """
-    path, columns = Path(path), columns or Columns()
+    path = Path(path)
     _check_max_symbols(max_symbols)
-    separator = delimiter_of(path, delimiter)
     tokenizers = {"source": source_tokenizer, "target": target_tokenizer}
+    layout, lexicon = resolved(path, layout or Layout(), source_tokenizer.unit, target_tokenizer.unit)
+    columns = layout.columns
     remarks = PairRemarks(path, columns, tokenizers)
     reader = _PairReader(columns, tokenizers, max_symbols, remarks)
     pairs: list[Pair] = []
     skipped: list[BadRow] = []
     has_header = False
     with open_binary(path) as stream:
-        table = rows(number_lines(stream, path=path), separator)
+        lines = number_lines(stream, path=path)
+        table = lexicon.rows(lines) if lexicon else rows(lines, delimiter_of(path, layout.delimiter))
         if columns.named and (header := next(table, None)):
             has_header = True
             reader.read_header(header, path)
         for row in without_blank_end(table):
             try:
-                pairs.append(reader(row))
+                pairs += [reader(part) for part in reader.alternatives(row, layout.alternatives)]
             except _BadRowError as error:
                 if not skip_bad_rows:
                     hint = "Fix the row, or pass --skip-bad."
@@ -147,8 +150,15 @@ def read_pairs(
                 skipped.append(BadRow(row.line, str(error)))
     if not pairs:
         raise _nothing_read(path, skipped, has_header=has_header)
-    sides, merged = [pair[:3] for pair in pairs], remarks.merged()
-    return PairFile(path, tuple(pairs), tuple(skipped), remarks.sentences(sides), merged, remarks.decomposed())
+    return PairFile(
+        path,
+        tuple(pairs),
+        tuple(skipped),
+        remarks.sentences([pair[:3] for pair in pairs]),
+        remarks.merged(),
+        remarks.decomposed(),
+        described(layout) if lexicon else "",
+    )
 
 
 def read_sources(
@@ -296,6 +306,11 @@ class _PairReader:
         self._positions = self._columns.positions(header, path)
         self._remarks.header_width = len(header.fields)
 
+    def alternatives(self, row: Row, separator: str) -> list[Row]:
+        """The row once for each combination of the alternatives in its source and target."""
+        positions = [self._positions[side] for side in self._tokenizers]
+        return alternatives(row, positions, separator) if separator else [row]
+
     def __call__(self, row: Row) -> Pair:
         if row.problem:
             raise _BadRowError(row.problem)
@@ -317,7 +332,9 @@ class _PairReader:
         if position >= len(row.fields):
             columns = "1 column" if len(row.fields) == 1 else f"{len(row.fields)} columns"
             owner = "features'" if side == "features" else f"{side}'s"
-            raise _BadRowError(f"the row has {columns}; expected at least {position + 1}, the {owner} column")
+            found = f"the row has {columns}; expected at least {position + 1}, the {owner} column"
+            is_spaced = len(row.fields) == 1 and len(row.fields[0].split()) > 1
+            raise _BadRowError(found + (", or a dictionary (data.layout)" if is_spaced else ""))
         return row.fields[position]
 
 

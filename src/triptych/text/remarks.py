@@ -53,7 +53,7 @@ class PairRemarks:
         self._tokenizers = tokenizers
         self.header_width = 0  # columns of the header, where there is one
         self._widths: dict[int, int] = {}  # number of columns -> the first line that has it
-        self._variants, self._alternatives, self._long_rows = _Seen(), _Seen(), _Seen()
+        self._variants, self._alternatives, self._commas, self._long_rows = _Seen(), _Seen(), _Seen(), _Seen()
         self._composed = dict.fromkeys(
             tokenizers, 0
         )  # texts in NFC and not in NFD, less those of which the reverse holds
@@ -74,6 +74,8 @@ class PairRemarks:
                 self._composed[side] += unicodedata.is_normalized("NFC", text) - unicodedata.is_normalized("NFD", text)
             if " ~ " in text:
                 self._alternatives.add(row.line)
+            if ", " in text and self._unit(side) == "symbols":
+                self._commas.add(row.line)
             if text.endswith(")") and _VARIANT_NUMBER.search(text):
                 self._variants.add(row.line)
         for side, raw in self._raw.items():
@@ -128,8 +130,8 @@ class PairRemarks:
                 "pair. If it is a header, name the columns: data.source_column and data.target_column."
             )
 
-    def _unit(self, side: _Side) -> str:
-        return self._tokenizers[side.name].unit
+    def _unit(self, side: _Side | str) -> str:
+        return self._tokenizers[side if isinstance(side, str) else side.name].unit
 
     def _about_rows(self) -> Iterator[str]:
         usual, most = self.header_width or min(self._widths), max(self._widths)
@@ -143,12 +145,19 @@ class PairRemarks:
         if self._alternatives.count:
             yield (
                 f"{self._path}:{self._alternatives.line}: ' ~ ' between alternatives is read as a symbol; rows that "
-                f"have it: {self._alternatives.count}. Write each alternative as a row of its own."
+                f"have it: {self._alternatives.count}. Make each alternative a pair with data.split_alternatives=~"
+            )
+        if self._commas.count:
+            yield (
+                f"{self._path}:{self._commas.line}: a comma after a symbol, as between alternatives, is read as part "
+                f"of it; rows that have one: {self._commas.count}. Make each alternative a pair with "
+                "data.split_alternatives=,"
             )
         if self._variants.count:
             yield (
                 f"{self._path}:{self._variants.line}: a number in brackets at the end, as in word(2), is read as "
-                f"symbols; rows that have one: {self._variants.count}. Remove it from the words."
+                f"symbols; rows that have one: {self._variants.count}. Remove it from the words, or set data.layout to "
+                "dictionary where the words come first."
             )
         if self._long_rows.count:
             yield (
