@@ -68,7 +68,7 @@ class SpellPanel:
             label_smoothing=recipe.training.label_smoothing,
         )
         description = {
-            "architecture": description_of(recipe.model, **sizes),
+            "architecture": description_of(recipe.model, sizes),
             **vocabularies.to_dict(),
             "decoding": decoding.model_dump(),
         }
