@@ -96,6 +96,7 @@ def measure(name: str, data: Path, part: str, seed: int) -> None:
     )
     results.sort(key=lambda result: (result["part"], result["seed"]))
     text = ",\n".join(json.dumps(result) for result in results)
+    _results_file(name).parent.mkdir(exist_ok=True)
     _results_file(name).write_text(f"[\n{text}\n]\n", encoding="utf-8")
 
 

@@ -90,6 +90,7 @@ DATA = {
     "split_seed": Data("split_seed=1", location="file"),
     "group_by": Data("group_by=source", location="file"),
     "reverse": Data("reverse=true"),
+    "direction": Data("direction=backward"),
     "references": Data("references=each"),
     "max_train_pairs": Data("max_train_pairs=3"),
     "max_eval_pairs": Data("max_eval_pairs=3"),

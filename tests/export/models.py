@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from triptych.config import SpellDecoding, SpellModel
-from triptych.decoding import Speller
+from triptych.decoding import Ensemble, Speller
 from triptych.export import spell
 from triptych.export.folder import write_manifest
 from triptych.runtime.folder import Exported
-from triptych.spell.adapter import step_model
+from triptych.spell.adapter import TorchModel
 from triptych.spell.build import Network, build_transducer
 from triptych.text.symbols import Tokenizer, Vocabulary
 from triptych.text.vocabularies import Vocabularies
@@ -41,7 +41,7 @@ def speller(*networks: Network, tokenizer: Tokenizer | None = None, **decoding: 
     embedded = networks[0].encoder.features
     features = None if embedded is None else Vocabulary(FEATURES)
     vocabularies = Vocabularies(tokenizer, tokenizer, vocabulary, vocabulary, features)
-    return Speller(step_model(networks), vocabularies, SpellDecoding(**decoding))
+    return Speller(Ensemble([TorchModel(network) for network in networks]), vocabularies, SpellDecoding(**decoding))
 
 
 def ship(shipped: Speller, folder: Path) -> Exported:

@@ -137,7 +137,6 @@ def test_every_listed_set_resolves_to_itself() -> None:
         assert (found.name, found.description) == (named_set.name, named_set.description)
         assert found.description.endswith(".")
         assert found.licence
-        assert found.needs_download == (named_set.name != "digits")
 
 
 def test_an_unknown_set_is_named_with_the_nearest() -> None:

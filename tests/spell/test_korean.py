@@ -14,7 +14,7 @@ from tests.prepared import prepare
 from tests.recipes import spell_recipe
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.decoding import Speller
-from triptych.spell.adapter import step_model
+from triptych.spell.adapter import TorchModel
 from triptych.spell.corpus import load_corpus
 from triptych.spell.panel import PANEL
 from triptych.text.dictionaries import read_dictionary, read_words
@@ -37,7 +37,7 @@ def data(tmp_path: Path) -> Path:
 def speller(data: Path) -> Speller:
     prepared = prepare(recipe(), data)
     network: Any = prepared.objective.network
-    return Speller(step_model([network.eval()]), Vocabularies.from_dict(prepared.description, data), DECODING)
+    return Speller(TorchModel(network.eval()), Vocabularies.from_dict(prepared.description, data), DECODING)
 
 
 def test_predictions_are_letters_written_in_syllables(speller: Speller) -> None:

@@ -77,7 +77,9 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(path: Path, columns: Columns = COLUMNS, *, skip: bool = False) -> list[Pair]:
-    file = read_pairs(path, layout=Layout(columns), source_tokenizer=LETTERS, target_tokenizer=LETTERS, skip_bad_rows=skip)
+    file = read_pairs(
+        path, layout=Layout(columns), source_tokenizer=LETTERS, target_tokenizer=LETTERS, skip_bad_rows=skip
+    )
     return list(file.pairs)
 
 

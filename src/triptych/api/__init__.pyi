@@ -101,6 +101,7 @@ from .models import (
     load as load,
     make_ensemble as make_ensemble,
     predict as predict,
+    search_members as search_members,
 )
 from .options import (
     RunOption as RunOption,

@@ -14,6 +14,7 @@ from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
+from triptych.runs.members import Combination
 from triptych.runs.run import Run
 from triptych.training.prepared import Prepared
 
@@ -123,6 +124,22 @@ class Demo(Protocol):
         """Commands to try next."""
 
 
+class Selection(Protocol):
+    """A step of a search for members."""
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Places of the members so far, in the order in which they were chosen."""
+
+    @property
+    def errors(self) -> int:
+        """Number of items that they get wrong together."""
+
+    @property
+    def items(self) -> int:
+        """Number of items."""
+
+
 class Panel(Protocol):
     """A panel. `recipe`, `decoding`, `model`, `data` and `evaluation` are the panel's own."""
 
@@ -158,11 +175,20 @@ class Panel(Protocol):
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """Load the run's kept model, ready to predict."""
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Description and tensors of one model that averages several runs' models.
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Any]]:
+        """Description and tensors of one model that combines several runs' models.
 
         Raises:
-            RunError: they cannot be averaged.
+            RunError: they cannot be combined in this way.
+        """
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: Any, data: Any, *, by: Combination, most: int
+    ) -> Sequence[Selection]:
+        """Which runs to combine, chosen one after the other on the validation split; the last step is the choice.
+
+        Raises:
+            RecipeError: the panel does not choose members.
         """
 
     def in_use(self, recipe: Any, description: Mapping[str, Any], path: Path) -> Any:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from triptych.api.memories import change_memory
 from triptych.errors import DataError, ShapeError
-from triptych.memory.manifest import MANIFEST, Manifest
+from triptych.memory.manifest import MANIFEST, ImageSize, Manifest
 from triptych.memory.memory import Memory
+from triptych.memory.novelty import Threshold
 from triptych.memory.results import Recall
 
 _LARGEST = 1e18  # whose squares are still finite in 32 bits
@@ -41,8 +42,8 @@ class MemoryInfo:
     beta: float
     normalisation: str
     precision: str
-    novelty: dict[str, Any] | None
-    image: dict[str, Any] | None
+    novelty: Threshold | None
+    image: ImageSize | None
     may_add: bool = False
 
 
@@ -127,8 +128,8 @@ class ServedMemory:
             beta=memory.beta,
             normalisation=memory.normalisation,
             precision=memory.precision,
-            novelty=None if memory.threshold is None else dict(vars(memory.threshold)),
-            image=None if memory.image_size is None else dict(vars(memory.image_size)),
+            novelty=memory.threshold,
+            image=memory.image_size,
             may_add=may_add,
         )
 

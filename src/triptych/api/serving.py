@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from triptych.api.models import load
 from triptych.api.served_memory import (
@@ -35,11 +34,12 @@ from triptych.errors import (
     TriptychError,
     did_you_mean,
 )
+from triptych.images.classifier import Array, Classifier
 from triptych.images.reading import FORMATS
 from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
-from triptych.see.classifier import Classifier
-from triptych.see.evidence import Evidence, evidence
+from triptych.see.adapter import Model
+from triptych.see.explaining import Evidence, evidence
 from triptych.text.alignment import Alignment, PairScore
 from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
@@ -159,9 +159,9 @@ class ServedClassifier:
     """
 
     info: dict[str, Any]
-    classifier: Classifier
+    classifier: Model
 
-    def read(self, content: bytes) -> Tensor:
+    def read(self, content: bytes) -> Array:
         """Decode an uploaded image in the network's size, uint8. Shape (C, height, width).
 
         Raises:
@@ -169,21 +169,19 @@ class ServedClassifier:
         """
         return self.classifier.read(content)
 
-    def probabilities(self, images: Sequence[Tensor]) -> list[Tensor]:
+    def probabilities(self, images: Sequence[Array]) -> list[Array]:
         """Class probabilities of decoded images. Shape of each: (classes,)."""
-        return list(self.classifier.probabilities(torch.stack(list(images))))
+        return list(self.classifier.probabilities(np.stack(images)))
 
-    def evidence(self, pixels: Tensor, *, layer: str | None, of_class: str | None) -> Evidence:
-        """See `triptych.see.evidence.evidence`."""
+    def evidence(self, pixels: Array, *, layer: str | None, of_class: str | None) -> Evidence:
+        """See `triptych.see.explaining.evidence`."""
         return evidence(self.classifier, pixels, layer=layer, of_class=of_class)
 
-    def most_probable(self, probabilities: Tensor, top_k: int | None) -> list[tuple[str, float]]:
+    def most_probable(self, probabilities: Array, top_k: int | None) -> list[tuple[str, float]]:
         """Classes and their probabilities, the most probable first."""
         classes = self.classifier.classes
-        best: Any = probabilities.topk(min(top_k or self.classifier.decoding.top_k, len(classes)))
-        return [
-            (classes[place], value) for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+        best = np.argsort(-probabilities, kind="stable")[: top_k or self.classifier.decoding.top_k]
+        return [(classes[place], float(probabilities[place])) for place in best]
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,11 @@ class SpellData(Table):
     reverse: bool = Field(
         default=False, description="swap source and target after reading: G2P from the data and recipe of P2G"
     )
+    direction: Literal["forward", "backward"] = Field(
+        default="forward",
+        description="backward reads and writes both sides from their ends: a member unlike the others for "
+        "triptych ensemble --by vote",
+    )
     references: Literal["any", "each"] = Field(
         default="any",
         description="evaluate each source once, right when any of its references matches; or each row by itself",

@@ -311,11 +311,25 @@ class Speller:
                 results[position] = Prediction(given.source, candidates, features=given.features)
             else:
                 unknown_to_dictionary.append(position)
-        order = sorted(unknown_to_dictionary, key=lambda position: len(inputs[position].source))
+        new = [inputs[position] for position in unknown_to_dictionary]
+        numbers = [first + position for position in unknown_to_dictionary]
+        found = self._predict_new(new, numbers, settings, with_attention=with_attention)
+        for position, prediction in zip(unknown_to_dictionary, found, strict=True):
+            results[position] = prediction
+        return [result for result in results if result is not None]
+
+    def _predict_new(
+        self, inputs: Sequence[Input], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
+    ) -> list[Prediction[Array]]:
+        """The model's predictions for what no dictionary has; `numbers` set their samples apart."""
+        results: list[Prediction[Array] | None] = [None] * len(inputs)
+        order = sorted(range(len(inputs)), key=lambda position: len(inputs[position].source))
         lengths = [len(inputs[position].source) for position in order]
         for positions in batches(order, lengths, settings.batch_size):
             batch = encoded(
-                self.vocabularies, [inputs[position] for position in positions], [first + p for p in positions]
+                self.vocabularies,
+                [inputs[position] for position in positions],
+                [numbers[position] for position in positions],
             )
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):

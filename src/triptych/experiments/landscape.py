@@ -63,14 +63,9 @@ def map_landscape(
 
     Args:
         patterns: points of the plane. Shape (N, 2).
-        beta: inverse temperature, > 0.
-        separation: what takes softmax's place.
         half_width: the square goes from minus this to plus this.
         resolution: R, places along each side, >= 2.
         paths: trajectories kept, along each side, >= 0.
-        max_steps: updates at most.
-    Raises:
-        ShapeError: the patterns are not points of the plane.
     """
     check_patterns(patterns)
     if patterns.shape[1] != 2:

@@ -50,11 +50,7 @@ def measure_sizes(
     """Follow every pattern to its fixed point, for every separation function and beta.
 
     Args:
-        patterns: Shape (N, D).
-        separations: by the name that results carry.
-        betas: inverse temperatures.
-        mass: in (0, 1).
-        max_steps: updates at most.
+        mass: of the weights that are counted, in (0, 1).
     """
     results = []
     for name, separation in separations.items():

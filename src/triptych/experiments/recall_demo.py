@@ -102,8 +102,6 @@ def run_recall_demo(name: str | Path, *, stored: int = STORED, beta: float = BET
         stored: digits, from 1 to 1,797.
         beta: inverse temperature, > 0.
         seed: which digits, and which noise.
-    Raises:
-        TriptychError: a number breaks its rule.
     """
     out = runs_folder() / name
     began = time.perf_counter()

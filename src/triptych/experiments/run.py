@@ -100,11 +100,7 @@ def measure(recipe: RecallRecipe) -> Outcome:
 
 
 def write_experiment_report(run: Run) -> Path:
-    """Write `report.html` from the numbers and figures that the run holds.
-
-    Raises:
-        RunError: the experiment did not finish.
-    """
+    """Write `report.html` from the numbers and figures of a run; RunError where the experiment did not finish."""
     facts = run.facts()
     if facts.get("status") != "finished":
         raise RunError(

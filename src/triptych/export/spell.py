@@ -13,6 +13,7 @@ import numpy as np
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.decoding import Sources, Speller, StepModel, decode
 from triptych.decoding.contract import END, START, Array
+from triptych.decoding.voting import MEMBERS, Voting
 from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
 from triptych.export.folder import Use
@@ -53,7 +54,10 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
         for part, file in names.items():
             graph_of(network, part).save(folder / file)
         members.append({**names, "boundaries": walks})
-    return {"members": members, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
+    voting = {}
+    if isinstance(speller, Voting):
+        voting[MEMBERS] = [member.vocabularies.to_dict() for member in speller.members]
+    return {"members": members, **voting, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
 
 
 def use(description: Mapping[str, Any]) -> Use:

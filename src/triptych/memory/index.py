@@ -113,7 +113,7 @@ class Index:
         built: what was built over the same patterns before; then lists and seed have no effect.
     Raises:
         MissingExtraError: faiss is not installed.
-        TriptychError: the kind is not known, or a number breaks its rule.
+        ShapeError, DataError, TriptychError: an argument, here or of a method, breaks its rule.
     Checked by tests/memory/test_index.py.
     """
 
@@ -180,7 +180,7 @@ class Index:
             verify: read all patterns once, and give the exact mass outside the candidates instead of a bound.
         Raises:
             DataError: the memory has changed since the index was built.
-            ShapeError, TriptychError: an argument breaks its rule, or lists that were searched were all empty.
+            TriptychError: lists that were searched were all empty.
         """
         self.check_memory()
         check_count(k, name="k")

@@ -58,8 +58,7 @@ def save_index(index: Index) -> IndexManifest:
     if memory.place is None:
         raise DataError("The memory is not on disk.", hint="Save it with memory.save(folder).")
     index.check_memory()
-    patterns = _patterns(memory)
-    folder = memory.place.folder / FOLDER
+    patterns, folder = _patterns(memory), memory.place.folder / FOLDER
     with locked(memory.place.folder):
         check_generation(memory.place)
         try:
@@ -124,9 +123,7 @@ def load_index(memory: Memory) -> Index:
 
     Its file is faiss's own and read by faiss: load indexes only from people whose programs you would run.
 
-    Raises:
-        MissingExtraError: faiss is not installed.
-        DataError: there is none, it is of other patterns, or it is damaged.
+    DataError where there is none, it is of other patterns, or it is damaged.
     """
     faiss = import_faiss()
     manifest = read_manifest(memory)

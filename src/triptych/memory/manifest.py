@@ -21,11 +21,7 @@ Name = Annotated[str, Field(pattern=r"^[0-9a-z-]+(\.[a-z]+)+$")]
 
 @dataclass(frozen=True)
 class ImageSize:
-    """The size that images are brought to; `channels` is 1 (grey) or 3 (RGB), values are 0 to 1.
-
-    Raises:
-        TriptychError: a number breaks its rule.
-    """
+    """The size that images are brought to; `channels` is 1 (grey) or 3 (RGB), values are 0 to 1."""
 
     height: Annotated[int, Field(ge=1)] = 28
     width: Annotated[int, Field(ge=1)] = 28

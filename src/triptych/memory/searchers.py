@@ -68,9 +68,6 @@ def build(memory: Memory, kind: Kind, *, lists: int, seed: int) -> Built:
     Args:
         lists: that k-means sorts them into, where the kind has lists.
         seed: of k-means.
-    Raises:
-        MissingExtraError: faiss is not installed.
-        TriptychError: a number breaks its rule.
     """
     check_count(lists, name="lists")
     if lists > len(memory):

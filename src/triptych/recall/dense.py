@@ -34,8 +34,6 @@ class Polynomial:
     Args:
         degree: n, >= 2. With an even degree the negative of a pattern is a memory too.
         rectified: count negative overlaps as zero.
-    Raises:
-        TriptychError: the degree breaks its rule.
     """
 
     degree: int

@@ -8,7 +8,7 @@ values V in place of the patterns in the last step, and Wq, Wk, Wv, Wo the proje
 
 for stored patterns Y with K = Y Wk' and V = Y Wv': one step is multi-head attention.
 
-Letters in shapes: B batch, S states, N stored patterns, D width, heads A.
+Letters in shapes: B batch, S states, N stored patterns, D width, heads A. Errors are those of `triptych.recall`.
 
 Source: Ramsauer et al. 2020, arXiv:2008.02217, section 3.  Checked by tests/recall/test_layers.py.
 """
@@ -54,8 +54,6 @@ class Hopfield(nn.Module):
         learn_beta: train each head's beta, beginning at `beta`; it stays positive.
         projections: Wq, Wk, Wv and Wo, each with a bias.
         normalise: normalise states, and patterns, over their width first, with a scale and shift that are learnt.
-    Raises:
-        TriptychError: a number breaks its rule.
     """
 
     def __init__(
@@ -115,8 +113,6 @@ class Hopfield(nn.Module):
             stored_valid: True where a pattern is real; what others hold, NaN too, has no effect. Shape (B, N).
         Returns:
             Shape (B, S, D); a state with NaN, and every state where a real pattern has NaN, gives NaN.
-        Raises:
-            ShapeError: shapes do not fit.
         """
         queries, keys, read, mask = self._prepare(state, stored, values, stored_valid)
         for _ in range(self.steps - 1):
@@ -183,8 +179,6 @@ class HopfieldPooling(nn.Module):
         width: D.
         queries: how many pooling states, >= 1.
         association: how states move; one step of plain retrieval when None. Its width is D.
-    Raises:
-        TriptychError: a number breaks its rule.
     """
 
     def __init__(self, width: int, *, queries: int = 1, association: Hopfield | None = None) -> None:
@@ -211,9 +205,6 @@ class HopfieldLayer(nn.Module):
         values: one for each pattern; the patterns themselves when None. Shape (N, D).
         trainable: train patterns and values; otherwise they are fixed, and saved with the module all the same.
         association: how states move; plain retrieval when None. Its width is D.
-    Raises:
-        ShapeError: shapes do not fit.
-        TriptychError: a number breaks its rule.
     """
 
     patterns: Tensor
@@ -243,11 +234,7 @@ class HopfieldLayer(nn.Module):
                 self.register_buffer(name, kept)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Shapes: (..., D) to (..., D).
-
-        Raises:
-            ShapeError: the width is not the patterns'.
-        """
+        """Shapes: (..., D) to (..., D)."""
         if state.ndim < 1 or state.shape[-1] != self.association.width:
             raise shape_error("state", state, f"(..., {self.association.width}), as wide as the stored patterns")
         rows = state.reshape(1, -1, state.shape[-1])

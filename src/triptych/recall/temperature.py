@@ -47,19 +47,14 @@ def tune_beta(
     max_steps: int = 20,
     separation: Separation = SOFTMAX,
 ) -> TemperatureSearch:
-    """Recall from cues whose right pattern is known, at every candidate.
+    """Recall from cues whose right pattern is known, at every candidate; see `triptych.recall` for the rest.
 
     Args:
         patterns: X. Shape (N, D).
         cue: noisy or partial versions of patterns, kept out of everything else. Shape (B, D), B >= 1.
         target: the row of the right pattern of each. Shape (B,), int64.
-        candidates: inverse temperatures; by default powers of two from 1/4 to 4,096 over the patterns' mean square.
-        max_steps: updates at most, >= 1.
-        separation: what takes softmax's place.
-    Raises:
-        ShapeError: shapes do not fit.
-        TriptychError: there is no candidate, or one breaks the rule of beta.
-        DataError: all patterns are zero.
+        candidates: inverse temperatures, at least one; by default powers of two from 1/4 to 4,096 over the patterns'
+            mean square, which must not be zero.
     Checked by tests/recall/test_temperature.py, against the posterior mean.
     """
     check_states(patterns, cue, name="cue")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from triptych.config.decoding import checked
-from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.speller import Speller
+from triptych.decoding.voting import speller_of
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import GraphModel
@@ -48,7 +48,7 @@ def load(exported: Exported, *, threads: int = 1) -> Speller:
             path=exported.manifest,
         )
     _check_graphemes(vocabularies)
-    return Speller(members[0] if len(members) == 1 else Ensemble(members), vocabularies, decoding)
+    return speller_of(members, model, Vocabularies.read, decoding)
 
 
 def _check_graphemes(vocabularies: Vocabularies) -> None:

@@ -90,12 +90,12 @@ async def explain(
     return SeeExplainAnswer(
         run=run,
         classes=_classes(served, found.probabilities, top_k),
-        layer=found.layer,
-        channels=len(found.maps),
-        maps=found.maps[:channels].tolist(),
+        layer=found.activations.layer,
+        channels=len(found.activations.maps),
+        maps=found.activations.maps[:channels].tolist(),
         explained_class=found.explained_class,
-        grad_cam=found.grad_cam.tolist(),
-        integrated_gradients=found.integrated_gradients.tolist(),
+        grad_cam=found.saliency.grad_cam.tolist(),
+        integrated_gradients=found.saliency.integrated_gradients.tolist(),
     )
 
 

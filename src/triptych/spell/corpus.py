@@ -107,7 +107,9 @@ def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
         lowercase, strip_diacritics, letters_only = (
             getattr(settings, option) in (True, "both", side) for option in CLEANING
         )
-        return Tokenizer(unit, form, lowercase, strip_diacritics, letters_only)
+        return Tokenizer(
+            unit, form, lowercase, strip_diacritics, letters_only, backward=settings.direction == "backward"
+        )
 
     return tokenizer("source", settings.source_unit), tokenizer("target", settings.target_unit)
 
@@ -252,7 +254,10 @@ def _reversed(corpus: Corpus) -> Corpus:
 
 
 def _named(settings: SpellData) -> Corpus:
-    for key in ("source_column", "target_column", "features_column", "delimiter", "layout", "split_alternatives"):
+    columns = ("source_column", "target_column")
+    are_first_two = {settings.source_column, settings.target_column} == {1, 2}  # as in a dictionary, which a set is
+    others = ("features_column", "delimiter", "layout", "split_alternatives")
+    for key in (*(() if are_first_two else columns), *others):
         value = getattr(settings, key)
         if value != SpellData.model_fields[key].default:
             raise RecipeError(
@@ -262,12 +267,14 @@ def _named(settings: SpellData) -> Corpus:
                 value=value,
             )
     source, target = _column_tokenizers(settings)
+    words_first = target.unit == "symbols" and source.unit != "symbols"
     file = resolve(settings.set).load(
-        source_tokenizer=source,
-        target_tokenizer=target,
+        source_tokenizer=target if words_first else source,
+        target_tokenizer=source if words_first else target,
         max_symbols=settings.max_symbols,
         skip_bad_rows=settings.skip_bad,
     )
+    file = file.turned() if words_first else file
     content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
     fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
     return _corpus(settings, _split(settings, file.pairs), [fingerprint], _remarks(settings, file), [file])

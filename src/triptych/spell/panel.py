@@ -15,18 +15,20 @@ from triptych.config.loading import check_table
 from triptych.config.options import given_fields
 from triptych.config.spell import SpellOutput, SpellWordLists
 from triptych.decoding import Speller
+from triptych.decoding.voting import speller_of
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.devices import check_device
-from triptych.runs.members import joined, members_of
+from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
 from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
-from triptych.spell.adapter import module_of, step_model
+from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, load_corpus, unseen_features, unseen_symbols
+from triptych.spell.ensembles import Selection, join_runs, search_members
 from triptych.spell.evaluating import Evaluation, evaluate_items
 from triptych.spell.loaders import loaders_of, sizes_of, vocabularies_of
 from triptych.spell.metrics import measured
@@ -97,7 +99,10 @@ class SpellPanel:
             members.append(architecture)
         vocabularies = Vocabularies.from_dict(description, path)
         _check_vocabularies(members, vocabularies, path)
-        return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
+        models = [TorchModel(network, device) for network in networks]
+        return speller_of(
+            models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
+        )
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
@@ -115,14 +120,21 @@ class SpellPanel:
             )
         return self.build(recipe, self.read(recipe, location)).objective.network, None
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of one model made of several runs' models.
 
         Raises:
-            RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one
-                member was trained on might be another's test.
+            RunError: fewer than two runs, an ensemble among them, vocabularies that differ (where they vote, in more
+                than their direction), or other data: what one member was trained on might be another's test.
         """
-        return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
+        return join_runs(runs, self.name, by)
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: SpellRecipe, data: Corpus, *, by: Combination, most: int
+    ) -> list[Selection]:
+        """The runs to combine, chosen by their errors on the validation split; see `ensembles`."""
+        items = data.items("valid", references=recipe.data.references)
+        return search_members([self.load(run) for run in runs], items, recipe.decoding, by=by, most=most)
 
     def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
         """Sentences on source symbols and features of a split that training never showed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -71,6 +71,16 @@ class PairFile:
     merged: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     decomposed: frozenset[str] = frozenset()
     layout: str = ""
+
+    def turned(self) -> PairFile:
+        """The same with sources and targets swapped; its warnings name the sides of the file."""
+        other = {"source": "target", "target": "source"}
+        return replace(
+            self,
+            pairs=tuple(pair._replace(source=pair.target, target=pair.source) for pair in self.pairs),
+            merged={other[side]: groups for side, groups in self.merged.items()},
+            decomposed=frozenset(other[side] for side in self.decomposed),
+        )
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)

@@ -18,7 +18,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "normal_form": get_args(NormalForm),
     "written_form": ("", *get_args(NormalForm)),
 }
-_LATER = ("written_form",)  # options that descriptions of earlier versions lack
+_LATER = ("written_form", "backward")  # options that descriptions of earlier versions lack
 _SENTENCE_MARKS = ".!?"
 
 
@@ -37,6 +37,7 @@ class Tokenizer:
             other run of non-letters turned into one space. A mark after a letter belongs to the letter.
         written_form: the normal form in which texts are written and evaluated where it is not `normal_form`: Korean is
             read letter by letter (NFD) and written in syllables (NFC). Empty is `normal_form`.
+        backward: symbols are those of the text from its end to its beginning.
     """
 
     unit: Unit = "characters"
@@ -45,6 +46,7 @@ class Tokenizer:
     strip_diacritics: bool = False
     letters_only: bool = False
     written_form: NormalForm | Literal[""] = ""
+    backward: bool = False
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -78,7 +80,8 @@ class Tokenizer:
 
     def split(self, text: str) -> tuple[str, ...]:
         """The symbols of the normalised text, none of them empty; an empty tuple where nothing is left."""
-        return self._cut(self.normalise(text))
+        symbols = self._cut(self.normalise(text))
+        return symbols[::-1] if self.backward else symbols
 
     def join(self, symbols: Iterable[str]) -> str:
         """The text of some symbols: joined by a space where the unit is "symbols", else by nothing.
@@ -86,13 +89,17 @@ class Tokenizer:
         `join(split(text))` is `normalise(text)` in the written form, with runs of white space made one space where the
         unit is "symbols".
         """
-        text = (" " if self.unit == "symbols" else "").join(symbols)
+        forward = reversed(tuple(symbols)) if self.backward else symbols
+        text = (" " if self.unit == "symbols" else "").join(forward)
         form = self.written_form
         return text if form == "" or form == "none" else unicodedata.normalize(form, text)
 
     def written(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         """The symbols of the text that `join` writes: what a person counts, as syllables of Korean letters."""
-        return self._cut(self.join(symbols)) if self.written_form else symbols
+        if not self.written_form:
+            return symbols
+        written = self._cut(self.join(symbols))
+        return written[::-1] if self.backward else written
 
     def _cut(self, text: str) -> tuple[str, ...]:
         if self.unit == "symbols":
