@@ -94,8 +94,9 @@ class Voting(Speller):
             raise RecipeError(field="decoding.method", value="sample", expected="greedy or beam where members vote")
         found = []
         for member in self.members:
-            turned = [given._replace(source=self._turned(given.source, member, "source")) for given in inputs]
-            predictions = member.stream(turned, decoding=settings)
+            turned = [self._turned(given.source, member, "source") for given in inputs]
+            features = None if member.vocabularies.features is None else [given.features for given in inputs]
+            predictions = member.predict(turned, features=features, decoding=settings)
             found.append([self._as_own(prediction, member) for prediction in predictions])
         return found
 
