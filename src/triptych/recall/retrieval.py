@@ -129,6 +129,8 @@ def retrieve(
         paid = potential_alone(patterns, last, beta=beta, separation=separation, norm=norm)
         trace.finish(rest.steps, convex_energy(last, norm) - paid)
         check_result(torch.stack(trace.energies), patterns, start, name="cue")
+    if not extras:
+        return rest
     return replace(
         rest,
         attention=None if trace.queries is None else separation.weights(beta * (trace.queries @ patterns.T)),
@@ -161,7 +163,8 @@ def come_to_rest(
     check_count(max_steps, name="max_steps", hint="Use 1 for a single update.")
     check_tolerance(tolerance)
     state, steps = start, start.new_zeros(len(start), dtype=torch.int64)
-    rests, scale = steps > 0, start.new_zeros(len(start))  # scale: the largest norm of each row so far
+    rests: Tensor | None = None
+    scale: Tensor | None = None  # the largest norm of each row so far
     rows: Tensor | None = None  # those still on their way; None while they are all of them
     moving, known = start, known_valid
     for taken in range(1, max_steps + 1):
@@ -170,9 +173,10 @@ def come_to_rest(
         before = known_part(moving, known)
         moving, energies = move(before, rows)
         after = known_part(moving, known)
-        scale = torch.maximum(scale, torch.linalg.vector_norm(after, dim=1))
+        size = torch.linalg.vector_norm(after, dim=1)
+        scale = size if scale is None else torch.maximum(scale, size)
         done = torch.linalg.vector_norm(after - before, dim=1) <= tolerance * scale
-        state, rests = _placed(state, rows, moving), _placed(rests, rows, done)
+        state, rests = _placed(state, rows, moving), done if rests is None else _placed(rests, rows, done)
         steps = torch.full_like(steps, taken) if rows is None else steps.index_fill(0, rows, taken)
         if observer is not None:
             observer(rows, before, state, energies)
@@ -181,7 +185,7 @@ def come_to_rest(
             rows = going.nonzero().squeeze(1) if rows is None else rows[going]
             moving, scale = moving[going], scale[going]
             known = None if known is None else known[going]
-    return Retrieval(state, steps, rests)
+    return Retrieval(state, steps, steps > 0 if rests is None else rests)
 
 
 class Recording:
