@@ -41,7 +41,9 @@ def speller(*networks: Network, tokenizer: Tokenizer | None = None, **decoding: 
     embedded = networks[0].encoder.features
     features = None if embedded is None else Vocabulary(FEATURES)
     vocabularies = Vocabularies(tokenizer, tokenizer, vocabulary, vocabulary, features)
-    return Speller(Ensemble([TorchModel(network) for network in networks]), vocabularies, SpellDecoding(**decoding))
+    models = [TorchModel(network) for network in networks]
+    model: Any = models[0] if len(models) == 1 else Ensemble(models)
+    return Speller(model, vocabularies, SpellDecoding(**decoding))
 
 
 def ship(shipped: Speller, folder: Path) -> Exported:
