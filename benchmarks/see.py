@@ -42,9 +42,9 @@ from triptych.see.objective import SeeObjective
 from triptych.see.panel import PANEL
 from triptych.training.fit import fit
 from triptych.training.hardware import precision_here
+from triptych.training.objective import Prepared
 from triptych.training.optimizers import build_optimizer
 from triptych.training.output import Output
-from triptych.training.prepared import Prepared
 
 RECIPES = {"V1": "kmnist-cnn", "V2": "scenes-cnn", "V3": "scenes-cnn-norm"}
 BATCH_SIZES = (8, 64)

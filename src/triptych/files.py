@@ -1,4 +1,4 @@
-"""Writing files so that each is complete or absent.
+"""Writing files so that each is complete or absent, and reading JSON.
 
 Everything is written to a hidden neighbour in the same folder, forced to the disk, and renamed over its place in one
 step: a reader, or a process that is killed half-way, sees the old file or the new one and nothing between.
@@ -6,12 +6,16 @@ step: a reader, or a process that is killed half-way, sees the old file or the n
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from triptych.errors import RunError
 
 _SEPARATORS = re.compile(r"\r\n|[\t\r\n]")
 
@@ -79,3 +83,35 @@ def force_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path, *, version: int | None = None, hint: str = "") -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Args:
+        path: the file.
+        version: the format that the object must have as `format`; None asks for none.
+        hint: what to do where the file is damaged.
+    Raises:
+        RunError: the file is damaged, or of another format, as a newer Triptych writes it.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise RunError(f"the file is damaged ({error}).", hint=hint, path=path) from None
+    if not isinstance(document, dict):
+        raise RunError(f"the file is damaged (it holds a {type(document).__name__}).", hint=hint, path=path)
+    if version is not None and document.get("format") != version:
+        raise RunError(
+            field="format",
+            value=document.get("format"),
+            expected=str(version),
+            hint="Update Triptych with: pip install --upgrade triptych",
+            path=path,
+        )
+    return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object; see `atomic_write`."""
+    write_text_atomically(path, json.dumps(dict(document), ensure_ascii=False, indent=1) + "\n")

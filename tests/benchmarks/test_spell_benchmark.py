@@ -18,8 +18,7 @@ from triptych.spell.batches import EncodedPairs
 from triptych.spell.build import build_transducer
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = {

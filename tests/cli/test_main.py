@@ -16,6 +16,7 @@ from triptych.errors import RecipeError, RunError
 COMMANDS = [
     "demo", "train", "test", "predict", "explain", "report", "runs", "compare", "calibrate", "ensemble", "tune",
     "find-learning-rate", "recipes", "version", "count", "memory", "experiment", "anatomy", "export", "serve",
+    "score", "align",
 ]  # fmt: skip
 FIGURELESS = {"predict", "report", "version", "serve", "memory", "anatomy"}
 OF_GROUPS = ["memory build", "memory query", "memory info", "anatomy conv", "anatomy compare", "anatomy windows"]

@@ -20,7 +20,7 @@ from tests.conftest import ToyRuns
 from tests.recipes import see_recipe
 from tests.see.shapes import KINDS, SMALL, draw_shape, write_shapes
 from triptych import api, runtime
-from triptych.api.evaluation import recipe_in_use
+from triptych.api.panels import recipe_in_use
 from triptych.config import SeeDecoding
 from triptych.runs.run import Run
 

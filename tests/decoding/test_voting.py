@@ -19,8 +19,7 @@ from triptych.runs.run import Run
 from triptych.spell.corpus import Item
 from triptych.spell.ensembles import search_members
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 
 class Fixed(Speller):
@@ -32,7 +31,7 @@ class Fixed(Speller):
         super().__init__(_no_model(), Vocabularies(tokenizer, tokenizer, letters, letters), SpellDecoding())
         self.table = table
 
-    def predict(self, sources: Any, **_: Any) -> list[Prediction[Any]]:
+    def predict(self, sources: Any, **_: Any) -> list[Prediction]:
         tokenizer = self.vocabularies.target_tokenizer
         found = []
         for source in sources:

@@ -14,8 +14,7 @@ from triptych.export.folder import write_manifest
 from triptych.runtime.folder import Exported
 from triptych.spell.adapter import TorchModel
 from triptych.spell.build import Network, build_transducer
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 LETTERS = tuple("abcdefghij")
 FEATURES = ("PL", "PST", "V")

@@ -101,7 +101,7 @@ def pictures(count: int = 6) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
 def test_graphs_equal_pytorch_for_every_batch_size(architecture: Architecture, tmp_path: Path) -> None:
     own = classifier(architecture)
     exported = ship(own, tmp_path / "out")
-    assert see.verify(own, exported).difference <= 1e-5
+    assert see.verify(own, exported)["difference"] <= 1e-5
     session = exported.session("model.onnx", threads=1)
     for rows in (1, 3, 16):
         images = torch.randn(rows, architecture.in_channels, architecture.height, architecture.width)
@@ -176,7 +176,7 @@ def test_other_weights_are_noticed(tmp_path: Path) -> None:
 def test_networks_of_other_libraries_are_exported(tmp_path: Path) -> None:
     own = classifier(SMALL)
     own.scorer.network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GELU(), nn.Flatten(), nn.Linear(6 * 18 * 22, 6)).eval()
-    assert see.verify(own, ship(own, tmp_path / "out")).difference <= 1e-5
+    assert see.verify(own, ship(own, tmp_path / "out"))["difference"] <= 1e-5
 
 
 class OfOneBatchSize(nn.Module):

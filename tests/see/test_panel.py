@@ -307,5 +307,5 @@ def test_a_model_is_loaded_once_for_all_images(
 
     monkeypatch.setattr(type(PANEL), "load", noted)
     images = sorted(map(str, trained.data.rglob("*.png")))[:3]
-    assert len(api.explain_all(trained.run, images, out=tmp_path)) == 3
+    assert len(api.explain(trained.run, images, out=tmp_path)) == 3
     assert len(loads) == 1

@@ -18,7 +18,7 @@ from triptych.spell.adapter import TorchModel
 from triptych.spell.corpus import load_corpus
 from triptych.spell.panel import PANEL
 from triptych.text.dictionaries import read_dictionary, read_words
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 SETTINGS = ("data.source_unit=characters", "model.hidden=8", "model.embedding=8")
 DECODING = SpellDecoding(max_length_factor=1.0)

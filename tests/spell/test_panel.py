@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-read, load, join, evaluate = PANEL.read, PANEL.load, PANEL.join, PANEL.evaluate
+read, load, evaluate = PANEL.read, PANEL.load, PANEL.evaluate
 
 
 def recipe(*settings: str) -> SpellRecipe:
@@ -143,9 +143,10 @@ def test_an_unknown_split_is_reported(toy_runs: ToyRuns) -> None:
         evaluate(load(run), recipe_of(run), read(recipe_of(run), toy_runs.data), split="dev", decoding=SpellDecoding())
 
 
-def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:
+def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns, tmp_path: Path) -> None:
     runs = [toy_runs.run("first"), toy_runs.run("second")]
-    description, tensors = join(runs)
+    made = api.make_ensemble(runs, name=str(tmp_path / "both"))
+    description, tensors = made.model("spell"), made.tensors()
     assert [member["hidden"] for member in description["members"]] == [32, 32]
     assert "architecture" not in description
     for number, run in enumerate(runs):
@@ -153,7 +154,7 @@ def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:
         assert {name for name in tensors if name.startswith(f"{number}.")} == {f"{number}.{name}" for name in own}
         assert all(torch.equal(tensors[f"{number}.{name}"], tensor) for name, tensor in own.items())
     with pytest.raises(RunError, match=r"^the number of runs is 1; expected at least two\. Name more runs\.$"):
-        join(runs[:1])
+        api.make_ensemble(runs[:1], name=str(tmp_path / "one"))
 
 
 def test_a_loaded_model_is_in_evaluation_mode_on_its_device(toy_runs: ToyRuns) -> None:

@@ -10,8 +10,7 @@ from tests.messages import check_message
 from triptych.errors import DataError
 from triptych.text.dictionaries import DictionaryLayout, read_dictionary, read_words
 from triptych.text.rows import Columns, Layout
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 P2G = Vocabularies(
     Tokenizer(unit="symbols"), Tokenizer(), Vocabulary.build([["K", "AE", "T"]]), Vocabulary.build(["cat"])

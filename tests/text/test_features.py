@@ -13,8 +13,7 @@ from triptych.errors import DataError, RecipeError
 from triptych.text.features import SourceColumns, join_features, split_features
 from triptych.text.pairs import BadRow, Input, Pair, group_references, read_pairs, read_sources
 from triptych.text.rows import Columns, Layout, fitting_layout
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 LETTERS = Tokenizer()
 COLUMNS = Columns(source=1, target=3, features=2)

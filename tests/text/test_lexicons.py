@@ -13,8 +13,7 @@ from triptych.text.layouts import other_layout
 from triptych.text.lexicons import Lexicon, is_lexicon
 from triptych.text.pairs import PairFile, read_pairs
 from triptych.text.rows import Columns, Layout
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 LETTERS, PHONEMES = Tokenizer(lowercase=True), Tokenizer(unit="symbols")
 PAIRS = [("cats", "K AE T S"), ("read", "R EH D"), ("read", "R IY D"), ("tree", "T R IY")]

@@ -20,18 +20,13 @@ from .counting import (
     count_recipe as count_recipe,
     count_run as count_run,
 )
-from .errors import (
-    DataError as DataError,
-    RecipeError as RecipeError,
-    RunError as RunError,
-    TriptychError as TriptychError,
-    did_you_mean as did_you_mean,
-)
 from .evaluation import (
+    Estimate as Estimate,
     EvaluationData as EvaluationData,
+    Tested as Tested,
     evaluate as evaluate,
     read_for_evaluation as read_for_evaluation,
-    recorded_data as recorded_data,
+    run_test as run_test,
     write_report as write_report,
 )
 from .experiments import (
@@ -44,24 +39,12 @@ from .experiments import (
     write_any_report as write_any_report,
     write_experiment_report as write_experiment_report,
 )
-from .explaining import (
-    explain as explain,
-    explain_all as explain_all,
-    explain_image as explain_image,
-)
+from .explaining import explain as explain
 from .exporting import (
     Cost as Cost,
     export as export,
     export_store as export_store,
     is_memory as is_memory,
-)
-from .figures import Estimate as Estimate
-from .files import (
-    atomic_write as atomic_write,
-    check_location as check_location,
-    describe_limits as describe_limits,
-    load_limits as load_limits,
-    tsv_row as tsv_row,
 )
 from .given import (
     align as align,
@@ -101,27 +84,36 @@ from .models import (
     load as load,
     make_ensemble as make_ensemble,
     predict as predict,
+    recorded_data as recorded_data,
     search_members as search_members,
 )
-from .options import (
-    RunOption as RunOption,
-    run_options as run_options,
-)
-from .panels import (
-    panel_of as panel_of,
-)
-from .recipes import (
+from .names import (
+    DataError as DataError,
     Recipe as Recipe,
+    RecipeError as RecipeError,
+    RunError as RunError,
+    RunOption as RunOption,
     TrainingTable as TrainingTable,
+    TriptychError as TriptychError,
+    atomic_write as atomic_write,
+    check_location as check_location,
+    describe_limits as describe_limits,
     describe_shipped as describe_shipped,
+    did_you_mean as did_you_mean,
     differences as differences,
     dump_recipe as dump_recipe,
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,
+    load_limits as load_limits,
     load_recipe as load_recipe,
     names_recipe as names_recipe,
+    run_options as run_options,
     shipped_recipes as shipped_recipes,
     tiny as tiny,
+    tsv_row as tsv_row,
+)
+from .panels import (
+    panel_of as panel_of,
 )
 from .runs import (
     Run as Run,
@@ -131,10 +123,6 @@ from .runs import (
 from .searching import (
     Tuned as Tuned,
     tune as tune,
-)
-from .testing import (
-    Tested as Tested,
-    run_test as run_test,
 )
 from .training import (
     NAME_FOR_HELPERS as NAME_FOR_HELPERS,

@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from triptych.anatomy.convolution import ConvolutionBlocks, ConvolutionSettings, Order, convolution_blocks
-from triptych.anatomy.counts import compare_with_fully_connected
-from triptych.anatomy.windows import ReceptiveField, Window
+from triptych.anatomy.convolution import (
+    ConvolutionBlocks,
+    ConvolutionSettings as ConvolutionSettings,
+    Order,
+    convolution_blocks,
+)
+from triptych.anatomy.counts import compare_with_fully_connected as compare_with_fully_connected
+from triptych.anatomy.windows import ReceptiveField, Window as Window
 from triptych.errors import TriptychError
 from triptych.files import write_bytes_atomically
 from triptych.report.anatomy_figures import block_structure
 from triptych.report.canvas import figure_bytes
-
-__all__ = [
-    "ConvolutionSettings",
-    "LayerWindow",
-    "Window",
-    "compare_with_fully_connected",
-    "draw_convolution",
-    "follow_windows",
-]
 
 
 @dataclass(frozen=True)

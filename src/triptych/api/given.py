@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from triptych.api.evaluation import recipe_in_use
-from triptych.api.panels import Warn, panel_of
+from triptych.api.panels import Warn, panel_of, recipe_in_use
 from triptych.errors import RunError
 from triptych.runs.run import Run
-
-__all__ = ["align", "rerank", "score"]
 
 
 def score(

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.api.evaluation import recipe_in_use, recorded_data
-from triptych.api.panels import Selection, Warn, given_options, panel_of
+from triptych.api.panels import Selection, Warn, given_options, panel_of, recipe_in_use
 from triptych.data.fingerprints import fingerprint_file
-from triptych.errors import RecipeError, RunError
+from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.members import Combination
 from triptych.runs.run import Run, now
 
@@ -39,6 +38,21 @@ def _use_one_thread_in_forks() -> None:
     """Keep processes that are forked after a model was loaded from waiting for threads that a fork does not copy."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def recorded_data(run: Run) -> Path | None:
+    """Path of the run's data when training began; None for a named set.
+
+    Raises:
+        DataError: it is not there any more.
+    """
+    recorded = run.facts().get("data_location")
+    if recorded is None:
+        return None
+    location = Path(recorded)
+    if not location.exists():
+        raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=location)
+    return location
 
 
 def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False, by: Combination = "average") -> Run:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -18,14 +18,10 @@ from triptych.data.fingerprints import short_digests
 from triptych.errors import RunError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
-from triptych.runs.processes import is_helper_process
-from triptych.runs.run import Row, Run, hashes, now
+from triptych.runs.run import Row, Run, hashes, is_helper_process, now
 from triptych.training.hardware import Hardware, precision_here
-from triptych.training.output import Output
-from triptych.training.prepared import Prepared
-
-if TYPE_CHECKING:
-    from triptych.training.fit import Fitted
+from triptych.training.objective import Prepared
+from triptych.training.output import Fitted, Output
 
 FEW_UPDATES = 100
 NAME_FOR_HELPERS = "TRIPTYCH_RUN_OF_MAIN_PROCESS"
@@ -39,14 +35,12 @@ class Trained:
         run: where everything is.
         fitted: the epochs and how it ended.
         seconds: training time, all sittings of a resumed run together.
-        warnings: about the data, complete sentences.
         data: what was read, for `evaluate`.
     """
 
     run: Run
     fitted: Fitted
     seconds: float
-    warnings: Sequence[str] = ()
     data: Any = None
 
     @property
@@ -145,7 +139,7 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
             best_epoch=fitted.best_epoch,
             best=fitted.rows[fitted.best_epoch - 1] if fitted.rows else {},
         )
-    return Trained(run, fitted, seconds, read.warnings, read)
+    return Trained(run, fitted, seconds, read)
 
 
 def _check_resumable(run: Run, recipe: Recipe) -> None:
@@ -179,8 +173,6 @@ def _check_resumable(run: Run, recipe: Recipe) -> None:
 
 def _finished(run: Run) -> Trained:
     """A run that has nothing left to train, from what it says of itself; no data is read."""
-    from triptych.training.fit import Fitted
-
     run.remove_leftovers()  # of an evaluation that was killed
     rows: list[Row] = [{**row, "epoch": int(row["epoch"])} for row in run.history()]
     best = int(run.facts().get("best_epoch", len(rows)))

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from triptych.api import Counted, LayerCount, NetworkCount
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("count")(count)
-
-
 def count(
     name: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="Shipped recipe, .toml file, or run.")],
     data: DataPath = None,

@@ -11,11 +11,6 @@ from triptych.cli.options import AsJson
 Combination = Literal["average", "vote"]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("ensemble")(ensemble)
-
-
 def ensemble(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members, all of one panel.")

@@ -9,11 +9,6 @@ import typer
 from triptych.cli.options import AsJson, RecipeName, Settings, Tiny
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("experiment")(experiment)
-
-
 def experiment(
     recipe: RecipeName,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: the recipe's.")] = None,

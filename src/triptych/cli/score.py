@@ -19,12 +19,6 @@ PairFiles = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("score")(score)
-    app.command("align")(align)
-
-
 def score(
     run: RunName,
     files: PairFiles = None,

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from triptych.api import Hardware, Trained
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train")(train)
-
-
 def train(
     recipe: Annotated[
         str | None, typer.Argument(metavar="RECIPE", help="Shipped recipe or .toml file; not needed with --resume.")

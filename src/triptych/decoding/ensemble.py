@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.decoding.contract import Array, Sources, StepModel
-from triptych.decoding.numerics import log_sum_exp
+from triptych.decoding.contract import Array, Sources, StepModel, log_sum_exp
 
 
 @dataclass(frozen=True)

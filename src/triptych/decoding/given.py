@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Sources, StepModel
+from triptych.decoding.contract import Sources, StepModel
 from triptych.decoding.dictionary import Symbols
 from triptych.decoding.scoring import Forced, force, heaviest_path
 from triptych.errors import RecipeError
 from triptych.text.alignment import Alignment, PairScore, places_of
 from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
@@ -77,7 +77,7 @@ def alignment_of(source: Symbols, target: Symbols, account: Forced) -> Alignment
     return Alignment(source, target, tuple(heaviest_path(account.attention[:-1]).tolist()), "attention")
 
 
-def reordered(prediction: Prediction[Array], scores: Sequence[PairScore], weight: float) -> Prediction[Array]:
+def reordered(prediction: Prediction, scores: Sequence[PairScore], weight: float) -> Prediction:
     """A prediction with its candidates in the order of new scores; see `Speller.rescore`."""
     mixed = [
         replace(candidate, score=_mixed(score.log_probability, candidate.score, weight))

@@ -1,4 +1,4 @@
-"""A model with its vocabularies: texts in, predictions out. The same class for a run and for an exported folder."""
+"""Decoding a batch by any method, and a model with its vocabularies: texts in, predictions out."""
 
 from __future__ import annotations
 
@@ -7,23 +7,49 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.config.decoding import SpellDecoding
+from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Hypothesis, StepModel
+from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
-from triptych.decoding.dispatch import decode
 from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered
+from triptych.decoding.greedy import greedy
+from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
 from triptych.text.alignment import Alignment, PairScore
 from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.symbols import Tokenizer
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
 
 Text = str | Sequence[str]
 """A text, to be split as in training, or its symbols; of features likewise, `V;PST` or ("V", "PST")."""
+
+
+def decode(
+    model: StepModel[StateT], sources: Sources, settings: SpellDecoding, *, with_attention: bool = False
+) -> list[list[Hypothesis]]:
+    """Decode a batch by the method that the settings name.
+
+    Args:
+        model: what to decode with, in evaluation mode.
+        sources: B of them; their row_ids set the random numbers of the method "sample" apart.
+        settings: the method and its parameters.
+        with_attention: fill `Hypothesis.attention`, where the model has any.
+    Returns:
+        One list per row: its only hypothesis (greedy), the n_best, best first (beam), or the samples as drawn (sample).
+    Raises:
+        ShapeError: the number of row_ids is not B.
+        TriptychError: nothing can be produced for a row, or a log-probability is nan.
+    """
+    match settings.method:
+        case "greedy":
+            return greedy(model, sources, settings, with_attention=with_attention)
+        case "beam":
+            return beam_search(model, sources, settings, with_attention=with_attention)
+        case "sample":
+            return sample(model, sources, settings, with_attention=with_attention)
 
 
 class Speller:
@@ -58,7 +84,7 @@ class Speller:
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
         with_alignment: bool = False,
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         """Predict a target for every source.
 
         Args:
@@ -161,8 +187,8 @@ class Speller:
         return self._align(self._pairs(self.inputs(sources, features), targets))
 
     def rescore(
-        self, predictions: Sequence[Prediction[Array]], *, weight: float = 0.5, reverse: bool = False
-    ) -> list[Prediction[Array]]:
+        self, predictions: Sequence[Prediction], *, weight: float = 0.5, reverse: bool = False
+    ) -> list[Prediction]:
         """Candidates of another speller, in the order of a score that this one has a part in.
 
         A candidate's score becomes weight * this model's log-probability + (1 - weight) * the score that it had.
@@ -191,7 +217,7 @@ class Speller:
         chunk: int | None = None,
         with_attention: bool = False,
         with_alignment: bool = False,
-    ) -> Iterator[Prediction[Array]]:
+    ) -> Iterator[Prediction]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
         Args:
@@ -264,7 +290,7 @@ class Speller:
             alignment_of(given.source, target, forced) for (given, target), forced in zip(pairs, found, strict=True)
         ]
 
-    def _with_alignments(self, predictions: Sequence[Prediction[Array]]) -> list[Prediction[Array]]:
+    def _with_alignments(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         pairs = [
             (Input(found.source, found.features), candidate.symbols)
             for found in predictions
@@ -298,9 +324,9 @@ class Speller:
 
     def _predict(
         self, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         """Predictions in the order of the inputs; `first` is the number of the first one, which samples depend on."""
-        results: list[Prediction[Array] | None] = [None] * len(inputs)
+        results: list[Prediction | None] = [None] * len(inputs)
         unknown_to_dictionary = []
         for position, given in enumerate(inputs):
             if not given.source:
@@ -320,9 +346,9 @@ class Speller:
 
     def _predict_new(
         self, inputs: Sequence[Input], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         """The model's predictions for what no dictionary has; `numbers` set their samples apart."""
-        results: list[Prediction[Array] | None] = [None] * len(inputs)
+        results: list[Prediction | None] = [None] * len(inputs)
         order = sorted(range(len(inputs)), key=lambda position: len(inputs[position].source))
         lengths = [len(inputs[position].source) for position in order]
         for positions in batches(order, lengths, settings.batch_size):
@@ -336,7 +362,7 @@ class Speller:
                 results[position] = self._prediction(inputs[position], hypotheses)
         return [result for result in results if result is not None]
 
-    def _prediction(self, given: Input, hypotheses: Sequence[Hypothesis]) -> Prediction[Array]:
+    def _prediction(self, given: Input, hypotheses: Sequence[Hypothesis]) -> Prediction:
         features = self.vocabularies.features
         return Prediction(
             given.source,
@@ -346,7 +372,7 @@ class Speller:
             () if features is None else features.unknown_in(given.features),
         )
 
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate[Array]:
+    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
         symbols = self.vocabularies.targets.decode(hypothesis.symbols)
         return Candidate(
             symbols,
@@ -357,7 +383,7 @@ class Speller:
             finished=hypothesis.finished,
         )
 
-    def _entry(self, target: Symbols) -> Candidate[Array]:
+    def _entry(self, target: Symbols) -> Candidate:
         return Candidate(target, self.vocabularies.target_tokenizer.join(target), 0.0, 0.0, origin="dictionary")
 
 

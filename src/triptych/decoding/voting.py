@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.config.decoding import SpellDecoding
-from triptych.decoding.contract import Array, StepModel
+from triptych.decoding.contract import StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
 from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.speller import Speller, Text
@@ -16,7 +16,7 @@ from triptych.errors import RecipeError
 from triptych.text.alignment import Alignment, PairScore
 from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 MEMBERS = "member_vocabularies"  # key of a description whose members vote: the vocabularies of each
 
@@ -77,14 +77,14 @@ class Voting(Speller):
 
     def _predict_new(
         self, inputs: Sequence[Input], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         answers = self.ballots(inputs, settings)
         return [
             self.elected(given, [own[place] for own in answers], settings.candidates)
             for place, given in enumerate(inputs)
         ]
 
-    def ballots(self, inputs: Sequence[Input], settings: SpellDecoding) -> list[list[Prediction[Array]]]:
+    def ballots(self, inputs: Sequence[Input], settings: SpellDecoding) -> list[list[Prediction]]:
         """Every member's predictions, in the direction of the first member.
 
         Raises:
@@ -100,9 +100,9 @@ class Voting(Speller):
             found.append([self._as_own(prediction, member) for prediction in predictions])
         return found
 
-    def elected(self, given: Input, answers: Sequence[Prediction[Array]], most: int) -> Prediction[Array]:
+    def elected(self, given: Input, answers: Sequence[Prediction], most: int) -> Prediction:
         """What comes of the members' predictions for a source: at most that many candidates, best first."""
-        first: dict[Symbols, Candidate[Array]] = {}
+        first: dict[Symbols, Candidate] = {}
         votes: dict[Symbols, int] = {}
         probability: dict[Symbols, float] = {}
         for answer in answers:
@@ -123,7 +123,7 @@ class Voting(Speller):
         )
         return replace(answers[0], source=given.source, candidates=candidates)
 
-    def _as_own(self, prediction: Prediction[Array], member: Speller) -> Prediction[Array]:
+    def _as_own(self, prediction: Prediction, member: Speller) -> Prediction:
         """A member's prediction with symbols in the direction of the first member."""
         candidates = tuple(
             replace(candidate, symbols=self._turned(candidate.symbols, member, "target"))

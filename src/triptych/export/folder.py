@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 from triptych.errors import RunError
 from triptych.export.graph import need_onnx
-from triptych.files import force_to_disk, write_text_atomically
+from triptych.files import force_to_disk, write_json, write_text_atomically
 from triptych.runtime.folder import FORMAT, MANIFEST, digest_of
 
 
@@ -95,7 +94,7 @@ def write_manifest(
         "files": files,
         "model": dict(model),
     }
-    write_text_atomically(folder / MANIFEST, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / MANIFEST, document)
     write_text_atomically(folder / "README.md", _readme(panel, name, use))
 
 

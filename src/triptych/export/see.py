@@ -24,7 +24,6 @@ from triptych.errors import DataError, MissingExtraError, RunError, TriptychErro
 from triptych.export.folder import Use
 from triptych.export.graph import need_onnx
 from triptych.export.quantize import Change, Cost
-from triptych.export.run import Check
 from triptych.images.sources import Collection
 from triptych.recall.layers import HopfieldPooling
 from triptych.runtime.classifier import load as load_exported
@@ -144,7 +143,7 @@ def use(_description: Mapping[str, Any]) -> Use:
     return Use('predict(["..."])', ("pillow",))
 
 
-def verify(classifier: Model, exported: Exported, _run: Any = None) -> Check:
+def verify(classifier: Model, exported: Exported, _run: Any = None) -> dict[str, Any]:
     """The largest difference of scores from PyTorch over random images: |a - b| / (1 + |b|).
 
     Raises:
@@ -166,7 +165,7 @@ def verify(classifier: Model, exported: Exported, _run: Any = None) -> Check:
             f"the exported graph differs from PyTorch by {largest:.2g}; expected at most {TOLERANCE:g}. "
             "Nothing was written. Check that the model's weights are finite."
         )
-    return Check(largest)
+    return {"difference": largest}
 
 
 def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection[Images], *, split: str) -> Cost:

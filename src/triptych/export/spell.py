@@ -18,7 +18,6 @@ from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
 from triptych.export.folder import Use
 from triptych.export.quantize import Change, Cost
-from triptych.export.run import Check
 from triptych.report.comparison import differences
 from triptych.runs.run import Run
 from triptych.runtime.folder import Exported
@@ -74,7 +73,7 @@ def graph_of(network: Network, part: str) -> Any:
     return transducer.encoder_graph(network) if part == "encoder" else transducer.step_graph(network)
 
 
-def verify(speller: Speller, exported: Exported, run: Run | None = None) -> Check:
+def verify(speller: Speller, exported: Exported, run: Run | None = None) -> dict[str, Any]:
     """Compare exported graphs with PyTorch on random sources and on sources that the run has predicted.
 
     Every step's log-probabilities and attention are compared along targets that the model writes itself, most probable
@@ -102,7 +101,7 @@ def verify(speller: Speller, exported: Exported, run: Run | None = None) -> Chec
             f"{LISTS.n_best}-best lists of {differing} of {lists} sources differ. Nothing was written.",
             hint="Check that the model's weights are finite.",
         )
-    return Check(largest, {"lists_compared": lists, "lists_that_differ": differing})
+    return {"difference": largest, "lists_compared": lists, "lists_that_differ": differing}
 
 
 def difference(

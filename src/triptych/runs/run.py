@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +29,7 @@ from filelock import FileLock, Timeout
 
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.errors import RunError, did_you_mean
-from triptych.files import write_bytes_atomically, write_text_atomically
-from triptych.runs.processes import is_helper_process
+from triptych.files import read_json, write_bytes_atomically, write_json, write_text_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,7 +183,7 @@ class Run:
         path = self.path / "run.json"
         if not path.exists():
             return {}
-        return _read_json(path)
+        return read_json(path)
 
     def update_facts(self, **changes: Any) -> None:
         """Replace top-level entries of `run.json`."""
@@ -199,18 +197,16 @@ class Run:
             self._write_facts({**facts, "evaluations": {**facts.get("evaluations", {}), name: dict(result)}})
 
     def _write_facts(self, facts: Mapping[str, Any]) -> None:
-        document = {"format": FORMAT, **facts}
-        write_text_atomically(self.path / "run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / "run.json", {"format": FORMAT, **facts})
 
     def write_evaluation(self, split: str, label: str, details: Mapping[str, Any]) -> None:
         """Keep the details of an evaluation for the report."""
-        path = self.path / "evaluations" / f"{split}.{label}.json"
-        write_text_atomically(path, json.dumps(dict(details), ensure_ascii=False, indent=1) + "\n")
+        write_json(self.path / "evaluations" / f"{split}.{label}.json", details)
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """What `write_evaluation` kept, by `split/label`."""
         paths = sorted((self.path / "evaluations").glob("*.json"))
-        return {path.stem.replace(".", "/", 1): _read_json(path) for path in paths}
+        return {path.stem.replace(".", "/", 1): read_json(path) for path in paths}
 
     def write_trained_on(self, digests: NDArray[np.uint64]) -> None:
         """Keep which items training saw; from `short_digests`, in any order."""
@@ -282,9 +278,7 @@ class Run:
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""
-        document = {"format": FORMAT, "panel": panel, **description}
-        text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
-        write_text_atomically(self.path / "model.json", text)
+        write_json(self.path / "model.json", {"format": FORMAT, "panel": panel, **description})
 
     def model(self, panel: str | None = None) -> dict[str, Any]:
         """What `model.json` says, its format and panel checked.
@@ -295,18 +289,15 @@ class Run:
         path = self.path / "model.json"
         if not path.exists():
             raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
-        document = _read_json(path)
-        if document.get("format") != FORMAT:
-            raise RunError(
-                field="format",
-                value=document.get("format"),
-                expected=str(FORMAT),
-                hint="Update Triptych with: pip install --upgrade triptych",
-                path=path,
-            )
+        document = read_json(path, version=FORMAT)
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document
+
+
+def is_helper_process() -> bool:
+    """Whether this process is a helper of another one that trains, by the variables of Lightning and torchrun."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 def now() -> str:
@@ -333,13 +324,3 @@ def _place(name: str) -> Path:
     path = Path(name)
     looks_like_path = path.is_absolute() or len(path.parts) > 1 or name in (".", "..")
     return path if looks_like_path else runs_folder() / name
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RunError(f"the file is damaged ({error}).", path=path) from None
-    if not isinstance(document, dict):
-        raise RunError("the file is damaged: not a JSON object.", path=path)
-    return document

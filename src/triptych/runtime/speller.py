@@ -9,7 +9,7 @@ from triptych.errors import DataError, MissingExtraError, RecipeError, RunError
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import GraphModel
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 __all__ = ["Candidate", "Prediction", "Speller", "Vocabularies", "load"]
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError
 from triptych.images.sources import Collection
-from triptych.runs.processes import check_shares
 from triptych.see.images import Images
-from triptych.training.prepared import Loaders
+from triptych.training.hardware import check_shares
+from triptych.training.objective import Loaders
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -36,15 +35,14 @@ class NamedSet:
         description: one sentence on what it holds.
         licence: the terms of the data.
         classes: number of classes.
-        load: reads the images, after a download where one is needed; for `cache_dir` and `offline` see
-            `triptych.data.downloads.fetch`.
+        load: reads the images, after a download where one is needed.
     """
 
     name: str
     description: str
     licence: str
     classes: int
-    load: Callable[..., Collection[ImageList]]
+    load: Callable[[], Collection[ImageList]]
 
 
 def list_named_sets() -> tuple[NamedSet, ...]:
@@ -84,7 +82,7 @@ def resolve(name: str) -> NamedSet:
     return sets[name]
 
 
-def _read_digits(*, cache_dir: Path | str | None = None, offline: bool | None = None) -> Collection[ImageList]:
+def _read_digits() -> Collection[ImageList]:
     """The digits without splits, their grey values of 0 to 16 on the scale 0 to 255."""
     from sklearn.datasets import load_digits
 
@@ -99,15 +97,13 @@ def _read_digits(*, cache_dir: Path | str | None = None, offline: bool | None = 
     return Collection(source.splits, source.classes, [fingerprint])
 
 
-def _read_kmnist(*, cache_dir: Path | str | None = None, offline: bool | None = None) -> Collection[ImageList]:
+def _read_kmnist() -> Collection[ImageList]:
     """The official training and test images."""
     paths = [
         fetch(
             f"kmnist/{file}",
             urls=[address + file for address in _KMNIST_ADDRESSES],
             known_hash=f"md5:{digest}",
-            cache_dir=cache_dir,
-            offline=offline,
         )
         for file, digest in _KMNIST_MD5.items()
     ]

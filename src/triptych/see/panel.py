@@ -23,7 +23,6 @@ from triptych.images.sources import Collection
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
-from triptych.runs.devices import check_device
 from triptych.runs.members import Combination, joined, members_of
 from triptych.runs.run import Run
 from triptych.see import demo, evaluation_report, explaining, lines
@@ -36,7 +35,8 @@ from triptych.see.images import Images, input_form
 from triptych.see.metrics import Predicted, Scores, score
 from triptych.see.named_sets import classes_of
 from triptych.see.objective import SeeObjective, balanced_weights
-from triptych.training.prepared import Prepared
+from triptych.training.hardware import check_device
+from triptych.training.objective import Prepared
 
 CLASSES_LISTED = 20  # in a model card
 

@@ -52,7 +52,6 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
     """Sources to predict targets for; settings that are missing are the run's own."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"sources": ["K AE T"]},
@@ -73,9 +72,7 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
 class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
     """One source whose prediction is explained; settings that are missing are the run's own."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]})
     source: Text
     features: Text | None = Field(default=None, description="of the source, for a run with features")
 
@@ -141,7 +138,7 @@ class SpellExplainAnswer(SpellAnswer):
 class ScoreRequest(Asked):
     """Pairs of source and target that the model gives an account of."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
     pairs: list[tuple[Text, Text]] = Field(min_length=1, description="source and target, in the run's own notation")
     features: list[Text] | None = Field(default=None, description="of each source, for a run with features")
     alignment: bool = Field(default=False, description="give each target symbol's place in the source")
@@ -204,7 +201,6 @@ class RetrieveRequest(Asked):
     """Cues to retrieve patterns with."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"cues": [[0.9, 0.1, 0.0]]},
@@ -231,9 +227,7 @@ class RetrieveAnswer(BaseModel):
 class AddRequest(Asked):
     """Patterns to store."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"patterns": [[0.9, 0.1, 0.0]], "labels": ["first"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"patterns": [[0.9, 0.1, 0.0]], "labels": ["first"]}]})
     patterns: list[list[Number]] = Field(min_length=1)
     labels: list[Annotated[Text, Field(max_length=200)] | None] | None = None
     values: list[list[Number]] | None = Field(default=None, description="required where the memory has values")

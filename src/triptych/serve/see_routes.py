@@ -116,7 +116,7 @@ def _decoded(served: ServedClassifier, content: bytes, limits: ServeLimits) -> A
     check_limit(
         "the number of pixels of the image", pixels, limits.max_image_pixels, "max_image_pixels", "Make it smaller."
     )
-    return served.read(content)
+    return served.classifier.read(content)
 
 
 def _classes(served: ServedClassifier, probabilities: Any, top_k: int | None) -> list[ClassAnswer]:

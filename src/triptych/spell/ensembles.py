@@ -11,7 +11,6 @@ from torch import Tensor
 
 from triptych.config import SpellDecoding
 from triptych.decoding import Ensemble, Speller
-from triptych.decoding.contract import Array
 from triptych.decoding.voting import MEMBERS, Voting
 from triptych.runs.members import Combination, joined
 from triptych.runs.run import Run
@@ -19,7 +18,7 @@ from triptych.spell.corpus import Item
 from triptych.spell.evaluating import predictions_of
 from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 
 def join_runs(runs: Sequence[Run], panel: str, by: Combination) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -89,7 +88,7 @@ def search_members(
     return steps
 
 
-Predict = Callable[[tuple[int, ...]], Sequence[Prediction[Array]]]
+Predict = Callable[[tuple[int, ...]], Sequence[Prediction]]
 
 
 def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDecoding) -> Predict:
@@ -98,7 +97,7 @@ def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDe
     inputs = [Input(item.source, item.features) for item in items]
     ballots = every.ballots(inputs, decoding)
 
-    def predict(members: tuple[int, ...]) -> list[Prediction[Array]]:
+    def predict(members: tuple[int, ...]) -> list[Prediction]:
         return [
             every.elected(given, [ballots[member][place] for member in members], decoding.candidates)
             for place, given in enumerate(inputs)
@@ -108,14 +107,14 @@ def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDe
 
 
 def _averaged(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDecoding) -> Predict:
-    def predict(members: tuple[int, ...]) -> list[Prediction[Array]]:
+    def predict(members: tuple[int, ...]) -> list[Prediction]:
         model = Ensemble([spellers[member].model for member in members])
         return predictions_of(Speller(model, spellers[0].vocabularies, decoding), items)
 
     return predict
 
 
-def _selection(members: tuple[int, ...], predictions: Sequence[Prediction[Array]], items: Sequence[Item]) -> Selection:
+def _selection(members: tuple[int, ...], predictions: Sequence[Prediction], items: Sequence[Item]) -> Selection:
     errors, probability = 0, 0.0
     for found, item in zip(predictions, items, strict=True):
         errors += found.symbols not in item.references

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from triptych.config import SpellDecoding
 from triptych.decoding import Speller
 from triptych.spell.corpus import Item
 from triptych.spell.metrics import ItemResult, Scores, score
 from triptych.text.predictions import Prediction, cut_warnings
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,14 @@ def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decodin
     return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
 
 
-def predictions_of(
-    model: Speller, items: Sequence[Item], decoding: SpellDecoding | None = None
-) -> list[Prediction[Any]]:
+def predictions_of(model: Speller, items: Sequence[Item], decoding: SpellDecoding | None = None) -> list[Prediction]:
     """What a model predicts for some items."""
     features = None if model.vocabularies.features is None else [item.features for item in items]
     return model.predict([item.source for item in items], features=features, decoding=decoding)
 
 
 def results_of(
-    items: Sequence[Item], predictions: Sequence[Prediction[Any]], vocabularies: Vocabularies
+    items: Sequence[Item], predictions: Sequence[Prediction], vocabularies: Vocabularies
 ) -> list[ItemResult]:
     """Items with what was predicted for them, to be scored in the form that targets are written in."""
     written = vocabularies.target_tokenizer.written

@@ -155,7 +155,7 @@ def _pairs(
 
 def _lists(
     speller: Speller, places: Sequence[str], *, reverse: bool, skip_bad: bool, warn: Warn
-) -> Iterator[Prediction[Any]]:
+) -> Iterator[Prediction]:
     """Candidates as `triptych predict` writes them."""
     for place in places:
         bad: list[BadRow] = []
@@ -173,7 +173,7 @@ def _lists(
         _warn_of(bad, place, warn)
 
 
-def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction[Any]:
+def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction:
     """The candidates of one row; ValueError with what is wrong with it."""
     if row.problem:
         raise ValueError(row.problem)
@@ -193,7 +193,7 @@ def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction[Any]:
     for text, value in zip(cells[1::2], cells[2::2], strict=True):
         symbols, number = second.split(text), float(value)
         if symbols:
-            candidates.append(Candidate[Any](symbols, second.join(symbols), number, number))
+            candidates.append(Candidate(symbols, second.join(symbols), number, number))
     if not source or not candidates:
         raise ValueError("the source or every candidate is empty; expected at least one symbol")
     return Prediction(source, tuple(candidates), features=features)

@@ -107,7 +107,7 @@ def _columns(speller: Speller, data: SpellData, file: str) -> SourceColumns | No
     return SourceColumns.of(columns, data.delimiter or None, file)
 
 
-def _cells(speller: Speller, prediction: Prediction[Any], line: SourceLine) -> list[str]:
+def _cells(speller: Speller, prediction: Prediction, line: SourceLine) -> list[str]:
     cells = [line.text] if speller.vocabularies.features is None else [line.text, line.features_text]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
@@ -122,7 +122,7 @@ class _Unseen:
         self._warn = warn
         self._known: set[str] = set()
 
-    def note(self, place: str, prediction: Prediction[Any]) -> None:
+    def note(self, place: str, prediction: Prediction) -> None:
         """Warn of the symbols and features of a source that are met for the first time."""
         strange = (*prediction.unknown, *prediction.unknown_features)
         fresh = [symbol for symbol in dict.fromkeys(strange) if symbol not in self._known]

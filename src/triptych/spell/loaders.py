@@ -9,9 +9,8 @@ from triptych.config import SpellRecipe
 from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.corpus import Corpus, Item
 from triptych.text.pairs import Pair
-from triptych.text.symbols import Vocabulary
-from triptych.text.vocabularies import Vocabularies
-from triptych.training.prepared import Loaders
+from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.training.objective import Loaders
 
 
 def vocabularies_of(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:

@@ -41,14 +41,12 @@ _LETTERS = Tokenizer(unit="characters")
 
 @dataclass(frozen=True)
 class Loading:
-    """Loading of a named set: tokenizers of pronunciations and spellings, what rows may be, and the download."""
+    """How a named set is read: tokenizers of pronunciations and spellings, and what rows may be."""
 
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
     max_symbols: int
     skip_bad_rows: bool
-    cache_dir: Path | str | None
-    offline: bool | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,6 @@ class NamedSet:
         target_tokenizer: Tokenizer = _LETTERS,
         max_symbols: int = MAX_SYMBOLS,
         skip_bad_rows: bool = False,
-        cache_dir: Path | str | None = None,
-        offline: bool | None = None,
     ) -> PairFile:
         """Read the pairs, after a download where one is needed.
 
@@ -85,13 +81,11 @@ class NamedSet:
             source_tokenizer: splits pronunciations, which separate phonemes by spaces.
             target_tokenizer: splits spellings.
             max_symbols, skip_bad_rows: see `triptych.text.pairs.read_pairs`.
-            cache_dir, offline: see `triptych.data.downloads.fetch`.
         Raises:
             DownloadError: the set cannot be fetched.
             DataError: its file cannot be read.
         """
-        loading = Loading(source_tokenizer, target_tokenizer, max_symbols, skip_bad_rows, cache_dir, offline)
-        return self.read(loading)
+        return self.read(Loading(source_tokenizer, target_tokenizer, max_symbols, skip_bad_rows))
 
 
 def list_named_sets() -> tuple[NamedSet, ...]:
@@ -174,8 +168,6 @@ def _read_wikipron(loading: Loading, file: str) -> PairFile:
     path = fetch(
         f"wikipron/{file}",
         urls=[address + file for address in _WIKIPRON_ADDRESSES],
-        cache_dir=loading.cache_dir,
-        offline=loading.offline,
     )
     return read_pairs(
         path,

@@ -14,8 +14,7 @@ from triptych.spell.batches import PairBatch
 from triptych.spell.build import Network
 from triptych.spell.corpus import Item
 from triptych.spell.metrics import nearest_reference
-from triptych.text.symbols import Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.objective import Share
 
 

@@ -21,7 +21,6 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.devices import check_device
 from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
 from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
@@ -34,9 +33,9 @@ from triptych.spell.loaders import loaders_of, sizes_of, vocabularies_of
 from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
-from triptych.text.symbols import Vocabulary
-from triptych.text.vocabularies import Vocabularies
-from triptych.training.prepared import Prepared
+from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.training.hardware import check_device
+from triptych.training.objective import Prepared
 
 
 class SpellPanel:

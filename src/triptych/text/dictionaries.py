@@ -12,7 +12,7 @@ from triptych.text.layouts import other_layout
 from triptych.text.lexicons import is_lexicon
 from triptych.text.pairs import BadRow, read_pairs, read_sources
 from triptych.text.rows import Layout
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 Symbols = tuple[str, ...]
 _AUTO = Layout(kind="auto")
