@@ -33,7 +33,6 @@ from triptych.runs.run import runs_folder  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "published.md"
 SETS: Mapping[str, Mapping[str, Any]] = tomllib.loads((HERE / "sets.toml").read_text(encoding="utf-8"))
-SHUFFLED_FROM = 10_000  # rows; CMUdict's are in alphabetic order
 NORMAL = 1.96  # half the width of a 95 % interval, in standard errors
 
 
@@ -74,7 +73,7 @@ def measure(name: str, data: Path, part: str, seed: int) -> None:
     folder = data / within
     run_name = "-".join(filter(None, (name, within, size, str(seed))))
     if size:
-        folder = _cut(folder, int(size), runs_folder() / f"{run_name}-data")
+        folder = _cut(folder, int(size), runs_folder() / f"{run_name}-data", drawn=protocol.get("drawn", False))
     run = trained(protocol["recipe"], folder, run_name, {**protocol["settings"], "training.seed": seed})
     labels = [key for key in run.facts().get("evaluations", {}) if key.startswith("valid/")]
     scores = evaluated(run, f"test/{labels[0].removeprefix('valid/')}")
@@ -100,14 +99,13 @@ def measure(name: str, data: Path, part: str, seed: int) -> None:
     _results_file(name).write_text(f"[\n{text}\n]\n", encoding="utf-8")
 
 
-def _cut(folder: Path, size: int, into: Path) -> Path:
-    """A copy of a data folder with some of its training rows: the first, or drawn ones where they are in order."""
+def _cut(folder: Path, size: int, into: Path, *, drawn: bool) -> Path:
+    """A copy of a data folder with some of its training rows: the first, or drawn ones."""
     into.mkdir(parents=True, exist_ok=True)
     for split in ("train", "valid", "test"):
         rows = (folder / f"{split}.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
         if split == "train":
-            drawn = random.Random(0).sample(rows, len(rows)) if len(rows) > SHUFFLED_FROM else rows
-            rows = drawn[:size]
+            rows = (random.Random(0).sample(rows, len(rows)) if drawn else rows)[:size]
         (into / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
     return into
 
@@ -162,8 +160,9 @@ def details(name: str) -> str:
     """A row for each part: sizes, training time and figures, as Markdown."""
     protocol, results = SETS[name], read_results(name)
     measures: Mapping[str, str] = protocol["measures"]
+    best: Mapping[str, float] = protocol.get("best", {})
     head = ["part" if parts_of(name) != [""] else "", "seed", "pairs", "parameters", "minutes", "WER on valid"]
-    rows = [[*head, *measures.values()]]
+    rows = [[*head, *measures.values(), *(["best published WER"] if best else [])]]
     for result in results:
         scores = [result["scores"][key] for key in measures]
         rows.append(
@@ -175,6 +174,7 @@ def details(name: str) -> str:
                 f"{result['seconds'] / 60:.1f}",
                 f"{100 * result['valid']:.1f}",
                 *(f"{100 * s['value']:.2f} ({100 * s['low']:.1f} to {100 * s['high']:.1f})" for s in scores),
+                *([_published(best.get(result["part"].split("/")[0]))] if best else []),
             ]
         )
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
