@@ -10,7 +10,7 @@ from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Sources, StepModel
 from triptych.decoding.dictionary import Symbols
 from triptych.decoding.scoring import Forced, force, heaviest_path
-from triptych.errors import RecipeError
+from triptych.errors import DataError, RecipeError
 from triptych.text.alignment import Alignment, PairScore, places_of
 from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
@@ -61,6 +61,19 @@ def accounts(
     return [account for account in found if account is not None]
 
 
+def scores_of(
+    vocabularies: Vocabularies, pairs: Sequence[tuple[Input, Symbols]], found: Sequence[Forced]
+) -> list[PairScore]:
+    """What a model's accounts of pairs say of them."""
+    unknown = vocabularies.sources.unknown_in, vocabularies.targets.unknown_in
+    return [
+        PairScore(
+            given.source, target, tuple(forced.log_probabilities.tolist()), unknown[0](given.source), unknown[1](target)
+        )
+        for (given, target), forced in zip(pairs, found, strict=True)
+    ]
+
+
 def alignment_of(source: Symbols, target: Symbols, account: Forced) -> Alignment:
     """The alignment of a pair: the walk where there is one, otherwise the heaviest path through the attention.
 
@@ -102,3 +115,16 @@ def batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iter
             begin = end
     if begin < len(positions):
         yield positions[begin:]
+
+
+def taken(sources: Iterator[Input], count: int) -> tuple[list[Input], DataError | None]:
+    """The next sources, at most `count` of them, and what reading them failed with."""
+    held: list[Input] = []
+    try:
+        for source in sources:
+            held.append(source)
+            if len(held) == count:
+                break
+    except DataError as error:
+        return held, error
+    return held, None

@@ -11,7 +11,7 @@ from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
-from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered
+from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered, scores_of, taken
 from triptych.decoding.greedy import greedy
 from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
@@ -152,17 +152,7 @@ class Speller:
 
     def _score(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[PairScore]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size)
-        unknown = self.vocabularies.sources.unknown_in, self.vocabularies.targets.unknown_in
-        return [
-            PairScore(
-                given.source,
-                target,
-                tuple(forced.log_probabilities.tolist()),
-                unknown[0](given.source),
-                unknown[1](target),
-            )
-            for (given, target), forced in zip(pairs, found, strict=True)
-        ]
+        return scores_of(self.vocabularies, pairs, found)
 
     def align(
         self,
@@ -233,7 +223,7 @@ class Speller:
         done = 0
         failure: DataError | None = None
         while failure is None:
-            held, failure = _take(rest, chunk or CHUNK)
+            held, failure = taken(rest, chunk or CHUNK)
             if not held and failure is None:
                 return
             found = self._predict(held, decoding or self.decoding, with_attention=with_attention, first=done)
@@ -389,16 +379,3 @@ class Speller:
 
 def _symbols(text: Text, tokenizer: Tokenizer) -> Symbols:
     return tokenizer.split(text) if isinstance(text, str) else tuple(text)
-
-
-def _take(sources: Iterator[Input], count: int) -> tuple[list[Input], DataError | None]:
-    """The next sources, at most `count` of them, and what reading them failed with."""
-    held: list[Input] = []
-    try:
-        for source in sources:
-            held.append(source)
-            if len(held) == count:
-                break
-    except DataError as error:
-        return held, error
-    return held, None
