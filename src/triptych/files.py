@@ -96,8 +96,17 @@ def read_json(path: Path, *, version: int | None = None, hint: str = "") -> dict
         RunError: the file is damaged, or of another format, as a newer Triptych writes it.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"the file is damaged ({error}).", hint=hint, path=path) from None
+    return parse_json(content, path, version=version, hint=hint)
+
+
+def parse_json(content: bytes, path: Path, *, version: int | None = None, hint: str = "") -> dict[str, Any]:
+    """The JSON object that the bytes of a file are; see `read_json`."""
+    try:
+        document = json.loads(content.decode("utf-8"))
+    except ValueError as error:
         raise RunError(f"the file is damaged ({error}).", hint=hint, path=path) from None
     if not isinstance(document, dict):
         raise RunError(f"the file is damaged (it holds a {type(document).__name__}).", hint=hint, path=path)

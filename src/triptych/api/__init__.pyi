@@ -48,6 +48,7 @@ from .exporting import (
 )
 from .given import (
     align as align,
+    distil as distil,
     rerank as rerank,
     score as score,
 )
@@ -112,6 +113,13 @@ from .names import (
     tiny as tiny,
     tsv_row as tsv_row,
 )
+from .packing import (
+    PackedRun as PackedRun,
+    ReadyMade as ReadyMade,
+    model_card as model_card,
+    pack as pack,
+    ready_made_models as ready_made_models,
+)
 from .panels import (
     panel_of as panel_of,
 )
@@ -129,6 +137,7 @@ from .training import (
     LearningRates as LearningRates,
     Trained as Trained,
     find_learning_rate as find_learning_rate,
+    recipe_from as recipe_from,
     start_run as start_run,
     train as train,
 )

@@ -93,7 +93,8 @@ def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> Eva
     if problem is not None or known & set(hashes(other.fingerprints)):
         moved = _read_if_own(facts, panel, recipe, location, model)
         if moved is not None:
-            run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
+            if run.packed is None:
+                run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
             return EvaluationData(moved)
     if problem is not None:
         raise problem
@@ -223,6 +224,9 @@ def run_test(
     evaluation = panel.evaluate(chosen.model, chosen.recipe, found.data, split=split, decoding=chosen.decoding)
     warn(evaluation.warnings)
     origin = {**found.origin, **({"files": chosen.files} if chosen.files else {})}
+    if run.packed is not None:
+        warn([f"{run.name} is a packed run, which is only read: the evaluation is not recorded."])
+        return _tested(panel, evaluation, label)
     try:
         _record(run, chosen.model, evaluation, label=label, origin=origin, warnings=remarks)
         write_report(run)
@@ -230,6 +234,10 @@ def run_test(
         if error.errno not in READ_ONLY:  # such as a full disk
             raise
         warn([f"the evaluation could not be recorded in {run.path}: {error.strerror or error}."])
+    return _tested(panel, evaluation, label)
+
+
+def _tested(panel: Panel, evaluation: Evaluation, label: str) -> Tested:
     figures = panel.measures(evaluation.scores.to_dict())
     return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
 

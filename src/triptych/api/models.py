@@ -23,14 +23,20 @@ def load(run: str | Path, *, device: str = "cpu") -> Any:
     """Load the model of a run, ready to predict: a `Speller` or a `Classifier`, as the run's panel is.
 
     Args:
-        run: name or path of a run.
+        run: name or path of a run, of a packed one, or of a ready-made model.
         device: where to put it: `cpu`, `cuda`, `mps`.
     Raises:
         RunError: no such run, or its model is missing or damaged.
     """
+    return loaded(Run.open(run), device=device)
+
+
+def loaded(run: Run, *, device: str = "cpu") -> Any:
+    """The model of an opened run as it answers people: where a dictionary was packed with it, that comes first."""
     _use_one_thread_in_forks()
-    opened = Run.open(run)
-    return panel_of(opened.recipe().panel).load(opened, device=device)
+    recipe = run.recipe()
+    panel = panel_of(recipe.panel)
+    return panel.with_dictionary(panel.load(run, device=device), recipe, run)
 
 
 @cache
@@ -156,7 +162,9 @@ def choose(
     panel = panel_of(recipe.panel)
     options = given_options(panel, command, given)
     decoding = panel.choose(recipe, options)
-    model, suffix = panel.equip(panel.load(run, device=device), recipe, options, warn=warn)
+    # A dictionary that was packed with a model answers people; in a test it would repeat its own entries.
+    model = loaded(run, device=device) if command == "predict" else panel.load(run, device=device)
+    model, suffix = panel.equip(model, recipe, options, warn=warn)
     files = {name: fingerprint_file(path)["sha256"] for name, path in options.items() if isinstance(path, Path)}
     return Chosen(model, recipe, decoding, panel.label(decoding) + suffix, files)
 

@@ -17,6 +17,7 @@ from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.members import Combination
 from triptych.runs.run import Run
+from triptych.runs.transfer import Transfer
 from triptych.training.objective import Prepared
 
 Warn = Callable[[Sequence[str]], None]
@@ -138,7 +139,7 @@ class Panel(Protocol):
 
     @property
     def given(self) -> Any:
-        """Functions `score`, `align` and `rerank` for files of given pairs; None where items are not pairs."""
+        """Functions `score`, `align`, `rerank` and `distil`; None where items are not pairs."""
 
     def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
         """Read the recipe's data, with `Data`'s properties, split as for training.
@@ -153,8 +154,25 @@ class Panel(Protocol):
     def build(self, recipe: Any, data: Any) -> Prepared:
         """Build the network for some data, initialised from `training.seed`."""
 
+    def sized_as(self, recipe: Any, run: Run) -> Any:
+        """The recipe with a start run's sizes wherever it leaves sizes to the data.
+
+        Raises:
+            RunError: the run is of another panel, an ensemble, or has no model.
+        """
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model.
+
+        Raises:
+            RunError: nothing fits, or what is copied would mean something else here.
+        """
+
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """Load the run's kept model, ready to predict."""
+
+    def with_dictionary(self, model: Any, recipe: Any, run: Run) -> Any:
+        """The model with the dictionary that was packed with its run in front; the model alone where there is none."""
 
     def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Any]]:
         """Description and tensors of one model that combines several runs' models.
@@ -300,7 +318,7 @@ def given_options(panel: Panel, command: str, options: Mapping[str, Any]) -> dic
 def recipe_in_use(run: Run) -> Recipe:
     """The run's recipe with its model's own decoding, such as the temperature of a calibrated model."""
     recipe, path = run.recipe(), run.path / "model.json"
-    if not path.exists():
+    if not run.has_model:
         return recipe
     fitted: Recipe = panel_of(recipe.panel).in_use(recipe, run.model(), path)
     return fitted

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from triptych.api.models import load
+from triptych.api.models import loaded
 from triptych.api.served_memory import (
     Addition as Addition,
     MemoryInfo as MemoryInfo,
@@ -161,10 +161,10 @@ def load_catalogue(
         RunError, DataError: one cannot be loaded.
         TriptychError: two have the same name, or there is nothing to serve.
     """
-    opened = {run.path.resolve().name: run for run in map(Run.open, runs)}
+    opened = {_served_name(run): run for run in map(Run.open, runs)}
     stored = {folder.resolve().name: folder for folder in memories}
     if len(opened) < len(runs) or len(stored) < len(memories):
-        names = [Path(place).resolve().name for place in [*runs, *map(str, memories)]]
+        names = [*(_served_name(Run.open(run)) for run in runs), *(folder.resolve().name for folder in memories)]
         twice = next((name for name in names if names.count(name) > 1), "")
         raise TriptychError(f"two folders are named {twice!r}.", hint="Rename a folder.")
     if not opened and not stored:
@@ -172,8 +172,12 @@ def load_catalogue(
     served: dict[str, dict[str, Any]] = {panel: {} for panel in SERVED}
     for name, run in opened.items():
         panel = run.recipe().panel
-        served[panel][name] = SERVED[panel].of(run, load(run.path, device=device), limits)
+        served[panel][name] = SERVED[panel].of(run, loaded(run, device=device), limits)
     return Catalogue(served["spell"], served["see"], {name: ServedMemory(folder) for name, folder in stored.items()})
+
+
+def _served_name(run: Run) -> str:
+    return run.path.resolve().name if run.packed is None else run.name
 
 
 def fitted_limits(limits: ServeLimits, catalogue: Catalogue, warn: Callable[[str], None]) -> ServeLimits:
@@ -218,7 +222,7 @@ def _info(run: Run, model: Speller | Model) -> dict[str, Any]:
     facts, recipe = run.facts(), run.recipe()
     data = [{**entry, "path": Path(str(entry.get("path", ""))).name} for entry in facts.get("data", [])]
     return {
-        "name": run.path.resolve().name,
+        "name": _served_name(run),
         "panel": recipe.panel,
         **{key: facts[key] for key in _PUBLIC if key in facts},
         "data": data,

@@ -117,6 +117,21 @@ def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
     return check_table(_schema_of(tree, "panel", PANELS, origin, expected="the name of a panel"), tree, origin)
 
 
+def parse_recipe_text(text: str, overrides: Iterable[str], *, origin: str) -> Recipe:
+    """Check a whole recipe that is given as TOML, with `table.key=value` settings on top.
+
+    Raises:
+        RecipeError: as of `load_recipe`.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"the recipe is not TOML ({error}).", path=origin) from None
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_recipe(tree, origin=origin)
+
+
 def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:
     """Check an experiment's recipe that was already read into dictionaries; `origin` names it in messages."""
     panel = tree.get("panel")

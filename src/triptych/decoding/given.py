@@ -9,6 +9,7 @@ from typing import Any
 from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Sources, StepModel
 from triptych.decoding.dictionary import Symbols
+from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.scoring import Forced, force, heaviest_path
 from triptych.errors import DataError, RecipeError
 from triptych.text.alignment import Alignment, PairScore, places_of
@@ -46,8 +47,7 @@ def accounts(
         batch_size: pairs at once; fewer where they are long.
         with_alignment: see `force`.
     """
-    while isinstance(model, Constrained):
-        model = model.model
+    model = _own(model)
     lengths = [max(len(given.source), len(target)) for given, target in pairs]
     order = sorted(range(len(pairs)), key=lambda position: (lengths[position], len(pairs[position][1])))
     found: list[Forced | None] = [None] * len(pairs)
@@ -72,6 +72,13 @@ def scores_of(
         )
         for (given, target), forced in zip(pairs, found, strict=True)
     ]
+
+
+def _own(model: StepModel[Any]) -> StepModel[Any]:
+    """The model behind a word list, and the only member of an ensemble of one."""
+    if isinstance(model, Constrained):
+        return _own(model.model)
+    return _own(model.members[0]) if isinstance(model, Ensemble) and len(model.members) == 1 else model
 
 
 def alignment_of(source: Symbols, target: Symbols, account: Forced) -> Alignment:

@@ -276,8 +276,10 @@ class Speller:
 
     def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
+        tokenizers = self.vocabularies.source_tokenizer, self.vocabularies.target_tokenizer
         return [
-            alignment_of(given.source, target, forced) for (given, target), forced in zip(pairs, found, strict=True)
+            alignment_of(given.source, target, forced).turned(*(tokenizer.backward for tokenizer in tokenizers))
+            for (given, target), forced in zip(pairs, found, strict=True)
         ]
 
     def _with_alignments(self, predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -16,6 +16,7 @@ runs/<name>/
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -28,8 +29,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
+from triptych.config.loading import parse_recipe_text
 from triptych.errors import RunError, did_you_mean
-from triptych.files import read_json, write_bytes_atomically, write_json, write_text_atomically
+from triptych.files import parse_json, read_json, write_bytes_atomically, write_json, write_text_atomically
+from triptych.runs.packed import Packed, packed_at, ready_made
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,16 +51,20 @@ def runs_folder() -> Path:
 
 
 class Run:
-    """One run directory. `create` makes a new one, `open` finds an old one by name or path."""
+    """One run directory, or one packed file, which is only read.
 
-    def __init__(self, path: Path, *, is_new: bool = False) -> None:
+    `create` makes a new one, `open` finds one by name or path.
+    """
+
+    def __init__(self, path: Path, *, is_new: bool = False, packed: Packed | None = None) -> None:
         self.path = path
         self.is_new = is_new  # made by `create`, and nothing but its recipe written since
+        self.packed = packed
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
+        """The folder's name, or the one that a packed run had."""
+        return self.path.name if self.packed is None else self.packed.name
 
     @property
     def checkpoint(self) -> Path:
@@ -66,8 +73,13 @@ class Run:
 
     @property
     def figures(self) -> Path:
-        """Folder of the figures."""
-        return self.path / "figures"
+        """Folder of the figures; of a packed run in the present folder."""
+        return self.path / "figures" if self.packed is None else Path(f"{self.name}-figures")
+
+    @staticmethod
+    def place(name: str) -> Path:
+        """Where a run of that name is or would be: a folder in `runs_folder()`, or the path that the name is."""
+        return _place(name)
 
     @classmethod
     def create(cls, name: str, *, force: bool = False) -> Run:
@@ -115,15 +127,19 @@ class Run:
 
     @classmethod
     def open(cls, name: str | Path) -> Run:
-        """An existing run, by name or path.
+        """An existing run, by name or path; the path of a packed run, or the name of a ready-made model.
 
         Raises:
-            RunError: there is none; the nearest name is suggested.
+            RunError: there is none; the nearest name is suggested. A packed run is damaged or truncated.
         """
         run = cls(_place(str(name)))
         if not (run.path / "recipe.toml").is_file():
+            file = packed_at(str(name))
+            if file is not None:
+                return cls(file, packed=Packed.open(file))
             folder = runs_folder()
             names = [path.parent.name for path in folder.glob("[!.]*/recipe.toml")] if folder.is_dir() else []
+            names += ready_made()
             hint = did_you_mean(str(name), names) if names else "Train one with: triptych train RECIPE --name NAME"
             raise RunError(field="run", value=str(name), expected="the name or path of a run", hint=hint)
         return run
@@ -174,19 +190,21 @@ class Run:
         """Put the resolved recipe into the run."""
         write_text_atomically(self.path / "recipe.toml", dump_recipe(recipe))
 
-    def recipe(self) -> Recipe:
-        """The recipe the run was made with."""
-        return load_recipe(self.path / "recipe.toml")
+    def recipe(self, settings: Sequence[str] = ()) -> Recipe:
+        """The recipe the run was made with, with `table.key=value` settings on top."""
+        if self.packed is None:
+            return load_recipe(self.path / "recipe.toml", settings)
+        return parse_recipe_text((self._content("recipe.toml") or b"").decode(), settings, origin=str(self.path))
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` says; empty before training began."""
-        path = self.path / "run.json"
-        if not path.exists():
-            return {}
-        return read_json(path)
+        content = self._content("run.json")
+        return {} if content is None else parse_json(content, self.path / "run.json")
 
     def update_facts(self, **changes: Any) -> None:
         """Replace top-level entries of `run.json`."""
+        if self.packed is not None:
+            raise RunError("a packed run is only read.", hint="Use the run that it was packed from.", path=self.path)
         with FileLock(self.path / FACTS_LOCK):
             self._write_facts({**self.facts(), **changes})
 
@@ -229,8 +247,30 @@ class Run:
         return np.frombuffer(content, "<u8").astype(np.uint64)
 
     @property
-    def _resume_hint(self) -> str:
-        return f"Resume its training with: triptych train --resume --name {self.name}"
+    def has_model(self) -> bool:
+        """Whether training has begun, so that there is a description of the model."""
+        return self._content("model.json") is not None
+
+    def card(self) -> str:
+        """The model card; empty where none has been written."""
+        return (self._content("card.md") or b"").decode("utf-8")
+
+    def _content(self, name: str) -> bytes | None:
+        """The bytes of a file of the run; None where there is none of that name."""
+        if self.packed is not None:
+            return self.packed.content(name)
+        path = self.path / name
+        try:
+            return path.read_bytes() if path.exists() else None
+        except OSError as error:
+            raise RunError(f"the file is damaged ({error}).", path=path) from None
+
+    def _existing(self, name: str) -> Path:
+        path = self.path / name
+        if self.packed is None and not path.exists():
+            hint = f"Resume its training with: triptych train --resume --name {self.name}"
+            raise RunError("no such file, so that the run has no model yet.", hint=hint, path=path)
+        return path
 
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write `metrics.csv`, one row per epoch."""
@@ -268,13 +308,24 @@ class Run:
         """
         import safetensors.torch
 
-        path = self.path / "model.safetensors"
-        if not path.exists():
-            raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
+        if self.packed is not None:
+            return self.packed.tensors()
+        path = self._existing("model.safetensors")
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
             raise RunError(f"the file is damaged ({error}).", path=path) from None
+
+    def weights_digest(self) -> str:
+        """SHA-256 of `model.safetensors`, in hexadecimal.
+
+        Raises:
+            RunError: there is none yet.
+        """
+        if self.packed is not None:
+            return str(self.packed.manifest["files"]["model.safetensors"])
+        with self._existing("model.safetensors").open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""
@@ -286,10 +337,8 @@ class Run:
         Raises:
             RunError: damaged, of a newer format, or of another panel than `panel`.
         """
-        path = self.path / "model.json"
-        if not path.exists():
-            raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
-        document = read_json(path, version=FORMAT)
+        path = self._existing("model.json")
+        document = parse_json(self._content("model.json") or b"", path, version=FORMAT)
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document

@@ -25,7 +25,8 @@ from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.runs.members import Combination, joined, members_of
 from triptych.runs.run import Run
-from triptych.see import demo, evaluation_report, explaining, lines
+from triptych.runs.transfer import Transfer
+from triptych.see import demo, evaluation_report, explaining, lines, start
 from triptych.see.adapter import EnsembleNetwork, Model, NetworkScorer
 from triptych.see.batches import loaders
 from triptych.see.build import build_described, build_network, describe_network
@@ -113,6 +114,19 @@ class SeePanel:
         }
         return Prepared(recipe, objective, loaders(recipe, data, network), description)
 
+    def sized_as(self, recipe: SeeRecipe, run: Run) -> SeeRecipe:
+        """The recipe with a start run's sizes wherever it leaves sizes to the data.
+
+        Raises:
+            RunError: the run is of another panel, an ensemble, or has no model.
+        """
+        run.model(self.name)
+        return recipe
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model; see `triptych.see.start`."""
+        return start.started(prepared.objective.network, prepared.description, run)
+
     def load(self, run: Run, *, device: str = "cpu") -> Model:
         """The run's kept model, ready to predict. Nothing is unpickled.
 
@@ -141,6 +155,10 @@ class SeePanel:
         whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         scorer, decoding = NetworkScorer(whole, device), _decoding(description, path)
         return Classifier(scorer, form=form, classes=classes, decoding=decoding)
+
+    def with_dictionary(self, model: Model, _recipe: SeeRecipe, _run: Run) -> Model:
+        """The model: images have no dictionary."""
+        return model
 
     def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.

@@ -19,9 +19,12 @@ from triptych.data.files import number_lines, open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError, RecipeError
 from triptych.spell.corpus import dictionary_layout
+from triptych.spell.distilling import distil
 from triptych.text.pairs import BadRow, Pair, stream_pairs
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.rows import Columns, Row, delimiter_of, fitting_layout, rows, without_blank_end
+
+__all__ = ["Line", "align", "distil", "rerank", "score"]
 
 STANDARD_INPUT = "-"
 CHUNK = 1024  # pairs or lists of candidates held at once

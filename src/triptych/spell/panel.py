@@ -23,7 +23,8 @@ from triptych.report.comparison import Errors
 from triptych.report.html import Section
 from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
-from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
+from triptych.runs.transfer import Transfer
+from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
 from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.build import build_from_description, build_transducer, description_of
 from triptych.spell.corpus import Corpus, load_corpus, unseen_features, unseen_symbols
@@ -44,6 +45,8 @@ class SpellPanel:
     name = "spell"
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = given
+    sized_as = staticmethod(start.sized_as)
+    with_dictionary = staticmethod(word_lists.with_packed_dictionary)
     ensemble_test_options = " --decode beam"
 
     def read(
@@ -74,6 +77,10 @@ class SpellPanel:
             "decoding": decoding.model_dump(),
         }
         return Prepared(recipe, objective, loaders_of(recipe, data, vocabularies, valid_items), description)
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model; see `triptych.spell.start`."""
+        return start.started(prepared.objective.network, prepared.description, run)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
