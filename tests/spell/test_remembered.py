@@ -81,7 +81,7 @@ def test_the_most_frequent_target_is_the_answer(run: Run) -> None:
 def test_targets_are_ordered_by_how_often_they_come() -> None:
     rows = ["ab", "ba", "ab", "cb", "ca", "cb", "ca", "ca", "bb"]
     pairs = [Pair(tuple(row[0]), tuple(row[1]), line) for line, row in enumerate(rows)]
-    found = [source[0] + target[0] for source, target in by_frequency(pairs)]
+    found = [source[0] + target[0] for source, target, _ in by_frequency(pairs)]
     counts = Counter(rows)
     expected = sorted(counts, key=lambda row: ([r[0] for r in rows].index(row[0]), -counts[row], rows.index(row)))
     assert found == expected == ["ab", "ba", "bb", "ca", "cb"]
@@ -103,6 +103,19 @@ def test_a_run_that_keeps_nothing_says_that_the_option_has_no_effect(
     assert first == "UW B\tbe\t0.0000\n"
     assert second != first
     assert triptych("predict", "plain", stdin=b"UW B\n").out == second, "the same weights without what is kept"
+
+
+def test_features_are_part_of_what_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "valid"):
+        (data / f"{name}.tsv").write_text("go\tV;PST\twent\ngo\tV\tgo\ngo\tV;PST\twent\n", encoding="utf-8")
+    columns = ("data.source_unit=characters", "data.target_column=3", "data.features_column=2", "data.remember=true")
+    speller = api.load(make_run(tmp_path / "runs", "inflects", data, *columns).path)
+    assert answers(speller, "go", features="PST;V") == [("went", "dictionary")]
+    assert answers(speller, "go", features="V") == [("go", "dictionary")]
+    assert answers(speller, "go", features="N")[0][1] == "model"
 
 
 def test_a_test_says_what_share_was_remembered(run: Run, triptych: Triptych) -> None:
@@ -189,6 +202,6 @@ def test_an_explanation_is_of_the_model(run: Run, tmp_path: Path) -> None:
 
 
 def test_entries_are_those_a_dictionary_was_made_from() -> None:
-    entries = [(("B",), ("b",)), (("B",), ("bb",)), (("A",), ("a",))]
+    entries = [(("B",), ("b",), ()), (("B",), ("bb",), ()), (("A",), ("a",), ("V",)), (("A",), ("b",), ())]
     assert list(Dictionary(entries).entries()) == entries
     assert Speller.remembered is None

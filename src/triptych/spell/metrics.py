@@ -42,6 +42,7 @@ class ItemResult:
         log_probabilities: natural logarithms, one per prediction.
         finished: False where the limit on the length cut the first prediction.
         from_dictionary: the first prediction is a dictionary's or one that training had, not the model's.
+        features: of the source.
     """
 
     source: Symbols
@@ -50,6 +51,7 @@ class ItemResult:
     log_probabilities: tuple[float, ...]
     finished: bool = True
     from_dictionary: bool = False
+    features: Symbols = ()
 
     def __post_init__(self) -> None:
         if not self.references or not all(self.references):
@@ -154,6 +156,7 @@ class ErrorRow:
         edits: to the nearest reference, >= 1.
         reference_length: symbols in that reference, >= 1.
         log_probability: of the prediction, natural logarithm.
+        features: of the source.
     """
 
     source: Symbols
@@ -162,6 +165,7 @@ class ErrorRow:
     edits: int
     reference_length: int
     log_probability: float
+    features: Symbols = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -170,11 +174,12 @@ class ErrorRow:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A source, its right answers, and its distinct predictions in the order they first came."""
+    """A source with its features, its right answers, and its distinct predictions in the order they first came."""
 
     source: Symbols
     references: tuple[Symbols, ...]
     predictions: tuple[Symbols, ...]
+    features: Symbols = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -261,7 +266,12 @@ def errors_of(items: Sequence[ItemResult]) -> Errors:
     """
     _check_any(items)
     edits, lengths = _edits_and_lengths(_first_nearest(item) for item in items)
-    names = [tuple(" ".join(symbols) for symbols in (item.source, *item.references)) for item in items]
+    names = [
+        tuple(
+            " ".join(symbols) for symbols in (item.source, *item.references, *((item.features,) * bool(item.features)))
+        )
+        for item in items
+    ]
     return measured(names, edits, lengths)
 
 
@@ -345,6 +355,7 @@ def error_rows(items: Iterable[ItemResult]) -> list[ErrorRow]:
                     edits=edits,
                     reference_length=len(reference),
                     log_probability=item.log_probabilities[0],
+                    features=item.features,
                 )
             )
     return rows
@@ -358,7 +369,10 @@ def worst(items: Iterable[ItemResult], n: int) -> list[ErrorRow]:
 def examples(items: Sequence[ItemResult], n: int, *, seed: int = 0) -> list[Example]:
     """n items drawn without replacement (all of them when there are fewer), in their order."""
     chosen = sorted(random.Random(seed).sample(range(len(items)), min(_count(n), len(items))))
-    return [Example(items[i].source, items[i].references, tuple(dict.fromkeys(items[i].predictions))) for i in chosen]
+    return [
+        Example(items[i].source, items[i].references, tuple(dict.fromkeys(items[i].predictions)), items[i].features)
+        for i in chosen
+    ]
 
 
 def _first_nearest(item: ItemResult) -> Nearest:

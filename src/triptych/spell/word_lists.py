@@ -48,23 +48,22 @@ def with_word_lists(
     return speller
 
 
-def _disagreements(speller: Speller, entries: Sequence[tuple[Symbols, Symbols]], path: Path) -> list[str]:
+def _disagreements(speller: Speller, entries: Sequence[tuple[Symbols, Symbols, Symbols]], path: Path) -> list[str]:
     """A sentence where a dictionary has other first targets than the training pairs that a run keeps."""
     if speller.remembered is None:
         return []
-    first: dict[Symbols, Symbols] = {}
-    for source, target in entries:
-        first.setdefault(source, target)
+    first: dict[tuple[Symbols, Symbols], Symbols] = {}
+    for source, target, features in entries:
+        first.setdefault((source, features), target)
     lookup = speller.remembered.lookup
-    others = [source for source, target in first.items() if lookup(source)[:1] not in ((), (target,))]
+    others = [given for given, target in first.items() if lookup(*given)[:1] not in ((), (target,))]
     if not others:
         return []
     join, write = speller.vocabularies.source_tokenizer.join, speller.vocabularies.target_tokenizer.join
     shown = others[0]
     return [
         f"{path}: its entries come before the training pairs that the run keeps, of which {len(others)} have another "
-        f"target; the first: {join(shown)!r}, {write(first[shown])!r} and not "
-        f"{write(lookup(shown)[0])!r}."
+        f"target; the first: {join(shown[0])!r}, {write(first[shown])!r} and not {write(lookup(*shown)[0])!r}."
     ]
 
 

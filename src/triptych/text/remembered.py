@@ -11,30 +11,36 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import RunError
-from triptych.text.pairs import Pair
+from triptych.text.pairs import Input, Pair
 from triptych.text.symbols import Vocabularies
 
 FILE = "remembered.jsonl.gz"
 FILES = "files"  # of a model's description: SHA-256 and size of each file beside the tensors
 Symbols = tuple[str, ...]
-Entry = tuple[Symbols, Symbols]
+Entry = tuple[Symbols, Symbols, Symbols]
 
 
 def by_frequency(pairs: Iterable[Pair]) -> list[Entry]:
-    """Different pairs: sources in the order of the data, each with its most frequent target first."""
-    counts: dict[Symbols, Counter[Symbols]] = {}
+    """Different pairs: sources with their features as the data has them, each with its most frequent target first."""
+    counts: dict[Input, Counter[Symbols]] = {}
     for pair in pairs:
-        counts.setdefault(pair.source, Counter())[pair.target] += 1
-    return [(source, target) for source, targets in counts.items() for target, _ in targets.most_common()]
+        counts.setdefault(pair.input, Counter())[pair.target] += 1
+    return [
+        (given.source, target, given.features)
+        for given, targets in counts.items()
+        for target, _ in targets.most_common()
+    ]
 
 
 def packed(entries: Iterable[Entry], vocabularies: Vocabularies) -> bytes:
     """The content of the file; equal entries give equal bytes."""
-    targets: dict[Symbols, list[str]] = {}
-    for source, target in entries:
-        targets.setdefault(source, []).append(vocabularies.target_tokenizer.pack(target))
+    targets: dict[Input, list[str]] = {}
+    for source, target, features in entries:
+        targets.setdefault(Input(source, features), []).append(vocabularies.target_tokenizer.pack(target))
     pack = vocabularies.source_tokenizer.pack
-    lines = [json.dumps([pack(source), *listed], ensure_ascii=False) for source, listed in targets.items()]
+    lines = [
+        json.dumps([pack(key.source), key.features, *listed], ensure_ascii=False) for key, listed in targets.items()
+    ]
     return gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0)
 
 
@@ -51,7 +57,7 @@ def described(files: Mapping[str, bytes]) -> dict[str, Any]:
 def read_remembered(
     content: Callable[[str], bytes | None], path: Path, description: Mapping[str, Any], vocabularies: Vocabularies
 ) -> list[Entry] | None:
-    """Source and target of each entry, of a source the most frequent first; None where nothing is kept.
+    """Source, target and features of each entry, the most frequent target first; None where nothing is kept.
 
     Args:
         content: reads a file of the run or of the exported folder; None where there is none of that name.
@@ -66,7 +72,11 @@ def read_remembered(
     found = checked(content(FILE), path / FILE, description)
     source, target = vocabularies.source_tokenizer.unpack, vocabularies.target_tokenizer.unpack
     lines = gzip.decompress(found).decode().split("\n")[:-1]
-    return [(source(given), target(text)) for given, *targets in map(json.loads, lines) for text in targets]
+    return [
+        (source(given), target(text), tuple(features))
+        for given, features, *targets in map(json.loads, lines)
+        for text in targets
+    ]
 
 
 def checked(content: bytes | None, path: Path, description: Mapping[str, Any]) -> bytes:
