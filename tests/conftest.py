@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.toy import write_toy
+from tests.toy import write_inflections, write_toy
 
 if TYPE_CHECKING:
     from triptych.runs.run import Run
@@ -55,6 +55,28 @@ def toy_runs(tmp_path_factory: pytest.TempPathFactory) -> ToyRuns:
     if before is not None:
         os.environ[api.NAME_FOR_HELPERS] = before
     return runs
+
+
+INFLECTION_SETTINGS = [
+    "data.source_unit=characters", "data.features_column=2", "data.target_column=3", "model.hidden=32",
+    "model.embedding=32", "model.encoder_hidden=32", "model.dropout=0.1", "optimizer.learning_rate=0.01",
+    "training.epochs=6",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def inflection_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A monotonic run that has learnt which ending goes with which features; to be read only."""
+    from triptych import api
+    from triptych.config import load_recipe
+
+    place = tmp_path_factory.mktemp("inflection")
+    data = write_inflections(place / "forms")
+    recipe = load_recipe("p2g-best-tiny", INFLECTION_SETTINGS)
+    run = api.start_run(recipe, recipe_name="p2g-best-tiny", name=str(place / "runs" / "forms"), data=data)
+    api.train(recipe, run, data=data)
+    api.evaluate(run, split="test")
+    return run
 
 
 @pytest.fixture

@@ -44,3 +44,28 @@ def write_toy(folder: Path, *, train: int = 300, valid: int = 60, test: int = 60
         lines = [f"{' '.join(sounds)}\t{spelling}\n" for sounds, spelling in pairs[first:last]]
         (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
     return folder
+
+
+SUFFIXES = {"N;SG": "", "N;PL": "s", "V;PST": "ed", "V;NOM(3,SG)": "es"}
+
+
+def inflect(stem: str, features: str) -> str:
+    """The form of a stem in a made-up language whose features decide the ending."""
+    return stem + SUFFIXES[features]
+
+
+def write_inflections(folder: Path, *, train: int = 60, valid: int = 10, test: int = 10, seed: int = 0) -> Path:
+    """Write train.tsv, valid.tsv and test.tsv of stem, features and form, that many stems each, none in two of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = random.Random(seed)
+    stems: dict[str, None] = {}
+    while len(stems) < train + valid + test:
+        stems["".join(drawn.choice("bdgmt") + drawn.choice("aiu") for _ in range(drawn.randint(1, 2)))] = None
+        if len(stems) < train + valid + test:
+            stems["".join(drawn.choice("bdgmt") + drawn.choice("aiu") for _ in range(2)) + drawn.choice("bd")] = None
+    listed = list(stems)
+    bounds = {"train": (0, train), "valid": (train, train + valid), "test": (train + valid, len(listed))}
+    for split, (first, last) in bounds.items():
+        lines = [f"{stem}\t{name}\t{inflect(stem, name)}\n" for stem in listed[first:last] for name in SUFFIXES]
+        (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+    return folder

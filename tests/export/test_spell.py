@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ import torch
 from tests.export.models import network, ship, speller
 from triptych.config.spell import AttentionKind
 from triptych.decoding import Sources
+from triptych.decoding.contract import padded
 from triptych.errors import TriptychError
 from triptych.export.spell import difference, verify
 from triptych.runtime.network import GraphModel
@@ -82,6 +84,24 @@ def test_a_row_does_not_depend_on_the_padding_beside_it(settings: dict[str, Any]
             np.testing.assert_allclose(together.attention[:1, :inside], alone.attention, atol=1e-6)
             assert not together.attention[0, inside:].any()
             np.testing.assert_allclose(together.attention.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["none-gru-deep", "dot-fed", "monotonic-deep"])
+def test_graphs_of_a_model_with_features_equal_pytorch(kind: str, tmp_path: Path) -> None:
+    model = network(features_size=7, **KINDS[kind])
+    graphs = graphs_of(model, tmp_path / "out")
+    draw, other = np.random.default_rng(5), sources_of(6, 7)
+    some: list[list[int]] = [[4, 5], [], [6], [3], [5, 3, 4], [6, 5]]
+    none: list[list[int]] = [[]] * 6
+    for features in (some, none):
+        sources = replace(other, features=padded(features, least=1))
+        assert difference(TorchModel(model), graphs, sources, drawn=True) <= 1e-5
+    shuffled = replace(other, features=padded([draw.permutation([4, 5, 6]).tolist() for _ in range(6)]))
+    without = replace(other, features=padded([[]] * 6, least=1))
+    assert difference(graphs, TorchModel(model), shuffled) <= 1e-5
+    (wanted, _), (found, _) = (graphs.step(np.full(6, 1), graphs.start(given)) for given in (shuffled, without))
+    finite = np.isfinite(found)
+    assert np.abs(wanted[finite] - found[finite]).max() > 1e-2
 
 
 def test_log_probabilities_are_within_the_bound_themselves(tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ def pair_of(kind: str, folder: Path, **decoding: Any) -> tuple[Speller, Speller]
     return own, load(ship(own, folder))
 
 
+def test_a_model_with_features_predicts_as_its_export(tmp_path: Path) -> None:
+    own = speller(network(features_size=7, attention="monotonic"), network(1, features_size=7, attention="dot"))
+    found, words = load(ship(own, tmp_path / "out")), sources(12)
+    features = ["V;PST", "", "PL", "V;UNSEEN"] * 3
+    assert_same(own.predict(words, features=features, n_best=3), found.predict(words, features=features, n_best=3))
+    with pytest.raises(TriptychError, match="features"):
+        found.predict(words)
+
+
 def assert_same(wanted: Any, found: Any) -> None:
     assert len(wanted) == len(found)
     for a, b in zip(wanted, found, strict=True):

@@ -239,6 +239,7 @@ def test_error_rows_carry_everything() -> None:
         "edits": 2,
         "reference_length": 4,
         "log_probability": -1.0,
+        "features": (),
     }
 
 

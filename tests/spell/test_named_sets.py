@@ -11,7 +11,7 @@ import pytest
 from tests.data.server import Site
 from triptych.errors import DataError, DownloadError
 from triptych.spell.named_sets import list_named_sets, resolve
-from triptych.text.pairs import Pair, PairFile, group_references
+from triptych.text.pairs import Input, Pair, PairFile, group_references
 from triptych.text.symbols import Tokenizer
 
 
@@ -32,7 +32,7 @@ def test_the_dictionary_gives_phonemes_and_spelling(dictionary: PairFile) -> Non
     assert {"able-bodied", "a.m.", "don't"} <= spellings
     assert "'em" not in spellings
     assert not any("(" in spelling for spelling in spellings)
-    assert {tuple("red"), tuple("read")} <= set(group_references(dictionary)[("R", "EH", "D")])
+    assert {tuple("red"), tuple("read")} <= set(group_references(dictionary)[Input(("R", "EH", "D"))])
 
 
 def test_the_dictionary_keeps_its_order_and_lines(dictionary: PairFile) -> None:

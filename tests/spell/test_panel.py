@@ -18,7 +18,8 @@ from triptych.errors import DataError, RunError
 from triptych.runs.run import Run
 from triptych.spell.adapter import module_of
 from triptych.spell.corpus import Item
-from triptych.spell.panel import PANEL, evaluate_items
+from triptych.spell.evaluating import evaluate_items
+from triptych.spell.panel import PANEL
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ P2G = Vocabularies(
     Tokenizer(unit="symbols"), Tokenizer(), Vocabulary.build([["K", "AE", "T"]]), Vocabulary.build(["cat"])
 )
 G2P = Vocabularies(P2G.target_tokenizer, P2G.source_tokenizer, P2G.targets, P2G.sources)
-ENTRY = (("K", "AE", "T"), ("c", "a", "t"))
+ENTRY: tuple[tuple[str, ...], ...] = (("K", "AE", "T"), ("c", "a", "t"), ())
 
 
 def write(path: Path, text: str) -> Path:
@@ -27,10 +27,10 @@ def write(path: Path, text: str) -> Path:
 def test_a_dictionary_goes_the_way_of_the_model(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.tsv", "K AE T\tcat\nT AE K\ttac\nK AE T\tcat\n")
     forwards = read_dictionary(path, P2G)
-    assert forwards.entries == [ENTRY, (("T", "AE", "K"), ("t", "a", "c"))]
+    assert forwards.entries == [ENTRY, (("T", "AE", "K"), ("t", "a", "c"), ())]
     assert forwards.warnings == []
     backwards = read_dictionary(path, G2P, DictionaryLayout(reverse=True))
-    assert backwards.entries == [(target, source) for source, target in forwards.entries]
+    assert backwards.entries == [(target, source, ()) for source, target, _ in forwards.entries]
     assert backwards.warnings == []
 
 

@@ -160,14 +160,14 @@ P2G = Vocabularies(
 def test_dictionaries_and_word_lists_of_a_run_come_in_the_same_layouts(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, FILES[name])
     found = read_dictionary(path, P2G, DictionaryLayout(Layout(Columns(1, 2), kind="auto")))
-    assert [("".join(target), " ".join(source)) for source, target in found.entries] == PAIRS
+    assert [("".join(target), " ".join(source)) for source, target, _ in found.entries] == PAIRS
     words = read_words(path, P2G)
     assert words.words == ["cats", "read", "tree"]
     assert words.warnings == ([f"{path}: read as a dictionary; the words of the list are the targets of its entries."])
     turned = Vocabularies(P2G.target_tokenizer, P2G.source_tokenizer, P2G.targets, P2G.sources)
     reverse = DictionaryLayout(Layout(Columns(1, 2), kind="auto"), reverse=True)
     assert [
-        ("".join(source), " ".join(target)) for source, target in read_dictionary(path, turned, reverse).entries
+        ("".join(source), " ".join(target)) for source, target, _ in read_dictionary(path, turned, reverse).entries
     ] == PAIRS
 
 

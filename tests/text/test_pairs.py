@@ -16,6 +16,7 @@ from triptych.data.files import MAX_LINE_BYTES
 from triptych.errors import DataError, RecipeError
 from triptych.text.pairs import (
     BadRow,
+    Input,
     Pair,
     PairFile,
     SourceLine,
@@ -501,9 +502,9 @@ PAIRS = [pair("r e d", "red"), pair("r e d", "read"), pair("r i d", "read"), pai
 
 def test_references_are_all_different_targets_of_a_source() -> None:
     assert group_references(PAIRS) == {
-        ("r", "e", "d"): (tuple("red"), tuple("read")),
-        ("r", "i", "d"): (tuple("read"),),
-        ("k",): (("c",),),
+        Input(("r", "e", "d")): (tuple("red"), tuple("read")),
+        Input(("r", "i", "d")): (tuple("read"),),
+        Input(("k",)): (("c",),),
     }
 
 

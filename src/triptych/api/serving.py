@@ -40,6 +40,7 @@ from triptych.runs.run import Run
 from triptych.see.adapter import Model
 from triptych.see.explaining import Evidence, evidence
 from triptych.text.alignment import Alignment as Alignment, PairScore as PairScore
+from triptych.text.pairs import Input as Input
 from triptych.text.predictions import Prediction as Prediction
 
 _EXAMPLES = 12
@@ -65,8 +66,8 @@ class ServedSpeller:
     @classmethod
     def of(cls, run: Run, model: Speller, limits: ServeLimits) -> Self:
         """The run with its loaded model."""
-        unit = model.vocabularies.source_tokenizer.unit
-        return cls({**_info(run, model), "source_unit": unit, "examples": _examples(run)}, model)
+        unit, has_features = model.vocabularies.source_tokenizer.unit, model.vocabularies.features is not None
+        return cls({**_info(run, model), "source_unit": unit, "features": has_features, **_examples(run)}, model)
 
     def settings(self, given: Mapping[str, Any]) -> SpellDecoding:
         """The run's decoding settings with some changed; a setting of one method implies that method.
@@ -89,12 +90,13 @@ class ServedSpeller:
         return self.speller.vocabularies.target_tokenizer.split(text)
 
     def score(
-        self, pairs: Sequence[tuple[Sequence[str], Sequence[str]]], *, with_alignment: bool
+        self, pairs: Sequence[tuple[Input, Sequence[str]]], *, with_alignment: bool
     ) -> list[tuple[PairScore, Alignment | None]]:
-        """What the model says of pairs, given as symbols."""
-        sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
-        scores = self.speller.score(sources, targets)
-        aligned = self.speller.align(sources, targets) if with_alignment else [None] * len(pairs)
+        """What the model says of pairs of what a target is predicted from and its symbols."""
+        features = None if self.speller.vocabularies.features is None else [given.features for given, _ in pairs]
+        sources, targets = [given.source for given, _ in pairs], [target for _, target in pairs]
+        scores = self.speller.score(sources, targets, features=features)
+        aligned = self.speller.align(sources, targets, features=features) if with_alignment else [None] * len(pairs)
         return list(zip(scores, aligned, strict=True))
 
 
@@ -229,9 +231,11 @@ def _info(run: Run, model: Speller | Model) -> dict[str, Any]:
     }
 
 
-def _examples(run: Run) -> list[str]:
-    """Sources to try, from the items that the run was tested on."""
+def _examples(run: Run) -> dict[str, list[str]]:
+    """Sources to try, with the features of each, from the items that the run was tested on."""
     every = [file for file in sorted((run.path / "predictions").glob("*.tsv")) if ".errors." not in file.name]
     files = [file for file in every if file.name.startswith("test.")] or every
-    sources = (row.get("source") for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
-    return list(dict.fromkeys(source for source in sources if source))[:_EXAMPLES]
+    rows = (row for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
+    features = {row["source"]: row.get("features") or "" for row in rows if row.get("source")}
+    chosen = list(features)[:_EXAMPLES]
+    return {"examples": chosen, "example_features": [features[source] for source in chosen]}

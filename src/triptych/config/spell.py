@@ -48,6 +48,14 @@ class SpellData(Table):
     test: str = "test.tsv"
     source_column: int | str = Field(default=1, description="number from 1, or name in a header row")
     target_column: int | str = Field(default=2, description="number from 1, or name in a header row")
+    features_column: int | str = Field(
+        default="",
+        description="number from 1, or name in a header row, of features such as V;PST that the target depends on "
+        "beside the source; empty has none",
+    )
+    features_separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        default=";", description="between features: ; as in V;NOM(1,SG), | or a space"
+    )
     delimiter: Annotated[str, BeforeValidator(_named_delimiter)] = Field(
         default="", description=r"one character, or \t for a tab; empty takes it from the file's name"
     )
@@ -110,13 +118,35 @@ class SpellData(Table):
     def _columns_differ(self) -> Self:
         if self.source_column == self.target_column:
             raise ValueError(f"source_column and target_column are both {self.source_column!r}; expected two columns")
-        for side, column in (("source", self.source_column), ("target", self.target_column)):
+        columns = {"source": self.source_column, "target": self.target_column}
+        if self.features_column != "":
+            if self.features_column in columns.values():
+                side = next(side for side, column in columns.items() if column == self.features_column)
+                raise ValueError(
+                    f"features_column and {side}_column are both {self.features_column!r}; expected another column"
+                )
+            columns["features"] = self.features_column
+        for side, column in columns.items():
             if isinstance(column, int) and column < 1:
                 raise ValueError(f"{side}_column is {column}; expected a number from 1, or a name in the header")
         return self
 
     @model_validator(mode="after")
+    def _features_can_be_separated(self) -> Self:
+        if self.features_separator in "()\t\r\n":
+            raise ValueError(
+                f"features_separator is {self.features_separator!r}; expected one character, not a bracket, tab or "
+                "line break"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _dictionaries_have_no_columns(self) -> Self:
+        if self.layout == "dictionary" and self.features_column != "":
+            raise ValueError(
+                f"features_column is {self.features_column!r} with layout 'dictionary'; expected none, since a "
+                "dictionary has words and phonemes alone"
+            )
         if self.layout == "dictionary" and (self.delimiter or {self.source_column, self.target_column} != {1, 2}):
             raise ValueError(
                 f"layout is 'dictionary' with the columns {self.source_column!r} and {self.target_column!r} and the "
@@ -256,6 +286,14 @@ class SpellWordLists(Table):
         description="with --lexicon: allow other words too, at this cost in nats; 0 = no penalty, 5 = strong penalty",
     )
     dictionary: Path | None = Field(default=None, description="pairs whose targets replace the model's predictions")
+
+
+class SpellFeatures(Table):
+    """What a model with features is asked about beside a source."""
+
+    features: str | None = Field(
+        default=None, description="of the source, written as in the run's data, for a run with features: 'V;PST'"
+    )
 
 
 class SpellOutput(Table):

@@ -31,24 +31,40 @@ class Sources:
         symbols: source vocabulary indices. Shape (B, S), int64.
         lengths: number of real symbols in each row, >= 1. Shape (B,), int64.
         row_ids: numbers >= 0 that set the rows' random numbers apart, such as their places in the whole data. B.
+        features: vocabulary indices of each row's features, padded; None for a model without features. Shape (B, F),
+            int64, F >= 1.
     """
 
     symbols: Array
     lengths: Array
     row_ids: Sequence[int]
+    features: Array | None = None
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence[int]], row_ids: Sequence[int] | None = None) -> Self:
+    def of(
+        cls,
+        sequences: Sequence[Sequence[int]],
+        row_ids: Sequence[int] | None = None,
+        *,
+        features: Sequence[Sequence[int]] | None = None,
+    ) -> Self:
         """Sequences of indices side by side; row_ids count from 0 unless given."""
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-        symbols = np.full((len(sequences), int(lengths.max(initial=0))), Vocabulary.pad, dtype=np.int64)
-        for row, sequence in enumerate(sequences):
-            symbols[row, : len(sequence)] = sequence
-        return cls(symbols, lengths, range(len(sequences)) if row_ids is None else row_ids)
+        ids = range(len(sequences)) if row_ids is None else row_ids
+        return cls(padded(sequences), lengths, ids, None if features is None else padded(features, least=1))
 
     def __len__(self) -> int:
         """B."""
         return len(self.lengths)
+
+
+def padded(sequences: Sequence[Sequence[int]], *, least: int = 0) -> Array:
+    """Sequences of indices side by side, padded at the end to the longest, and to `least`. Shape (B, longest)."""
+    longest = max([least, *map(len, sequences)])
+    found = np.full((len(sequences), longest), Vocabulary.pad, dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        found[row, : len(sequence)] = sequence
+    return found
 
 
 class State(Protocol):

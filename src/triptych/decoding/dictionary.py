@@ -1,39 +1,44 @@
-"""A dictionary of a user's own spellings; they replace the model's predictions for their sources."""
+"""A dictionary of a user's own spellings; they replace the model's predictions for their sources and features."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from triptych.errors import DataError
+from triptych.text.pairs import Input
 
 Symbols = tuple[str, ...]
 
 
 class Dictionary:
-    """Targets of known sources, the preferred one first.
+    """Targets of known sources with their features, the preferred one first.
 
     Args:
-        pairs: (source, target) as symbols; a source may come several times, and repeated pairs count once. Targets may
-            have symbols that the model has never seen.
+        entries: (source, target) or (source, target, features), each as symbols; a source may come several times, and
+            repeated entries count once. Targets may have symbols that the model has never seen.
     Raises:
         DataError: a source without symbols.
     """
 
-    def __init__(self, pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> None:
-        targets: dict[Symbols, dict[Symbols, None]] = {}
-        for number, (source, target) in enumerate(pairs, start=1):
+    def __init__(self, entries: Iterable[Sequence[Sequence[str]]]) -> None:
+        targets: dict[Input, dict[Symbols, None]] = {}
+        for number, (source, target, *features) in enumerate(entries, start=1):
             if not source:
                 raise DataError(f"the source of dictionary entry {number} is empty; expected at least one symbol.")
-            targets.setdefault(tuple(source), {})[tuple(target)] = None
-        self._targets = {source: tuple(listed) for source, listed in targets.items()}
+            targets.setdefault(_key(source, *features), {})[tuple(target)] = None
+        self._targets = {given: tuple(listed) for given, listed in targets.items()}
 
-    def lookup(self, source: Sequence[str]) -> tuple[Symbols, ...]:
-        """The targets of a source, the preferred one first; empty where it is not in the dictionary."""
-        return self._targets.get(tuple(source), ())
+    def lookup(self, source: Sequence[str], features: Sequence[str] = ()) -> tuple[Symbols, ...]:
+        """The targets of a source with these features, the preferred one first; empty where there is none."""
+        return self._targets.get(_key(source, features), ())
 
     def __contains__(self, source: Sequence[str]) -> bool:
-        return tuple(source) in self._targets
+        return _key(source) in self._targets
 
     def __len__(self) -> int:
-        """Number of sources."""
+        """Number of sources, each counted once with each set of features."""
         return len(self._targets)
+
+
+def _key(source: Sequence[str], features: Sequence[str] = ()) -> Input:
+    return Input(tuple(source), tuple(sorted(set(features))))

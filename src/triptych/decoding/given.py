@@ -11,18 +11,29 @@ from triptych.decoding.contract import Sources, StepModel
 from triptych.decoding.dictionary import Symbols
 from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.scoring import Forced, force, heaviest_path
-from triptych.errors import RecipeError
+from triptych.errors import DataError, RecipeError
 from triptych.text.alignment import Alignment, PairScore, places_of
+from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
 from triptych.text.symbols import Vocabularies
 
 USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
 
+def encoded(vocabularies: Vocabularies, inputs: Sequence[Input], row_ids: Sequence[int] | None = None) -> Sources:
+    """Sources and features as indices, side by side."""
+    features = vocabularies.features
+    return Sources.of(
+        [vocabularies.sources.encode(given.source) for given in inputs],
+        row_ids,
+        features=None if features is None else [features.encode(given.features) for given in inputs],
+    )
+
+
 def accounts(
     model: StepModel[Any],
     vocabularies: Vocabularies,
-    pairs: Sequence[tuple[Symbols, Symbols]],
+    pairs: Sequence[tuple[Input, Symbols]],
     batch_size: int,
     *,
     with_alignment: bool = False,
@@ -32,22 +43,35 @@ def accounts(
     Args:
         model: where it is held to a word list, the model behind it is asked.
         vocabularies: of the model.
-        pairs: source and target as symbols.
+        pairs: source (with its features) and target as symbols.
         batch_size: pairs at once; fewer where they are long.
         with_alignment: see `force`.
     """
     model = _own(model)
-    lengths = [max(len(source), len(target)) for source, target in pairs]
+    lengths = [max(len(given.source), len(target)) for given, target in pairs]
     order = sorted(range(len(pairs)), key=lambda position: (lengths[position], len(pairs[position][1])))
     found: list[Forced | None] = [None] * len(pairs)
     for positions in batches(order, [lengths[position] for position in order], batch_size):
-        sources = Sources.of([vocabularies.sources.encode(pairs[position][0]) for position in positions])
+        sources = encoded(vocabularies, [pairs[position][0] for position in positions])
         targets = [vocabularies.targets.encode(pairs[position][1]) for position in positions]
         for position, account in zip(
             positions, force(model, sources, targets, with_alignment=with_alignment), strict=True
         ):
             found[position] = account
     return [account for account in found if account is not None]
+
+
+def scores_of(
+    vocabularies: Vocabularies, pairs: Sequence[tuple[Input, Symbols]], found: Sequence[Forced]
+) -> list[PairScore]:
+    """What a model's accounts of pairs say of them."""
+    unknown = vocabularies.sources.unknown_in, vocabularies.targets.unknown_in
+    return [
+        PairScore(
+            given.source, target, tuple(forced.log_probabilities.tolist()), unknown[0](given.source), unknown[1](target)
+        )
+        for (given, target), forced in zip(pairs, found, strict=True)
+    ]
 
 
 def _own(model: StepModel[Any]) -> StepModel[Any]:
@@ -98,3 +122,16 @@ def batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iter
             begin = end
     if begin < len(positions):
         yield positions[begin:]
+
+
+def taken(sources: Iterator[Input], count: int) -> tuple[list[Input], DataError | None]:
+    """The next sources, at most `count` of them, and what reading them failed with."""
+    held: list[Input] = []
+    try:
+        for source in sources:
+            held.append(source)
+            if len(held) == count:
+                break
+    except DataError as error:
+        return held, error
+    return held, None

@@ -11,19 +11,20 @@ from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
-from triptych.decoding.given import accounts, alignment_of, batches, reordered
+from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered, scores_of, taken
 from triptych.decoding.greedy import greedy
 from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
 from triptych.text.alignment import Alignment, PairScore
+from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Tokenizer, Vocabularies
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
 
 Text = str | Sequence[str]
-"""A text, to be split as in training, or its symbols."""
+"""A text, to be split as in training, or its symbols; of features likewise, `V;PST` or ("V", "PST")."""
 
 
 def decode(
@@ -78,6 +79,7 @@ class Speller:
         self,
         sources: str | Sequence[Text],
         *,
+        features: str | Sequence[Text] | None = None,
         n_best: int | None = None,
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
@@ -87,39 +89,78 @@ class Speller:
 
         Args:
             sources: texts, or sequences of symbols; one text alone is taken as a list of one.
+            features: of each source, for a model that was trained with features; one text alone is that of every
+                source.
             n_best: candidates per source; more than one decodes with a beam at least as wide, unless samples are drawn.
                 None takes what `decoding` says.
             decoding: how to decode; None takes the model's own.
             with_attention: keep attention weights with every candidate.
             with_alignment: keep with every candidate which source symbol each of its symbols is written from.
         Raises:
-            DataError: a source without symbols.
+            DataError: a source without symbols, or features where the model has none, or none where it has them.
             RecipeError: settings that break their rule; an alignment of a model without attention.
+        """
+        settings = (decoding or self.decoding).for_candidates(n_best)
+        found = self._predict(self.inputs(sources, features), settings, with_attention=with_attention)
+        return self._with_alignments(found) if with_alignment else found
+
+    def inputs(self, sources: str | Sequence[Text], features: str | Sequence[Text] | None = None) -> list[Input]:
+        """Sources and their features, split as in training; see `predict`.
+
+        Raises:
+            DataError: features where the model has none, or none where it has them, or not as many as sources.
         """
         texts = [sources] if isinstance(sources, str) else sources
         symbols = [_symbols(text, self.vocabularies.source_tokenizer) for text in texts]
-        settings = (decoding or self.decoding).for_candidates(n_best)
-        found = self._predict(symbols, settings, with_attention=with_attention)
-        return self._with_alignments(found) if with_alignment else found
+        if self.vocabularies.features is None:
+            if features:
+                raise DataError(field="features", value=features, expected="none: this model was trained without them")
+            return [Input(source) for source in symbols]
+        if features is None:
+            raise DataError(
+                field="features",
+                value=features,
+                expected="those of each source: this model was trained with them",
+                hint='Write features=["V;PST"], or "" for a source without any.',
+            )
+        listed = [features] * len(symbols) if isinstance(features, str) else features
+        if len(listed) != len(symbols):
+            raise DataError(field="the number of features", value=len(listed), expected=f"{len(symbols)}, as sources")
+        return [Input(source, self._features(given)) for source, given in zip(symbols, listed, strict=True)]
 
-    def score(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[PairScore]:
+    def _features(self, given: Text) -> Symbols:
+        return self.vocabularies.split_features(given) if isinstance(given, str) else tuple(sorted(set(given)))
+
+    def score(
+        self,
+        sources: str | Sequence[Text],
+        targets: str | Sequence[Text],
+        *,
+        features: str | Sequence[Text] | None = None,
+    ) -> list[PairScore]:
         """What the model says of given targets. Word lists and dictionary have no part in it.
 
         Args:
             sources: texts, or sequences of symbols; one text alone is taken as a list of one.
             targets: one for each source, alike.
+            features: of each source, as for `predict`.
         Raises:
-            DataError: a source or target without symbols, or another number of targets than of sources.
+            DataError: a source or target without symbols, or another number of targets than of sources; of features
+                as `predict` does.
         """
-        pairs = self._pairs(sources, targets)
-        found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size)
-        unknown = self.vocabularies.sources.unknown_in, self.vocabularies.targets.unknown_in
-        return [
-            PairScore(source, target, tuple(forced.log_probabilities.tolist()), unknown[0](source), unknown[1](target))
-            for (source, target), forced in zip(pairs, found, strict=True)
-        ]
+        return self._score(self._pairs(self.inputs(sources, features), targets))
 
-    def align(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[Alignment]:
+    def _score(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[PairScore]:
+        found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size)
+        return scores_of(self.vocabularies, pairs, found)
+
+    def align(
+        self,
+        sources: str | Sequence[Text],
+        targets: str | Sequence[Text],
+        *,
+        features: str | Sequence[Text] | None = None,
+    ) -> list[Alignment]:
         """Which source symbol each symbol of given targets is written from.
 
         Hard monotonic attention: the most probable walk given the whole target (Viterbi). Soft attention, and several
@@ -128,11 +169,12 @@ class Speller:
         Args:
             sources: texts, or sequences of symbols; one text alone is taken as a list of one.
             targets: one for each source, alike.
+            features: of each source, as for `predict`.
         Raises:
             DataError: as `score` does.
             RecipeError: the model has no attention.
         """
-        return self._align(self._pairs(sources, targets))
+        return self._align(self._pairs(self.inputs(sources, features), targets))
 
     def rescore(
         self, predictions: Sequence[Prediction], *, weight: float = 0.5, reverse: bool = False
@@ -142,43 +184,49 @@ class Speller:
         A candidate's score becomes weight * this model's log-probability + (1 - weight) * the score that it had.
 
         Args:
-            predictions: with candidates; entries of a dictionary stay in front.
+            predictions: with candidates, and with features where this model has any; entries of a dictionary stay in
+                front.
             weight: in [0, 1]. Of equal candidates the one that came first before comes first.
             reverse: this model rewrites candidates as sources, as P2G does for candidates that G2P made.
         Returns:
             The same predictions; a candidate's `score` is what it is ordered by now.
         """
-        pairs = [(found.source, candidate.symbols) for found in predictions for candidate in found.candidates]
-        sides = [source for source, _ in pairs], [target for _, target in pairs]
-        scores = iter(self.score(*reversed(sides)) if reverse else self.score(*sides))
+        listed = [(found, candidate.symbols) for found in predictions for candidate in found.candidates]
+        has_features = self.vocabularies.features is not None
+        sources = [symbols if reverse else found.source for found, symbols in listed]
+        targets = [found.source if reverse else symbols for found, symbols in listed]
+        inputs = self.inputs(sources, [found.features for found, _ in listed] if has_features else None)
+        scores = iter(self._score(self._pairs(inputs, targets)))
         return [reordered(found, [next(scores) for _ in found.candidates], weight) for found in predictions]
 
     def stream(
         self,
-        sources: Iterable[Symbols],
+        sources: Iterable[Symbols | Input],
         *,
         decoding: SpellDecoding | None = None,
         chunk: int | None = None,
+        with_attention: bool = False,
         with_alignment: bool = False,
     ) -> Iterator[Prediction]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
         Args:
-            sources: what to predict from. Where reading them fails, those before are still predicted.
+            sources: what to predict from, an `Input` where there are features. Where reading them fails, those before
+                are still predicted.
             decoding: how to decode; None takes the model's own.
             chunk: sources read before the first of them is answered, >= 1; by default 4,096.
-            with_alignment: see `predict`.
+            with_attention, with_alignment: see `predict`.
         Raises:
             DataError: a source without symbols.
         """
-        rest = iter(sources)
+        rest = (source if isinstance(source, Input) else Input(source) for source in sources)
         done = 0
         failure: DataError | None = None
         while failure is None:
-            held, failure = _take(rest, chunk or CHUNK)
+            held, failure = taken(rest, chunk or CHUNK)
             if not held and failure is None:
                 return
-            found = self._predict(held, decoding or self.decoding, first=done)
+            found = self._predict(held, decoding or self.decoding, with_attention=with_attention, first=done)
             yield from self._with_alignments(found) if with_alignment else found
             done += len(held)
         raise failure
@@ -203,39 +251,43 @@ class Speller:
         model = Constrained(self.model, lexicon, weight)
         return Speller(model, self.vocabularies, self.decoding, dictionary=self.dictionary)
 
-    def with_dictionary(self, pairs: Iterable[tuple[Text, Text]]) -> Speller:
+    def with_dictionary(self, pairs: Iterable[Sequence[Text]]) -> Speller:
         """A speller whose dictionary replaces the model's predictions for its sources.
 
         Args:
-            pairs: (source, target), each as text or symbols; of several targets of a source the preferred one first.
+            pairs: (source, target), or (source, target, features) for a model with features, each as text or symbols;
+                of several targets of a source the preferred one first.
         Raises:
             DataError: an entry that is not a pair, or whose source has no symbols.
         """
         dictionary = Dictionary(self._split_pairs(pairs))
         return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
 
-    def _pairs(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[tuple[Symbols, Symbols]]:
-        firsts = [sources] if isinstance(sources, str) else sources
-        seconds = [targets] if isinstance(targets, str) else targets
-        if len(firsts) != len(seconds):
-            raise DataError(field="the number of targets", value=len(seconds), expected=f"{len(firsts)}, as of sources")
-        pairs = list(self._split_pairs(zip(firsts, seconds, strict=True)))
-        for number, sides in enumerate(pairs):
-            for side, symbols in zip(("source", "target"), sides, strict=True):
-                if not symbols:
+    def _pairs(self, inputs: Sequence[Input], targets: str | Sequence[Text]) -> list[tuple[Input, Symbols]]:
+        texts = [targets] if isinstance(targets, str) else targets
+        if len(inputs) != len(texts):
+            raise DataError(field="the number of targets", value=len(texts), expected=f"{len(inputs)}, as of sources")
+        symbols = [_symbols(text, self.vocabularies.target_tokenizer) for text in texts]
+        for number, sides in enumerate(zip(inputs, symbols, strict=True)):
+            for side, found in (("source", sides[0].source), ("target", sides[1])):
+                if not found:
                     raise DataError(f"{side} {number} has 0 symbols; expected at least one. Numbers begin at 0.")
-        return pairs
+        return list(zip(inputs, symbols, strict=True))
 
-    def _align(self, pairs: Sequence[tuple[Symbols, Symbols]]) -> list[Alignment]:
+    def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
         tokenizers = self.vocabularies.source_tokenizer, self.vocabularies.target_tokenizer
         return [
-            alignment_of(source, target, forced).turned(*(tokenizer.backward for tokenizer in tokenizers))
-            for (source, target), forced in zip(pairs, found, strict=True)
+            alignment_of(given.source, target, forced).turned(*(tokenizer.backward for tokenizer in tokenizers))
+            for (given, target), forced in zip(pairs, found, strict=True)
         ]
 
     def _with_alignments(self, predictions: Sequence[Prediction]) -> list[Prediction]:
-        pairs = [(found.source, candidate.symbols) for found in predictions for candidate in found.candidates]
+        pairs = [
+            (Input(found.source, found.features), candidate.symbols)
+            for found in predictions
+            for candidate in found.candidates
+        ]
         alignments = iter(self._align(pairs))
         return [
             replace(
@@ -245,37 +297,39 @@ class Speller:
             for found in predictions
         ]
 
-    def _split_pairs(self, pairs: Iterable[tuple[Text, Text]]) -> Iterator[tuple[Symbols, Symbols]]:
+    def _split_pairs(self, pairs: Iterable[Sequence[Text]]) -> Iterator[tuple[Symbols, ...]]:
+        has_features = self.vocabularies.features is not None
         for number, pair in enumerate(pairs, start=1):
-            if isinstance(pair, str) or len(pair) != 2:
+            if isinstance(pair, str) or len(pair) not in (2, 3) or (len(pair) == 3 and pair[2] and not has_features):
                 raise DataError(
                     field=f"dictionary entry {number}",
                     value=pair,
                     expected="a pair of source and target",
                     hint='Write a list of pairs, such as [("K AE T", "cat")].',
                 )
-            source, target = pair
+            source, target, *features = pair
             yield (
                 _symbols(source, self.vocabularies.source_tokenizer),
                 _symbols(target, self.vocabularies.target_tokenizer),
+                *(self._features(given) for given in features),
             )
 
     def _predict(
-        self, sources: Sequence[Symbols], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
+        self, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
     ) -> list[Prediction]:
-        """Predictions in the order of the sources; `first` is the number of the first one, which samples depend on."""
-        results: list[Prediction | None] = [None] * len(sources)
+        """Predictions in the order of the inputs; `first` is the number of the first one, which samples depend on."""
+        results: list[Prediction | None] = [None] * len(inputs)
         unknown_to_dictionary = []
-        for position, source in enumerate(sources):
-            if not source:
+        for position, given in enumerate(inputs):
+            if not given.source:
                 raise DataError(f"source {first + position} has 0 symbols; expected at least one. Numbers begin at 0.")
-            known = () if self.dictionary is None else self.dictionary.lookup(source)
+            known = () if self.dictionary is None else self.dictionary.lookup(*given)
             if known:
                 candidates = tuple(self._entry(target) for target in known[: settings.candidates])
-                results[position] = Prediction(source, candidates)
+                results[position] = Prediction(given.source, candidates, features=given.features)
             else:
                 unknown_to_dictionary.append(position)
-        new = [sources[position] for position in unknown_to_dictionary]
+        new = [inputs[position] for position in unknown_to_dictionary]
         numbers = [first + position for position in unknown_to_dictionary]
         found = self._predict_new(new, numbers, settings, with_attention=with_attention)
         for position, prediction in zip(unknown_to_dictionary, found, strict=True):
@@ -283,23 +337,32 @@ class Speller:
         return [result for result in results if result is not None]
 
     def _predict_new(
-        self, sources: Sequence[Symbols], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
+        self, inputs: Sequence[Input], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
     ) -> list[Prediction]:
-        """The model's predictions for sources that no dictionary has; `numbers` set their samples apart."""
-        results: list[Prediction | None] = [None] * len(sources)
-        order = sorted(range(len(sources)), key=lambda position: len(sources[position]))
-        vocabulary = self.vocabularies.sources
-        for positions in batches(order, [len(sources[position]) for position in order], settings.batch_size):
-            batch = Sources.of(
-                [vocabulary.encode(sources[position]) for position in positions],
+        """The model's predictions for what no dictionary has; `numbers` set their samples apart."""
+        results: list[Prediction | None] = [None] * len(inputs)
+        order = sorted(range(len(inputs)), key=lambda position: len(inputs[position].source))
+        lengths = [len(inputs[position].source) for position in order]
+        for positions in batches(order, lengths, settings.batch_size):
+            batch = encoded(
+                self.vocabularies,
+                [inputs[position] for position in positions],
                 [numbers[position] for position in positions],
             )
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):
-                source = sources[position]
-                candidates = tuple(self._candidate(hypothesis) for hypothesis in hypotheses)
-                results[position] = Prediction(source, candidates, vocabulary.unknown_in(source))
+                results[position] = self._prediction(inputs[position], hypotheses)
         return [result for result in results if result is not None]
+
+    def _prediction(self, given: Input, hypotheses: Sequence[Hypothesis]) -> Prediction:
+        features = self.vocabularies.features
+        return Prediction(
+            given.source,
+            tuple(self._candidate(hypothesis) for hypothesis in hypotheses),
+            self.vocabularies.sources.unknown_in(given.source),
+            given.features,
+            () if features is None else features.unknown_in(given.features),
+        )
 
     def _candidate(self, hypothesis: Hypothesis) -> Candidate:
         symbols = self.vocabularies.targets.decode(hypothesis.symbols)
@@ -318,16 +381,3 @@ class Speller:
 
 def _symbols(text: Text, tokenizer: Tokenizer) -> Symbols:
     return tokenizer.split(text) if isinstance(text, str) else tuple(text)
-
-
-def _take(sources: Iterator[Symbols], count: int) -> tuple[list[Symbols], DataError | None]:
-    """The next sources, at most `count` of them, and what reading them failed with."""
-    held: list[Symbols] = []
-    try:
-        for source in sources:
-            held.append(source)
-            if len(held) == count:
-                break
-    except DataError as error:
-        return held, error
-    return held, None

@@ -14,6 +14,7 @@ from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.speller import Speller, Text
 from triptych.errors import RecipeError
 from triptych.text.alignment import Alignment, PairScore
+from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Vocabularies
 
@@ -47,31 +48,43 @@ class Voting(Speller):
         members = [member.with_lexicon(texts, weight=weight) for member in self.members]
         return Voting(members, self.decoding, dictionary=self.dictionary)
 
-    def with_dictionary(self, pairs: Iterable[tuple[Text, Text]]) -> Speller:
+    def with_dictionary(self, pairs: Iterable[Sequence[Text]]) -> Speller:
         """A speller whose dictionary replaces predictions; see `Speller.with_dictionary`."""
         return Voting(self.members, self.decoding, dictionary=Dictionary(self._split_pairs(pairs)))
 
-    def score(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[PairScore]:
+    def score(
+        self,
+        sources: str | Sequence[Text],
+        targets: str | Sequence[Text],
+        *,
+        features: str | Sequence[Text] | None = None,
+    ) -> list[PairScore]:
         """Raises RecipeError: members that vote give a pair no probability."""
         raise _one_by_one("score")
 
-    def align(self, sources: str | Sequence[Text], targets: str | Sequence[Text]) -> list[Alignment]:
+    def align(
+        self,
+        sources: str | Sequence[Text],
+        targets: str | Sequence[Text],
+        *,
+        features: str | Sequence[Text] | None = None,
+    ) -> list[Alignment]:
         """Raises RecipeError: members that vote have no alignment in common."""
         raise _one_by_one("align")
 
-    def _align(self, pairs: Sequence[tuple[Symbols, Symbols]]) -> list[Alignment]:
+    def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
         raise _one_by_one("align")
 
     def _predict_new(
-        self, sources: Sequence[Symbols], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
+        self, inputs: Sequence[Input], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
     ) -> list[Prediction]:
-        answers = self.ballots(sources, settings)
+        answers = self.ballots(inputs, settings)
         return [
-            self.elected(source, [own[place] for own in answers], settings.candidates)
-            for place, source in enumerate(sources)
+            self.elected(given, [own[place] for own in answers], settings.candidates)
+            for place, given in enumerate(inputs)
         ]
 
-    def ballots(self, sources: Sequence[Symbols], settings: SpellDecoding) -> list[list[Prediction]]:
+    def ballots(self, inputs: Sequence[Input], settings: SpellDecoding) -> list[list[Prediction]]:
         """Every member's predictions, in the direction of the first member.
 
         Raises:
@@ -81,11 +94,13 @@ class Voting(Speller):
             raise RecipeError(field="decoding.method", value="sample", expected="greedy or beam where members vote")
         found = []
         for member in self.members:
-            turned = [self._turned(source, member, "source") for source in sources]
-            found.append([self._as_own(prediction, member) for prediction in member.predict(turned, decoding=settings)])
+            turned = [self._turned(given.source, member, "source") for given in inputs]
+            features = None if member.vocabularies.features is None else [given.features for given in inputs]
+            predictions = member.predict(turned, features=features, decoding=settings)
+            found.append([self._as_own(prediction, member) for prediction in predictions])
         return found
 
-    def elected(self, source: Symbols, answers: Sequence[Prediction], most: int) -> Prediction:
+    def elected(self, given: Input, answers: Sequence[Prediction], most: int) -> Prediction:
         """What comes of the members' predictions for a source: at most that many candidates, best first."""
         first: dict[Symbols, Candidate] = {}
         votes: dict[Symbols, int] = {}
@@ -106,7 +121,7 @@ class Voting(Speller):
             )
             for key in ranked[:most]
         )
-        return Prediction(source, candidates, answers[0].unknown)
+        return replace(answers[0], source=given.source, candidates=candidates)
 
     def _as_own(self, prediction: Prediction, member: Speller) -> Prediction:
         """A member's prediction with symbols in the direction of the first member."""

@@ -65,11 +65,18 @@ def operator(graph: Graph, layer: Layer, number: int, inputs: str, lengths: str,
 
 
 def encode(graph: Graph, encoder: Encoder) -> Encoded:
-    """The encoder, from the graph's inputs `symbols` (B, S) and `lengths` (B,), which it declares."""
+    """The encoder, from the graph's inputs `symbols` (B, S), `lengths` (B,) and any `features` (B, F).
+
+    It declares them.
+    """
     symbols = graph.input("symbols", np.int64, "rows", "positions")
     lengths = graph.input("lengths", np.int64, "rows")
     lengths32 = graph.op("Cast", lengths, to=6)  # INT32, which the operators ask for
     embedded = graph.op("Gather", graph.tensor(encoder.embedding.weight), symbols)
+    if encoder.features is not None:
+        features = graph.input("features", np.int64, "rows", "features")
+        each = graph.op("Gather", graph.tensor(encoder.features.embedding.weight), features)  # (B, F, E)
+        embedded = graph.op("Add", embedded, graph.op("ReduceSum", each, graph.tensor([1]), keepdims=1))
     states = graph.transpose(embedded, 1, 0, 2)  # (S, B, E)
     finals = []
     for number, layer in enumerate(encoder.recurrent):

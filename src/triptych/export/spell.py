@@ -25,9 +25,9 @@ from triptych.runtime.speller import load as load_exported
 from triptych.spell.adapter import TorchModel, networks_of
 from triptych.spell.build import Network
 from triptych.spell.corpus import Corpus, Item
+from triptych.spell.evaluating import predictions_of, results_of
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
-from triptych.spell.panel import results_of
 from triptych.text.symbols import Vocabulary
 
 TOLERANCE = 1e-5
@@ -62,7 +62,8 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
 def use(description: Mapping[str, Any]) -> Use:
     """How an exported speller is used."""
     units = (description[side].get("unit") for side in ("source_tokenizer", "target_tokenizer"))
-    return Use('predict(["..."])', ("regex",) if "graphemes" in units else ())
+    features = ', features=["..."]' if "features" in description else ""
+    return Use(f'predict(["..."]{features})', ("regex",) if "graphemes" in units else ())
 
 
 def graph_of(network: Network, part: str) -> Any:
@@ -85,8 +86,8 @@ def verify(speller: Speller, exported: Exported, run: Run | None = None) -> dict
     """
     found = load_exported(exported)
     batches = [_random_sources(speller, rows, length, seed) for seed, (rows, length) in enumerate(SHAPES)]
-    own = [] if run is None else _own_sources(speller, run)
-    batches += [Sources.of(own)] if own else []
+    own = None if run is None else _own_sources(speller, run)
+    batches += [] if own is None else [own]
     graphs = getattr(found.model, "members", (found.model,))
     largest = 0.0
     for network, graph in zip(networks_of(speller.model), graphs, strict=True):
@@ -148,18 +149,29 @@ def _random_sources(speller: Speller, rows: int, length: int, seed: int) -> Sour
     """Sources of random symbols: one of that length, and shorter ones."""
     random = np.random.default_rng(seed)
     lengths = [length, *random.integers(1, length + 1, rows - 1).tolist()]
-    return Sources.of([random.integers(Vocabulary.unknown, len(speller.vocabularies.sources), n) for n in lengths])
+    symbols = [random.integers(Vocabulary.unknown, len(speller.vocabularies.sources), n) for n in lengths]
+    known = speller.vocabularies.features
+    if known is None:
+        return Sources.of(symbols)
+    features = [random.integers(Vocabulary.unknown, len(known), n) for n in random.integers(0, 4, rows)]
+    return Sources.of(symbols, features=features)
 
 
-def _own_sources(speller: Speller, run: Run) -> list[list[int]]:
-    """The first sources that a run has predicted, as indices; none where it has predicted nothing."""
+def _own_sources(speller: Speller, run: Run) -> Sources | None:
+    """The first sources that a run has predicted; None where it has predicted nothing."""
     vocabularies = speller.vocabularies
     for path in sorted((run.path / "predictions").glob("*.tsv")):
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(islice(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE), OWN_SOURCES))
-        split = vocabularies.source_tokenizer.split
-        return [vocabularies.sources.encode(split(row.get("source") or "")) or [Vocabulary.unknown] for row in rows]
-    return []
+        if not rows:  # of a list of errors without any
+            continue
+        split, known = vocabularies.source_tokenizer.split, vocabularies.features
+        symbols = [vocabularies.sources.encode(split(row.get("source") or "")) or [Vocabulary.unknown] for row in rows]
+        if known is None:
+            return Sources.of(symbols)
+        features = [known.encode(vocabularies.split_features(row.get("features") or "")) for row in rows]
+        return Sources.of(symbols, features=features)
+    return None
 
 
 def _compare_lists(speller: Speller, found: Speller, batches: Sequence[Sources]) -> tuple[int, int]:
@@ -191,7 +203,7 @@ def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *
 
 def predicted(speller: Speller, items: Sequence[Item]) -> list[ItemResult]:
     """Predictions of a speller for some items."""
-    return results_of(items, speller.predict([item.source for item in items]), speller.vocabularies)
+    return results_of(items, predictions_of(speller, items), speller.vocabularies)
 
 
 def _distance(wanted: Any, found: Any) -> float:

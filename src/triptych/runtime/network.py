@@ -2,10 +2,11 @@
 
 Letters in shapes: B rows, S source length, V target vocabulary.
 
-A model is two graphs that share names. The encoder turns `symbols` (B, S) and `lengths` (B,) into tensors with one row
-per source. The step takes those tensors and the latest `symbols` (B,), and returns `log_probabilities` (B, V), perhaps
-`attention` (B, S), and for each tensor X that changes, `next_X`. The others stay as the encoder made them. The step of
-a hard monotonic model also has `transitions` (B, S, S), which is fetched only for alignments.
+A model is two graphs that share names. The encoder turns `symbols` (B, S), `lengths` (B,) and, of a model with
+features, `features` (B, F) into tensors with one row per source. The step takes those tensors and the latest `symbols`
+(B,), and returns `log_probabilities` (B, V), perhaps `attention` (B, S), and for each tensor X that changes, `next_X`.
+The others stay as the encoder made them. The step of a hard monotonic model also has `transitions` (B, S, S), which is
+fetched only for alignments.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ class GraphModel:
         symbols, lengths = sources.symbols, sources.lengths
         if self._boundaries:
             symbols, lengths = with_boundaries(symbols, lengths)
-        values = self._encoder.run(self._encoded, {"symbols": symbols, "lengths": lengths})
+        given = {"symbols": symbols, "lengths": lengths}
+        if sources.features is not None:
+            given["features"] = sources.features
+        values = self._encoder.run(self._encoded, given)
         made = dict(zip(self._encoded, values, strict=True))
         changing = {name: made.pop(name) for name in self._changing}
         fixed = {name: value for name, value in made.items() if name in self._wanted}

@@ -58,10 +58,14 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
                 {"sources": ["K AE T", "D AO G"], "method": "beam", "n_best": 3},
                 {"sources": ["K AE T"], "alignment": True},
                 {"sources": ["K AE T"], "method": "sample", "samples": 3, "top_p": 0.8, "seed": 1},
+                {"sources": ["walk"], "features": ["V;PST"]},
             ]
         },
     )
     sources: list[Text] = Field(min_length=1, description="in the run's own notation, such as phonemes with spaces")
+    features: list[Text] | None = Field(
+        default=None, description="of each source, in the run's own notation, such as V;PST, for a run with features"
+    )
     alignment: bool = Field(default=False, description="give each candidate's places in the source")
 
 
@@ -70,6 +74,7 @@ class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]})
     source: Text
+    features: Text | None = Field(default=None, description="of the source, for a run with features")
 
 
 class AlignmentAnswer(BaseModel):
@@ -103,11 +108,16 @@ class CandidateAnswer(BaseModel):
 
 
 class PredictionAnswer(BaseModel):
-    """The candidates for one source, best first; `unknown` are symbols that did not occur in training."""
+    """The candidates for one source, best first.
+
+    `unknown` are symbols and `unknown_features` features that did not occur in training.
+    """
 
     source: str
     symbols: list[str]
     unknown: list[str]
+    features: list[str]
+    unknown_features: list[str]
     candidates: list[CandidateAnswer]
 
 
@@ -130,6 +140,7 @@ class ScoreRequest(Asked):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
     pairs: list[tuple[Text, Text]] = Field(min_length=1, description="source and target, in the run's own notation")
+    features: list[Text] | None = Field(default=None, description="of each source, for a run with features")
     alignment: bool = Field(default=False, description="give each target symbol's place in the source")
 
 

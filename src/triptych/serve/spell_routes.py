@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path
 from triptych.api.serving import (
     Alignment,
     DataError,
+    Input,
     PairScore,
     Prediction,
     ServedSpeller,
@@ -46,8 +47,8 @@ async def predict(run: RunName, asked: SpellRequest, state: State) -> SpellAnswe
     speller = state.speller(run)
     check_limit("the number of sources", len(asked.sources), state.limits.max_sources, "max_sources")
     settings = checked_settings(speller, asked, state.limits)
-    sources = [symbols_of(speller.split, text, state.limits) for text in asked.sources]
-    found = await _predicted(state, run, sources, settings, with_alignment=asked.alignment)
+    inputs = inputs_of(speller, asked.sources, asked.features, state.limits)
+    found = await _predicted(state, run, inputs, settings, with_alignment=asked.alignment)
     return SpellAnswer(run=run, decoding=settings.model_dump(), predictions=_answers(asked.sources, found))
 
 
@@ -56,8 +57,9 @@ async def explain(run: RunName, asked: SpellExplainRequest, state: State) -> Spe
     """Predict one target and give the attention over source symbols for each of its symbols."""
     speller = state.speller(run)
     settings = checked_settings(speller, asked, state.limits)
-    source = symbols_of(speller.split, asked.source, state.limits)
-    found = (await _predicted(state, run, [source], settings, with_attention=True))[0]
+    features = None if asked.features is None else [asked.features]
+    inputs = inputs_of(speller, [asked.source], features, state.limits)
+    found = (await _predicted(state, run, inputs, settings, with_attention=True))[0]
     return SpellExplainAnswer(
         run=run,
         decoding=settings.model_dump(),
@@ -71,13 +73,9 @@ async def score(run: RunName, asked: ScoreRequest, state: State) -> ScoreAnswer:
     """Score given pairs of source and target, and align them where that is asked for."""
     speller = state.speller(run)
     check_limit("the number of pairs", len(asked.pairs), state.limits.max_sources, "max_sources")
-    pairs = [
-        (
-            symbols_of(speller.split, source, state.limits),
-            symbols_of(speller.split_target, target, state.limits, "target"),
-        )
-        for source, target in asked.pairs
-    ]
+    inputs = inputs_of(speller, [source for source, _ in asked.pairs], asked.features, state.limits)
+    targets = [symbols_of(speller.split_target, target, state.limits, "target") for _, target in asked.pairs]
+    pairs = list(zip(inputs, targets, strict=True))
 
     def work(payloads: Sequence[Sequence[Any]]) -> list[list[Any]]:
         found = iter(speller.score([pair for payload in payloads for pair in payload], with_alignment=asked.alignment))
@@ -101,6 +99,21 @@ def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) ->
     return speller.settings(given)
 
 
+def inputs_of(
+    speller: ServedSpeller, sources: Sequence[str], features: Sequence[str] | None, limits: ServeLimits
+) -> list[Input]:
+    """Sources split into symbols, with the features of each.
+
+    Raises:
+        DataError: a source without symbols, or features that the run does not have, or lacks.
+        TooLargeError: a source or its features are too long.
+    """
+    most = _CHARACTERS_PER_SYMBOL * limits.max_source_symbols
+    for text in features or ():
+        check_limit("the number of characters of the features", len(text), most, "max_source_symbols")
+    return speller.speller.inputs([symbols_of(speller.split, text, limits) for text in sources], features)
+
+
 def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, side: str = "source") -> Symbols:
     """A source, or a target, split into symbols.
 
@@ -120,7 +133,7 @@ def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, 
 async def _predicted(
     state: AppState,
     run: str,
-    sources: Sequence[Symbols],
+    inputs: Sequence[Input],
     settings: SpellDecoding,
     *,
     with_attention: bool = False,
@@ -128,17 +141,17 @@ async def _predicted(
 ) -> list[Prediction]:
     speller = state.speller(run).speller
 
-    def work(payloads: Sequence[Sequence[Symbols]]) -> list[list[Prediction]]:
-        together = [symbols for payload in payloads for symbols in payload]
-        found = iter(
-            speller.predict(together, decoding=settings, with_attention=with_attention, with_alignment=with_alignment)
+    def work(payloads: Sequence[Sequence[Input]]) -> list[list[Prediction]]:
+        together = [given for payload in payloads for given in payload]
+        found = speller.stream(
+            together, decoding=settings, with_attention=with_attention, with_alignment=with_alignment
         )
         return [[next(found) for _ in payload] for payload in payloads]
 
     # Samples depend on a source's place among the sources, so requests for them are not computed together.
     wanted = (run, settings.model_dump_json(), with_attention, with_alignment)
     together = None if settings.method == "sample" else wanted
-    return await state.compute(sources, work, key=together, size=len(sources))
+    return await state.compute(inputs, work, key=together, size=len(inputs))
 
 
 def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[PredictionAnswer]:
@@ -147,6 +160,8 @@ def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[Predicti
             source=text,
             symbols=list(prediction.source),
             unknown=list(prediction.unknown),
+            features=list(prediction.features),
+            unknown_features=list(prediction.unknown_features),
             candidates=[CandidateAnswer.model_validate(candidate) for candidate in prediction.candidates],
         )
         for text, prediction in zip(texts, found, strict=True)

@@ -84,7 +84,8 @@ class TorchModel:
     def start(self, sources: Sources) -> TorchState:
         """The state before the first target symbol, one row per source."""
         with torch.inference_mode():
-            batch = SourceBatch(torch.from_numpy(sources.symbols), torch.from_numpy(sources.lengths))
+            features = None if sources.features is None else torch.from_numpy(sources.features)
+            batch = SourceBatch(torch.from_numpy(sources.symbols), torch.from_numpy(sources.lengths), features)
             return TorchState(self.network.start(batch.to(self.device)), self.device)
 
     def step(self, symbols: Array, state: TorchState) -> tuple[Array, TorchState]:

@@ -46,8 +46,13 @@ class PairBatch:
 class EncodedPairs(Dataset[PairBatch]):
     """Pairs as indices, fetched by whole batches."""
 
-    def __init__(self, pairs: Sequence[Pair], sources: Vocabulary, targets: Vocabulary) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], sources: Vocabulary, targets: Vocabulary, features: Vocabulary | None = None
+    ) -> None:
         self.sources = [torch.tensor(sources.encode(pair.source)) for pair in pairs]
+        self.features = (
+            None if features is None else [torch.tensor(features.encode(pair.features)).long() for pair in pairs]
+        )
         self.targets = [
             torch.tensor([Vocabulary.start, *targets.encode(pair.target), Vocabulary.end]) for pair in pairs
         ]
@@ -62,12 +67,15 @@ class EncodedPairs(Dataset[PairBatch]):
         targets = _pad([self.targets[i] for i in indices])
         expected = targets[:, 1:]
         fed = targets[:, :-1].masked_fill(expected == Vocabulary.pad, Vocabulary.pad)
-        return PairBatch(encode_sources([self.sources[i] for i in indices]), fed, expected, tuple(indices))
+        features = None if self.features is None else [self.features[i] for i in indices]
+        source = encode_sources([self.sources[i] for i in indices], features)
+        return PairBatch(source, fed, expected, tuple(indices))
 
 
-def encode_sources(sources: Sequence[Tensor]) -> SourceBatch:
-    """A padded batch from index sequences, each of shape (length,) with length >= 1."""
-    return SourceBatch(_pad(sources), torch.tensor([len(source) for source in sources]))
+def encode_sources(sources: Sequence[Tensor], features: Sequence[Tensor] | None = None) -> SourceBatch:
+    """A padded batch from index sequences, each of shape (length,) with length >= 1; of features also 0."""
+    lengths = torch.tensor([len(source) for source in sources])
+    return SourceBatch(_pad(sources), lengths, None if features is None else _pad(features))
 
 
 def _pad(rows: Sequence[Tensor]) -> Tensor:

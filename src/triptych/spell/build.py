@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from triptych.config.common import decided
 from triptych.errors import RunError
 from triptych.spell.attention import build_attention
 from triptych.spell.encoder import Encoder, Sizes
+from triptych.spell.features import FeatureEncoder
 from triptych.spell.model import Decoder, Transducer
 from triptych.spell.monotonic import MonotonicDecoder, MonotonicTransducer
 
@@ -39,18 +41,24 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Embedding) and module.padding_idx is not None:
             nn.init.zeros_(module.weight.data[module.padding_idx])
+        if isinstance(module, FeatureEncoder):
+            module.forget_unknown()
         if isinstance(module, nn.LSTM):
-            for name, parameter in module.named_parameters():
-                if "bias_ih" in name:  # gates in order: input, forget, cell, output
-                    nn.init.ones_(parameter.data[module.hidden_size : 2 * module.hidden_size])
+            _open_forget_gates(module)
 
 
-def build_transducer(settings: SpellModel, *, source_size: int, target_size: int) -> Network:
+def _open_forget_gates(layers: nn.LSTM) -> None:
+    for name, parameter in layers.named_parameters():
+        if "bias_ih" in name:  # gates in order: input, forget, cell, output
+            nn.init.ones_(parameter.data[layers.hidden_size : 2 * layers.hidden_size])
+
+
+def build_transducer(settings: SpellModel, *, source_size: int, target_size: int, features_size: int = 0) -> Network:
     """A transducer with freshly initialised weights.
 
     Args:
         settings: kinds and sizes, the recipe's `[model]`.
-        source_size, target_size: of the vocabularies, special symbols included.
+        source_size, target_size, features_size: of the vocabularies, special symbols included; 0 without features.
     Raises:
         RecipeError: a size is still "auto"; see `triptych.spell.sizing`.
     """
@@ -68,6 +76,7 @@ def build_transducer(settings: SpellModel, *, source_size: int, target_size: int
         layers=decided(settings.encoder_layers, "model.encoder_layers"),
         residual=settings.encoder_residual,
         dropped=settings.encoder_dropout,
+        features=FeatureEncoder(features_size, sizes.embedding) if features_size else None,
     )
     hidden_symbols = {
         "source_symbol_dropout": settings.source_symbol_dropout,
@@ -106,9 +115,9 @@ def _decoder(settings: SpellModel, target_size: int, sizes: Sizes) -> Decoder:
     )
 
 
-def description_of(settings: SpellModel, *, source_size: int, target_size: int) -> dict[str, Any]:
-    """What `build_from_description` reads, for `model.json`."""
-    return {"source_size": source_size, "target_size": target_size, **settings.model_dump(exclude={"name"})}
+def description_of(settings: SpellModel, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """What `build_from_description` reads, for `model.json`; sizes by name, as `build_transducer` takes them."""
+    return {**sizes, **settings.model_dump(exclude={"name"})}
 
 
 def build_from_description(description: Any, path: Path) -> Network:
@@ -119,8 +128,9 @@ def build_from_description(description: Any, path: Path) -> Network:
     """
     try:
         settings = dict(description)
-        source_size, target_size = settings.pop("source_size"), settings.pop("target_size")
-        return build_transducer(SpellModel(**settings), source_size=source_size, target_size=target_size)
+        sizes = {name: settings.pop(name) for name in ("source_size", "target_size")}
+        sizes["features_size"] = settings.pop("features_size", 0)  # absent in older models
+        return build_transducer(SpellModel(**settings), **sizes)
     except ValidationError as error:
         first = error.errors()[0]
         why = f"{'.'.join(map(str, first['loc']))} {first['input']!r}: {first['msg']}"

@@ -30,10 +30,11 @@ SHOWN = 5  # symbols that a warning names
 
 @dataclass(frozen=True)
 class Item:
-    """An item of an evaluation: a source and all its references."""
+    """An item of an evaluation: a source, all its references, and its features."""
 
     source: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ class Corpus:
 
     def keys(self, split: str) -> list[str]:
         """A text that identifies each pair of a split; empty where the split does not exist."""
-        return ["\0".join((*pair.source, "", *pair.target)) for pair in self.splits.get(split, ())]
+        return [
+            "\0".join((*pair.source, "", *pair.target, *(("", *pair.features) if pair.features else ())))
+            for pair in self.splits.get(split, ())
+        ]
 
     def items(self, split: str, *, references: str = "any") -> list[Item]:
         """Items to evaluate: every source once with all its references, or every row (`references="each"`).
@@ -85,8 +89,8 @@ class Corpus:
             raise DataError(field="split", value=split, expected=f"one of {', '.join(self.splits)}", hint=hint)
         pairs = self.splits[split]
         if references == "each":
-            return [Item(pair.source, (pair.target,)) for pair in pairs]
-        return [Item(source, targets) for source, targets in group_references(pairs).items()]
+            return [Item(pair.source, (pair.target,), pair.features) for pair in pairs]
+        return [Item(given.source, targets, given.features) for given, targets in group_references(pairs).items()]
 
 
 def tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
@@ -117,8 +121,27 @@ def dictionary_layout(settings: SpellData) -> DictionaryLayout:
 
 def layout_of(settings: SpellData) -> Layout:
     """Layout of the recipe's files, before `reverse`."""
-    columns = Columns(settings.source_column, settings.target_column)
-    return Layout(columns, settings.delimiter or None, settings.layout, settings.split_alternatives)
+    return Layout(columns_of(settings), settings.delimiter or None, settings.layout, settings.split_alternatives)
+
+
+def columns_of(settings: SpellData) -> Columns:
+    """Columns of the recipe's data, before `reverse`."""
+    features = settings.features_column or None
+    return Columns(settings.source_column, settings.target_column, features, settings.features_separator)
+
+
+def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
+    """A sentence on features that training never showed, which a model ignores; else ''."""
+    unseen = Counter(name for item in items for name in (features.unknown_in(item.features) if features else ()))
+    if features is None or not unseen:
+        return ""
+    affected = sum(bool(features.unknown_in(item.features)) for item in items)
+    first = ", ".join(repr(name) for name in list(unseen)[:SHOWN])
+    more = f" and {len(unseen) - SHOWN} more" if len(unseen) > SHOWN else ""
+    return (
+        f"{affected} of {len(items)} items have features that training never showed ({first}{more}), which are "
+        "ignored; expect poor predictions for them."
+    )
 
 
 def unseen_symbols(items: Sequence[Item], sources: Vocabulary) -> str:
@@ -223,7 +246,8 @@ def _with_tokenizers(settings: SpellData, corpus: Corpus, known: tuple[Tokenizer
 
 def _reversed(corpus: Corpus) -> Corpus:
     splits = {
-        split: [Pair(pair.target, pair.source, pair.line) for pair in pairs] for split, pairs in corpus.splits.items()
+        split: [pair._replace(source=pair.target, target=pair.source) for pair in pairs]
+        for split, pairs in corpus.splits.items()
     }
     turned = frozenset("target" if side == "source" else "source" for side in corpus.decomposed)
     return replace(corpus, splits=splits, tokenizers=corpus.tokenizers[::-1], decomposed=turned)
@@ -232,7 +256,8 @@ def _reversed(corpus: Corpus) -> Corpus:
 def _named(settings: SpellData) -> Corpus:
     columns = ("source_column", "target_column")
     are_first_two = {settings.source_column, settings.target_column} == {1, 2}  # as in a dictionary, which a set is
-    for key in (*(() if are_first_two else columns), "delimiter", "layout", "split_alternatives"):
+    others = ("features_column", "delimiter", "layout", "split_alternatives")
+    for key in (*(() if are_first_two else columns), *others):
         value = getattr(settings, key)
         if value != SpellData.model_fields[key].default:
             raise RecipeError(
@@ -273,10 +298,10 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
 
 def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
     """Sentences on pairs of other splits that are in training too."""
-    trained = {(pair.source, pair.target) for pair in files["train"]}
+    trained = {(pair.input, pair.target) for pair in files["train"]}
     remarks = []
     for split in files.keys() - {"train"}:
-        shared = [pair for pair in files[split] if (pair.source, pair.target) in trained]
+        shared = [pair for pair in files[split] if (pair.input, pair.target) in trained]
         if shared:
             remarks.append(
                 f"{files[split].path}:{shared[0].line}: this pair is in train too; such pairs of {split}: "
@@ -341,13 +366,14 @@ def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
 def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:
     """At most that many pairs, drawn at random, in their order; 0 takes all.
 
-    With `by_source` a source comes with all its targets or not at all: an evaluation must know every right answer.
+    With `by_source` a source (with its features) comes with all its targets or not at all: an evaluation must know
+    every right answer.
     """
     if most == 0 or len(pairs) <= most:
         return pairs
     groups: dict[Any, list[int]] = {}
     for place, pair in enumerate(pairs):
-        groups.setdefault(pair.source if by_source else place, []).append(place)
+        groups.setdefault(pair.input if by_source else place, []).append(place)
     drawn = random.Random(seed).sample(list(groups.values()), len(groups))
     counts = list(accumulate(map(len, drawn)))
     chosen = [place for group, count in zip(drawn, counts, strict=True) if count <= most for place in group]

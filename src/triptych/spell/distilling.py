@@ -9,7 +9,7 @@ from pathlib import Path
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
-from triptych.errors import DataError
+from triptych.errors import DataError, RecipeError
 from triptych.files import write_tsv
 from triptych.spell.corpus import Corpus
 from triptych.text.pairs import BadRow, Pair, read_sources
@@ -55,8 +55,14 @@ def distil(teacher: Speller, recipe: SpellRecipe, data: Corpus, words: Path, out
         out: the folder; files of the same names are replaced.
         least: answers with a probability of at least this are added, in (0, 1]; below 0.5 a word may have several.
     Raises:
+        RecipeError: the teacher was trained with features.
         DataError: the words cannot be read, or none of them gives a pair.
     """
+    if teacher.vocabularies.features is not None:
+        raise RecipeError(
+            "the teacher needs features beside each word, and a list of words has none.",
+            hint="Train the student on the teacher's own data.",
+        )
     sources, unreadable = _words(teacher, recipe, words)
     held = {pair.source for split in data.splits.values() for pair in split}
     fresh = [source for source in sources if source not in held]

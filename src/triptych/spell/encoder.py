@@ -5,7 +5,7 @@ Letters in shapes: B batch, S source length, E embedding, H hidden.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from triptych.nn.dropout import Dropout
+from triptych.spell.features import FeatureEncoder
 from triptych.text.symbols import Vocabulary
 
 Cell = Literal["lstm", "gru"]
@@ -28,14 +29,17 @@ class SourceBatch:
     Attributes:
         symbols: source vocabulary indices. Shape (B, S), int64.
         lengths: number of real symbols in each row, >= 1. Shape (B,), int64, on the CPU.
+        features: indices of each row's features, padded; None for a network without features. Shape (B, F), int64.
     """
 
     symbols: Tensor
     lengths: Tensor
+    features: Tensor | None = None
 
     def to(self, device: Any) -> SourceBatch:
-        """The same batch with its symbols on another device."""
-        return SourceBatch(self.symbols.to(device), self.lengths)
+        """The same batch with its indices on another device."""
+        features = None if self.features is None else self.features.to(device)
+        return replace(self, symbols=self.symbols.to(device), features=features)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ class Encoder(nn.Module):
         residual: add each layer's input to its output, from the second layer on.
         dropped: which final outputs have dropout: the `states` that attention reads, every part of the `final` state
             that the decoder starts from, or `none`.
+        features: encodes the features of a row, whose vector is added to each of its embeddings; None without.
     """
 
     def __init__(
@@ -148,6 +153,7 @@ class Encoder(nn.Module):
         layers: int = 1,
         residual: bool = False,
         dropped: Dropped = "states",
+        features: FeatureEncoder | None = None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, sizes.embedding, padding_idx=Vocabulary.pad)
@@ -159,10 +165,14 @@ class Encoder(nn.Module):
         )
         self.residual = residual
         self.dropped = dropped
+        self.features = features
 
     def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
         """States (B, S, H), and each part of the final recurrent state, both directions joined: (layers, B, H)."""
-        states = self.dropout(self.embedding(batch.symbols))
+        embedded = self.embedding(batch.symbols)
+        if self.features is not None:
+            embedded = embedded + self.features(batch.features).unsqueeze(1)
+        states = self.dropout(embedded)
         finals: list[tuple[Tensor, ...]] = []
         for number, layer in enumerate(self.recurrent):
             outputs, final = _run(layer, states, batch.lengths)
@@ -211,4 +221,4 @@ def with_boundaries(source: SourceBatch) -> SourceBatch:
     longer[:, 0] = Vocabulary.start
     longer[:, 1:-1] = source.symbols
     ends = (source.lengths + 1).to(longer.device).unsqueeze(1)
-    return SourceBatch(longer.scatter(1, ends, Vocabulary.end), source.lengths + 2)
+    return replace(source, symbols=longer.scatter(1, ends, Vocabulary.end), lengths=source.lengths + 2)

@@ -15,6 +15,8 @@ from triptych.decoding.voting import MEMBERS, Voting
 from triptych.runs.members import Combination, joined
 from triptych.runs.run import Run
 from triptych.spell.corpus import Item
+from triptych.spell.evaluating import predictions_of
+from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
 from triptych.text.symbols import Vocabularies
 
@@ -92,12 +94,13 @@ Predict = Callable[[tuple[int, ...]], Sequence[Prediction]]
 def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDecoding) -> Predict:
     """Every speller predicts once; its votes are counted again for each choice."""
     every = Voting(spellers, decoding)
-    ballots = every.ballots([item.source for item in items], decoding)
+    inputs = [Input(item.source, item.features) for item in items]
+    ballots = every.ballots(inputs, decoding)
 
     def predict(members: tuple[int, ...]) -> list[Prediction]:
         return [
-            every.elected(item.source, [ballots[member][place] for member in members], decoding.candidates)
-            for place, item in enumerate(items)
+            every.elected(given, [ballots[member][place] for member in members], decoding.candidates)
+            for place, given in enumerate(inputs)
         ]
 
     return predict
@@ -106,7 +109,7 @@ def _voted(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDe
 def _averaged(spellers: Sequence[Speller], items: Sequence[Item], decoding: SpellDecoding) -> Predict:
     def predict(members: tuple[int, ...]) -> list[Prediction]:
         model = Ensemble([spellers[member].model for member in members])
-        return Speller(model, spellers[0].vocabularies, decoding).predict([item.source for item in items])
+        return predictions_of(Speller(model, spellers[0].vocabularies, decoding), items)
 
     return predict
 

@@ -15,6 +15,8 @@ from triptych.report.figures import confusion_bars, error_by_length
 from triptych.report.html import Picture, Section
 from triptych.report.tables import Cell, Table
 from triptych.spell.metrics import (
+    ErrorRow,
+    Example,
     ItemResult,
     Scores,
     Symbols,
@@ -41,11 +43,11 @@ def details(items: Sequence[ItemResult], scores: Scores, vocabularies: Vocabular
     return {
         "scores": scores.to_dict(),
         "examples": [
-            [write.source(e.source), write.references(e.references), ", ".join(write.target(p) for p in e.predictions)]
+            [write.given(e), write.references(e.references), ", ".join(write.target(p) for p in e.predictions)]
             for e in examples(items, EXAMPLES)
         ],
         "worst": [
-            [write.source(w.source), write.references(w.references), write.target(w.prediction), w.edits]
+            [write.given(w), write.references(w.references), write.target(w.prediction), w.edits]
             for w in worst(items, WORST)
         ],
         "confusions": [list(confusion) for confusion in confusions(items)[:CONFUSIONS]],
@@ -57,8 +59,12 @@ def details(items: Sequence[ItemResult], scores: Scores, vocabularies: Vocabular
 
 
 def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], vocabularies: Vocabularies) -> None:
-    """Write every item's predictions, and the wrong ones again as the error list: `name`.tsv, `name`.errors.tsv."""
+    """Write every item's predictions, and the wrong ones again as the error list: `name`.tsv, `name`.errors.tsv.
+
+    Of a model with features they are a last column.
+    """
     write = _Writer(vocabularies)
+    of_model = ["features"] if vocabularies.features is not None else []
     most = max(len(item.predictions) for item in items)
     further = [f"{column}_{k}" for k in range(2, most + 1) for column in ("prediction", "log_probability")]
     rows = []
@@ -69,8 +75,9 @@ def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], voca
         row += [str(near.edits), str(len(near.reference))]
         for prediction, log_probability in zip(item.predictions[1:], item.log_probabilities[1:], strict=True):
             row += [write.target(prediction), f"{log_probability:.4f}"]
-        rows.append(row)
-    write_tsv(folder / f"{name}.tsv", [*PREDICTION_COLUMNS, *further], rows)
+        row += [""] * (2 * (most - len(item.predictions))) if of_model else []
+        rows.append(row + [write.features(item.features) for _ in of_model])
+    write_tsv(folder / f"{name}.tsv", [*PREDICTION_COLUMNS, *further, *of_model], rows)
     wrong = [
         [
             write.source(error.source),
@@ -79,10 +86,11 @@ def write_predictions(folder: Path, name: str, items: Sequence[ItemResult], voca
             f"{error.log_probability:.4f}",
             str(error.edits),
             str(error.reference_length),
+            *(write.features(error.features) for _ in of_model),
         ]
         for error in error_rows(items)
     ]
-    write_tsv(folder / f"{name}.errors.tsv", PREDICTION_COLUMNS, wrong)
+    write_tsv(folder / f"{name}.errors.tsv", [*PREDICTION_COLUMNS, *of_model], wrong)
 
 
 def section(name: str, evaluation: Mapping[str, Any], figures: Path) -> Section:
@@ -180,6 +188,12 @@ class _Writer:
     def __init__(self, vocabularies: Vocabularies) -> None:
         self.source = vocabularies.source_tokenizer.join
         self.target = vocabularies.target_tokenizer.join
+        self.features = vocabularies.join_features
+
+    def given(self, item: ErrorRow | Example) -> str:
+        """The source, and its features where there are any."""
+        source = self.source(item.source)
+        return f"{source} [{self.features(item.features)}]" if item.features else source
 
     def references(self, references: Sequence[Symbols]) -> str:
         return BETWEEN_REFERENCES.join(self.target(reference) for reference in references)

@@ -34,8 +34,9 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The source as text."""
-        return " ".join(self.prediction.source)
+        """The source as text, with its features where there are any."""
+        features = f"  [{' '.join(self.prediction.features)}]" if self.prediction.features else ""
+        return " ".join(self.prediction.source) + features
 
     @property
     def several(self) -> str:
@@ -51,8 +52,9 @@ class Explanation:
     def notes(self) -> list[str]:
         """Sentences for the person who reads the table."""
         notes = []
-        if self.prediction.unknown:
-            names = ", ".join(repr(symbol) for symbol in self.prediction.unknown)
+        unknown = (*self.prediction.unknown, *self.prediction.unknown_features)
+        if unknown:
+            names = ", ".join(repr(symbol) for symbol in unknown)
             notes.append(f"warning: {names} never seen in training; expect a poor prediction.")
         if self.picture is None:
             notes.append(
@@ -71,6 +73,7 @@ class Explanation:
         """Plain values for JSON."""
         return {
             "source": self.prediction.source,
+            **({"features": self.prediction.features} if self.prediction.features else {}),
             "candidates": [
                 {"text": each.text, "symbols": each.symbols, "log_probability": each.log_probability}
                 for each in self.prediction.candidates
@@ -81,21 +84,28 @@ class Explanation:
 
 
 def explained(
-    speller: Speller, source: str, *, decoding: SpellDecoding, out: Path, n_best: int | None = None
+    speller: Speller,
+    source: str,
+    *,
+    features: str | None = None,
+    decoding: SpellDecoding,
+    out: Path,
+    n_best: int | None = None,
 ) -> Explanation:
     """Predict one source and draw where the model attended.
 
     Args:
         speller: the model.
         source: one source as text.
+        features: of the source, as text, for a model with features.
         decoding: how to decode; the explained candidate is the first that it gives.
         out: folder for the figure.
         n_best: candidates to list, of a beam behind the explained one where the decoding gives fewer.
     """
-    prediction = speller.predict(source, decoding=decoding, with_attention=True)[0]
+    prediction = speller.predict(source, features=features, decoding=decoding, with_attention=True)[0]
     wanted = n_best or CANDIDATES
     if decoding.method != "sample" and len(prediction.candidates) < wanted:
-        others = speller.predict(source, decoding=decoding.for_candidates(wanted))[0].candidates
+        others = speller.predict(source, features=features, decoding=decoding.for_candidates(wanted))[0].candidates
         known = {candidate.symbols for candidate in prediction.candidates}
         further = [candidate for candidate in others if candidate.symbols not in known]
         prediction = replace(prediction, candidates=(*prediction.candidates, *further)[:wanted])
@@ -103,6 +113,7 @@ def explained(
     if attention is None:
         return Explanation(prediction, None, None)
     figure = attention_map(attention, prediction.source, prediction.symbols)
-    digest = hashlib.sha256("\0".join(prediction.source).encode()).hexdigest()[:6]  # homophones share their target
+    given = "\0".join((*prediction.source, *prediction.features))
+    digest = hashlib.sha256(given.encode()).hexdigest()[:6]  # homophones share their target
     saved = save(figure, out, f"attention-{file_stem(prediction.text)}-{digest}")
     return Explanation(prediction, attention.tolist(), saved.png)

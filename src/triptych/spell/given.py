@@ -1,7 +1,7 @@
 """What a speller says of pairs in files: their scores, their alignments, and a new order of another model's candidates.
 
-A file is laid out like the run's data. Standard input is laid out as `triptych predict` writes: the model's source, a
-target, and whatever follows, between tabs.
+A file is laid out like the run's data. Standard input is laid out as `triptych predict` writes: the model's source, its
+features where the model has any, a target, and whatever follows, between tabs.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def score(
         DataError: a file or row cannot be read; the pairs before it are answered first.
     """
     for pairs in _chunks(_pairs(speller, recipe, places, skip_bad=skip_bad, warn=warn)):
-        for found in speller.score([pair.source for pair in pairs], [pair.target for pair in pairs]):
+        for pair, found in zip(pairs, speller.score(**_given(speller, pairs)), strict=True):
             cells = [f"{found.log_probability:.4f}", f"{found.per_symbol:.4f}", str(found.unknown)]
-            yield Line([*_texts(speller, found.source, found.target), *cells], found.to_dict())
+            yield Line([*_texts(speller, pair), *cells], found.to_dict())
 
 
 def align(
@@ -70,9 +70,8 @@ def align(
         DataError: as of `score`.
     """
     for pairs in _chunks(_pairs(speller, recipe, places, skip_bad=skip_bad, warn=warn)):
-        for found in speller.align([pair.source for pair in pairs], [pair.target for pair in pairs]):
-            cells = [*_texts(speller, found.source, found.target), found.text, found.pairs]
-            yield Line(cells, found.to_dict())
+        for pair, found in zip(pairs, speller.align(**_given(speller, pairs)), strict=True):
+            yield Line([*_texts(speller, pair), found.text, found.pairs], found.to_dict())
 
 
 def rerank(
@@ -104,11 +103,24 @@ def rerank(
             yield Line([source, *cells], {"source": source, "candidates": candidates})
 
 
-def _texts(speller: Speller, source: Sequence[str], target: Sequence[str]) -> list[str]:
+def _texts(speller: Speller, pair: Pair) -> list[str]:
+    """Source, features where the model has any, and target."""
+    vocabularies = speller.vocabularies
+    features = [] if vocabularies.features is None else [vocabularies.join_features(pair.features)]
     return [
-        speller.vocabularies.source_tokenizer.join(source),
-        speller.vocabularies.target_tokenizer.join(target),
+        vocabularies.source_tokenizer.join(pair.source),
+        *features,
+        vocabularies.target_tokenizer.join(pair.target),
     ]
+
+
+def _given(speller: Speller, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Pairs as `score` and `align` of a speller take them."""
+    return {
+        "sources": [pair.source for pair in pairs],
+        "targets": [pair.target for pair in pairs],
+        "features": None if speller.vocabularies.features is None else [pair.features for pair in pairs],
+    }
 
 
 def _pairs(
@@ -117,13 +129,16 @@ def _pairs(
     """Pairs of files, as the model has them: source first also where the run reverses its data."""
     for place in places:
         is_file = place != STANDARD_INPUT
+        vocabularies = speller.vocabularies
         columns, delimiter, reverse = Columns(), "\t", False
+        if vocabularies.features is not None:  # the columns of what `predict` writes
+            columns = Columns(1, 3, 2, vocabularies.features_separator)
         if is_file:
             layout = dictionary_layout(recipe.data)
             found = fitting_layout(Path(place), layout.layout)
             warn([found.remark] if found.remark else [])
             columns, delimiter, reverse = found.columns, delimiter_of(Path(place), found.delimiter), layout.reverse
-        first, second = speller.vocabularies.source_tokenizer, speller.vocabularies.target_tokenizer
+        first, second = vocabularies.source_tokenizer, vocabularies.target_tokenizer
         bad: list[BadRow] = []
         with ExitStack() as stack:
             stream: Any = stack.enter_context(open_binary(Path(place))) if is_file else sys.stdin.buffer
@@ -137,7 +152,7 @@ def _pairs(
                 max_symbols=recipe.data.max_symbols,
                 on_bad_row=bad.append if skip_bad else None,
             ):
-                yield Pair(pair.target, pair.source, pair.line) if reverse else pair
+                yield pair._replace(source=pair.target, target=pair.source) if reverse else pair
         _warn_of(bad, place, warn)
 
 
@@ -153,7 +168,7 @@ def _lists(
             for row in without_blank_end(rows(number_lines(stream, path=_label(place)), "\t")):
                 try:
                     yield _list_of(speller, row, reverse=reverse)
-                except ValueError as error:
+                except (ValueError, DataError) as error:
                     if not skip_bad:
                         hint = "Make such rows with: triptych predict RUN FILE --n-best 5"
                         raise DataError(f"{error}.", hint=hint, path=_label(place), line=row.line) from None
@@ -165,23 +180,26 @@ def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction:
     """The candidates of one row; ValueError with what is wrong with it."""
     if row.problem:
         raise ValueError(row.problem)
-    if len(row.fields) < 3 or len(row.fields) % 2 == 0:
+    vocabularies, cells = speller.vocabularies, row.fields
+    has_features = vocabularies.features is not None
+    features = vocabularies.split_features(cells[1]) if has_features and len(cells) > 1 else ()
+    cells = [cells[0], *cells[2:]] if has_features else cells
+    if len(cells) < 3 or len(cells) % 2 == 0:
         raise ValueError(
-            f"the row has {len(row.fields)} columns; expected a source, then a candidate and its log-probability, "
-            "once or more"
+            f"the row has {len(row.fields)} columns; expected a source, {'its features, ' if has_features else ''}then "
+            "a candidate and its log-probability, once or more"
         )
-    vocabularies = speller.vocabularies
     sides = (vocabularies.source_tokenizer, vocabularies.target_tokenizer)
     first, second = reversed(sides) if reverse else sides
-    source = first.split(row.fields[0])
+    source = first.split(cells[0])
     candidates = []
-    for text, value in zip(row.fields[1::2], row.fields[2::2], strict=True):
+    for text, value in zip(cells[1::2], cells[2::2], strict=True):
         symbols, number = second.split(text), float(value)
         if symbols:
             candidates.append(Candidate(symbols, second.join(symbols), number, number))
     if not source or not candidates:
         raise ValueError("the source or every candidate is empty; expected at least one symbol")
-    return Prediction(source, tuple(candidates))
+    return Prediction(source, tuple(candidates), features=features)
 
 
 def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:

@@ -7,15 +7,18 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from triptych.config import SpellDecoding
+from triptych.config import SpellData, SpellDecoding
 from triptych.config.spell import SpellOutput
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError
-from triptych.text.pairs import BadRow, SourceLine, read_sources
+from triptych.spell.corpus import columns_of
+from triptych.text.features import SourceColumns
+from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
 from triptych.text.predictions import Prediction, cut_warnings
 
 STANDARD_INPUT = "-"
@@ -27,22 +30,23 @@ def predicted(
     files: Sequence[str],
     *,
     decoding: SpellDecoding,
+    data: SpellData,
     output: SpellOutput | None = None,
-    max_symbols: int,
     skip_bad: bool,
     line_buffered: bool,
     warn: Callable[[Sequence[str]], None],
 ) -> Iterator[list[str]]:
     """Cells of a line of output for each source: its line, prediction, log-probability, then further candidates.
 
-    With alignments, one more cell follows each log-probability.
+    Of a model with features they come after the source, as they were given. With alignments, one more cell follows each
+    log-probability.
 
     Args:
         speller: the model.
-        files: paths of files with one source per line; `-` is standard input.
+        files: paths of files with one source per line, and its features where the model has any; `-` is standard input.
         decoding: how to decode.
+        data: the run's `[data]`, in whose columns lines have their features, and its longest source.
         output: what predictions come with.
-        max_symbols: longest source.
         skip_bad: skip lines that cannot be read, and warn of them at the end.
         line_buffered: predict each source before reading the next.
         warn: called with sentences.
@@ -60,23 +64,24 @@ def predicted(
                 stream,
                 speller.vocabularies.source_tokenizer,
                 path_label=label,
-                max_symbols=max_symbols,
+                max_symbols=data.max_symbols,
                 on_bad_row=bad.append if skip_bad else None,
+                columns=_columns(speller, data, file),
             )
             ahead: deque[SourceLine] = deque()  # lines read and not yet predicted
 
-            def symbols(lines: Any = lines, ahead: deque[SourceLine] = ahead) -> Iterator[tuple[str, ...]]:
+            def inputs(lines: Any = lines, ahead: deque[SourceLine] = ahead) -> Iterator[Input]:
                 for line in lines:
                     ahead.append(line)
-                    yield line.symbols
+                    yield Input(line.symbols, line.features)
 
             for prediction in speller.stream(
-                symbols(), decoding=decoding, chunk=1 if line_buffered else None, with_alignment=output.alignment
+                inputs(), decoding=decoding, chunk=1 if line_buffered else None, with_alignment=output.alignment
             ):
                 line = ahead.popleft()
                 unseen.note(f"{label}:{line.line}", prediction)
                 cut += not prediction.best.finished
-                yield _cells(line.text, prediction)
+                yield _cells(speller, prediction, line)
         if bad:
             first = bad[0]
             warn([f"{label}:{first.line}: {first.reason}. Skipped {len(bad)} unreadable lines, this one first."])
@@ -93,8 +98,17 @@ def _opened(file: str) -> Any:
     raise DataError("no such file.", path=path, hint=hint)
 
 
-def _cells(text: str, prediction: Prediction) -> list[str]:
-    cells = [text]
+def _columns(speller: Speller, data: SpellData, file: str) -> SourceColumns | None:
+    """Where lines have their source and features; None for a model without features, whose lines are sources."""
+    if speller.vocabularies.features is None:
+        return None
+    columns = columns_of(data)
+    columns = replace(columns, source=columns.target) if data.reverse else columns
+    return SourceColumns.of(columns, data.delimiter or None, file)
+
+
+def _cells(speller: Speller, prediction: Prediction, line: SourceLine) -> list[str]:
+    cells = [line.text] if speller.vocabularies.features is None else [line.text, line.features_text]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
         cells += [] if candidate.alignment is None else [candidate.alignment.text]
@@ -109,8 +123,9 @@ class _Unseen:
         self._known: set[str] = set()
 
     def note(self, place: str, prediction: Prediction) -> None:
-        """Warn of the symbols of a source that are met for the first time."""
-        fresh = [symbol for symbol in prediction.unknown if symbol not in self._known]
+        """Warn of the symbols and features of a source that are met for the first time."""
+        strange = (*prediction.unknown, *prediction.unknown_features)
+        fresh = [symbol for symbol in dict.fromkeys(strange) if symbol not in self._known]
         listed = len(self._known) < UNSEEN_LISTED
         self._known.update(fresh)
         if fresh and listed:

@@ -41,6 +41,7 @@ class ItemResult:
         predictions: at least one, best first or in the order they were drawn; a prediction may be empty.
         log_probabilities: natural logarithms, one per prediction.
         finished: False where the limit on the length cut the first prediction.
+        features: of the source.
     """
 
     source: Symbols
@@ -48,6 +49,7 @@ class ItemResult:
     predictions: tuple[Symbols, ...]
     log_probabilities: tuple[float, ...]
     finished: bool = True
+    features: Symbols = ()
 
     def __post_init__(self) -> None:
         if not self.references or not all(self.references):
@@ -150,6 +152,7 @@ class ErrorRow:
         edits: to the nearest reference, >= 1.
         reference_length: symbols in that reference, >= 1.
         log_probability: of the prediction, natural logarithm.
+        features: of the source.
     """
 
     source: Symbols
@@ -158,6 +161,7 @@ class ErrorRow:
     edits: int
     reference_length: int
     log_probability: float
+    features: Symbols = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -166,11 +170,12 @@ class ErrorRow:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A source, its right answers, and its distinct predictions in the order they first came."""
+    """A source with its features, its right answers, and its distinct predictions in the order they first came."""
 
     source: Symbols
     references: tuple[Symbols, ...]
     predictions: tuple[Symbols, ...]
+    features: Symbols = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -255,7 +260,12 @@ def errors_of(items: Sequence[ItemResult]) -> Errors:
     """
     _check_any(items)
     edits, lengths = _edits_and_lengths(_first_nearest(item) for item in items)
-    names = [tuple(" ".join(symbols) for symbols in (item.source, *item.references)) for item in items]
+    names = [
+        tuple(
+            " ".join(symbols) for symbols in (item.source, *item.references, *((item.features,) * bool(item.features)))
+        )
+        for item in items
+    ]
     return measured(names, edits, lengths)
 
 
@@ -339,6 +349,7 @@ def error_rows(items: Iterable[ItemResult]) -> list[ErrorRow]:
                     edits=edits,
                     reference_length=len(reference),
                     log_probability=item.log_probabilities[0],
+                    features=item.features,
                 )
             )
     return rows
@@ -352,7 +363,10 @@ def worst(items: Iterable[ItemResult], n: int) -> list[ErrorRow]:
 def examples(items: Sequence[ItemResult], n: int, *, seed: int = 0) -> list[Example]:
     """n items drawn without replacement (all of them when there are fewer), in their order."""
     chosen = sorted(random.Random(seed).sample(range(len(items)), min(_count(n), len(items))))
-    return [Example(items[i].source, items[i].references, tuple(dict.fromkeys(items[i].predictions))) for i in chosen]
+    return [
+        Example(items[i].source, items[i].references, tuple(dict.fromkeys(items[i].predictions)), items[i].features)
+        for i in chosen
+    ]
 
 
 def _first_nearest(item: ItemResult) -> Nearest:

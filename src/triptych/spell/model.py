@@ -191,7 +191,7 @@ class Transducer(nn.Module):
     def forward(self, source: SourceBatch, symbols: Tensor) -> Tensor:
         """Teacher forcing: logits (B, T, V) for the symbols that follow each fed one. Fed symbols (B, T)."""
         if self.training:
-            source = SourceBatch(hide_symbols(source.symbols, self.source_symbol_dropout), source.lengths)
+            source = replace(source, symbols=hide_symbols(source.symbols, self.source_symbol_dropout))
             symbols = hide_symbols(symbols, self.target_symbol_dropout)
         logits, _, _ = self.decoder(symbols, self.start(source))
         assert isinstance(logits, Tensor)

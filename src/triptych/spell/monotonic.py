@@ -19,7 +19,7 @@ Letters in shapes: B batch, S source length, T target length, V vocabulary, E em
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -199,7 +199,7 @@ class MonotonicTransducer(nn.Module):
         """
         fed = symbols
         if self.training:
-            source = SourceBatch(hide_symbols(source.symbols, self.source_symbol_dropout), source.lengths)
+            source = replace(source, symbols=hide_symbols(source.symbols, self.source_symbol_dropout))
             fed = hide_symbols(symbols, self.target_symbol_dropout)
         viewed = self._view(source)
         states, _ = self.decoder.states(fed, None)

@@ -52,7 +52,8 @@ class SpellObjective:
     def measure(self, batch: PairBatch) -> dict[str, Share]:
         """`loss` against the first reference, `cer`, `wer` and `mean_error` against the nearest."""
         source = batch.source
-        sources = Sources(source.symbols.cpu().numpy(), source.lengths.numpy(), batch.items)
+        features = None if source.features is None else source.features.cpu().numpy()
+        sources = Sources(source.symbols.cpu().numpy(), source.lengths.numpy(), batch.items, features)
         decoded = greedy(TorchModel(self.network, source.symbols.device), sources, self.decoding)
         targets, written = self.vocabularies.targets, self.vocabularies.target_tokenizer.written
         edits, lengths, wrong, errors = 0, 0, 0, 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,40 +26,17 @@ from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
 from triptych.spell.adapter import TorchModel, module_of
-from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import Corpus, Item, load_corpus, unseen_symbols
+from triptych.spell.corpus import Corpus, load_corpus, unseen_features, unseen_symbols
 from triptych.spell.ensembles import Selection, join_runs, search_members
-from triptych.spell.metrics import ItemResult, Scores, measured, score
+from triptych.spell.evaluating import Evaluation, evaluate_items
+from triptych.spell.loaders import loaders_of, sizes_of, vocabularies_of
+from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
-from triptych.text.pairs import Pair
-from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.hardware import check_device
-from triptych.training.objective import Loaders, Prepared
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Evaluation of a model on a split.
-
-    Attributes:
-        split: which split.
-        decoding: how targets were decoded.
-        items: what was predicted for every item, in the order of the data.
-        scores: error rates with intervals.
-    """
-
-    split: str
-    decoding: SpellDecoding
-    items: Sequence[ItemResult]
-    scores: Scores
-
-    @property
-    def warnings(self) -> list[str]:
-        """Number of predictions cut at the length limit."""
-        return cut_warnings(sum(not item.finished for item in self.items))
+from triptych.training.objective import Prepared
 
 
 class SpellPanel:
@@ -83,9 +59,9 @@ class SpellPanel:
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
         """Build the network for some pairs, initialised from `training.seed`; see `sized` for what is "auto"."""
         recipe = sized(recipe, len(data.splits["train"]))
-        vocabularies = _vocabularies(data)
+        vocabularies = vocabularies_of(recipe, data)
         torch.manual_seed(recipe.training.seed)
-        sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
+        sizes = sizes_of(vocabularies)
         valid_items = data.items("valid", references=recipe.data.references)
         decoding = recipe.decoding
         objective = SpellObjective(
@@ -96,11 +72,11 @@ class SpellPanel:
             label_smoothing=recipe.training.label_smoothing,
         )
         description = {
-            "architecture": description_of(recipe.model, **sizes),
+            "architecture": description_of(recipe.model, sizes),
             **vocabularies.to_dict(),
             "decoding": decoding.model_dump(),
         }
-        return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description)
+        return Prepared(recipe, objective, loaders_of(recipe, data, vocabularies, valid_items), description)
 
     def start(self, prepared: Prepared, run: Run) -> Transfer:
         """Copy into a prepared network what fits of a run's model; see `triptych.spell.start`."""
@@ -167,9 +143,11 @@ class SpellPanel:
         return search_members([self.load(run) for run in runs], items, recipe.decoding, by=by, most=most)
 
     def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
-        """A sentence on source symbols of a split that training never showed."""
-        found = unseen_symbols(data.items(split, references=recipe.data.references), model.vocabularies.sources)
-        return [found] if found else []
+        """Sentences on source symbols and features of a split that training never showed."""
+        items = data.items(split, references=recipe.data.references)
+        known = model.vocabularies
+        found = (unseen_symbols(items, known.sources), unseen_features(items, known.features))
+        return [sentence for sentence in found if sentence]
 
     def evaluate(
         self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str, decoding: SpellDecoding
@@ -210,13 +188,16 @@ class SpellPanel:
         line_buffered: bool,
         warn: Callable[[Sequence[str]], None],
     ) -> Iterator[list[str]]:
-        """Cells of a line of output per source of some files: source, prediction, log-probability, further ones."""
+        """Cells of a line of output per source of some files: source, prediction, log-probability, further ones.
+
+        Of a run with features they come after the source.
+        """
         return lines.predicted(
             model,
             places,
             decoding=decoding,
+            data=recipe.data,
             output=check_table(SpellOutput, given_fields(SpellOutput, "predict", given), origin=""),
-            max_symbols=recipe.data.max_symbols,
             skip_bad=skip_bad,
             line_buffered=line_buffered,
             warn=warn,
@@ -235,8 +216,11 @@ class SpellPanel:
                 f"{len(items)} sources are given; expected one.", hint="Put a source with spaces in quotes."
             )
         decoding = self.choose(recipe, given)
-        n_best = given.get("n_best")
-        return [explaining.explained(model, item, decoding=decoding, out=out, n_best=n_best) for item in items]
+        n_best, features = given.get("n_best"), given.get("features")
+        return [
+            explaining.explained(model, item, features=features, decoding=decoding, out=out, n_best=n_best)
+            for item in items
+        ]
 
     def fit_temperature(self, run: Run, _model: Speller, _data: Corpus) -> float:
         """Raises RunError: spell models are not calibrated."""
@@ -291,15 +275,18 @@ class SpellPanel:
     def use(self, description: Mapping[str, Any]) -> Use:
         """The model card's sections on a speller."""
         sources, targets = description["source_symbols"], description["target_symbols"]
+        features = description.get("features")
+        depends = f", depending on {len(features)} features" if features else ""
         return Use(
-            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols.",
+            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols"
+            f"{depends}.",
             limits=(
                 "Source symbols absent from training are read as one unknown symbol; `triptych predict` reports them.",
                 "It always predicts something, also for input that is not a word of its language.",
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
             ),
-            python="model.predict([SOURCE], n_best=3)[0].candidates",
+            python=f"model.predict([SOURCE], {'features=[FEATURES], ' if features else ''}n_best=3)[0].candidates",
             command="triptych predict RUN SOURCES.txt --n-best 3",
         )
 
@@ -312,36 +299,14 @@ class SpellPanel:
         return comparison.read_errors(path, _errors)
 
 
-def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
-    """Predict and score some items."""
-    predictions = model.predict([item.source for item in items], decoding=decoding)
-    results = results_of(items, predictions, model.vocabularies)
-    return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
-
-
-def results_of(
-    items: Sequence[Item], predictions: Sequence[Prediction], vocabularies: Vocabularies
-) -> list[ItemResult]:
-    """Items with what was predicted for them, to be scored in the form that targets are written in."""
-    written = vocabularies.target_tokenizer.written
-    return [
-        ItemResult(
-            source=item.source,
-            references=tuple(written(reference) for reference in item.references),
-            predictions=tuple(written(candidate.symbols) for candidate in prediction.candidates),
-            log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
-            finished=prediction.best.finished,
-        )
-        for item, prediction in zip(items, predictions, strict=True)
-    ]
-
-
 def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Vocabularies, path: Path) -> None:
-    for side, vocabulary in (("source", vocabularies.sources), ("target", vocabularies.targets)):
-        for architecture in members:
-            expected = architecture[f"{side}_size"] - len(Vocabulary.special_names)
-            if len(vocabulary.symbols) != expected:
-                raise RunError(f"{side}_symbols has {len(vocabulary.symbols)} entries; expected {expected}.", path=path)
+    names = {"source_size": "source_symbols", "target_size": "target_symbols", "features_size": "features"}
+    for architecture in members:
+        for size, found in {"features_size": 0, **sizes_of(vocabularies)}.items():
+            special = len(Vocabulary.special_names)
+            held, expected = (max(count - special, 0) for count in (found, architecture.get(size, 0)))
+            if held != expected:
+                raise RunError(f"{names[size]} has {held} entries; expected {expected}.", path=path)
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
@@ -352,44 +317,8 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
 
 
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
-    names = [(row["source"], row["references"]) for row in rows]
+    names = [(row["source"], row["references"], *([row["features"]] if "features" in row else [])) for row in rows]
     return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
-
-
-def _vocabularies(corpus: Corpus) -> Vocabularies:
-    source_tokenizer, target_tokenizer = corpus.tokenizers
-    train = corpus.splits["train"]
-    return Vocabularies(
-        source_tokenizer,
-        target_tokenizer,
-        Vocabulary.build(pair.source for pair in train),
-        Vocabulary.build(pair.target for pair in train),
-    )
-
-
-def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
-    train = EncodedPairs(corpus.splits["train"], vocabularies.sources, vocabularies.targets)
-    valid_pairs = [Pair(item.source, item.references[0], 0) for item in valid_items]
-    valid = EncodedPairs(valid_pairs, vocabularies.sources, vocabularies.targets)
-
-    def train_loader(rank: int, world_size: int) -> Any:
-        size, seed = recipe.training.items_per_update, recipe.training.seed
-        buckets = LengthBuckets(
-            train.source_lengths,
-            size,
-            target_lengths=train.target_lengths,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        return loader(train, buckets)
-
-    def valid_loader(rank: int, world_size: int) -> Any:
-        size = recipe.decoding.batch_size
-        buckets = LengthBuckets(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
-        return loader(valid, buckets)
-
-    return Loaders(train_loader, valid_loader)
 
 
 PANEL = SpellPanel()

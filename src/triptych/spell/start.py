@@ -15,6 +15,7 @@ from triptych.runs.transfer import Transfer, known_rows, transfer
 from triptych.text.symbols import Vocabularies, Vocabulary
 
 OF_SOURCE = ("encoder.embedding.weight",)
+OF_FEATURES = ("encoder.features.embedding.weight",)
 OF_TARGET = ("decoder.embedding.weight", "decoder.output_bias", "decoder.output_weight")
 SHOWN = 5  # symbols that a message names
 ADVICE = "Start from a run on data of the same notation, or train without --start-from."
@@ -60,6 +61,9 @@ def started(network: nn.Module, description: Mapping[str, Any], start: Run) -> T
     sources = known_rows(new.sources.symbols, old.sources.symbols, special)
     targets = known_rows(new.targets.symbols, old.targets.symbols, special)
     rows = {**dict.fromkeys(OF_SOURCE, sources), **dict.fromkeys(OF_TARGET, targets)}
+    if new.features is not None:
+        known_features = () if old.features is None else old.features.symbols
+        rows |= dict.fromkeys(OF_FEATURES, known_rows(new.features.symbols, known_features, special))
     found = transfer(network, start.tensors(), rows)
     if not found.copied:
         raise RunError(

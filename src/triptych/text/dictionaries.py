@@ -41,9 +41,9 @@ class WordList:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """Pairs of source and target symbols, and sentences on what is likely wrong with them."""
+    """Source symbols, target symbols and features of each entry, and sentences on what is likely wrong with them."""
 
-    entries: Sequence[tuple[Symbols, Symbols]]
+    entries: Sequence[tuple[Symbols, Symbols, Symbols]]
     warnings: Sequence[str] = ()
 
 
@@ -68,7 +68,7 @@ def read_words(path: Path, vocabularies: Vocabularies, layout: DictionaryLayout 
     texts = [(line.text, line.symbols) for line in lines]
     remarks = []
     if 2 * sum(not vocabularies.targets.unknown_in(symbols) for _, symbols in texts) < len(texts) and is_lexicon(path):
-        targets = dict.fromkeys(target for _, target in read_dictionary(path, vocabularies, layout).entries)
+        targets = dict.fromkeys(target for _, target, _ in read_dictionary(path, vocabularies, layout).entries)
         texts = [(vocabularies.target_tokenizer.join(target), target) for target in targets]
         remarks.append(f"{path}: read as a dictionary; the words of the list are the targets of its entries.")
     usable: list[str] = []
@@ -101,8 +101,8 @@ def read_dictionary(path: Path, vocabularies: Vocabularies, layout: DictionaryLa
     found = other_layout(path, layout.layout)
     file = read_pairs(path, layout=found, source_tokenizer=first, target_tokenizer=second)
     pairs = ((pair.target, pair.source) if layout.reverse else (pair.source, pair.target) for pair in file)
-    entries = list(dict.fromkeys(pairs))
-    remark = _strangers(path, [source for source, _ in entries], vocabularies)
+    entries = list(dict.fromkeys((*sides, pair.features) for sides, pair in zip(pairs, file, strict=True)))
+    remark = _strangers(path, [source for source, *_ in entries], vocabularies)
     return Dictionary(entries, [text for text in (found.remark, remark) if text])
 
 

@@ -47,7 +47,7 @@ def other_layout(path: Path, layout: Layout) -> Layout:
     Raises:
         DataError: the file cannot be opened or read.
     """
-    if layout.kind != "table" and is_lexicon(path):
+    if layout.kind != "table" and layout.columns.features is None and is_lexicon(path):
         return Layout(kind="dictionary", alternatives=layout.alternatives)
     return fitting_layout(path, layout._replace(kind="table"))
 

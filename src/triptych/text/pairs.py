@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal, NamedTuple
 from triptych.data.files import Line, number_lines, open_binary
 from triptych.data.splits import connected_groups
 from triptych.errors import DataError, RecipeError
+from triptych.text.features import Features, SourceColumns, split_features
 from triptych.text.layouts import alternatives, described, resolved
 from triptych.text.remarks import PairRemarks
 from triptych.text.rows import Columns, Layout, Row, delimiter_of, rows, without_blank_end
@@ -19,11 +21,24 @@ MAX_SYMBOLS = 1000
 
 
 class Pair(NamedTuple):
-    """Source and target of a pair, as symbols, and the line (from 1) where the pair's row begins."""
+    """Source and target of a pair, as symbols, the line (from 1) where the pair's row begins, and its features."""
 
     source: tuple[str, ...]
     target: tuple[str, ...]
     line: int
+    features: Features = ()
+
+    @property
+    def input(self) -> Input:
+        """What the target is predicted from."""
+        return Input(self.source, self.features)
+
+
+class Input(NamedTuple):
+    """What a target is predicted from: the source's symbols, and features, sorted, where the model has any."""
+
+    source: tuple[str, ...]
+    features: Features = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +90,21 @@ class PairFile:
 
 
 class SourceLine(NamedTuple):
-    """One line to predict from: its number from 1, its text without the line end, and its symbols."""
+    """One line to predict from.
+
+    Attributes:
+        line: its number, from 1.
+        text: of the source, without the line end.
+        symbols: of the source.
+        features: sorted; empty where there is no column of them.
+        features_text: that column.
+    """
 
     line: int
     text: str
     symbols: tuple[str, ...]
+    features: Features = ()
+    features_text: str = ""
 
 
 def read_pairs(
@@ -98,7 +123,7 @@ def read_pairs(
 
     Args:
         path: the file.
-        layout: of the file; by default a table whose first columns are source and target.
+        layout: of the file; by default a table whose first columns are source and target, without features.
         source_tokenizer: splits sources.
         target_tokenizer: splits targets.
         max_symbols: the longest source or target allowed, in symbols, >= 1.
@@ -139,7 +164,7 @@ def read_pairs(
         path,
         tuple(pairs),
         tuple(skipped),
-        remarks.sentences(pairs),
+        remarks.sentences([pair[:3] for pair in pairs]),
         remarks.merged(),
         remarks.decomposed(),
         described(layout) if lexicon else "",
@@ -153,6 +178,7 @@ def read_sources(
     path_label: Path | str,
     max_symbols: int = MAX_SYMBOLS,
     on_bad_row: Callable[[BadRow], None] | None = None,
+    columns: SourceColumns | None = None,
 ) -> Iterator[SourceLine]:
     """Yield sources to predict from, one per line, holding one line at a time. Blank lines at the end are ignored.
 
@@ -162,6 +188,7 @@ def read_sources(
         path_label: what to call the lines in errors: a path, or "standard input".
         max_symbols: the longest source allowed, in symbols, >= 1.
         on_bad_row: called with each bad line, blank ones among them, which is then skipped; None raises at the first.
+        columns: where lines have their source and their features; None takes the whole line as the source.
     Raises:
         DataError: a line is bad and `on_bad_row` is None, or the stream cannot be read on.
     """
@@ -175,8 +202,12 @@ def read_sources(
 
     blank: list[BadRow] = []  # bad lines, unless nothing but blank lines comes after them
     for line in number_lines(lines, path=path_label):
+        if columns is not None and line.number == 1 and columns.take_header(line.text):
+            continue
         try:
-            symbols = _source_symbols(line, tokenizer, max_symbols)
+            source, features_text = _columns_of(line, columns)
+            symbols = _symbols_of(source, tokenizer, max_symbols, what="the source")
+            features = () if columns is None else _features_of(features_text, columns.columns.features_separator)
         except _BlankError as error:
             blank.append(BadRow(line.number, str(error), is_blank=True))
             continue
@@ -186,7 +217,7 @@ def read_sources(
         else:
             for row in blank:
                 refuse(row)
-            yield SourceLine(line.number, line.text, symbols)
+            yield SourceLine(line.number, source, symbols, features, features_text)
         blank.clear()
 
 
@@ -233,12 +264,12 @@ def stream_pairs(
             yield pair
 
 
-def group_references(pairs: Iterable[Pair]) -> dict[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """All different targets of each source, in order of appearance: an output is right when it is any of them."""
-    groups: dict[tuple[str, ...], dict[tuple[str, ...], None]] = {}
+def group_references(pairs: Iterable[Pair]) -> dict[Input, tuple[tuple[str, ...], ...]]:
+    """All different targets of each source with its features, in order of appearance: any of them is a right output."""
+    groups: dict[Input, dict[tuple[str, ...], None]] = {}
     for pair in pairs:
-        groups.setdefault(pair.source, {})[pair.target] = None
-    return {source: tuple(targets) for source, targets in groups.items()}
+        groups.setdefault(pair.input, {})[pair.target] = None
+    return {given: tuple(targets) for given, targets in groups.items()}
 
 
 def split_keys(pairs: Iterable[Pair], *, by: Literal["target", "source", "both"] = "target") -> list[Hashable]:
@@ -287,7 +318,8 @@ class _PairReader:
 
     def alternatives(self, row: Row, separator: str) -> list[Row]:
         """The row once for each combination of the alternatives in its source and target."""
-        return alternatives(row, list(self._positions.values()), separator) if separator else [row]
+        positions = [self._positions[side] for side in self._tokenizers]
+        return alternatives(row, positions, separator) if separator else [row]
 
     def __call__(self, row: Row) -> Pair:
         if row.problem:
@@ -299,23 +331,40 @@ class _PairReader:
             _symbols_of(text, self._tokenizers[side], self._max_symbols, what=f"the {side}")
             for side, text in texts.items()
         )
+        features: Features = ()
+        if self._columns.features is not None:
+            features = _features_of(self._text("features", row), self._columns.features_separator)
         self._remarks.note(row, texts)
-        return Pair(source, target, row.line)
+        return Pair(source, target, row.line, features)
 
     def _text(self, side: str, row: Row) -> str:
         position = self._positions[side]
         if position >= len(row.fields):
             columns = "1 column" if len(row.fields) == 1 else f"{len(row.fields)} columns"
-            found = f"the row has {columns}; expected at least {position + 1}, the {side}'s column"
+            owner = "features'" if side == "features" else f"{side}'s"
+            found = f"the row has {columns}; expected at least {position + 1}, the {owner} column"
             is_spaced = len(row.fields) == 1 and len(row.fields[0].split()) > 1
             raise _BadRowError(found + (", or a dictionary (data.layout)" if is_spaced else ""))
         return row.fields[position]
 
 
-def _source_symbols(line: Line, tokenizer: Tokenizer, max_symbols: int) -> tuple[str, ...]:
+def _columns_of(line: Line, columns: SourceColumns | None) -> tuple[str, str]:
+    """The texts of a line's source and of its features."""
     if line.problem:
         raise _BadRowError(line.problem)
-    return _symbols_of(line.text, tokenizer, max_symbols, what="the source")
+    if columns is None or not line.text.strip():
+        return line.text, ""
+    try:
+        return columns.split(line.text)
+    except (DataError, csv.Error) as error:
+        raise _BadRowError(str(error)) from None
+
+
+def _features_of(text: str, separator: str) -> Features:
+    try:
+        return split_features(text, separator)
+    except DataError as error:
+        raise _BadRowError(str(error).removesuffix(".")) from None
 
 
 def _symbols_of(text: str, tokenizer: Tokenizer, max_symbols: int, *, what: str) -> tuple[str, ...]:

@@ -51,11 +51,15 @@ class Prediction:
         source: source symbols.
         candidates: at least one.
         unknown: source symbols that training never showed.
+        features: of the source, sorted; empty for a model without features.
+        unknown_features: those of them that training never showed.
     """
 
     source: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     unknown: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    unknown_features: tuple[str, ...] = ()
 
     @property
     def best(self) -> Candidate:

@@ -40,10 +40,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of the source and the target: numbers from 1, or names, which make the first row a header."""
+    """Columns of the source and the target, and of features where there are any.
+
+    Numbers from 1, or names, which make the first row a header. Features are separated by `features_separator`.
+    """
 
     source: int | str = 1
     target: int | str = 2
+    features: int | str | None = None
+    features_separator: str = ";"
 
     def __post_init__(self) -> None:
         for side, column in self.by_side.items():
@@ -55,18 +60,19 @@ class Columns:
 
     @property
     def by_side(self) -> dict[str, int | str]:
-        """The two columns under `source` and `target`."""
-        return {"source": self.source, "target": self.target}
+        """The columns under `source`, `target` and, where there is one, `features`."""
+        found = {"source": self.source, "target": self.target}
+        return found if self.features is None else {**found, "features": self.features}
 
     @property
     def named(self) -> bool:
         """Whether a column is given by name, so that the first row is a header."""
-        return isinstance(self.source, str) or isinstance(self.target, str)
+        return any(isinstance(column, str) for column in self.by_side.values())
 
     @property
     def are_first_two(self) -> bool:
-        """Whether they are the numbers 1 and 2, in either order."""
-        return {self.source, self.target} == {1, 2}
+        """Whether they are the numbers 1 and 2, in either order, without features."""
+        return self.features is None and {self.source, self.target} == {1, 2}
 
     def positions(self, header: Row, path: Path) -> dict[str, int]:
         """The position of each side's column, from 0; names are searched in the header.
@@ -142,7 +148,7 @@ def fitting_layout(path: Path, layout: Layout) -> Layout:
         if header and columns.fit(header):
             return layout._replace(delimiter=layout.delimiter if candidate == given else candidate)
     for candidate, header in headers.items():
-        if header and len(header.fields) == 2:
+        if header and len(header.fields) == 2 and columns.features is None:
             wanted = " and ".join(repr(column) for column in columns.by_side.values())
             remark = f"{path}: the columns {wanted} are missing; its two columns are read as source and target."
             return layout._replace(columns=Columns(), delimiter=candidate, remark=remark)

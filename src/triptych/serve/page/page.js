@@ -108,8 +108,18 @@ const spellRuns = () => service.runs.filter((run) => run.panel === "spell");
 function chooseSpellRun() {
   const run = spellRuns().find((one) => one.name === byId("spell-run").value);
   byId("spell-hint").textContent = (run.title ? `${run.title}. ` : "") + (run.source_unit === "symbols" ? "Enter symbols with spaces between them." : "Enter a text.");
-  byId("spell-examples").replaceChildren(...run.examples.map((text) => element("button", { type: "button", textContent: text })));
+  byId("spell-features-row").hidden = !run.features;
+  byId("spell-examples").replaceChildren(...run.examples.map((text, i) => {
+    const features = run.features ? run.example_features[i] : "";
+    return element("button", { type: "button", textContent: features ? `${text} [${features}]` : text, onclick: () => chooseExample(text, features) });
+  }));
   byId("spell-source").value = run.examples[0] || "";
+  byId("spell-features").value = (run.features && run.example_features[0]) || "";
+}
+function chooseExample(source, features) {
+  byId("spell-source").value = source;
+  byId("spell-features").value = features;
+  byId("spell-form").requestSubmit();
 }
 function chooseMethod() {
   for (const one of document.querySelectorAll("[data-method]")) {
@@ -131,12 +141,13 @@ function rowsOf(candidates, counted) {
 async function spell() {
   const method = byId("spell-method").value;
   const asked = { source: byId("spell-source").value, method };
+  if (!byId("spell-features-row").hidden) asked.features = byId("spell-features").value;
   if (method === "beam") asked.n_best = Number(byId("spell-n").value);
   if (method === "sample") Object.assign(asked, { samples: Number(byId("spell-samples").value), top_p: Number(byId("spell-p").value), seed: Number(byId("spell-seed").value) });
   const answer = await askJson(path("v1", "spell", byId("spell-run").value, "explain"), asked);
   const prediction = answer.predictions[0];
   const counted = method === "sample";
-  byId("spell-unknown").textContent = prediction.unknown.length ? `Symbols that did not occur in training: ${prediction.unknown.join(" ")}` : "";
+  byId("spell-unknown").textContent = [["Symbols", prediction.unknown], ["Features", prediction.unknown_features]].map(([what, names]) => names.length ? `${what} that did not occur in training: ${names.join(" ")} ` : "").join("");
   table(byId("spell-table"), [["", true], ["text"], [counted ? "times drawn" : "score", true], ["probability", true]], rowsOf(prediction.candidates, counted).map((one, i) => [String(i + 1), one.text || "(empty)", counted ? String(one.times) : one.score.toFixed(3), percent(one.probability)]));
   drawAttention(prediction, answer.attention);
   byId("spell-answer").hidden = false;
@@ -409,7 +420,6 @@ byId("key-form").addEventListener("submit", (event) => { key = byId("key").value
 byId("spell-form").addEventListener("submit", during(spell, "Predicting…", "spell-answer"));
 byId("spell-run").addEventListener("change", chooseSpellRun);
 byId("spell-method").addEventListener("change", chooseMethod);
-byId("spell-examples").addEventListener("click", (event) => { if (event.target.type === "button") { byId("spell-source").value = event.target.textContent; byId("spell-form").requestSubmit(); } });
 byId("see-form").addEventListener("submit", during(see, "Classifying…", "see-answer"));
 byId("see-run").addEventListener("change", chooseSeeRun);
 byId("see-again").addEventListener("click", during(see, "Computing activations…"));
