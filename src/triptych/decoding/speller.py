@@ -61,7 +61,8 @@ class Speller:
         vocabularies: vocabularies and tokenizers of the model.
         decoding: how to decode when a call does not say.
         dictionary: targets that replace the model's predictions for their sources.
-        (remembered): targets that training had, which come after the dictionary; from `with_remembered`.
+
+    `remembered`, from `with_remembered`, has targets of training, which come after the dictionary and before the model.
     """
 
     remembered: Dictionary | None = None
