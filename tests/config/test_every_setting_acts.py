@@ -77,6 +77,7 @@ DATA = {
     "features_separator": Data("features_separator=i", ("features_column=3",)),
     "delimiter": Data("delimiter=';'"),
     "layout": Data("layout=dictionary", ("max_symbols=2",)),
+    "blank_rows": Data("blank_rows=skip", location="blank"),
     "split_alternatives": Data("split_alternatives=,"),
     "source_unit": Data("source_unit=characters"),
     "target_unit": Data("target_unit=symbols"),
@@ -112,8 +113,11 @@ def test_data(key: str, tmp_path: Path) -> None:
     rows = [f"S{i % 9} É;{i}\tÉ, {'ab'[i % 2]} {i % 7}\tthird{i}" for i in range(40)]
     for split, part in (("train", rows[:20]), ("valid", rows[20:30]), ("test", rows[30:]), ("all", rows)):
         (tmp_path / f"{split}.tsv").write_text("\n".join([*part, part[0]]) + "\nA\tB\tC\n", encoding="utf-8")
+    (tmp_path / "blank.tsv").write_text("\n\n".join(rows) + "\n", encoding="utf-8")
     case = DATA[key]
-    location = {"folder": tmp_path, "file": tmp_path / "all.tsv", "none": None}[case.location]
+    location = {"folder": tmp_path, "file": tmp_path / "all.tsv", "blank": tmp_path / "blank.tsv", "none": None}[
+        case.location
+    ]
     base = [f"data.{setting}" for setting in case.base]
     assert read(recipe_with(*base), location) != read(recipe_with(*base, f"data.{case.change}"), location)
 

@@ -65,6 +65,9 @@ class SpellData(Table):
         "Kaldi, MFA and Sphinx, where column 1 is the word and column 2 the phonemes; auto: a dictionary where that is "
         "certain",
     )
+    blank_rows: Literal["bad", "skip"] = Field(
+        default="bad", description="skip: rows without content are ends of sentences and not mistakes"
+    )
     split_alternatives: str = Field(
         default="",
         description="what separates several sources or targets in one field, such as ~ or a comma; each makes a pair",
@@ -306,6 +309,10 @@ class SpellOutput(Table):
 
     alignment: bool = Field(
         default=False, description="add a column after each log-probability: what is written from which source symbol"
+    )
+    text: bool = Field(
+        default=False,
+        description="read running text: predict its words, and keep white space, punctuation and numbers",
     )
 
 

@@ -121,7 +121,13 @@ def dictionary_layout(settings: SpellData) -> DictionaryLayout:
 
 def layout_of(settings: SpellData) -> Layout:
     """Layout of the recipe's files, before `reverse`."""
-    return Layout(columns_of(settings), settings.delimiter or None, settings.layout, settings.split_alternatives)
+    return Layout(
+        columns_of(settings),
+        settings.delimiter or None,
+        settings.layout,
+        settings.split_alternatives,
+        settings.blank_rows == "skip",
+    )
 
 
 def columns_of(settings: SpellData) -> Columns:
@@ -302,7 +308,7 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
         settings,
         {split: file.pairs for split, file in files.items()},
         [fingerprint_file(path) for path in paths.values()],
-        [*remarks, *_shared_pairs(files)],
+        [*remarks, *([] if settings.remember else _shared_pairs(files))],
         [files["train"]],
     )
 

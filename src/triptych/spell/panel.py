@@ -34,6 +34,7 @@ from triptych.spell.labels import decoding_label
 from triptych.spell.loaders import loaders_of, sizes_of, vocabularies_of
 from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
+from triptych.spell.running_text import predicted_text
 from triptych.spell.sizing import sized
 from triptych.text import remembered
 from triptych.text.symbols import Vocabularies, Vocabulary
@@ -209,12 +210,24 @@ class SpellPanel:
 
         Of a run with features they come after the source.
         """
+        output = check_table(SpellOutput, given_fields(SpellOutput, "predict", given), origin="")
+        if output.text:
+            return predicted_text(
+                model,
+                places,
+                decoding=decoding,
+                features=given.get("features"),
+                max_symbols=recipe.data.max_symbols,
+                skip_bad=skip_bad,
+                line_buffered=line_buffered,
+                warn=warn,
+            )
         return lines.predicted(
             model,
             places,
             decoding=decoding,
             data=recipe.data,
-            output=check_table(SpellOutput, given_fields(SpellOutput, "predict", given), origin=""),
+            output=output,
             skip_bad=skip_bad,
             line_buffered=line_buffered,
             warn=warn,
