@@ -126,6 +126,7 @@ MODEL = {
     "embedding": ("embedding=24", ("tie_output=false",)),
     "encoder_layers": ("encoder_layers=2", ()),
     "encoder_residual": ("encoder_residual=true", ("encoder_layers=2", "attention=dot")),
+    "encoder_shortcut": ("encoder_shortcut=true", ("attention=dot",)),
     "decoder_layers": ("decoder_layers=2", ()),
     "attention": ("attention=dot", ()),
     "attention_width": ("attention_width=24", ("attention=monotonic",)),

@@ -142,6 +142,7 @@ class Encoder(nn.Module):
         residual: add each layer's input to its output, from the second layer on.
         dropped: which final outputs have dropout: the `states` that attention reads, every part of the `final` state
             that the decoder starts from, or `none`.
+        shortcut: add a linear map of each symbol's embedding to its state, so that what is local needs no recurrence.
         features: encodes the features of a row, whose vector is added to each of its embeddings; None without.
     """
 
@@ -153,6 +154,7 @@ class Encoder(nn.Module):
         layers: int = 1,
         residual: bool = False,
         dropped: Dropped = "states",
+        shortcut: bool = False,
         features: FeatureEncoder | None = None,
     ) -> None:
         super().__init__()
@@ -165,6 +167,7 @@ class Encoder(nn.Module):
         )
         self.residual = residual
         self.dropped = dropped
+        self.shortcut = nn.Linear(sizes.embedding, sizes.hidden, bias=False) if shortcut else None
         self.features = features
 
     def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -172,7 +175,7 @@ class Encoder(nn.Module):
         embedded = self.embedding(batch.symbols)
         if self.features is not None:
             embedded = embedded + self.features(batch.features).unsqueeze(1)
-        states = self.dropout(embedded)
+        states = embedded = self.dropout(embedded)
         finals: list[tuple[Tensor, ...]] = []
         for number, layer in enumerate(self.recurrent):
             outputs, final = _run(layer, states, batch.lengths)
@@ -185,6 +188,8 @@ class Encoder(nn.Module):
                 final = tuple(self.dropout(part) for part in final)
             states = outputs + states if self.residual and number > 0 else outputs
             finals.append(final)
+        if self.shortcut is not None:
+            states = states + self.shortcut(embedded)
         return states, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 

@@ -267,8 +267,11 @@ def _move(position: Tensor, likelihood: Tensor, transitions: Tensor, valid: Tens
 
 
 def _first_step_scores(window: int) -> Tensor:
-    """Steps of 0 and 1 are likely, longer ones forward less, steps back hardly. Shape (2 window + 1,)."""
+    """One step forward for a symbol is likely, other ones less, steps back hardly. Shape (2 window + 1,).
+
+    So the walk begins near the diagonal, without which 100 pairs are memorised before they are aligned.
+    """
     scores = torch.full((2 * window + 1,), -4.0)
-    scores[window : window + 2] = 0.0
-    scores[window + 2 :] = -1.0
+    scores[window:] = -2.0
+    scores[window : window + 3] = torch.tensor([-1.5, 1.5, 0.0])[: window + 1]
     return scores
