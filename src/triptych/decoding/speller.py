@@ -8,13 +8,14 @@ from typing import Any
 
 from triptych.config.decoding import SpellDecoding
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Hypothesis, StepModel
+from triptych.decoding.contract import Array, Hypothesis, StepModel, copies
 from triptych.decoding.dictionary import Dictionary, Symbols
 from triptych.decoding.dispatch import decode
 from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
 from triptych.text.alignment import Alignment, PairScore
+from triptych.text.copying import written
 from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Tokenizer
@@ -77,6 +78,11 @@ class Speller:
         settings = (decoding or self.decoding).for_candidates(n_best)
         found = self._predict(self.inputs(sources, features), settings, with_attention=with_attention)
         return self._with_alignments(found) if with_alignment else found
+
+    @property
+    def copies(self) -> bool:
+        """Whether source symbols that training never showed can be written as they are."""
+        return copies(self.model)
 
     def inputs(self, sources: str | Sequence[Text], features: str | Sequence[Text] | None = None) -> list[Input]:
         """Sources and their features, split as in training; see `predict`.
@@ -314,9 +320,8 @@ class Speller:
         order = sorted(unknown_to_dictionary, key=lambda position: len(inputs[position].source))
         lengths = [len(inputs[position].source) for position in order]
         for positions in batches(order, lengths, settings.batch_size):
-            batch = encoded(
-                self.vocabularies, [inputs[position] for position in positions], [first + p for p in positions]
-            )
+            chosen = [inputs[position] for position in positions]
+            batch = encoded(self.model, self.vocabularies, chosen, [first + position for position in positions])
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):
                 results[position] = self._prediction(inputs[position], hypotheses)
@@ -326,14 +331,14 @@ class Speller:
         features = self.vocabularies.features
         return Prediction(
             given.source,
-            tuple(self._candidate(hypothesis) for hypothesis in hypotheses),
+            tuple(self._candidate(hypothesis, given.source) for hypothesis in hypotheses),
             self.vocabularies.sources.unknown_in(given.source),
             given.features,
             () if features is None else features.unknown_in(given.features),
         )
 
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate[Array]:
-        symbols = self.vocabularies.targets.decode(hypothesis.symbols)
+    def _candidate(self, hypothesis: Hypothesis, source: Symbols) -> Candidate[Array]:
+        symbols = written(hypothesis.symbols, source, self.vocabularies.targets)
         return Candidate(
             symbols,
             self.vocabularies.target_tokenizer.join(symbols),

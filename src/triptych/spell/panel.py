@@ -96,6 +96,7 @@ class SpellPanel:
             valid_items=valid_items,
             decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
+            hidden=recipe.model.copied_symbol_dropout if recipe.model.copy_symbols else 0.0,
         )
         description = {
             "architecture": description_of(recipe.model, **sizes),
@@ -383,8 +384,10 @@ def _vocabularies(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
 
 def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
     known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
-    train = EncodedPairs(corpus.splits["train"], *known)
-    valid = EncodedPairs([Pair(item.source, item.references[0], 0, item.features) for item in valid_items], *known)
+    copies = recipe.model.copy_symbols
+    train = EncodedPairs(corpus.splits["train"], *known, copies=copies)
+    valid_pairs = [Pair(item.source, item.references[0], 0, item.features) for item in valid_items]
+    valid = EncodedPairs(valid_pairs, *known, copies=copies)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.items_per_update, recipe.training.seed
