@@ -20,11 +20,17 @@ def triptych(*arguments: str) -> None:
     subprocess.run([*TRIPTYCH, *arguments], check=True, stdout=sys.stderr)
 
 
+def overrides(settings: Mapping[str, object]) -> list[str]:
+    """Settings as `--set` takes them."""
+    written = {key: str(value).lower() if isinstance(value, bool) else value for key, value in settings.items()}
+    return [f"{key}={value}" for key, value in written.items()]
+
+
 def trained(recipe: str, data: Path, name: str, settings: Mapping[str, object]) -> Run:
     """The finished run of a recipe under some settings; one that was stopped goes on."""
     run = Run(runs_folder() / name)
     if run.facts().get("status") != "finished":
-        changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        changes = [part for change in overrides(settings) for part in ("--set", change)]
         resume = ["--resume"] if (run.path / "recipe.toml").exists() else []
         triptych("train", recipe, "--data", str(data), "--name", name, *changes, *resume)
     return run

@@ -31,20 +31,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from triptych.config import Precision, SeeRecipe, load_recipe
 from triptych.errors import TriptychError
+from triptych.images.classifier import Classifier
 from triptych.images.form import InputForm
 from triptych.images.sources import Collection
+from triptych.see.adapter import NetworkScorer
 from triptych.see.batches import ImageBatch
-from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
-from triptych.see.images import Images as Split
-from triptych.see.inputs import scaled
+from triptych.see.images import Images as Split, scaled
 from triptych.see.objective import SeeObjective
 from triptych.see.panel import PANEL
 from triptych.training.fit import fit
 from triptych.training.hardware import precision_here
+from triptych.training.objective import Prepared
 from triptych.training.optimizers import build_optimizer
 from triptych.training.output import Output
-from triptych.training.prepared import Prepared
 
 RECIPES = {"V1": "kmnist-cnn", "V2": "scenes-cnn", "V3": "scenes-cnn-norm"}
 BATCH_SIZES = (8, 64)
@@ -275,7 +275,8 @@ def prediction_results(subject: Subject, count: int, repeats: int, clock: Clock)
     plain = build(subject.name.lower()).eval()
     network = subject.objective.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoding = subject.recipe.decoding
-    classifier = Classifier(network, form=form, classes=subject.collection.classes, decoding=decoding)
+    scorer, classes = NetworkScorer(network), subject.collection.classes
+    classifier = Classifier(scorer, form=form, classes=classes, decoding=decoding)
     tasks = {
         "stream": counted(lambda: list(classifier.stream(files)), clock),
         "plain loop, image by image": counted(lambda: plain_prediction(plain, files, form, 1), clock),

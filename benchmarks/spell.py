@@ -36,10 +36,10 @@ from triptych.spell.batches import EncodedPairs, PairBatch
 from triptych.spell.corpus import Corpus, load_corpus
 from triptych.spell.metrics import nearest_reference
 from triptych.spell.panel import PANEL
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 from triptych.training.fit import fit
+from triptych.training.objective import Prepared
 from triptych.training.output import Output
-from triptych.training.prepared import Prepared
 
 RECIPE = "p2g-additive"  # S2
 WARM_UP_BATCHES = 5

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.api.panels import panel_of
-from triptych.training.prepared import Prepared
+from triptych.training.objective import Prepared
 
 
 def prepare(recipe: Any, location: Path | None) -> Prepared:

@@ -94,7 +94,7 @@ def test_an_explanation_without_attention_has_no_figure(workspace: Path, toy_run
     recipe = load_recipe("p2g-plain-tiny", ["training.epochs=1", "data.max_train_pairs=30"])
     run = api.start_run(recipe, recipe_name="p2g-plain-tiny", name="plain")
     api.train(recipe, run, data=toy_runs.data)
-    explained = api.explain(run, "SH UW")
+    explained = api.explain(run, ["SH UW"])[0]
     assert (explained.weights, explained.picture) == (None, None)
     assert len(explained.prediction.candidates) == 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.messages import check_message
-from triptych.errors import DataError, RecipeError, TriptychError
+from triptych.errors import DataError, RecipeError, TriptychError, check_choice
 
 
 def test_an_error_about_a_value_says_it_with_its_rule_and_the_next_step() -> None:
@@ -45,3 +45,22 @@ def test_an_error_keeps_its_parts_between_processes() -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error)
     assert (copy.field, copy.value, copy.expected, copy.path, copy.line) == ("rows", 3, "4", Path("a.tsv"), 2)
+
+
+def test_a_message_without_a_full_stop_is_completed_by_its_rule() -> None:
+    error = DataError("The file has 3 lines", field="lines", value=3, expected="5", hint="Add two.", path="a.txt")
+    assert str(error) == "a.txt: The file has 3 lines; expected 5. Add two."
+    assert str(DataError("The file has 3 lines.", expected="5")) == "The file has 3 lines."
+
+
+def test_a_choice_is_one_of_the_known_names() -> None:
+    check_choice("energy", ("energy", "distance"), field="score")
+    for known, expected in (
+        (("energy", "distance"), "energy or distance"),
+        (("energy", "a", "b"), "one of energy, a, b"),
+    ):
+        with pytest.raises(TriptychError) as caught:
+            check_choice("enrgy", known, field="score")
+        found = caught.value
+        assert (found.field, found.value, found.expected) == ("score", "enrgy", expected)
+        assert found.hint == "Did you mean 'energy'?"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import tomllib
@@ -48,10 +49,18 @@ def main() -> None:
         if arguments.set is None or arguments.data is None:
             parser.error("give a set and its --data, or --page")
         for seed in arguments.seeds:
-            for part in arguments.parts or SETS[arguments.set].get("parts", [""]):
-                measure(arguments.set, arguments.data, part, seed)
+            for part in parts_of(arguments.set):
+                if not arguments.parts or part.split("/")[0] in arguments.parts:
+                    measure(arguments.set, arguments.data, part, seed)
         print(table(arguments.set))
     write_page()
+
+
+def parts_of(name: str) -> list[str]:
+    """What a set trains on: folders of its data, each cut to some sizes where it has them, as `FOLDER/PAIRS`."""
+    protocol = SETS[name]
+    folders, sizes = protocol.get("parts", [""]), protocol.get("sizes")
+    return [f"{folder}/{size}" for folder in folders for size in sizes] if sizes else folders
 
 
 def measure(name: str, data: Path, part: str, seed: int) -> None:
@@ -60,10 +69,11 @@ def measure(name: str, data: Path, part: str, seed: int) -> None:
     if any(result["part"] == part and result["seed"] == seed for result in results):
         return
     protocol = SETS[name]
-    folder = data / part
-    run_name = "-".join(filter(None, (name, part, str(seed))))
-    if "first" in protocol:
-        folder = _cut(folder, protocol["first"], runs_folder() / f"{run_name}-data")
+    within, _, size = part.partition("/")
+    folder = data / within
+    run_name = "-".join(filter(None, (name, within, size, str(seed))))
+    if size:
+        folder = _cut(folder, int(size), runs_folder() / f"{run_name}-data", drawn=protocol.get("drawn", False))
     run = trained(protocol["recipe"], folder, run_name, {**protocol["settings"], "training.seed": seed})
     labels = [key for key in run.facts().get("evaluations", {}) if key.startswith("valid/")]
     scores = evaluated(run, f"test/{labels[0].removeprefix('valid/')}")
@@ -85,16 +95,18 @@ def measure(name: str, data: Path, part: str, seed: int) -> None:
     )
     results.sort(key=lambda result: (result["part"], result["seed"]))
     text = ",\n".join(json.dumps(result) for result in results)
+    _results_file(name).parent.mkdir(exist_ok=True)
     _results_file(name).write_text(f"[\n{text}\n]\n", encoding="utf-8")
 
 
-def _cut(folder: Path, first: int, into: Path) -> Path:
-    """A copy of a data folder with the first training rows alone."""
+def _cut(folder: Path, size: int, into: Path, *, drawn: bool) -> Path:
+    """A copy of a data folder with some of its training rows: the first, or drawn ones."""
     into.mkdir(parents=True, exist_ok=True)
     for split in ("train", "valid", "test"):
         rows = (folder / f"{split}.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = rows[:first] if split == "train" else rows
-        (into / f"{split}.tsv").write_text("".join(kept), encoding="utf-8")
+        if split == "train":
+            rows = (random.Random(0).sample(rows, len(rows)) if drawn else rows)[:size]
+        (into / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
     return into
 
 
@@ -124,7 +136,7 @@ def table(name: str) -> str:
     measures: Mapping[str, str] = protocol["measures"]
     rows = [["", *measures.values()]]
     rows += [[system["name"], *(_published(system.get(key)) for key in measures)] for system in protocol["published"]]
-    for seeds, own in _by_seeds(results, len(protocol.get("parts", [""]))):
+    for seeds, own in _by_seeds(results, len(parts_of(name))):
         means = [mean_over_parts(own, key) for key in measures]
         cells = [f"**{value:.2f}** ± {NORMAL * error:.2f}" for value, error in means]
         rows.append([f"Triptych, one model, {seeds}", *cells])
@@ -148,8 +160,9 @@ def details(name: str) -> str:
     """A row for each part: sizes, training time and figures, as Markdown."""
     protocol, results = SETS[name], read_results(name)
     measures: Mapping[str, str] = protocol["measures"]
-    head = ["part" if protocol.get("parts") else "", "seed", "pairs", "parameters", "minutes", "WER on valid"]
-    rows = [[*head, *measures.values()]]
+    best: Mapping[str, float] = protocol.get("best", {})
+    head = ["part" if parts_of(name) != [""] else "", "seed", "pairs", "parameters", "minutes", "WER on valid"]
+    rows = [[*head, *measures.values(), *(["best published WER"] if best else [])]]
     for result in results:
         scores = [result["scores"][key] for key in measures]
         rows.append(
@@ -161,6 +174,7 @@ def details(name: str) -> str:
                 f"{result['seconds'] / 60:.1f}",
                 f"{100 * result['valid']:.1f}",
                 *(f"{100 * s['value']:.2f} ({100 * s['low']:.1f} to {100 * s['high']:.1f})" for s in scores),
+                *([_published(best.get(result["part"].split("/")[0]))] if best else []),
             ]
         )
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
@@ -180,7 +194,8 @@ def write_page() -> None:
     for name, protocol in SETS.items():
         if not read_results(name):
             continue
-        parts += ["", f"## {protocol['title']}", "", f"`{name}`: {protocol['protocol']}.", "", table(name)]
+        parts += ["", f"## {protocol['title']}", "", f"`{name}`: {protocol['protocol']}."]
+        parts += [] if protocol.get("sizes") and len(protocol["sizes"]) > 1 else ["", table(name)]
         parts += ["", f"Each training of `{protocol['recipe']}`:", "", details(name)]
     PAGE.write_text("\n".join(parts) + "\n", encoding="utf-8")
 

@@ -8,7 +8,7 @@ one line and exits with status 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class TriptychError(Exception):
     """Base of everything a user can cause and fix; its text is one complete message.
 
     Args:
-        message: what is wrong, as a sentence, where it is not about one value.
+        message: what is wrong, as a sentence, where it is not about one value. Without a full stop it is what was
+            found, and "; expected ..." follows.
         field: name of the setting, argument or entry that has the wrong value.
         value: that value; texts are shown in quotes.
         expected: the rule that the value breaks, to be read after "expected".
@@ -50,6 +51,8 @@ class TriptychError(Exception):
         if not message:
             verb = "is missing" if value is NOT_GIVEN else f"is {_shown(value)}"
             message = f"{field} {verb}; expected {expected}."
+        elif expected and not message.endswith((".", "?", "!")):
+            message += f"; expected {expected}."
         super().__init__(place + " ".join(part for part in (message, hint) if part))
 
 
@@ -111,3 +114,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = nearest(name, known)
     return f"Did you mean {close!r}?" if close else f"Known: {', '.join(known)}."
+
+
+def check_choice(value: object, known: Sequence[str], *, field: str) -> None:
+    """A setting has one of the known values.
+
+    Raises:
+        TriptychError: it has another; the nearest known one is suggested.
+    """
+    if value not in known:
+        expected = " or ".join(known) if len(known) == 2 else f"one of {', '.join(known)}"
+        raise TriptychError(field=field, value=value, expected=expected, hint=did_you_mean(str(value), known))

@@ -1,4 +1,4 @@
-"""Writing files so that each is complete or absent.
+"""Writing files so that each is complete or absent, and reading JSON.
 
 Everything is written to a hidden neighbour in the same folder, forced to the disk, and renamed over its place in one
 step: a reader, or a process that is killed half-way, sees the old file or the new one and nothing between.
@@ -6,12 +6,16 @@ step: a reader, or a process that is killed half-way, sees the old file or the n
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from triptych.errors import RunError
 
 _SEPARATORS = re.compile(r"\r\n|[\t\r\n]")
 
@@ -40,13 +44,12 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         mode = temporary.stat().st_mode & 0o7777
         yield temporary
         temporary.chmod(mode)  # some libraries put a private file of their own in its place
-        _force_to_disk(temporary)
+        force_to_disk(temporary)
         os.replace(temporary, target)  # noqa: PTH105 - the documented atomic rename on every system
     except BaseException:  # KeyboardInterrupt and SystemExit must not leave the temporary file behind either
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":
-        _force_to_disk(target.parent)  # the rename itself lives in the folder
+    force_to_disk(target.parent)  # the rename itself lives in the folder
 
 
 def write_text_atomically(path: Path | str, text: str) -> None:
@@ -71,10 +74,53 @@ def tsv_row(cells: Iterable[str]) -> str:
     return "\t".join(_SEPARATORS.sub(" ", cell) for cell in cells)
 
 
-def _force_to_disk(path: Path) -> None:
-    """Ask the system to put a file, or a folder's list of names, on the disk."""
+def force_to_disk(path: Path) -> None:
+    """Ask the system to put a file, or a folder's list of names, on the disk; only POSIX systems do the latter."""
+    if path.is_dir() and os.name != "posix":
+        return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path, *, version: int | None = None, hint: str = "") -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Args:
+        path: the file.
+        version: the format that the object must have as `format`; None asks for none.
+        hint: what to do where the file is damaged.
+    Raises:
+        RunError: the file is damaged, or of another format, as a newer Triptych writes it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"the file is damaged ({error}).", hint=hint, path=path) from None
+    return parse_json(content, path, version=version, hint=hint)
+
+
+def parse_json(content: bytes, path: Path, *, version: int | None = None, hint: str = "") -> dict[str, Any]:
+    """The JSON object that the bytes of a file are; see `read_json`."""
+    try:
+        document = json.loads(content.decode("utf-8"))
+    except ValueError as error:
+        raise RunError(f"the file is damaged ({error}).", hint=hint, path=path) from None
+    if not isinstance(document, dict):
+        raise RunError(f"the file is damaged (it holds a {type(document).__name__}).", hint=hint, path=path)
+    if version is not None and document.get("format") != version:
+        raise RunError(
+            field="format",
+            value=document.get("format"),
+            expected=str(version),
+            hint="Update Triptych with: pip install --upgrade triptych",
+            path=path,
+        )
+    return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object; see `atomic_write`."""
+    write_text_atomically(path, json.dumps(dict(document), ensure_ascii=False, indent=1) + "\n")

@@ -2,13 +2,16 @@
 
 Every measure here is a ratio of sums over items: the character error rate (total edits over total reference length),
 and, with denominators of one, any mean over items (share of wrong words, mean error per sentence).
+
+Functions raise DataError for no items, or a number that breaks its rule; ShapeError for lengths that differ; and
+TriptychError for samples or a level that break theirs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -48,12 +51,7 @@ class Estimate:
 
     def to_dict(self) -> dict[str, float]:
         """The four numbers, for JSON."""
-        return {
-            "value": self.value,
-            "low": self.interval.low,
-            "high": self.interval.high,
-            "level": self.interval.level,
-        }
+        return {"value": self.value, **asdict(self.interval)}
 
     @classmethod
     def from_dict(cls, numbers: Mapping[str, float]) -> Estimate:
@@ -83,16 +81,8 @@ class PairedComparison:
 
     def to_dict(self) -> dict[str, float | int]:
         """All numbers, for JSON."""
-        return {
-            "difference": self.difference,
-            "low": self.interval.low,
-            "high": self.interval.high,
-            "level": self.interval.level,
-            "p_value": self.p_value,
-            "wins": self.wins,
-            "losses": self.losses,
-            "ties": self.ties,
-        }
+        numbers = asdict(self)
+        return {"difference": numbers.pop("difference"), **numbers.pop("interval"), **numbers}
 
 
 def share_of(flags: ArrayLike, *, level: float = DEFAULT_LEVEL) -> Estimate:
@@ -103,14 +93,10 @@ def share_of(flags: ArrayLike, *, level: float = DEFAULT_LEVEL) -> Estimate:
     Args:
         flags: 0 or 1 per item. Shape (N,), N >= 1.
         level: of the interval, in (0, 1).
-    Raises:
-        DataError: there are no items, or a value is neither 0 nor 1.
-        ShapeError: flags are not in a row.
-        TriptychError: level breaks its rule.
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
     """
     held = _column("flags", flags)
-    _check_level(level)
+    _check_rules(level)
     odd = np.flatnonzero(~np.isin(held, (0.0, 1.0)))
     if len(odd):
         raise DataError(field=f"flags[{odd[0]}]", value=float(held[odd[0]]), expected="0 or 1")
@@ -142,17 +128,13 @@ def bootstrap_ratio(
         seed: the same seed gives the same interval.
     Returns:
         The ratio over the items themselves, with the interval between the quantiles of the resampled ratios.
-    Raises:
-        DataError: there are no items, a number is not finite, or a denominator is not positive.
-        ShapeError: the lengths differ.
-        TriptychError: samples or level break their rule.
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
     Checked by tests/test_statistics.py against the normal and Wilson intervals, and by coverage.
     """
     over = _column("numerators", numerators)
     under = _column("denominators", denominators)
     _check_items(("numerators", over), ("denominators", under))
-    _check_resampling(samples, level)
+    _check_rules(level, samples)
     sums = _resampled_sums(np.stack([over, under], axis=1), samples, seed)
     return Estimate(float(over.sum() / under.sum()), _percentile_interval(sums[:, 0] / sums[:, 1], level))
 
@@ -179,13 +161,7 @@ def paired_bootstrap(
         b_numerators: errors of system b on the same items. Shape (N,).
         denominators: of both systems, > 0. Shape (N,).
         b_denominators: of system b where they differ (the nearest of several references may). Shape (N,).
-        samples: resamples drawn, >= 1.
-        level: of the interval, in (0, 1).
-        seed: the same seed gives the same comparison.
-    Raises:
-        DataError: there are no items, a number is not finite, or a denominator is not positive.
-        ShapeError: the lengths differ.
-        TriptychError: samples or level break their rule.
+        samples, level, seed: as in `bootstrap_ratio`.
     Source: Koehn 2004, Statistical Significance Tests for Machine Translation Evaluation, section 4; the p-value
         counts the observed sample as one (Davison and Hinkley 1997, section 4.2). The permutation test: Fisher 1935,
         The Design of Experiments, section 21.
@@ -197,7 +173,7 @@ def paired_bootstrap(
     _check_items(
         ("a_numerators", a_over), ("b_numerators", b_over), ("denominators", a_under), ("b_denominators", b_under)
     )
-    _check_resampling(samples, level)
+    _check_rules(level, samples)
     columns = np.stack([a_over, a_under, b_over, b_under], axis=1)
     sums = _resampled_sums(columns, samples, seed)
     differences = sums[:, 0] / sums[:, 1] - sums[:, 2] / sums[:, 3]
@@ -255,11 +231,10 @@ def _column(name: str, values: ArrayLike) -> _Numbers:
     """The values as float64, one per item. Shape (N,), N >= 1."""
     column = np.asarray(values, dtype=np.float64)
     if column.ndim != 1:
-        raise ShapeError(f"{name} has shape {column.shape}; expected one number per item, shape (N,).")
+        raise ShapeError(f"{name} has shape {column.shape}", field=name, expected="one number per item, shape (N,)")
     if column.size == 0:
-        raise DataError(
-            f"{name} is empty; expected at least one item.", field=name, hint="Check that the evaluated split has rows."
-        )
+        hint = "Check that the evaluated split has rows."
+        raise DataError(f"{name} is empty", field=name, expected="at least one item", hint=hint)
     if not np.isfinite(column).all():
         item = int(np.flatnonzero(~np.isfinite(column))[0])
         raise DataError(field=f"{name}[{item}]", value=float(column[item]), expected="a finite number")
@@ -271,22 +246,16 @@ def _check_items(*columns: tuple[str, _Numbers]) -> None:
     first_name, first = columns[0]
     for name, column in columns:
         if len(column) != len(first):
-            raise ShapeError(
-                f"{name} has {len(column)} items; expected {len(first)}, as {first_name} has. Pass one number per item."
-            )
+            message, expected = f"{name} has {len(column)} items", f"{len(first)}, as {first_name} has"
+            raise ShapeError(message, field=name, expected=expected, hint="Pass one number per item.")
         if name.endswith("denominators") and column.min() <= 0:
             item = int(column.argmin())
             raise DataError(field=f"{name}[{item}]", value=float(column[item]), expected="a number > 0")
 
 
-def _check_resampling(samples: int, level: float) -> None:
+def _check_rules(level: float, samples: int = 1) -> None:
     if samples < 1:
         raise TriptychError(field="samples", value=samples, expected="an integer >= 1")
-    _check_level(level)
-
-
-def _check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise TriptychError(
-            field="level", value=level, expected="a number between 0 and 1", hint="Use 0.95 for 95 per cent."
-        )
+        hint = "Use 0.95 for 95 per cent."
+        raise TriptychError(field="level", value=level, expected="a number between 0 and 1", hint=hint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import assume, given, settings, strategies as st
 from torch import nn
 
 from tests.oracles.convolution import positions
-from triptych.anatomy.windows import Window, check_window, output_size, pair, receptive_field
+from triptych.anatomy.windows import Window, output_size, pair, receptive_field
 from triptych.errors import ShapeError, TriptychError
 
 
@@ -79,8 +81,8 @@ def test_one_number_is_a_pair() -> None:
 
 @pytest.mark.parametrize("name", ["kernel", "stride", "padding", "dilation"])
 def test_settings_are_checked(name: str) -> None:
-    values = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1, name: -1}
+    values: Any = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1, name: -1}
     with pytest.raises(TriptychError) as raised:
-        check_window(values["kernel"], values["stride"], values["padding"], values["dilation"])
+        output_size(9, **values)
     assert (raised.value.field, raised.value.value) == (name, -1)
     assert raised.value.expected == f"an integer >= {0 if name == 'padding' else 1}"

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import triptych
+from triptych import api
+from triptych.runs.run import Run
 
 PACKAGE = Path(triptych.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -103,7 +105,7 @@ def test_no_work_at_import_time(path: Path) -> None:
         is_type_checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         if not (is_docstring or is_definition or is_type_checking):
             acting.append(f"line {node.lineno}: {ast.unparse(node)[:60]}")
-    expected = {"__main__.py": ["main()"], "main.py": ["for command in"]}.get(path.name, [])
+    expected = {"__main__.py": ["main()"], "main.py": ["for command in", "for group in"]}.get(path.name, [])
     assert len(acting) == len(expected), acting
     assert all(part in found for part, found in zip(expected, acting, strict=True)), acting
 
@@ -143,6 +145,13 @@ def loaded_by(arguments: list[str], folder: Path, names: tuple[str, ...]) -> str
 )
 def test_answers_that_need_no_model_load_no_pytorch(arguments: list[str], tmp_path: Path) -> None:
     assert loaded_by(arguments, tmp_path, ("torch", "lightning", "matplotlib")) == "[]"
+
+
+def test_resuming_a_finished_run_loads_no_trainer(workspace: Path) -> None:
+    api.evaluate(Run.open("first"), split="valid")
+    api.write_report(Run.open("first"))
+    arguments = ["train", "--resume", "--name", "first"]
+    assert loaded_by(arguments, workspace, ("lightning", "torchmetrics")) == "[]"
 
 
 def test_a_mistake_in_the_data_is_reported_before_the_trainer_is_loaded(tmp_path: Path) -> None:

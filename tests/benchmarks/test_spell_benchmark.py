@@ -18,7 +18,7 @@ from triptych.spell.batches import EncodedPairs
 from triptych.spell.build import build_transducer
 from triptych.spell.objective import SpellObjective
 from triptych.text.pairs import Pair
-from triptych.text.symbols import Vocabulary
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = {
@@ -90,7 +90,12 @@ def test_plain_twin_has_our_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) 
     plain.load_state_dict({_plain_name(name): tensor for name, tensor in ours.state_dict().items()})
 
     encoded = EncodedPairs(pairs, sources, targets)
-    share = SpellObjective(ours, targets=targets, valid_items=[], decoding=SpellDecoding()).loss(encoded[range(4)])
+    share = SpellObjective(
+        ours,
+        vocabularies=Vocabularies(Tokenizer(), Tokenizer(), sources, targets),
+        valid_items=[],
+        decoding=SpellDecoding(),
+    ).loss(encoded[range(4)])
     our_loss = torch.as_tensor(share.total / share.count)
     their_loss = plain_loss(plain, collate(list(zip(encoded.sources, encoded.targets, strict=True))))
     torch.testing.assert_close(their_loss, our_loss)

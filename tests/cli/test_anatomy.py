@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from tests.cli.conftest import Triptych, one_error
 from tests.messages import check_message
-from triptych.anatomy.convolution import vec
-from triptych.anatomy.drawing import ConvolutionSettings, convolution_blocks
+from triptych.anatomy.convolution import ConvolutionSettings, convolution_blocks, vec
 from triptych.errors import ShapeError, TriptychError
 from triptych.report.anatomy_figures import LARGEST_SIDE, block_structure
 

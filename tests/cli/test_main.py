@@ -16,6 +16,7 @@ from triptych.errors import RecipeError, RunError
 COMMANDS = [
     "demo", "train", "test", "predict", "explain", "report", "runs", "compare", "calibrate", "ensemble", "tune",
     "find-learning-rate", "recipes", "version", "count", "memory", "experiment", "anatomy", "export", "serve",
+    "score", "align", "distil", "pack", "models",
 ]  # fmt: skip
 FIGURELESS = {"predict", "report", "version", "serve", "memory", "anatomy"}
 OF_GROUPS = ["memory build", "memory query", "memory info", "anatomy conv", "anatomy compare", "anatomy windows"]
@@ -84,7 +85,7 @@ def test_version(triptych: Triptych) -> None:
         (("train", "p2g-plain", "--accelerator", "cup"), "Did you mean 'cpu'?"),
         (("train", "p2g-plain", "--name", " "), "the name of the run is empty."),
         (("demo", "spel"), "Did you mean 'spell'?"),
-        (("recipes", "p2g"), "expected a shipped recipe"),
+        (("recipes", "p2gg"), "expected a shipped recipe"),
         (("recipes", "--resolved"), "--resolved"),
         (("recipes", "--set", "a=b"), "--set"),
         (("tune", "p2g-plain", "--search", "model.hidden"), "model.hidden"),
@@ -128,8 +129,8 @@ def failing_command(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_debug_shows_the_trace(triptych: Triptych, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["triptych", "--debug", "recipes", "p2g"])
-    with pytest.raises(RecipeError, match=r"recipe is 'p2g'"):
+    monkeypatch.setattr(sys, "argv", ["triptych", "--debug", "recipes", "p2gg"])
+    with pytest.raises(RecipeError, match=r"recipe is 'p2gg'"):
         main_module.main()
 
 

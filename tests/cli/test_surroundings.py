@@ -160,9 +160,9 @@ def test_a_run_that_cannot_be_written_is_tested_all_the_same(
 
         return record
 
-    monkeypatch.setattr("triptych.api.testing.record", failing(errno.ENOSPC))
+    monkeypatch.setattr("triptych.api.evaluation._record", failing(errno.ENOSPC))
     assert "No space left" in one_error(triptych("test", "first")), "a full disk is an error as elsewhere"
-    monkeypatch.setattr("triptych.api.testing.record", failing(errno.EROFS))
+    monkeypatch.setattr("triptych.api.evaluation._record", failing(errno.EROFS))
     done = triptych("test", "first")
     assert done.status == 0
     assert "CER" in done.out
@@ -196,7 +196,7 @@ def test_data_in_the_current_folder_has_a_name(triptych: Triptych, workspace: Pa
 
 def test_homophones_have_figures_of_their_own(workspace: Path) -> None:
     run = Run.open("first")
-    figures = {api.explain(run, source, n_best=1).picture for source in ("SH UW", "SH UW UW")}
+    figures = {api.explain(run, [source], {"n_best": 1})[0].picture for source in ("SH UW", "SH UW UW")}
     assert len(figures) == 2
 
 
@@ -205,6 +205,6 @@ def test_what_is_explained_is_what_is_predicted(workspace: Path) -> None:
     run = Run.open("second")
     speller = api.load("second")
     for source in ("SH UW", "B IY", "S UW T AA", "T AA SH UW B IY"):
-        explained = api.explain(run, source)
+        explained = api.explain(run, [source])[0]
         assert explained.prediction.text == speller.predict(source)[0].text
         assert len(explained.prediction.candidates) == 3

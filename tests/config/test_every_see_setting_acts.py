@@ -20,11 +20,12 @@ from tests.see.shapes import KINDS, draw_shape, write_shapes
 from triptych import api
 from triptych.config import SeeAugmentation, SeeDecoding, SeeRecipe
 from triptych.errors import TriptychError
+from triptych.images.classifier import Classifier
 from triptych.images.form import InputForm
 from triptych.runs.run import Run
-from triptych.see.classifier import Classifier
+from triptych.see.adapter import NetworkScorer
 from triptych.see.collection import load_collection
-from triptych.see.inputs import input_form
+from triptych.see.images import input_form
 
 ONE_VALUE = ("panel",)
 Case = tuple[str, tuple[str, ...]]
@@ -325,7 +326,7 @@ def test_decoding(key: str, tmp_path: Path) -> None:
 
     def answers(settings: SeeDecoding) -> Any:
         seen.clear()
-        model = Classifier(network, form=form, classes=KINDS, decoding=settings)
+        model = Classifier(NetworkScorer(network), form=form, classes=KINDS, decoding=settings)
         return model.predict(list(pictures)), list(seen)
 
     change, base = DECODING[key]

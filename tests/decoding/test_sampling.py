@@ -22,8 +22,7 @@ from tests.oracles.decoding import (
     rows_of,
 )
 from triptych.decoding import Sources, greedy, sample
-from triptych.decoding.contract import Array
-from triptych.decoding.numerics import log_softmax, log_sum_exp
+from triptych.decoding.contract import Array, log_softmax, log_sum_exp
 from triptych.decoding.sampling import filtered, inverse_distribution, nucleus, top_k
 from triptych.errors import ShapeError, TriptychError
 

@@ -95,7 +95,7 @@ def arrange(moment: str) -> None:
     """Put death where it was asked for."""
     from triptych import api
     from triptych.runs import checkpoints, run
-    from triptych.training import keeper
+    from triptych.training import loop
 
     epoch = int(moment[-1]) if moment[-1].isdigit() else 0
     match moment.split():
@@ -103,14 +103,14 @@ def arrange(moment: str) -> None:
             _before(run.Run, "update_facts", lambda *_, **__: True)
         case ["batch", batch, *_]:
             _before(
-                keeper.Keeper,
+                loop.Keeper,
                 "on_train_batch_start",
                 lambda _self, trainer, _module, _batch, index: (
                     trainer.current_epoch == epoch - 1 and index == int(batch) - 1
                 ),
             )
         case ["validation", *_]:
-            _before(keeper.Keeper, "on_validation_epoch_end", lambda self, *_: len(self.rows) == epoch - 1)
+            _before(loop.Keeper, "on_validation_epoch_end", lambda self, *_: len(self.rows) == epoch - 1)
         case ["before", "the", "history", *_]:
             _before(run.Run, "write_history", lambda _self, rows: len(rows) == epoch)
         case ["half", "of", "the", "model", *_]:

@@ -14,6 +14,7 @@ from tests.messages import check_message
 from tests.serve.running import running
 from triptych import api, runtime
 from triptych.api.serving import load_catalogue
+from triptych.config.serve import ServeLimits
 from triptych.errors import RecipeError
 from triptych.runs.run import Run
 from triptych.serve.app import build_app
@@ -82,7 +83,7 @@ def test_an_ensemble_an_export_and_a_dictionary(triptych: Triptych, place: Path)
 
 
 def test_requests_have_features(place: Path) -> None:
-    catalogue = load_catalogue(["forms"], [], max_image_pixels=1000)
+    catalogue = load_catalogue(["forms"], [], limits=ServeLimits())
     info = catalogue.runs["forms"]
     assert info["features"] is True
     assert len(info["examples"]) == len(info["example_features"]) == 10
@@ -98,7 +99,7 @@ def test_requests_have_features(place: Path) -> None:
         assert ask("explain", source="gabi", features="N;PL").json()["predictions"][0]["features"] == ["N", "PL"]
         for body in ({"sources": ["gabi"]}, {"sources": ["gabi"], "features": ["N", "V"]}):
             refused = ask("predict", **body)
-            assert refused.status_code == 400
+            assert refused.status_code == 422
             assert "features" in refused.json()["error"]
 
 

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 
 from triptych.config import SpellDecoding, SpellModel
-from triptych.decoding import Speller
+from triptych.decoding import Ensemble, Speller
 from triptych.export import spell
 from triptych.export.folder import write_manifest
 from triptych.runtime.folder import Exported
-from triptych.spell.adapter import step_model
+from triptych.spell.adapter import TorchModel
 from triptych.spell.build import Network, build_transducer
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 LETTERS = tuple("abcdefghij")
 FEATURES = ("PL", "PST", "V")
@@ -41,7 +40,9 @@ def speller(*networks: Network, tokenizer: Tokenizer | None = None, **decoding: 
     embedded = networks[0].encoder.features
     features = None if embedded is None else Vocabulary(FEATURES)
     vocabularies = Vocabularies(tokenizer, tokenizer, vocabulary, vocabulary, features)
-    return Speller(step_model(networks), vocabularies, SpellDecoding(**decoding))
+    models = [TorchModel(network) for network in networks]
+    model: Any = models[0] if len(models) == 1 else Ensemble(models)
+    return Speller(model, vocabularies, SpellDecoding(**decoding))
 
 
 def ship(shipped: Speller, folder: Path) -> Exported:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_batches_are_cut_so_that_scores_stay_small(tmp_path: Path, monkeypatch: 
     memory = loaded(tmp_path / "memory")
     whole = memory.update(cues(30).numpy())
     seen: list[int] = []
-    run = memory._session.run
+    run = memory.session.run
 
     class Counting:
         def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -75,7 +76,7 @@ def test_batches_are_cut_so_that_scores_stay_small(tmp_path: Path, monkeypatch: 
             return outputs
 
     monkeypatch.setattr(runtime_memory, "SCORES_AT_ONCE", 40 * 8)
-    monkeypatch.setattr(memory, "_session", Counting())
+    memory = replace(memory, session=Counting())
     np.testing.assert_allclose(memory.update(cues(30).numpy()), whole, atol=1e-6)
     assert seen == [8, 8, 8, 6]
 

@@ -19,11 +19,12 @@ from triptych.errors import DataError, RunError, ShapeError, TriptychError
 from triptych.export import see
 from triptych.export.folder import write_manifest
 from triptych.export.quantize import Cost, to_int8
+from triptych.images.classifier import Classifier
 from triptych.images.form import InputForm
 from triptych.images.sources import Collection
-from triptych.runtime.classifier import Classifier as ExportedClassifier
+from triptych.runtime.classifier import GraphScorer
 from triptych.runtime.folder import Exported
-from triptych.see.classifier import Classifier
+from triptych.see.adapter import Model, NetworkScorer
 from triptych.see.images import Images
 
 SMALL = V2.changed(height=20, width=24, channels=(6, 8), hidden=(10, 7))
@@ -46,7 +47,7 @@ KINDS: dict[str, Architecture] = {
 QUICK = ("v3", "even-kernels", "residual-hopfield")  # PyTorch's exporter takes seconds
 
 
-def classifier(architecture: Architecture, **decoding: Any) -> Classifier:
+def classifier(architecture: Architecture, **decoding: Any) -> Model:
     """A classifier with random weights and random running statistics."""
     torch.manual_seed(0)
     network = architecture.build().eval()
@@ -69,20 +70,20 @@ def classifier(architecture: Architecture, **decoding: Any) -> Classifier:
         deviation=(0.2,) if grey else (0.25, 0.3, 0.2),
     )
     names = [f"class {number}" for number in range(architecture.classes)]
-    return Classifier(network, form=form, classes=names, decoding=SeeDecoding(**decoding))
+    return Classifier(NetworkScorer(network), form=form, classes=names, decoding=SeeDecoding(**decoding))
 
 
-def ship(shipped: Classifier, folder: Path) -> Exported:
+def ship(shipped: Model, folder: Path) -> Exported:
     folder.mkdir()
     write_manifest(folder, panel="see", name="random", model=see.write(shipped, folder), use=see.use({}), more={})
     return Exported.open(folder)
 
 
-def both(folder: Path, architecture: Architecture = SMALL, **decoding: Any) -> tuple[Classifier, ExportedClassifier]:
+def both(folder: Path, architecture: Architecture = SMALL, **decoding: Any) -> tuple[Model, Classifier[GraphScorer]]:
     own = classifier(architecture, **decoding)
     ship(own, folder)
     exported = runtime.load(folder)
-    assert isinstance(exported, ExportedClassifier)
+    assert isinstance(exported, Classifier)
     return own, exported
 
 
@@ -100,12 +101,12 @@ def pictures(count: int = 6) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
 def test_graphs_equal_pytorch_for_every_batch_size(architecture: Architecture, tmp_path: Path) -> None:
     own = classifier(architecture)
     exported = ship(own, tmp_path / "out")
-    assert see.verify(own, exported).difference <= 1e-5
+    assert see.verify(own, exported)["difference"] <= 1e-5
     session = exported.session("model.onnx", threads=1)
     for rows in (1, 3, 16):
         images = torch.randn(rows, architecture.in_channels, architecture.height, architecture.width)
         with torch.inference_mode():
-            wanted = own.network(images).numpy()
+            wanted = own.scorer.network(images).numpy()
         found = session.run(["scores"], {"images": images.numpy()})[0]
         assert found.shape == wanted.shape
         assert np.abs(found - wanted).max() <= 1e-5 * max(1, np.abs(wanted).max())
@@ -136,7 +137,7 @@ def test_files_bytes_and_arrays_are_read_alike(tmp_path: Path) -> None:
     Image.fromarray(pictures()[1]).save(path)
     given: list[Any] = [path, str(path), path.read_bytes(), pictures()[1]]
     for one in given:
-        assert np.array_equal(exported.read(one), own.read(one).numpy())
+        assert np.array_equal(exported.read(one), own.read(one))
         assert exported.predict(one)[0].classes == own.predict(one)[0].classes
     assert exported.predict(given)[0].name == str(path)
     assert exported.predict([], top_k=1) == []
@@ -153,7 +154,7 @@ def test_images_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^the image: the image is 200 x 200, 40000 pixels; expected at most 10000"):
         exported.predict(large.getvalue())
     with pytest.raises(DataError, match=r"^the image is an array of float64 with shape \(3, 3\); expected uint8"):
-        exported.predict(np.zeros((3, 3)))
+        exported.predict(np.zeros((3, 3)))  # type: ignore[arg-type]
     for empty in (np.zeros((0, 10, 3), np.uint8), Image.new("RGB", (0, 0))):
         with pytest.raises(DataError, match=r"expected at least one pixel"):
             exported.predict(empty)
@@ -165,7 +166,7 @@ def test_images_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
 def test_other_weights_are_noticed(tmp_path: Path) -> None:
     own = classifier(SMALL)
     exported = ship(own, tmp_path / "out")
-    other: Any = own.network
+    other: Any = own.scorer.network
     with torch.no_grad():
         other.last.bias[0] += 1e-3
     with pytest.raises(TriptychError, match=r"^the exported graph differs from PyTorch by 0\.000\d+; expected at most"):
@@ -174,8 +175,8 @@ def test_other_weights_are_noticed(tmp_path: Path) -> None:
 
 def test_networks_of_other_libraries_are_exported(tmp_path: Path) -> None:
     own = classifier(SMALL)
-    own.network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GELU(), nn.Flatten(), nn.Linear(6 * 18 * 22, 6)).eval()
-    assert see.verify(own, ship(own, tmp_path / "out")).difference <= 1e-5
+    own.scorer.network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GELU(), nn.Flatten(), nn.Linear(6 * 18 * 22, 6)).eval()
+    assert see.verify(own, ship(own, tmp_path / "out"))["difference"] <= 1e-5
 
 
 class OfOneBatchSize(nn.Module):
@@ -197,7 +198,7 @@ def test_a_network_that_cannot_be_exported_is_refused_in_one_line(tmp_path: Path
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return super().forward(images) if float(images.sum()) > 0 else super().forward(-images)
 
-    own.network = Odd().eval()
+    own.scorer.network = Odd().eval()
     with pytest.raises(RunError, match=r"^PyTorch's exporter cannot write the network: ") as caught:
         see.write(own, tmp_path)
     assert "\n" not in str(caught.value)
@@ -249,6 +250,6 @@ def test_weights_in_eight_bits(architecture: Architecture, tmp_path: Path) -> No
     session = exported.session("model.onnx", threads=1)
     images = torch.rand(4, 3, architecture.height, architecture.width)
     with torch.inference_mode():
-        wanted = torch.softmax(own.network(images), dim=1).numpy()
+        wanted = torch.softmax(own.scorer.network(images), dim=1).numpy()
     found = torch.softmax(torch.from_numpy(session.run(["scores"], {"images": images.numpy()})[0]), dim=1).numpy()
     assert np.abs(found - wanted).max() < 0.1

@@ -15,6 +15,7 @@ from tests.see.drawn import draw
 from triptych.config import ImageForm
 from triptych.errors import DataError
 from triptych.images import cache, reader as of_reader
+from triptych.images.bad_files import BadImage
 from triptych.images.cache import Decoded, decode_images
 from triptych.images.reader import FileReader
 from triptych.images.reading import decode, decode_or_reason
@@ -60,12 +61,12 @@ def test_images_are_decoded_once(store: Path, decoded: list[object], tmp_path: P
     first = run(images, mapped=mapped)
     expected = np.stack([decode(path, FORM) for path in images.images])
     assert np.array_equal(first.pixels, expected)
-    assert list(first.rows) == [0, 1, 2, 3, 4]
+    assert first.images == images
     assert len(decoded) == 5
     for again in (False, True):
         second = run(images, mapped=again)
         assert np.array_equal(second.pixels, first.pixels)
-        assert list(second.rows) == [0, 1, 2, 3, 4]
+        assert second.images == images
     assert len(decoded) == 5
     assert sorted(path.suffix for path in store.iterdir()) == [".json", ".raw"]
 
@@ -118,8 +119,8 @@ def test_bad_files_stop_or_are_skipped(store: Path, tmp_path: Path, *, mapped: b
     assert not list(store.glob("*"))
     for _ in range(2):
         kept = run(images, mapped=mapped, skip=True)
-        assert list(kept.rows) == [0, 2, 4]
-        assert list(kept.bad) == [1, 3]
+        assert kept.images == images.select([0, 2, 4])
+        assert [bad.name for bad in kept.bad] == [str(tmp_path / "1.png"), str(tmp_path / "3.png")]
         assert np.array_equal(kept.pixels, np.stack([decode(Path(images.images[n]), FORM) for n in (0, 2, 4)]))
     with pytest.raises(DataError) as caught:
         run(images, mapped=mapped)
@@ -143,7 +144,7 @@ def test_what_could_not_be_read_for_now_is_read_another_time(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", hiccup)
         kept = run(images, mapped=mapped, skip=True)
-    assert dict(kept.bad) == {2: "the file cannot be read: Too many open files"}
+    assert kept.bad == [BadImage(str(tmp_path / "2.png"), "the file cannot be read: Too many open files")]
     expected = [decode(Path(path), FORM) for path in images.images]
     assert np.array_equal(kept.pixels, np.stack([*expected[:2], *expected[3:]]))
     again = run(images, mapped=mapped, skip=True)
@@ -227,7 +228,7 @@ def test_progress_counts_every_image(store: Path, tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     for _ in range(2):
         reader = FileReader(FORM, progress=lambda images, of: done.append((images, of)))
-        reader.expect(5)
+        reader.total = 5
         decode_images(part(tmp_path, bad=(2,)), reader, mapped=False, skip_bad=True)
     assert done == [*((n, 5) for n in range(1, 6)), (5, 5)]
 

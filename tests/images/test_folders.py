@@ -59,8 +59,8 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
 def test_the_search_begins_before_it_has_seen_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_classes(tmp_path, {"a": 1, "b": 1})
     listed: list[str] = []
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(str(folder)) or scandir(folder))  # type: ignore[func-returns-value]
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(str(folder)) or iterdir(folder))  # type: ignore[func-returns-value]
     assert next(image_files(tmp_path)).name == "000.png"
     assert listed == [str(tmp_path), str(tmp_path / "a")]
 
@@ -193,7 +193,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(DataError) as caught:
         list(image_files(tmp_path))
     assert str(caught.value) == f"{tmp_path}: the folder cannot be read: Permission denied."
@@ -202,14 +202,14 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_folder_below_that_may_not_be_read_is_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_classes(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "a" / "closed").mkdir()
-    real = os.scandir
+    real = Path.iterdir
 
     def refuse(path: Path) -> Any:
         if Path(path).name == "closed":
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(DataError) as caught:
         read(tmp_path)
     assert str(caught.value) == (

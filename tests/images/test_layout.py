@@ -14,10 +14,8 @@ from tests.see.drawn import draw, draw_classes
 from triptych.config import ImageForm, SeeData
 from triptych.errors import DataError
 from triptych.images import reader as of_reader
-from triptych.images.digests import KnownDigests, settled_state
-from triptych.images.folders import read_folder
-from triptych.images.layout import split_folders
-from triptych.images.reader import FileReader
+from triptych.images.folders import read_folder, split_folders
+from triptych.images.reader import FileReader, KnownDigests, settled_state
 from triptych.images.reading import decode_or_reason
 from triptych.images.walking import Remarks
 
@@ -136,7 +134,7 @@ def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are read from now on, where all files count as settled."""
-    monkeypatch.setattr("triptych.images.digests.SETTLED_S", -1e9)
+    monkeypatch.setattr("triptych.images.reader.SETTLED_S", -1e9)
     names: list[str] = []
     real = Path.read_bytes
 

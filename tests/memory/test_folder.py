@@ -290,7 +290,9 @@ def test_a_writer_killed_at_any_write_leaves_the_old_memory_or_the_new(tmp_path:
     loaded.add(torch.ones(1, 4))
     loaded.save()
     assert unused_files(folder, loaded.place.manifest) == []
-    assert {path.name for path in (folder / "shards").iterdir()} == loaded.place.manifest.named()
+    assert {path.name for path in (folder / "shards").iterdir()} == {
+        file.name for file in loaded.place.manifest.files()
+    }
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the writer is a forked process")

@@ -17,7 +17,7 @@ from triptych.config.see import ImageForm
 from triptych.errors import DataError, TriptychError
 from triptych.images.bad_files import Skipped
 from triptych.images.reading import read_image
-from triptych.memory.image_size import ImageSize
+from triptych.memory.manifest import ImageSize
 from triptych.memory.pattern_files import read_patterns
 
 ROWS: NDArray[Any] = np.arange(24, dtype=np.float64).reshape(4, 6) / 7
@@ -193,5 +193,5 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     check_message("patterns.no-images", caught.value, tmp_path)
     for field, size in (("height", (0, 28, 1)), ("width", (28, -1, 1)), ("channels", (28, 28, 2))):
         with pytest.raises(TriptychError) as wrong:
-            ImageSize(*size)
+            ImageSize(*size)  # type: ignore[arg-type]
         assert wrong.value.field == field

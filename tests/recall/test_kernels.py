@@ -102,7 +102,7 @@ def test_scores_are_never_all_held_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     with Watching():
         passes._in_blocks_of_patterns(problem.patterns, problem.patterns, problem.state, 1.0)
-        passes._flat_potential(problem.patterns, problem.state, 1e-3)
+        passes.flat_potential([problem.patterns], problem.state, 1e-3)
         passes._in_blocks_of_states(
             problem.patterns, problem.patterns, problem.state, 1.0, SPARSEMAX, with_potential=True
         )

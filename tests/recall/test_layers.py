@@ -182,7 +182,7 @@ def test_the_energy_of_a_masked_memory_is_that_of_the_real_patterns() -> None:
 
 
 def test_pooling_gives_what_its_states_recall_from_each_set() -> None:
-    layer = HopfieldPooling(D, queries=2, steps=2, beta=1.5).double()
+    layer = HopfieldPooling(D, queries=2, association=Hopfield(D, steps=2, beta=1.5)).double()
     shaken(layer)
     patterns = draw(B, N, D)
     found = layer(patterns, masks())
@@ -204,7 +204,7 @@ def test_fresh_pooling_is_nearly_the_mean_and_its_states_learn() -> None:
 def test_pooling_learns_to_find_the_one_row_that_matters() -> None:
     """Sets in which one row is marked: its mean is hidden in noise, its own content is the target."""
     torch.manual_seed(0)
-    layer = HopfieldPooling(D, beta=1.0, projections=True)
+    layer = HopfieldPooling(D, association=Hopfield(D, beta=1.0, projections=True))
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
     losses = []
     for step in range(200):
@@ -270,6 +270,7 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         ("stored_valid", (3, 4), lambda: layer(state, stored, stored_valid=masks()[:, :4])),
         ("stored_valid", (3, 5), lambda: layer(state, stored, stored_valid=masks().long())),
         ("queries", 0, lambda: HopfieldPooling(D, queries=0)),
+        ("width", D, lambda: HopfieldPooling(D, association=Hopfield(4))),
         ("values", (5, 4), lambda: HopfieldLayer(stored[0], values=stored[0, :, :4])),
         ("patterns", (5, 8), lambda: HopfieldLayer(stored[0], association=Hopfield(4))),
         ("state", (3, 4), lambda: HopfieldLayer(stored[0])(draw(3, 4))),

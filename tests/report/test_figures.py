@@ -63,6 +63,9 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "curves": lambda: curves(history(20), **KEYS),
     "curves of three": lambda: curves(history(20), **KEYS, also={"validation_cer": "validation CER"}),
     "compare": lambda: compare_curves({f"a run with a long name, number {k}": history(9, k) for k in range(9)}, **KEYS),
+    "compare one number": lambda: compare_curves(
+        {f"training.learning_rate=0.{k}": history(9, k) for k in range(9)}, metric="validation_cer"
+    ),
     "attention": lambda: attention_map(spread(5, 6), ["t͡ʃ", "iː", "ɑ̃", " ", "AH0", "$"], list("abcd")),
     "attention long": lambda: attention_map(spread(61, 55), ["a"] * 55, ["b"] * 60),
     "attention wide names": lambda: attention_map(spread(3, 3), ["voiceless", "b", "c"], ["affricate", "e", "f"]),
@@ -225,6 +228,19 @@ def test_curves_show_further_metrics_at_the_best_epoch() -> None:
     compared = compare_curves({"a": rows, "b": rows[:4]}, **KEYS, also={"accuracy": "validation accuracy"}).axes
     assert [axes.get_ylabel() for axes in compared] == ["validation_cer", "validation accuracy", "training loss"]
     assert xy(compared[1].lines[1])[1] == [row["accuracy"] for row in rows[:4]]
+
+
+def test_one_number_of_several_trainings_is_a_figure_of_its_own() -> None:
+    rows = [[{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}], [{"epoch": 1, "loss": math.nan}]]
+    figure = compare_curves(
+        {"learning_rate=0.01": rows[0], "0.1": rows[1]}, metric="loss", metric_label="training loss"
+    )
+    (axes,) = figure.axes
+    assert [xy(line)[1][:1] for line in axes.lines] == [[2.0], [pytest.approx(math.nan, nan_ok=True)]]
+    assert xy(axes.lines[0]) == ([1, 2], [2.0, 1.0])
+    assert axes.get_ylabel() == "training loss"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["learning_rate=0.01", "0.1"]
+    assert texts(compare_curves({}, metric="loss")).count("no epochs yet") == 1
 
 
 def test_curves_leave_gaps_and_take_text_from_a_file() -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from triptych.errors import ShapeError
+from triptych.report.html import Report, Section, render
 from triptych.report.tables import Cell, Table, format_cell
 from triptych.statistics import Estimate, Interval
 
@@ -36,7 +37,7 @@ def test_cells_are_formatted(cell: Cell, digits: int, text: str) -> None:
 
 def test_html_escapes_and_scopes() -> None:
     table = Table("<b>&", ["<i>symbol", "CER"], [["<script>alert(1)</script>", CER], ['"q"', None]], digits=2)
-    html = str(table.to_html())
+    html = render(Report("t", sections=[Section("s", tables=[table])]))
     assert "<script" not in html
     assert "<b>" not in html
     assert "<i>" not in html
@@ -50,8 +51,8 @@ def test_html_escapes_and_scopes() -> None:
 def test_columns_of_numbers_only_are_numeric() -> None:
     rows: list[list[Cell]] = [["a", 1, None, True, CER], ["b", 2.5, None, 1, 0.2], ["c", None, None, 2, None]]
     table = Table("t", list("vwxyz"), rows)
-    assert [table.is_numeric(column) for column in range(5)] == [False, True, False, False, True]
-    assert not Table("t", ["a"], []).is_numeric(0)
+    assert table.numeric == [False, True, False, False, True]
+    assert Table("t", ["a"], []).numeric == [False]
 
 
 def test_markdown() -> None:

@@ -28,6 +28,10 @@ class Architecture:
         return cls(SeeModel(**model), height, width, classes, in_channels)
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.in_channels, self.height, self.width
+
+    @property
     def sizes(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in SIZES}
 
@@ -36,7 +40,7 @@ class Architecture:
         return Architecture.of(**sizes, **{**self.model.model_dump(), **changes})
 
     def build(self) -> Any:
-        network: nn.Module = build_network(self.model, **self.sizes)
+        network: nn.Module = build_network(self.model, self.shape, self.classes)
         return network
 
 

@@ -17,8 +17,8 @@ from triptych.see.heads import build_head
 
 
 def test_a_network_survives_model_json() -> None:
-    document = json.loads(json.dumps(describe_network(V1.model, **V1.sizes)))
-    again = build_described(document, Path("model.json"), **V1.sizes).eval()
+    document = json.loads(json.dumps(describe_network(V1.model, V1.shape, V1.classes)))
+    again = build_described(document, Path("model.json"), V1.shape, V1.classes).eval()
     network = V1.build().eval()
     again.load_state_dict(network.state_dict())
     given = torch.rand(2, 1, 28, 28)
@@ -27,8 +27,8 @@ def test_a_network_survives_model_json() -> None:
 
 @pytest.mark.parametrize("older", [{"output": "logits", "head": None}, {"output": "log-probabilities", "head": ""}])
 def test_descriptions_of_older_models_are_read(older: dict[str, Any]) -> None:
-    document = {**describe_network(RESIDUAL.model, **RESIDUAL.sizes), **older}
-    network = build_described(document, Path("model.json"), **RESIDUAL.sizes)
+    document = {**describe_network(RESIDUAL.model, RESIDUAL.shape, RESIDUAL.classes), **older}
+    network = build_described(document, Path("model.json"), RESIDUAL.shape, RESIDUAL.classes)
     assert network.state_dict().keys() == RESIDUAL.build().state_dict().keys()
 
 
@@ -42,12 +42,12 @@ def test_descriptions_of_older_models_are_read(older: dict[str, Any]) -> None:
     ],
 )
 def test_damaged_descriptions_name_the_file(changes: dict[str, Any], reason: str) -> None:
-    document = {**describe_network(V1.model, **V1.sizes), **changes}
+    document = {**describe_network(V1.model, V1.shape, V1.classes), **changes}
     with pytest.raises(RunError) as caught:
-        build_described(document, Path("model.json"), **V1.sizes)
+        build_described(document, Path("model.json"), V1.shape, V1.classes)
     assert str(caught.value).startswith(f"model.json: {reason}")
     with pytest.raises(RunError):
-        build_described(None, Path("model.json"), **V1.sizes)
+        build_described(None, Path("model.json"), V1.shape, V1.classes)
 
 
 def test_heads_are_their_formulas() -> None:

@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.see.architectures import V1, V2, V3, Architecture
+from triptych.config import SeeModel
 from triptych.errors import ShapeError
 from triptych.nn.dropout import Dropout
-from triptych.see.convolutional import build_blocks, build_hidden, size_after_blocks
+from triptych.see.convolutional import build_blocks, build_hidden
 
 PROTOCOLS = {"v1": V1, "v2": V2, "v3": V3}
 
@@ -87,7 +88,7 @@ def test_the_scores_are_the_normalised_logits() -> None:
 
 
 def test_the_convolution_keeps_its_values_for_those_who_look() -> None:
-    blocks = build_blocks(1, (4,), kernels=(3,), padding=("same",))
+    blocks = build_blocks(1, SeeModel(channels=(4,)))
     kept: list[torch.Tensor] = []
     convolution = next(part for part in blocks.modules() if isinstance(part, nn.Conv2d))
     convolution.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
@@ -99,7 +100,7 @@ def test_the_convolution_keeps_its_values_for_those_who_look() -> None:
 
 @pytest.mark.parametrize("kernel", [2, 4])
 def test_even_kernels_keep_the_size_as_pytorch_does(kernel: int) -> None:
-    blocks = build_blocks(1, (4,), kernels=(kernel,), padding=("same",))
+    blocks = build_blocks(1, SeeModel(channels=(4,), kernels=(kernel,)))
     convolution = next(part for part in blocks.modules() if isinstance(part, nn.Conv2d))
     given = torch.rand(2, 1, 9, 10)
     with warnings.catch_warnings():
@@ -109,7 +110,7 @@ def test_even_kernels_keep_the_size_as_pytorch_does(kernel: int) -> None:
 
 
 def test_dropout_drops_its_share() -> None:
-    hidden = build_hidden(4, (10_000,), dropout=(0.25,)).train()
+    hidden = build_hidden(4, SeeModel(hidden=(10_000,), hidden_dropout=(0.25,))).train()
     torch.manual_seed(0)
     linear = hidden[0].get_submodule("linear")
     assert isinstance(linear, nn.Linear)
@@ -118,10 +119,11 @@ def test_dropout_drops_its_share() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (13, 30), (10, 10)])
-def test_size_after_blocks_is_what_the_blocks_leave(height: int, width: int) -> None:
-    kernels = (5, 3)
-    left = build_blocks(1, (2, 2), kernels=kernels, padding=("same", "valid"))(torch.zeros(1, 1, height, width)).shape
-    assert size_after_blocks(height, width, blocks=2, kernels=kernels, padding=("same", "valid")) == tuple(left[2:])
+def test_linear_layers_have_the_width_that_the_blocks_leave(height: int, width: int) -> None:
+    network = V1.changed(height=height, width=width, channels=(2, 2), hidden=(3,), hidden_dropout=()).build()
+    left = (height // 2 - 2) // 2, (width // 2 - 2) // 2
+    assert network.hidden[0].linear.in_features == 2 * left[0] * left[1]
+    assert network.eval()(torch.zeros(1, 1, height, width)).shape == (1, 10)
 
 
 def test_the_smallest_image_works_and_a_smaller_one_is_refused() -> None:

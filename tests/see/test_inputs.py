@@ -11,7 +11,7 @@ import torch
 from triptych.config import SeeData
 from triptych.errors import RunError
 from triptych.images.form import InputForm
-from triptych.see.inputs import input_form, scaled
+from triptych.see.images import input_form, scaled
 
 
 def pixels(count: int = 1500) -> torch.Tensor:
@@ -53,7 +53,7 @@ def test_a_channel_that_never_varies_is_not_divided_by_nothing() -> None:
 
 def test_the_form_survives_model_json(tmp_path: Path) -> None:
     form = input_form(SeeData(height=4, width=5, pixels="standard", fit="pad"), pixels())
-    assert InputForm.from_dict(form.to_dict(), tmp_path) == form
+    assert InputForm.from_dict(form.model_dump(mode="json"), tmp_path) == form
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,6 @@ def test_the_form_survives_model_json(tmp_path: Path) -> None:
     [{"height": 0}, {"colour": "blue"}, {"mean": [0.5]}, {"deviation": [1.0, 0.0, 1.0]}, {"fit": "squash"}, {"x": 1}],
 )
 def test_a_damaged_form_is_an_error_that_names_the_file(change: dict[str, Any], tmp_path: Path) -> None:
-    document = {**input_form(SeeData(), pixels()).to_dict(), **change}
+    document = {**input_form(SeeData(), pixels()).model_dump(mode="json"), **change}
     with pytest.raises(RunError, match=r"model\.json: input is damaged"):
         InputForm.from_dict(document, tmp_path / "model.json")

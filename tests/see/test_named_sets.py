@@ -55,15 +55,17 @@ def md5s(files: dict[str, bytes]) -> dict[str, str]:
 def test_kmnist_is_read_from_the_cache_when_its_bytes_are_right(
     kmnist: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("TRIPTYCH_OFFLINE", "1")
     (tmp_path / "kmnist").mkdir()
     for name, data in kmnist.items():
         (tmp_path / "kmnist" / name).write_bytes(data)
     with pytest.raises(
         DownloadError, match=r"train-images-idx3-ubyte\.gz: the md5 of the cached file is .*; expected bdb82020"
     ):
-        resolve("kmnist").load(cache_dir=tmp_path, offline=True)
+        resolve("kmnist").load()
     monkeypatch.setattr(named_sets, "_KMNIST_MD5", md5s(kmnist))
-    source = resolve("kmnist").load(cache_dir=tmp_path, offline=True)
+    source = resolve("kmnist").load()
     assert {split: len(part) for split, part in source.splits.items()} == {"train": 20, "test": 10}
     assert source.classes == tuple("0123456789")
 
@@ -112,14 +114,14 @@ def test_kmnist_has_the_published_checksums_and_mirrors(tmp_path: Path, monkeypa
     """Each file is asked for under its checksum at every mirror, until one answers."""
     asked: dict[str, tuple[list[str], str]] = {}
 
-    def fetch(name: str, *, urls: list[str], known_hash: str, cache_dir: Path, offline: bool) -> Path:
+    def fetch(name: str, *, urls: list[str], known_hash: str) -> Path:
         asked[name] = (urls, known_hash)
         return tmp_path / "kmnist" / Path(name).name
 
     monkeypatch.setattr(named_sets, "fetch", fetch)
     (tmp_path / "kmnist").mkdir()
     with pytest.raises(DataError):
-        resolve("kmnist").load(cache_dir=tmp_path)
+        resolve("kmnist").load()
     assert {name: digest for name, (_, digest) in asked.items()} == {
         "kmnist/train-images-idx3-ubyte.gz": "md5:bdb82020997e1d708af4cf47b453dcf7",
         "kmnist/train-labels-idx1-ubyte.gz": "md5:e144d726b3acfaa3e44228e80efcd344",
@@ -137,7 +139,6 @@ def test_every_listed_set_resolves_to_itself() -> None:
         assert (found.name, found.description) == (named_set.name, named_set.description)
         assert found.description.endswith(".")
         assert found.licence
-        assert found.needs_download == (named_set.name != "digits")
 
 
 def test_an_unknown_set_is_named_with_the_nearest() -> None:

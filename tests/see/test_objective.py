@@ -13,8 +13,8 @@ from triptych.config import SeeAugmentation
 from triptych.images.form import InputForm
 from triptych.see.augmentation import augmented
 from triptych.see.batches import ImageBatch
-from triptych.see.inputs import scaled
-from triptych.see.objective import SeeObjective
+from triptych.see.images import scaled
+from triptych.see.objective import SeeObjective, balanced_weights
 
 FORM = InputForm(height=6, width=5, mean=(0.4, 0.5, 0.6), deviation=(0.2, 0.3, 0.4))
 CLASSES = 4
@@ -64,12 +64,12 @@ def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
 
 def test_balanced_weights_are_scikit_learns_and_multiply_the_loss() -> None:
     labels = torch.tensor([0] * 5 + [1] * 2 + [3])
-    weights = SeeObjective.balanced_weights(labels, CLASSES)
+    weights = balanced_weights(labels, CLASSES)
     expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels.numpy())
     torch.testing.assert_close(weights[[0, 1, 3]].double(), torch.from_numpy(expected), rtol=1e-6, atol=0)
     assert weights[2] == 0
     assert float(weights[labels].mean()) == pytest.approx(1)
-    assert SeeObjective.balanced_weights(torch.arange(CLASSES).repeat(3), CLASSES).tolist() == [1] * CLASSES
+    assert balanced_weights(torch.arange(CLASSES).repeat(3), CLASSES).tolist() == [1] * CLASSES
     share = SeeObjective(network(), form=FORM, classes=CLASSES, class_weights=weights).loss(batch())
     losses = F.cross_entropy(network()(values()), batch().labels, reduction="none")
     torch.testing.assert_close(share.total, (weights[batch().labels] * losses).sum())

@@ -22,7 +22,7 @@ from triptych import api
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
-from triptych.see.inputs import scaled
+from triptych.see.images import scaled
 from triptych.see.panel import PANEL
 
 
@@ -184,12 +184,12 @@ def test_other_files_than_predictions_are_reported(tmp_path: Path, row: str) -> 
 
 def test_a_loaded_model_is_in_evaluation_mode_and_has_its_settings(trained: Trained) -> None:
     model = load(trained.run)
-    assert not model.network.training
+    assert not model.scorer.network.training
     assert model.classes == KINDS
     assert model.decoding == recipe().decoding
     assert (model.form.height, model.form.width) == (12, 12)
     tensors = trained.run.tensors()
-    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.network.state_dict().items())
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.scorer.network.state_dict().items())
 
 
 def test_a_model_of_another_panel_is_refused(toy_runs: ToyRuns) -> None:
@@ -289,7 +289,7 @@ def test_a_model_that_predicts_one_class_for_everything_is_warned_of(trained: Tr
     data = read(recipe(), trained.data, model=model)
     evaluation = evaluate(model, recipe(), data, split="train", decoding=model.decoding)
     assert evaluation.warnings == []
-    last: Any = model.network.get_submodule("last")
+    last: Any = model.scorer.network.get_submodule("last")
     last.weight.data.zero_()
     last.bias.data.copy_(torch.tensor([0.0, 0.0, 9.0]))
     (warning,) = evaluate(model, recipe(), data, split="train", decoding=model.decoding).warnings
@@ -307,5 +307,5 @@ def test_a_model_is_loaded_once_for_all_images(
 
     monkeypatch.setattr(type(PANEL), "load", noted)
     images = sorted(map(str, trained.data.rglob("*.png")))[:3]
-    assert len(api.explain_all(trained.run, images, out=tmp_path)) == 3
+    assert len(api.explain(trained.run, images, out=tmp_path)) == 3
     assert len(loads) == 1

@@ -12,7 +12,7 @@ from tests.conftest import ToyRuns
 from tests.prepared import prepare
 from tests.recipes import see_recipe
 from tests.serve.running import running
-from triptych.api.serving import Catalogue, load_catalogue
+from triptych.api.serving import Catalogue, ServeLimits, load_catalogue
 from triptych.memory.memory import Memory
 from triptych.runs.run import Run
 from triptych.serve.app import build_app
@@ -43,7 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def catalogue(toy_runs: ToyRuns, see_run: Path, store: Path) -> Catalogue:
     """All three, loaded."""
     runs = [str(toy_runs.folder / "first"), str(see_run)]
-    return load_catalogue(runs, [store], device="cpu", max_image_pixels=16_000_000)
+    return load_catalogue(runs, [store], device="cpu", limits=ServeLimits())
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_the_documents_names_are_the_served_ones_and_examples_are_there(url: str
     assert paths["/v1/spell/{run}/predict"]["post"]["parameters"][0]["schema"]["enum"] == ["first"]
     assert paths["/v1/memories/{memory}/retrieve"]["post"]["parameters"][0]["schema"]["enum"] == ["store"]
     examples = [name for name, schema in document["components"]["schemas"].items() if "examples" in schema]
-    assert sorted(examples) == ["AddRequest", "RetrieveRequest", "SpellExplainRequest", "SpellRequest"]
+    assert sorted(examples) == ["AddRequest", "RetrieveRequest", "ScoreRequest", "SpellExplainRequest", "SpellRequest"]
 
 
 def test_a_run_is_described_without_paths_of_this_machine(url: str) -> None:

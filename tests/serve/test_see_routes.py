@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.serve.answers import check_refusal
 from triptych.api.serving import Catalogue
+from triptych.see.adapter import network_input
 from triptych.see.maps import activation_maps
 
 
@@ -48,8 +49,8 @@ def test_classes_and_probabilities_are_the_classifiers(url: str, catalogue: Cata
 
 def test_activations_are_the_networks(url: str, catalogue: Catalogue) -> None:
     classifier = catalogue.classifiers["digits"].classifier
-    image = classifier.network_input(classifier.read(png()))
-    expected = activation_maps(classifier.network, image, layer=1)
+    image = network_input(classifier, classifier.read(png()))
+    expected = activation_maps(classifier.scorer.network, image, layer=1)
     answer = ask(url, "explain?layer=1&channels=2", png()).json()
     assert answer["layer"] == expected.layer
     assert answer["channels"] == expected.maps.shape[0]

@@ -87,13 +87,13 @@ def test_limits_that_do_not_exist_are_refused(tmp_path: Path) -> None:
 
 def test_nothing_to_serve_and_one_name_twice_are_refused(see_run: Path) -> None:
     with pytest.raises(TriptychError) as caught:
-        load_catalogue([], [], max_image_pixels=1)
+        load_catalogue([], [], limits=ServeLimits())
     check_message("serve.nothing", caught.value)
     with pytest.raises(TriptychError) as caught:
-        load_catalogue([str(see_run)] * 2, [], max_image_pixels=1)
+        load_catalogue([str(see_run)] * 2, [], limits=ServeLimits())
     check_message("serve.same-name", caught.value)
     with pytest.raises(RunError):
-        load_catalogue(["nowhere"], [], max_image_pixels=1)
+        load_catalogue(["nowhere"], [], limits=ServeLimits())
 
 
 def wait_until_ready(port: int) -> None:

@@ -133,7 +133,10 @@ def test_settings_of_requests_are_those_of_the_decoding_table(url: str) -> None:
     document = requests.get(f"{url}/openapi.json", timeout=30).json()["components"]["schemas"]
     settings = {*DECODING_SETTINGS}
     assert settings < {*SpellDecoding.model_fields}
-    for request, own in (("SpellRequest", {"sources", "alignment"}), ("SpellExplainRequest", {"source"})):
+    for request, own in (
+        ("SpellRequest", {"sources", "features", "alignment"}),
+        ("SpellExplainRequest", {"source", "features"}),
+    ):
         properties = document[request]["properties"]
         assert {*properties} == settings | own
         assert properties["top_p"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0.0, "maximum": 1.0}

@@ -148,3 +148,11 @@ def test_alignments_as_text_and_as_places() -> None:
     assert found.pairs == "0-0 0-1 2-2"
     assert Alignment(("a", "b"), ("1", "2", "3"), (1, 0, 1), "walk").text == "b:1 a:2 b:3"
     assert Alignment(("a",), (), (), "walk").text == "a:_"
+
+
+def test_a_side_that_is_read_backward_is_shown_as_it_is_written() -> None:
+    found = Alignment(("h", "a"), ("3", "2", "1"), (0, None, 1), "walk")
+    assert found.turned(False, False) == found
+    assert found.turned(True, True).text == "a:1 _:2 h:3"
+    assert found.turned(True, False).places == (1, None, 0)
+    assert found.turned(False, True).pairs == "1-0 0-2"

@@ -310,8 +310,21 @@ def test_a_named_set_is_split_and_fingerprinted_by_its_content(monkeypatch: pyte
 
 
 def test_columns_of_a_named_set_are_not_chosen() -> None:
-    with pytest.raises(RecipeError, match=r"^data\.source_column is 2 and has no effect with data\.set 'cmudict'"):
-        load_corpus(settings(set="cmudict", source_column=2, target_column=1), None)
+    with pytest.raises(RecipeError, match=r"^data\.source_column is 3 and has no effect with data\.set 'cmudict'"):
+        load_corpus(settings(set="cmudict", source_column=3, target_column=1), None)
+
+
+def test_a_named_set_goes_the_way_of_the_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Symbols are its phonemes; with the columns of a dictionary, word and phonemes, as well."""
+    rows = [(" ".join(sounds), word) for sounds, word in toy_pairs(30)]
+    monkeypatch.setattr(corpus_module, "resolve", {"toy": NamedSet(rows)}.__getitem__)
+    p2g = load_corpus(settings(set="toy"), None)
+    again = load_corpus(settings(set="toy", source_column=2, target_column=1), None)
+    g2p = load_corpus(settings(set="toy", source_unit="characters", target_unit="symbols"), None)
+    assert p2g.splits == again.splits
+    assert sorted((pair.target, pair.source) for pairs in g2p.splits.values() for pair in pairs) == sorted(
+        (pair.source, pair.target) for pairs in p2g.splits.values() for pair in pairs
+    )
 
 
 def test_a_file_too_small_to_split_is_named(tmp_path: Path) -> None:

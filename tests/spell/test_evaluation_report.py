@@ -10,8 +10,7 @@ import pytest
 
 from triptych.spell import evaluation_report
 from triptych.spell.metrics import ItemResult, score
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 VOCABULARIES = Vocabularies(Tokenizer(unit="symbols"), Tokenizer(), Vocabulary(("B", "IY")), Vocabulary(("b", "e")))
 

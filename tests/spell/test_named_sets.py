@@ -106,8 +106,10 @@ def test_wikipron_is_fetched_and_its_columns_turned_round(mirror: Site, tmp_path
 
 def test_wikipron_offline_says_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRIPTYCH_MIRROR", raising=False)
+    monkeypatch.setenv("TRIPTYCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("TRIPTYCH_OFFLINE", "1")
     with pytest.raises(DownloadError) as caught:
-        resolve("wikipron:fra_latn_broad_filtered.tsv").load(cache_dir=tmp_path, offline=True)
+        resolve("wikipron:fra_latn_broad_filtered.tsv").load()
     path = tmp_path / "wikipron" / "fra_latn_broad_filtered.tsv"
     assert caught.value.path == path
     address = "https://raw.githubusercontent.com/CUNY-CL/wikipron/master/data/scrape/tsv/fra_latn_broad_filtered.tsv"

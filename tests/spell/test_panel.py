@@ -18,7 +18,8 @@ from triptych.errors import DataError, RunError
 from triptych.runs.run import Run
 from triptych.spell.adapter import module_of
 from triptych.spell.corpus import Item
-from triptych.spell.panel import PANEL, evaluate_items
+from triptych.spell.evaluating import evaluate_items
+from triptych.spell.panel import PANEL
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-read, load, join, evaluate = PANEL.read, PANEL.load, PANEL.join, PANEL.evaluate
+read, load, evaluate = PANEL.read, PANEL.load, PANEL.evaluate
 
 
 def recipe(*settings: str) -> SpellRecipe:
@@ -112,7 +113,11 @@ def test_the_training_loss_is_the_mean_negative_log_probability_of_the_targets(t
                     total -= float(logits[row, 0].log_softmax(-1)[symbol])
                     count += 1
     assert float(share.total) == pytest.approx(total, rel=1e-5)
-    assert float(share.count) == count == sum(len(objective.targets.decode(row)) + 1 for row in batch.expected.tolist())
+    assert (
+        float(share.count)
+        == count
+        == sum(len(objective.vocabularies.targets.decode(row)) + 1 for row in batch.expected.tolist())
+    )
 
 
 def test_an_evaluation_keeps_the_order_of_the_data(toy_runs: ToyRuns) -> None:
@@ -138,9 +143,10 @@ def test_an_unknown_split_is_reported(toy_runs: ToyRuns) -> None:
         evaluate(load(run), recipe_of(run), read(recipe_of(run), toy_runs.data), split="dev", decoding=SpellDecoding())
 
 
-def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:
+def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns, tmp_path: Path) -> None:
     runs = [toy_runs.run("first"), toy_runs.run("second")]
-    description, tensors = join(runs)
+    made = api.make_ensemble(runs, name=str(tmp_path / "both"))
+    description, tensors = made.model("spell"), made.tensors()
     assert [member["hidden"] for member in description["members"]] == [32, 32]
     assert "architecture" not in description
     for number, run in enumerate(runs):
@@ -148,7 +154,7 @@ def test_joined_models_keep_their_own_tensors(toy_runs: ToyRuns) -> None:
         assert {name for name in tensors if name.startswith(f"{number}.")} == {f"{number}.{name}" for name in own}
         assert all(torch.equal(tensors[f"{number}.{name}"], tensor) for name, tensor in own.items())
     with pytest.raises(RunError, match=r"^the number of runs is 1; expected at least two\. Name more runs\.$"):
-        join(runs[:1])
+        api.make_ensemble(runs[:1], name=str(tmp_path / "one"))
 
 
 def test_a_loaded_model_is_in_evaluation_mode_on_its_device(toy_runs: ToyRuns) -> None:

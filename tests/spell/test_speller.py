@@ -20,7 +20,7 @@ from triptych.config import SpellDecoding
 from triptych.decoding import Ensemble, Sources, Speller, decode, speller as speller_module
 from triptych.decoding.given import batches
 from triptych.errors import DataError, RecipeError, RunError
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 SOUNDS = [" ".join(sounds) for sounds, _ in toy_pairs(60, seed=5)]
 
@@ -383,7 +383,7 @@ def test_missing_and_unreadable_files_are_reported(copied: Path) -> None:
     (copied / "model.json").write_text("{")
     assert loading_fails(copied).startswith(f"{copied}/model.json: the file is damaged (")
     (copied / "model.json").write_text("[]")
-    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged: not a JSON object."
+    assert loading_fails(copied) == f"{copied}/model.json: the file is damaged (it holds a list)."
     (copied / "model.json").unlink()
     assert loading_fails(copied).startswith(f"{copied}/model.json: no such file, so that the run has no model yet.")
 

@@ -9,9 +9,8 @@ import pytest
 from tests.messages import check_message
 from triptych.errors import DataError
 from triptych.text.dictionaries import DictionaryLayout, read_dictionary, read_words
-from triptych.text.rows import Columns
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.rows import Columns, Layout
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 P2G = Vocabularies(
     Tokenizer(unit="symbols"), Tokenizer(), Vocabulary.build([["K", "AE", "T"]]), Vocabulary.build(["cat"])
@@ -44,7 +43,7 @@ def test_a_dictionary_goes_the_way_of_the_model(tmp_path: Path) -> None:
     ],
 )
 def test_a_dictionary_is_laid_out_as_the_data_or_plainly(tmp_path: Path, name: str, content: str) -> None:
-    layout = DictionaryLayout(Columns("sounds", "word"), ";")
+    layout = DictionaryLayout(Layout(Columns("sounds", "word"), ";"))
     assert read_dictionary(write(tmp_path / name, content), P2G, layout).entries == [ENTRY]
 
 

@@ -12,9 +12,8 @@ from tests.messages import check_message
 from triptych.errors import DataError, RecipeError
 from triptych.text.features import SourceColumns, join_features, split_features
 from triptych.text.pairs import BadRow, Input, Pair, group_references, read_pairs, read_sources
-from triptych.text.rows import Columns, fitting_layout
-from triptych.text.symbols import Tokenizer, Vocabulary
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.rows import Columns, Layout, fitting_layout
+from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 
 LETTERS = Tokenizer()
 COLUMNS = Columns(source=1, target=3, features=2)
@@ -77,7 +76,9 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(path: Path, columns: Columns = COLUMNS, *, skip: bool = False) -> list[Pair]:
-    file = read_pairs(path, columns=columns, source_tokenizer=LETTERS, target_tokenizer=LETTERS, skip_bad_rows=skip)
+    file = read_pairs(
+        path, layout=Layout(columns), source_tokenizer=LETTERS, target_tokenizer=LETTERS, skip_bad_rows=skip
+    )
     return list(file.pairs)
 
 
@@ -111,7 +112,7 @@ def test_a_row_without_its_features_column_is_bad(tmp_path: Path) -> None:
 
 
 def test_two_columns_are_not_taken_for_data_with_features(tmp_path: Path) -> None:
-    layout = fitting_layout(write(tmp_path / "a.tsv", "go\twent\n"), Columns("a", "b", "c"), None)
+    layout = fitting_layout(write(tmp_path / "a.tsv", "go\twent\n"), Layout(Columns("a", "b", "c")))
     assert layout.columns == Columns("a", "b", "c")
 
 

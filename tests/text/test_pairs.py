@@ -25,7 +25,7 @@ from triptych.text.pairs import (
     read_sources,
     split_keys,
 )
-from triptych.text.rows import Columns, fitting_layout
+from triptych.text.rows import Columns, Layout, fitting_layout
 from triptych.text.symbols import Tokenizer
 
 PHONEMES = Tokenizer(unit="symbols")
@@ -54,10 +54,9 @@ def read(
 ) -> PairFile:
     return read_pairs(
         path,
-        columns=columns,
+        layout=Layout(columns or Columns(), delimiter),
         source_tokenizer=source_tokenizer,
         target_tokenizer=LETTERS,
-        delimiter=delimiter,
         max_symbols=max_symbols,
         skip_bad_rows=skip_bad_rows,
     )
@@ -130,7 +129,11 @@ def test_csv_lines_are_counted_through_quoted_line_breaks(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "reason"),
     [
-        ("a\tb\nk æ t\n", 2, "the row has 1 column; expected at least 2, the target's column"),
+        (
+            "a\tb\nk æ t\n",
+            2,
+            "the row has 1 column; expected at least 2, the target's column, or a dictionary (data.layout)",
+        ),
         ("a\tb\n\tcat\n", 2, "the source is empty; expected at least one symbol"),
         ("a\tb\nk \t  \n", 2, "the target is empty; expected at least one symbol"),
         ("a\tb\n\na\tb\n", 2, "the row is blank; expected a source and a target"),
@@ -296,6 +299,12 @@ def test_words_read_as_symbols_are_warned_of_instead_of_a_header(write: Write) -
         ("k æ\tka\nm ~ n\tm\nb\tb\n", "a.tsv", 2, "rows that have it: 1"),
         ("k æ\tka\nm\tread(2)\nn\tread(3)\n", "a.tsv", 2, "rows that have one: 2"),
         ("k æ\tt͡ʃa\nm\tm\n", "a.tsv", None, "targets have tie bars"),
+        (
+            "k æ\ta\u00adb\u200f\nm\ta b\n",
+            "a.tsv",
+            None,
+            "targets have invisible characters, kept as symbols: U+00AD, U+200F.",
+        ),
         ("k æ\ta\u00a0b\u3000\nm\ta b\n", "a.tsv", None, "other than the space, kept as symbols: U+00A0."),
     ],
 )
@@ -368,7 +377,7 @@ def test_a_file_laid_out_otherwise_is_read_where_it_is_clear_how(
     guessed: bool,
 ) -> None:
     path = write(content, name)
-    layout = fitting_layout(path, columns, delimiter)
+    layout = fitting_layout(path, Layout(columns, delimiter))
     assert (layout.columns, bool(layout.remark)) == (found, guessed)
     if "k æ" in content:
         assert texts(read(path, columns=layout.columns, delimiter=layout.delimiter))[0][:2] == ("k æ", "ka")

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.runs.run import Run
-from triptych.training.fit import Fitted, fit
-from triptych.training.objective import Share
-from triptych.training.output import Output
-from triptych.training.prepared import Loaders
+from triptych.training.fit import fit
+from triptych.training.objective import Loaders, Share
+from triptych.training.output import Fitted, Output
 
 POINTS = 24
 

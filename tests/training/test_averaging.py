@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from triptych.training.averaging import moving_average
+from triptych.training.optimizers import moving_average
 
 
 @pytest.mark.parametrize(("seen", "expected"), [(1, 2 / 11), (8, 0.5), (100, 0.9), (torch.tensor(35), 0.8)])

@@ -17,9 +17,9 @@ from tests.training.line import Line, loaders, train
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, RunError
 from triptych.runs.run import Row, Run
-from triptych.training.fit import Fitted, fit
+from triptych.training.fit import fit
 from triptych.training.hardware import PRECISIONS, Hardware, check_option, precision_here
-from triptych.training.output import Output
+from triptych.training.output import Fitted, Output
 
 
 class Rates(Callback):

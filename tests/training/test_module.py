@@ -7,7 +7,7 @@ from torch import nn
 
 from tests.training.line import Line
 from triptych.config import OptimizerTable
-from triptych.training.module import Trainable
+from triptych.training.loop import Trainable
 
 
 def trainable() -> Trainable:

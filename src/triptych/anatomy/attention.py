@@ -26,8 +26,7 @@ class SelfAttention:
 
     Attributes:
         output: Z as an image. Shape (B, channels of the values, H, W).
-        weights: P, one row per query position, one column per key position; rows sum to one.
-            Shape (B, H * W, H * W), positions row by row.
+        weights: P, a row per query position, a column per key position; rows sum to one. Shape (B, H * W, H * W).
     """
 
     output: Tensor

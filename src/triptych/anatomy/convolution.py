@@ -15,20 +15,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from triptych.anatomy.windows import Pair, is_integer, output_size, pair
+from triptych.anatomy.windows import Pair, Window, is_integer, pair
 from triptych.errors import ShapeError, TriptychError
 
 Order = Literal["C", "F"]
+_LARGEST = 4_000_000  # entries of a matrix to be drawn: more than can be seen
 
 
 def vec(images: Tensor, *, order: Order = "C") -> Tensor:
-    """Stack images into vectors: channels outermost, each by rows ("C") or by columns ("F").
+    """Stack images into vectors, (..., C, H, W) to (..., C * H * W): channels outermost, each by rows or by columns.
 
-    Args:
-        images: Shape (..., C, H, W).
-        order: "C" or "F".
-    Returns:
-        Shape (..., C * H * W).
     Raises:
         ShapeError: there are fewer than three axes.
         TriptychError: the order is unknown.
@@ -91,17 +87,15 @@ def conv_matrix(
     _check_order(order)
     _check_kernel(kernel, input_shape, groups)
     channels, height, width = input_shape
-    outputs, group_channels, kernel_height, kernel_width = kernel.shape
-    strides, paddings = pair(stride, name="stride"), pair(padding, name="padding")
-    dilations = pair(dilation, name="dilation")
-    along_height = _Axis(height, kernel_height, strides[0], paddings[0], dilations[0])
-    along_width = _Axis(width, kernel_width, strides[1], paddings[1], dilations[1])
-    i, h, a = (place.view(1, 1, -1, 1).to(kernel.device) for place in along_height.meetings())
-    j, w, b = (place.view(1, 1, 1, -1).to(kernel.device) for place in along_width.meetings())
+    outputs, group_channels = kernel.shape[:2]
+    given = (pair(stride, name="stride"), pair(padding, name="padding"), pair(dilation, name="dilation"))
+    high, wide = (Window(*one) for one in zip(kernel.shape[2:], *given, strict=True))
+    i, h, a = (place.view(1, 1, -1, 1).to(kernel.device) for place in _meetings(high, height))
+    j, w, b = (place.view(1, 1, 1, -1).to(kernel.device) for place in _meetings(wide, width))
     o = torch.arange(outputs, device=kernel.device).view(-1, 1, 1, 1)
     within = torch.arange(group_channels, device=kernel.device).view(1, -1, 1, 1)  # c'
     c = o // (outputs // groups) * group_channels + within
-    new_height, new_width = along_height.outputs, along_width.outputs
+    new_height, new_width = high.outputs(height), wide.outputs(width)
     if order == "C":
         rows, columns = (o * new_height + i) * new_width + j, (c * height + h) * width + w
     else:
@@ -112,31 +106,12 @@ def conv_matrix(
     return torch.sparse_coo_tensor(places, values.flatten(), shape, check_invariants=False).coalesce()
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """A convolution along one axis of the image."""
-
-    size: int
-    kernel: int
-    stride: int
-    padding: int
-    dilation: int
-
-    @property
-    def outputs(self) -> int:
-        return output_size(
-            self.size, kernel=self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation
-        )
-
-    def meetings(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Output, input and kernel positions that meet: input = output * stride - padding + kernel * dilation.
-
-        Shapes (meetings,), int64.
-        """
-        out, within = torch.meshgrid(torch.arange(self.outputs), torch.arange(self.kernel), indexing="ij")
-        place = out * self.stride - self.padding + within * self.dilation
-        real = (place >= 0) & (place < self.size)
-        return out[real], place[real], within[real]
+def _meetings(window: Window, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Output, input and kernel positions that meet along an axis. Shapes (meetings,), int64."""
+    out, within = torch.meshgrid(torch.arange(window.outputs(size)), torch.arange(window.kernel), indexing="ij")
+    place = out * window.stride - window.padding + within * window.dilation
+    real = (place >= 0) & (place < size)
+    return out[real], place[real], within[real]
 
 
 def _check_order(order: str) -> None:
@@ -160,3 +135,66 @@ def _check_kernel(kernel: Tensor, input_shape: tuple[int, int, int], groups: int
 def _shape_error(name: str, shape: torch.Size, expected: str, *, hint: str = "") -> ShapeError:
     message = f"{name} has shape {tuple(shape)}; expected {expected}."
     return ShapeError(message, field=name, value=tuple(shape), expected=expected, hint=hint)
+
+
+@dataclass(frozen=True)
+class ConvolutionSettings:
+    """A convolution without groups; pairs are height and width."""
+
+    channels: int
+    outputs: int
+    size: Pair
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+
+@dataclass(frozen=True)
+class ConvolutionBlocks:
+    """The matrix of a convolution, by the kernel's elements.
+
+    Attributes:
+        places: number of the kernel's element, row by row from 0 within a pair of channels; -1 where the matrix is
+            zero. Shape (O * H' * W', C * H * W).
+        output: H' and W'.
+        row_blocks: rows of an output channel, and of one line of its image.
+        column_blocks: columns of an input channel, and of one line of its image.
+        weights: of the kernel, all channels together.
+    """
+
+    places: Tensor
+    output: Pair
+    row_blocks: Pair
+    column_blocks: Pair
+    weights: int
+
+
+def convolution_blocks(settings: ConvolutionSettings, *, order: Order = "C") -> ConvolutionBlocks:
+    """The position of each element of the kernel in the matrix of `conv_matrix`.
+
+    Raises:
+        ShapeError: the kernel does not fit the input, or the matrix has more than four million entries.
+        TriptychError: a setting breaks its rule.
+    Checked by tests/cli/test_anatomy.py.
+    """
+    s = settings
+    windows = (Window(*one) for one in zip(s.kernel, s.stride, s.padding, s.dilation, strict=True))
+    high, wide = (window.outputs(size) for window, size in zip(windows, s.size, strict=True))
+    rows, columns = s.outputs * high * wide, s.channels * s.size[0] * s.size[1]
+    if rows * columns > _LARGEST:
+        raise ShapeError(
+            f"the matrix has {rows:,} x {columns:,} entries; expected at most {_LARGEST:,} to draw. "
+            "Use a smaller image or fewer channels."
+        )
+    elements = s.kernel[0] * s.kernel[1]
+    numbers = torch.arange(1.0, elements + 1).reshape(1, 1, *s.kernel).expand(s.outputs, s.channels, -1, -1)
+    shape = (s.channels, *s.size)
+    matrix = conv_matrix(numbers, shape, stride=s.stride, padding=s.padding, dilation=s.dilation, order=order)
+    return ConvolutionBlocks(
+        places=matrix.to_dense().long() - 1,
+        output=(high, wide),
+        row_blocks=(high * wide, wide if order == "C" else high),
+        column_blocks=(s.size[0] * s.size[1], s.size[1] if order == "C" else s.size[0]),
+        weights=s.outputs * s.channels * elements,
+    )

@@ -12,18 +12,82 @@ Checked by tests/anatomy/test_counts.py against PyTorch's own counters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from triptych.anatomy.fields import Field, Fields
-from triptych.anatomy.modes import evaluating
+from triptych.anatomy.modes import evaluating, watching
 from triptych.anatomy.windows import ReceptiveField, Window, output_size
 from triptych.errors import ShapeError, TriptychError
+
+Field = tuple[ReceptiveField, ...]
+
+
+class Fields(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Receptive fields of tensors, followed through pointwise functions while this is entered.
+
+    What any other function gives is taken to see everything, until `keep` says better.
+
+    Args:
+        given: the network's input. Shape (B, C, ...), with one to three axes of an image; with others nothing is known.
+    """
+
+    def __init__(self, given: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        axes = given.ndim - 2
+        self._fields: Any = WeakTensorKeyDictionary()
+        self.keep(given, (ReceptiveField(),) * axes if axes in (1, 2, 3) else None)
+
+    def of(self, tensor: Tensor) -> Field | None:
+        """Receptive field of the tensor; None where it is everything, or unknown."""
+        field: Field | None = self._fields.get(tensor)
+        return field
+
+    def keep(self, tensor: Tensor, field: Field | None) -> None:
+        """Say what a value of the tensor sees."""
+        self._fields[tensor] = field
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        seeing = [tensor for tensor in _tensors((*args, *named.values())) if tensor in self._fields]
+        field = self._together(seeing) if torch.Tag.pointwise in func.tags else None
+        result = func(*args, **named)
+        if seeing:
+            for tensor in _tensors([result]):
+                self.keep(tensor, field)
+        return result
+
+    def _together(self, tensors: Sequence[Tensor]) -> Field | None:
+        """Receptive field of a combination of tensors, value by value."""
+        fields = [field for tensor in tensors if (field := self.of(tensor)) is not None]
+        sizes = {tensor.shape[2:] for tensor in tensors}
+        if not fields or len(fields) < len(tensors) or len(sizes) > 1:
+            return None
+        axes = list(zip(*fields, strict=True))
+        if any(len({seen.jump for seen in axis}) > 1 for axis in axes):
+            return None
+        return tuple(_hull(axis) for axis in axes)
+
+
+def _hull(axis: Sequence[ReceptiveField]) -> ReceptiveField:
+    """From the first place that any of them sees to the last."""
+    start, end = min(seen.start for seen in axis), max(seen.start + seen.size for seen in axis)
+    return ReceptiveField(end - start, axis[0].jump, start)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among values, and in lists of them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -118,15 +182,14 @@ def count_parameters(module: nn.Module, input_shape: tuple[int, ...]) -> Network
     Raises:
         ShapeError: the module cannot run on that shape.
     """
-    parameter = next(iter(module.parameters()), None)
-    zeros = torch.zeros(
-        1,
-        *input_shape,
-        dtype=None if parameter is None else parameter.dtype,
-        device=None if parameter is None else parameter.device,
-    )
-    counter = _Counter(module, zeros)
-    with evaluating(module), counter.listening(), torch.no_grad():
+    zeros = torch.zeros(1, *input_shape).to(next(module.parameters(), torch.zeros(0)))
+    counter = _Counter(zeros)
+    layers = {
+        name or type(layer).__name__: layer
+        for name, layer in module.named_modules()
+        if not any(True for _ in layer.children())
+    }
+    with evaluating(module), watching(layers, counter.add), counter.fields, torch.no_grad():
         try:
             module(zeros)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -136,7 +199,9 @@ def count_parameters(module: nn.Module, input_shape: tuple[int, ...]) -> Network
                 expected="one that the module runs on, without the batch axis",
                 hint=f"The module's error: {error}",
             ) from error
-    return counter.result()
+    rest = [parameter for parameter in module.parameters() if parameter not in counter.counted]
+    outside = sum(parameter.numel() for parameter in rest)
+    return NetworkCount(tuple(counter.layers), outside, sum(p.numel() for p in rest if p.requires_grad))
 
 
 @dataclass(frozen=True)
@@ -157,15 +222,11 @@ def compare_with_fully_connected(
 ) -> Comparison:
     """One convolution, pooling by 2 and a linear layer, against two linear layers with the same hidden size.
 
-    For a grey image H x W, an M x N kernel and K outputs, with H' = H - M + 1 and W' = W - N + 1,
+    For a grey image H x W, an M x N kernel and K >= 1 outputs, with H' = H - M + 1 and W' = W - N + 1,
 
         convolutional     M N + K floor(H'/2) floor(W'/2)
         fully connected   (H W + K) floor(H'/2) floor(W'/2)
 
-    Args:
-        height, width: H and W.
-        kernel_height, kernel_width: M and N.
-        outputs: K, >= 1.
     Raises:
         ShapeError: the kernel or the pooling does not fit.
         TriptychError: outputs breaks its rule.
@@ -179,52 +240,26 @@ def compare_with_fully_connected(
 
 
 class _Counter:
-    """Listens to a module's layers while it runs."""
+    """Counts layers as they run.
 
-    def __init__(self, module: nn.Module, given: Tensor) -> None:
-        self._module = module
-        self._layers: list[LayerCount] = []
-        self._seen: set[nn.Parameter] = set()
-        self._fields = Fields(given)
+    Args:
+        given: the network's input.
+    """
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hooks on every layer, taken away at the end."""
-        handles = [
-            layer.register_forward_hook(self._hook(name or type(layer).__name__))
-            for name, layer in self._module.named_modules()
-            if not any(True for _ in layer.children())
-        ]
-        try:
-            with self._fields:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def __init__(self, given: Tensor) -> None:
+        self.layers: list[LayerCount] = []
+        self.counted: set[nn.Parameter] = set()
+        self.fields = Fields(given)
 
-    def result(self) -> NetworkCount:
-        """Counts of the layers that ran, and the parameters outside them."""
-        rest = [parameter for parameter in self._module.parameters() if parameter not in self._seen]
-        return NetworkCount(
-            tuple(self._layers),
-            sum(parameter.numel() for parameter in rest),
-            sum(parameter.numel() for parameter in rest if parameter.requires_grad),
-        )
-
-    def _hook(self, name: str) -> Any:
-        def heard(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            first = output[0] if isinstance(output, tuple) else output
-            self._add(name, layer, inputs[0], first)
-
-        return heard
-
-    def _add(self, name: str, layer: nn.Module, given: Tensor, output: Tensor) -> None:
-        own = [parameter for parameter in layer.parameters() if parameter not in self._seen]
-        self._seen.update(own)
+    def add(self, name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Count a layer that has run."""
+        given, output = inputs[0], output[0] if isinstance(output, tuple) else output
+        own = [parameter for parameter in layer.parameters() if parameter not in self.counted]
+        self.counted.update(own)
         parameters = sum(parameter.numel() for parameter in own)
         if isinstance(layer, (*_COUNTED, *_FREE)):  # functions count the others
-            self._fields.keep(output, _field_after(self._fields.of(given), layer))
-        self._layers.append(
+            self.fields.keep(output, _field_after(self.fields.of(given), layer))
+        self.layers.append(
             LayerCount(
                 name=name,
                 kind=type(layer).__name__,
@@ -233,7 +268,7 @@ class _Counter:
                 trainable=sum(parameter.numel() for parameter in own if parameter.requires_grad),
                 multiply_accumulates=_multiply_accumulates(layer, given, output),
                 dense_parameters=_dense_parameters(layer, given, output) if own else parameters,
-                receptive_field=self._fields.of(output),
+                receptive_field=self.fields.of(output),
             )
         )
 

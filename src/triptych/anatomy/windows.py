@@ -36,23 +36,21 @@ def is_integer(value: Any) -> bool:
 def output_size(
     size: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil: bool = False
 ) -> int:
-    """floor((size + 2p - d(k - 1) - 1) / s) + 1, the places where a window fits.
+    """floor((size + 2p - d(k - 1) - 1) / s) + 1, the places where a window fits, >= 1.
 
-    Args:
-        size: of the input, >= 1.
-        kernel: k, >= 1.
-        stride: s, >= 1.
-        padding: p on each side, >= 0.
-        dilation: d, >= 1.
-        ceil: round up instead, as pooling can; a last window that would begin in the padding on the right is dropped.
-    Returns:
-        >= 1.
+    With `ceil` it is rounded up instead, as pooling can; a last window that would begin in the padding on the right is
+    dropped.
+
     Raises:
         ShapeError: the window does not fit once.
-        TriptychError: a setting breaks its rule.
+        TriptychError: a setting breaks its rule: size, kernel, stride and dilation >= 1, padding >= 0.
     Source: Dumoulin and Visin 2016, arXiv:1603.07285, relationship 14, for convolutions; PyTorch's pooling for `ceil`.
     """
-    check_window(kernel, stride, padding, dilation)
+    for name, value, least in (
+        ("kernel", kernel, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1),
+    ):  # fmt: skip
+        if not is_integer(value) or value < least:
+            raise TriptychError(field=name, value=value, expected=f"an integer >= {least}")
     free = size + 2 * padding - dilation * (kernel - 1) - 1
     if free < 0:
         covered, there = dilation * (kernel - 1) + 1, size + 2 * padding
@@ -77,6 +75,10 @@ class Window:
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+
+    def outputs(self, size: int) -> int:
+        """Places where it fits into an input of a size; see `output_size`."""
+        return output_size(size, kernel=self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation)
 
 
 @dataclass(frozen=True)
@@ -112,19 +114,3 @@ def receptive_field(windows: Iterable[Window]) -> ReceptiveField:
     for window in windows:
         field = field.after(window)
     return field
-
-
-def check_window(kernel: int, stride: int, padding: int, dilation: int) -> None:
-    """Kernel, stride and dilation are at least 1, padding at least 0.
-
-    Raises:
-        TriptychError: one is not.
-    """
-    for name, value, least in (
-        ("kernel", kernel, 1),
-        ("stride", stride, 1),
-        ("padding", padding, 0),
-        ("dilation", dilation, 1),
-    ):
-        if not is_integer(value) or value < least:
-            raise TriptychError(field=name, value=value, expected=f"an integer >= {least}")

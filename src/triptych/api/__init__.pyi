@@ -20,18 +20,13 @@ from .counting import (
     count_recipe as count_recipe,
     count_run as count_run,
 )
-from .errors import (
-    DataError as DataError,
-    RecipeError as RecipeError,
-    RunError as RunError,
-    TriptychError as TriptychError,
-    did_you_mean as did_you_mean,
-)
 from .evaluation import (
+    Estimate as Estimate,
     EvaluationData as EvaluationData,
+    Tested as Tested,
     evaluate as evaluate,
     read_for_evaluation as read_for_evaluation,
-    recorded_data as recorded_data,
+    run_test as run_test,
     write_report as write_report,
 )
 from .experiments import (
@@ -44,27 +39,16 @@ from .experiments import (
     write_any_report as write_any_report,
     write_experiment_report as write_experiment_report,
 )
-from .explaining import (
-    explain as explain,
-    explain_all as explain_all,
-    explain_image as explain_image,
-)
+from .explaining import explain as explain
 from .exporting import (
     Cost as Cost,
     export as export,
     export_store as export_store,
     is_memory as is_memory,
 )
-from .figures import Estimate as Estimate
-from .files import (
-    atomic_write as atomic_write,
-    check_location as check_location,
-    describe_limits as describe_limits,
-    load_limits as load_limits,
-    tsv_row as tsv_row,
-)
 from .given import (
     align as align,
+    distil as distil,
     rerank as rerank,
     score as score,
 )
@@ -80,23 +64,20 @@ from .memories import (
     BuiltIndex as BuiltIndex,
     ImageSize as ImageSize,
     Memory as Memory,
+    MemoryAnswers as MemoryAnswers,
+    PatternFile as PatternFile,
     Skipped as Skipped,
     add_to_memory as add_to_memory,
     build_memory as build_memory,
     calibrate_memory as calibrate_memory,
     change_memory as change_memory,
     index_memory as index_memory,
+    memory_info as memory_info,
     open_memory as open_memory,
+    query_memory as query_memory,
     read_cues as read_cues,
     read_pattern_file as read_pattern_file,
     remove_from_memory as remove_from_memory,
-    tune_memory as tune_memory,
-)
-from .memory_queries import (
-    MemoryAnswers as MemoryAnswers,
-    memory_info as memory_info,
-    nearest_patterns as nearest_patterns,
-    query_memory as query_memory,
 )
 from .models import (
     Chosen as Chosen,
@@ -104,26 +85,43 @@ from .models import (
     load as load,
     make_ensemble as make_ensemble,
     predict as predict,
+    recorded_data as recorded_data,
+    search_members as search_members,
 )
-from .options import (
-    RunOption as RunOption,
-    run_options as run_options,
-)
-from .panels import (
-    panel_of as panel_of,
-)
-from .recipes import (
+from .names import (
+    DataError as DataError,
     Recipe as Recipe,
+    RecipeError as RecipeError,
+    RunError as RunError,
+    RunOption as RunOption,
     TrainingTable as TrainingTable,
+    TriptychError as TriptychError,
+    atomic_write as atomic_write,
+    check_location as check_location,
+    describe_limits as describe_limits,
     describe_shipped as describe_shipped,
+    did_you_mean as did_you_mean,
     differences as differences,
     dump_recipe as dump_recipe,
     load_any_recipe as load_any_recipe,
     load_experiment as load_experiment,
+    load_limits as load_limits,
     load_recipe as load_recipe,
     names_recipe as names_recipe,
+    run_options as run_options,
     shipped_recipes as shipped_recipes,
     tiny as tiny,
+    tsv_row as tsv_row,
+)
+from .packing import (
+    PackedRun as PackedRun,
+    ReadyMade as ReadyMade,
+    model_card as model_card,
+    pack as pack,
+    ready_made_models as ready_made_models,
+)
+from .panels import (
+    panel_of as panel_of,
 )
 from .runs import (
     Run as Run,
@@ -134,15 +132,12 @@ from .searching import (
     Tuned as Tuned,
     tune as tune,
 )
-from .testing import (
-    Tested as Tested,
-    run_test as run_test,
-)
 from .training import (
     NAME_FOR_HELPERS as NAME_FOR_HELPERS,
     LearningRates as LearningRates,
     Trained as Trained,
     find_learning_rate as find_learning_rate,
+    recipe_from as recipe_from,
     start_run as start_run,
     train as train,
 )

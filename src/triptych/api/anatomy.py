@@ -6,23 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from triptych.anatomy.convolution import Order
-from triptych.anatomy.counts import compare_with_fully_connected
-from triptych.anatomy.drawing import ConvolutionBlocks, ConvolutionSettings, convolution_blocks
-from triptych.anatomy.windows import ReceptiveField, Window, output_size
+from triptych.anatomy.convolution import (
+    ConvolutionBlocks,
+    ConvolutionSettings as ConvolutionSettings,
+    Order,
+    convolution_blocks,
+)
+from triptych.anatomy.counts import compare_with_fully_connected as compare_with_fully_connected
+from triptych.anatomy.windows import ReceptiveField, Window as Window
 from triptych.errors import TriptychError
 from triptych.files import write_bytes_atomically
 from triptych.report.anatomy_figures import block_structure
 from triptych.report.canvas import figure_bytes
-
-__all__ = [
-    "ConvolutionSettings",
-    "LayerWindow",
-    "Window",
-    "compare_with_fully_connected",
-    "draw_convolution",
-    "follow_windows",
-]
 
 
 @dataclass(frozen=True)
@@ -74,9 +69,7 @@ def follow_windows(windows: Sequence[Window], *, size: int) -> list[LayerWindow]
     """
     field, found = ReceptiveField(), []
     for window in windows:
-        size = output_size(
-            size, kernel=window.kernel, stride=window.stride, padding=window.padding, dilation=window.dilation
-        )
+        size = window.outputs(size)
         field = field.after(window)
         found.append(LayerWindow(size, field))
     return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from triptych.api.evaluation import evaluate, read_for_evaluation, recipe_in_use, write_report
-from triptych.api.panels import panel_of
+from triptych.api.evaluation import evaluate, read_for_evaluation, write_report
+from triptych.api.panels import panel_of, recipe_in_use
 from triptych.errors import RunError
 from triptych.runs.run import Run
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from torch import nn
 
-from triptych.anatomy.counts import LayerCount, NetworkCount, count_parameters
+from triptych.anatomy.counts import LayerCount as LayerCount, NetworkCount as NetworkCount, count_parameters
 from triptych.api.panels import panel_of
 from triptych.config import Recipe
 from triptych.runs.run import Run
-
-__all__ = ["Counted", "LayerCount", "ModuleCount", "NetworkCount", "count_recipe", "count_run"]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from triptych.api.panels import Panel, panel_of
-from triptych.config import Recipe, dump_recipe, with_changes
+from triptych.api.models import choose, recorded_data
+from triptych.api.panels import Evaluation, Panel, Warn, panel_of, recipe_in_use
+from triptych.config import dump_recipe, with_changes
 from triptych.data.fingerprints import fingerprint_items, short_digests
 from triptych.errors import DataError
 from triptych.report import html as report_page
@@ -18,22 +20,9 @@ from triptych.report.card import Evaluated, write_card
 from triptych.report.html import Section
 from triptych.report.run_report import facts_section, recipe_section, training_section
 from triptych.runs.run import Run, hashes, now
-from triptych.statistics import Estimate
+from triptych.statistics import Estimate as Estimate
 
-
-def recorded_data(run: Run) -> Path | None:
-    """Path of the run's data when training began; None for a named set.
-
-    Raises:
-        DataError: it is not there any more.
-    """
-    recorded = run.facts().get("data_location")
-    if recorded is None:
-        return None
-    location = Path(recorded)
-    if not location.exists():
-        raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=location)
-    return location
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # a run of which figures are shown and not recorded
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,8 @@ def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> Eva
     if problem is not None or known & set(hashes(other.fingerprints)):
         moved = _read_if_own(facts, panel, recipe, location, model)
         if moved is not None:
-            run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
+            if run.packed is None:
+                run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
             return EvaluationData(moved)
     if problem is not None:
         raise problem
@@ -138,15 +128,8 @@ def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: 
     return data if is_same else None
 
 
-def unique_label(run: Run, split: str, label: str, files: Mapping[str, str]) -> str:
-    """A label that no other evaluation of the run has: digits of a hash are added where one of other files has it.
-
-    Args:
-        run: the run.
-        split: of the evaluation.
-        label: how predictions are made, and on which data.
-        files: SHA-256 of the data and of each file that an option names, by what they are.
-    """
+def _unique_label(run: Run, split: str, label: str, files: Mapping[str, str]) -> str:
+    """The label, with digits of a hash added where an evaluation of other files (SHA-256 by what they are) has it."""
     earlier = run.evaluations().get(f"{split}/{label}")
     if earlier is None or _files_of(earlier) == dict(files):
         return label
@@ -170,38 +153,14 @@ def _seen_items(run: Run, data: Any, split: str) -> list[str]:
     ]
 
 
-def recipe_in_use(run: Run) -> Recipe:
-    """The run's recipe with its model's own decoding, such as the temperature of a calibrated model."""
-    recipe, path = run.recipe(), run.path / "model.json"
-    if not path.exists():
-        return recipe
-    fitted: Recipe = panel_of(recipe.panel).in_use(recipe, run.model(), path)
-    return fitted
-
-
-def evaluate(
-    run: Run,
-    model: Any = None,
-    *,
-    split: str = "test",
-    decoding: Any = None,
-    label: str | None = None,
-    read: Any = None,
-    origin: Mapping[str, Any] | None = None,
-    warnings: Sequence[str] = (),
-) -> Any:
+def evaluate(run: Run, *, split: str = "test", decoding: Any = None, read: Any = None) -> Any:
     """Evaluate a run's model on a split of its data, and record the result and every prediction in the run.
 
     Args:
         run: the run, whose recipe says how to read the data.
-        model: where it is not simply the run's own; by default that is loaded.
         split: `train`, `valid` or `test`.
         decoding: how predictions are read off the model, as the recipe's `[decoding]` says it; by default that.
-        label: name of the evaluation; by default it says how it was decoded.
-        read: data, from `read_for_evaluation` or as its training read it (`Trained.data`); by default the run's own.
-        origin: of other data, where it is and its SHA-256, for the report (`EvaluationData.origin`); under `files`, the
-            SHA-256 of each file that an option named.
-        warnings: what to know of the figures, for the report (`EvaluationData.warnings`).
+        read: the run's data as its training read it (`Trained.data`); by default it is read again.
     Returns:
         The panel's evaluation: `split`, `decoding`, `items` and `scores`.
     Raises:
@@ -209,16 +168,88 @@ def evaluate(
     """
     recipe = recipe_in_use(run)
     panel = panel_of(recipe.panel)
-    model = model or panel.load(run)
-    settings = decoding or recipe.decoding
-    evaluation = panel.evaluate(
-        model, recipe, read or read_for_evaluation(run, model, split=split).data, split=split, decoding=settings
-    )
-    record(run, model, evaluation, label=label or panel.label(settings), origin=origin or {}, warnings=warnings)
+    model, decoding = panel.load(run), decoding or recipe.decoding
+    data = read or read_for_evaluation(run, model, split=split).data
+    evaluation = panel.evaluate(model, recipe, data, split=split, decoding=decoding)
+    _record(run, model, evaluation, label=panel.label(decoding), origin={}, warnings=())
     return evaluation
 
 
-def record(
+@dataclass(frozen=True)
+class Tested:
+    """A run that was tested.
+
+    Attributes:
+        evaluation: the panel's evaluation.
+        label: its name in the run, after the split.
+        measures: its main figures, by the name people read.
+    """
+
+    evaluation: Evaluation
+    label: str
+    measures: Mapping[str, Estimate]
+
+
+def run_test(
+    run: Run,
+    given: Mapping[str, Any] | None = None,
+    *,
+    split: str = "test",
+    data: Path | None = None,
+    skip_bad: bool = False,
+    device: str = "cpu",
+    warn: Warn = lambda _: None,
+) -> Tested:
+    """Evaluate a run's model on a split of its own data, or on other data; record the result and write the report.
+
+    Args:
+        run: the run.
+        given: options of a command by name, such as `n_best`; None counts as not given.
+        split: `train`, `valid` or `test`.
+        data: other data; by default the run's own.
+        skip_bad: skip rows or files that cannot be read.
+        device: where the model runs.
+        warn: called with sentences about data and options.
+    Raises:
+        RecipeError: an option that has no effect on the run, or a value that breaks its rule.
+        DataError: the data cannot be read, or has no such split.
+    """
+    chosen = choose(run, "test", given or {}, device=device, warn=warn)
+    found = read_for_evaluation(run, chosen.model, split=split, data=data, skip_bad=skip_bad)
+    panel = panel_of(chosen.recipe.panel)
+    remarks = [*found.warnings, *panel.remarks(chosen.model, chosen.recipe, found.data, split=split)]
+    warn([*found.data.warnings, *remarks, *_limits(found.data, split)])
+    files = {**chosen.files, **({"data": found.origin["sha256"]} if found.origin else {})}
+    label = _unique_label(run, split, chosen.label + found.label_end, files)
+    evaluation = panel.evaluate(chosen.model, chosen.recipe, found.data, split=split, decoding=chosen.decoding)
+    warn(evaluation.warnings)
+    origin = {**found.origin, **({"files": chosen.files} if chosen.files else {})}
+    if run.packed is not None:
+        warn([f"{run.name} is a packed run, which is only read: the evaluation is not recorded."])
+        return _tested(panel, evaluation, label)
+    try:
+        _record(run, chosen.model, evaluation, label=label, origin=origin, warnings=remarks)
+        write_report(run)
+    except OSError as error:
+        if error.errno not in READ_ONLY:  # such as a full disk
+            raise
+        warn([f"the evaluation could not be recorded in {run.path}: {error.strerror or error}."])
+    return _tested(panel, evaluation, label)
+
+
+def _tested(panel: Panel, evaluation: Evaluation, label: str) -> Tested:
+    figures = panel.measures(evaluation.scores.to_dict())
+    return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
+
+
+def _limits(data: Any, split: str) -> list[str]:
+    """A sentence where a limit of the recipe took a part of the split."""
+    if split not in data.available:
+        return []
+    return [f"evaluated on {data.counts[split]:,} of {data.available[split]:,} items of {split}, the recipe's limit."]
+
+
+def _record(
     run: Run, model: Any, evaluation: Any, *, label: str, origin: Mapping[str, Any], warnings: Sequence[str]
 ) -> None:
     """Write an evaluation with every prediction into a run; see `evaluate`.

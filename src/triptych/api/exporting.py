@@ -8,12 +8,10 @@ from triptych.api.evaluation import read_for_evaluation
 from triptych.api.models import load
 from triptych.errors import RecipeError, did_you_mean
 from triptych.export.memory import export_store as write_memory
-from triptych.export.quantize import Cost
+from triptych.export.quantize import Cost as Cost
 from triptych.export.run import Shipped, check_export, export as write_plain, export_int8 as write_int8, graph_bytes
 from triptych.memory.manifest import MANIFEST
 from triptych.runs.run import Run
-
-__all__ = ["SPLITS", "Cost", "export", "export_store", "is_memory"]
 
 SPLITS = ("valid", "test")
 

@@ -1,16 +1,17 @@
-"""What a run's model says of given pairs: scores, alignments, and a new order of candidates."""
+"""What a run's model says of given pairs, candidates and words: scores, alignments, orders, and data for a student."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from triptych.api.evaluation import recipe_in_use
-from triptych.api.panels import Warn, panel_of
-from triptych.errors import RunError
+from triptych.api.evaluation import read_for_evaluation
+from triptych.api.panels import Warn, panel_of, recipe_in_use
+from triptych.data.fingerprints import fingerprint_file
+from triptych.errors import RecipeError, RunError
+from triptych.files import write_json
 from triptych.runs.run import Run
-
-__all__ = ["align", "rerank", "score"]
 
 
 def score(
@@ -80,3 +81,49 @@ def _loaded(run: Run, device: str, what: str) -> tuple[Any, Any, Any]:
     if panel.given is None:
         raise RunError(f"this is a {panel.name} run; only spell {what}.", path=run.path)
     return panel.given, recipe, panel.load(run, device=device)
+
+
+def distil(
+    teacher: Run,
+    words: Path,
+    out: Path,
+    *,
+    data: Path | None = None,
+    min_probability: float = 0.5,
+    device: str = "cpu",
+    force: bool = False,
+) -> Any:
+    """Write a folder to train a student on: the teacher's data, and its answers for words that have none.
+
+    Args:
+        teacher: a run, best an ensemble.
+        words: a file with one word per line.
+        out: the folder.
+        data: the teacher's data where it lies now; by default where it was in training.
+        min_probability: of the answers that are added, in (0, 1].
+        device: where the teacher runs.
+        force: write into a folder that is there.
+    Returns:
+        Numbers of pairs and words, with `to_dict`. They are in the folder too, as `distilled.json`, with the hashes of
+        teacher and words.
+    Raises:
+        RecipeError: a probability out of range.
+        RunError: the run's panel has no pairs, or the folder is there.
+        DataError: data or words cannot be read, or no word gives a pair.
+    """
+    if not 0 < min_probability <= 1:
+        raise RecipeError(field="--min-probability", value=min_probability, expected="a number in (0, 1]")
+    if out.exists() and not force:
+        raise RunError(
+            "this exists already.", hint="Choose another folder, or replace its files with --force.", path=out
+        )
+    given, recipe, model = _loaded(teacher, device, "distils")
+    read = read_for_evaluation(teacher, model, split="train", data=data).data
+    fingerprint = fingerprint_file(words)
+    found = given.distil(model, recipe, read, words, out, least=min_probability)
+    about = {
+        "teacher": teacher.name, "weights": teacher.weights_digest(), "words": fingerprint["sha256"],
+        "min_probability": min_probability, **found.to_dict(),
+    }  # fmt: skip
+    write_json(out / "distilled.json", about)
+    return found

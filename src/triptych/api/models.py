@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.api.evaluation import recipe_in_use
-from triptych.api.panels import Warn, given_options, panel_of
+from triptych.api.panels import Selection, Warn, given_options, panel_of, recipe_in_use
 from triptych.data.fingerprints import fingerprint_file
-from triptych.errors import RunError
+from triptych.errors import DataError, RecipeError, RunError
+from triptych.runs.members import Combination
 from triptych.runs.run import Run, now
 
 
@@ -23,14 +23,20 @@ def load(run: str | Path, *, device: str = "cpu") -> Any:
     """Load the model of a run, ready to predict: a `Speller` or a `Classifier`, as the run's panel is.
 
     Args:
-        run: name or path of a run.
+        run: name or path of a run, of a packed one, or of a ready-made model.
         device: where to put it: `cpu`, `cuda`, `mps`.
     Raises:
         RunError: no such run, or its model is missing or damaged.
     """
+    return loaded(Run.open(run), device=device)
+
+
+def loaded(run: Run, *, device: str = "cpu") -> Any:
+    """The model of an opened run as it answers people: where a dictionary was packed with it, that comes first."""
     _use_one_thread_in_forks()
-    opened = Run.open(run)
-    return panel_of(opened.recipe().panel).load(opened, device=device)
+    recipe = run.recipe()
+    panel = panel_of(recipe.panel)
+    return panel.with_dictionary(panel.load(run, device=device), recipe, run)
 
 
 @cache
@@ -40,16 +46,37 @@ def _use_one_thread_in_forks() -> None:
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
-def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run:
-    """A new run that holds several runs' models and averages their probabilities (spell: at every step).
+def recorded_data(run: Run) -> Path | None:
+    """Path of the run's data when training began; None for a named set.
 
+    Raises:
+        DataError: it is not there any more.
+    """
+    recorded = run.facts().get("data_location")
+    if recorded is None:
+        return None
+    location = Path(recorded)
+    if not location.exists():
+        raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=location)
+    return location
+
+
+def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False, by: Combination = "average") -> Run:
+    """A new run that holds several runs' models.
+
+    Args:
+        runs: the members.
+        name: of the new run.
+        force: replace a run of that name.
+        by: `average` their probabilities (spell: at every step), or let them `vote` on whole predictions (spell), which
+            members of unlike directions can too.
     Raises:
         RunError: fewer than two runs, runs of several panels or that cannot be averaged, or a name that is taken.
     """
     panels = sorted({run.recipe().panel for run in runs})
     if len(panels) > 1:
         raise RunError(f"the runs are of the panels {' and '.join(panels)}; expected runs of one panel.")
-    description, tensors = panel_of(panels[0] if panels else "spell").join(runs)
+    description, tensors = panel_of(panels[0] if panels else "spell").join(runs, by=by)
     if any(name in (run.name, str(run.path)) for run in runs):
         raise RunError(field="name", value=name, expected="another than a member's", hint="Members stay as they are.")
     made = Run.create(name, force=force)
@@ -65,9 +92,36 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False) -> Run
     made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     parameters = sum(run.facts().get("parameters", 0) for run in runs)
     made.update_facts(
-        **kept, status="finished", began=now(), members=[str(run.path) for run in runs], parameters=parameters
+        **kept,
+        status="finished",
+        began=now(),
+        members=[str(run.path) for run in runs],
+        combined_by=by,
+        parameters=parameters,
     )
     return made
+
+
+def search_members(runs: Sequence[Run], *, by: Combination, most: int) -> Sequence[Selection]:
+    """Which of some runs to combine, chosen one after the other by their errors on the first one's validation data.
+
+    Args:
+        runs: what to choose from, of one panel.
+        by: how they would be combined.
+        most: members at the end, >= 2.
+    Returns:
+        A step for each member; the last one is the choice.
+    Raises:
+        RecipeError: `most` is too small, or the panel does not choose members.
+        RunError: runs that cannot be combined.
+        DataError: the data of the first run cannot be read.
+    """
+    if most < 2:
+        raise RecipeError(field="--choose", value=most, expected="at least two members")
+    recipe = recipe_in_use(runs[0])
+    panel = panel_of(recipe.panel)
+    panel.join(runs, by=by)  # that they can be combined
+    return panel.search_members(runs, recipe, panel.read(recipe, recorded_data(runs[0])), by=by, most=most)
 
 
 @dataclass(frozen=True)
@@ -108,7 +162,9 @@ def choose(
     panel = panel_of(recipe.panel)
     options = given_options(panel, command, given)
     decoding = panel.choose(recipe, options)
-    model, suffix = panel.equip(panel.load(run, device=device), recipe, options, warn=warn)
+    # A dictionary that was packed with a model answers people; in a test it would repeat its own entries.
+    model = loaded(run, device=device) if command == "predict" else panel.load(run, device=device)
+    model, suffix = panel.equip(model, recipe, options, warn=warn)
     files = {name: fingerprint_file(path)["sha256"] for name, path in options.items() if isinstance(path, Path)}
     return Chosen(model, recipe, decoding, panel.label(decoding) + suffix, files)
 

@@ -7,91 +7,80 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from triptych.config import Recipe
 from triptych.config.options import options_of
 from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
+from triptych.runs.members import Combination
 from triptych.runs.run import Run
-from triptych.training.prepared import Prepared
+from triptych.runs.transfer import Transfer
+from triptych.training.objective import Prepared
 
 Warn = Callable[[Sequence[str]], None]
 
 
 class Data(Protocol):
-    """Data of a recipe, read and split."""
+    """Data of a recipe, read and split.
 
-    @property
-    def fingerprints(self) -> Sequence[Mapping[str, Any]]:
-        """Per file or set: path, size and SHA-256."""
+    Attributes:
+        fingerprints: per file or set, path, size and SHA-256.
+        warnings: complete sentences for the user.
+        counts: items in each split.
+        available: items that each split had before a limit of the recipe took a part of it; no entry without a limit.
+        content: kind of the items, such as "images of 3 classes".
+    """
 
-    @property
-    def warnings(self) -> Sequence[str]:
-        """Complete sentences for the user."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Items in each split."""
-
-    @property
-    def available(self) -> Mapping[str, int]:
-        """Items that each split had before a limit of the recipe took a part of it; splits without a limit lack."""
-
-    @property
-    def content(self) -> str:
-        """Kind of the items, such as "images of 3 classes"."""
+    fingerprints: Sequence[Mapping[str, Any]]
+    warnings: Sequence[str]
+    counts: Mapping[str, int]
+    available: Mapping[str, int]
+    content: str
 
     def keys(self, split: str) -> Sequence[str]:
         """A text that identifies each item; empty where the split does not exist."""
 
 
 class Scores(Protocol):
-    """Measures of an evaluation."""
+    """Measures of an evaluation, of `n_items` items."""
 
-    @property
-    def n_items(self) -> int:
-        """Number of items that were evaluated."""
+    n_items: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; measures as `Estimate.to_dict` writes them."""
 
 
 class Evaluation(Protocol):
-    """A model evaluated on a split."""
+    """A model evaluated on a split.
 
-    @property
-    def split(self) -> str:
-        """Name of the split."""
+    Attributes:
+        split: name of the split.
+        scores: its measures.
+        warnings: about them, complete sentences.
+    """
 
-    @property
-    def scores(self) -> Scores:
-        """Its measures."""
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """Warnings about them, complete sentences."""
+    split: str
+    scores: Scores
+    warnings: Sequence[str]
 
 
 class Explanation(Protocol):
-    """An explanation of one prediction."""
+    """An explanation of one prediction.
 
-    @property
-    def title(self) -> str:
-        """Name of the item."""
+    Attributes:
+        title: name of the item.
+        several: name of a list of such items in JSON; empty where there is one at a time.
+        figures: paths by what they show.
+        notes: sentences for the person who reads the table.
+    """
 
-    @property
-    def several(self) -> str:
-        """Name of a list of such items in JSON; empty where there is one at a time."""
-
-    @property
-    def figures(self) -> Mapping[str, Path]:
-        """Figures by what they show."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Sentences for the person who reads the table."""
+    title: str
+    several: str
+    figures: Mapping[str, Path]
+    notes: Sequence[str]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and rows of what the model considered."""
@@ -101,11 +90,9 @@ class Explanation(Protocol):
 
 
 class Demo(Protocol):
-    """The panel's main job on data that is already there."""
+    """The panel's main job on data that is already there; RECIPE is the name of the recipe that it trains."""
 
-    @property
-    def RECIPE(self) -> str:  # noqa: N802 - a constant of a module
-        """Name of the recipe that it trains."""
+    RECIPE: str
 
     def example(self, run: Run, evaluation: Any, /) -> str:
         """The item to explain."""
@@ -123,24 +110,36 @@ class Demo(Protocol):
         """Commands to try next."""
 
 
+class Selection(Protocol):
+    """A step of a search for members.
+
+    Attributes:
+        members: places of the members so far, in the order in which they were chosen.
+        errors: number of items that they get wrong together.
+        items: number of items.
+    """
+
+    members: tuple[int, ...]
+    errors: int
+    items: int
+
+
 class Panel(Protocol):
-    """A panel. `recipe`, `decoding`, `model`, `data` and `evaluation` are the panel's own."""
+    """A panel. `recipe`, `decoding`, `model`, `data` and `evaluation` are the panel's own.
 
-    @property
-    def name(self) -> str:
-        """Name in recipes."""
+    Attributes:
+        name: in recipes.
+        demo: its demo.
+        ensemble_test_options: options of `triptych test` for an ensemble.
+    """
 
-    @property
-    def demo(self) -> Demo:
-        """Its demo."""
-
-    @property
-    def ensemble_test_options(self) -> str:
-        """Options of `triptych test` for an ensemble."""
+    name: str
+    demo: ClassVar[Demo]
+    ensemble_test_options: str
 
     @property
     def given(self) -> Any:
-        """Functions `score`, `align` and `rerank` for files of given pairs; None where items are not pairs."""
+        """Functions `score`, `align`, `rerank` and `distil`; None where items are not pairs."""
 
     def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
         """Read the recipe's data, with `Data`'s properties, split as for training.
@@ -155,14 +154,43 @@ class Panel(Protocol):
     def build(self, recipe: Any, data: Any) -> Prepared:
         """Build the network for some data, initialised from `training.seed`."""
 
+    def sized_as(self, recipe: Any, run: Run) -> Any:
+        """The recipe with a start run's sizes wherever it leaves sizes to the data.
+
+        Raises:
+            RunError: the run is of another panel, an ensemble, or has no model.
+        """
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model.
+
+        Raises:
+            RunError: nothing fits, or what is copied would mean something else here.
+        """
+
     def load(self, run: Run, *, device: str = "cpu") -> Any:
         """Load the run's kept model, ready to predict."""
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Description and tensors of one model that averages several runs' models.
+    def with_dictionary(self, model: Any, recipe: Any, run: Run) -> Any:
+        """The model with the dictionary that was packed with its run in front; the model alone where there is none."""
+
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Any]]:
+        """Description and tensors of one model that combines several runs' models.
 
         Raises:
-            RunError: they cannot be averaged.
+            RunError: they cannot be combined in this way.
+        """
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: Any, data: Any, *, by: Combination, most: int
+    ) -> Sequence[Any]:
+        """Which runs to combine, chosen one after the other on the validation split.
+
+        Returns:
+            A `Selection` for each step; the last one is the choice.
+
+        Raises:
+            RecipeError: the panel does not choose members.
         """
 
     def in_use(self, recipe: Any, description: Mapping[str, Any], path: Path) -> Any:
@@ -203,8 +231,8 @@ class Panel(Protocol):
 
     def explain(
         self, model: Any, recipe: Any, items: Sequence[str], given: Mapping[str, Any], *, out: Path
-    ) -> Sequence[Explanation]:
-        """Why the model predicts what it does for some items, with figures in `out`."""
+    ) -> Sequence[Any]:
+        """Why the model predicts what it does for some items, each an `Explanation`, with figures in `out`."""
 
     def fit_temperature(self, run: Run, model: Any, data: Any) -> float:
         """Temperature that fits the model's probabilities to the validation data.
@@ -285,3 +313,12 @@ def given_options(panel: Panel, command: str, options: Mapping[str, Any]) -> dic
                 hint="Use --n-best for the number of classes to list." if lists_items else "Remove it.",
             )
     return given
+
+
+def recipe_in_use(run: Run) -> Recipe:
+    """The run's recipe with its model's own decoding, such as the temperature of a calibrated model."""
+    recipe, path = run.recipe(), run.path / "model.json"
+    if not run.has_model:
+        return recipe
+    fitted: Recipe = panel_of(recipe.panel).in_use(recipe, run.model(), path)
+    return fitted

@@ -1,5 +1,3 @@
 """Runs by name or path; see `triptych.runs`."""
 
-from triptych.runs.run import Run, list_runs, runs_folder
-
-__all__ = ["Run", "list_runs", "runs_folder"]
+from triptych.runs.run import Run as Run, list_runs as list_runs, runs_folder as runs_folder

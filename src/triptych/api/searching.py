@@ -13,7 +13,6 @@ from triptych.config import Recipe, dump_recipe, with_changes
 from triptych.errors import RecipeError, TrainingError
 from triptych.files import write_text_atomically, write_tsv
 from triptych.report.canvas import save
-from triptych.report.curves import learning_curves
 from triptych.report.figures import compare_curves
 from triptych.report.run_report import column_label
 from triptych.report.search import search_picture
@@ -170,6 +169,6 @@ def _draw_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], monitor
         if key in there:
             split, _, metric = key.partition("_")
             label = f"{'training' if split == 'train' else 'validation'} {metric.replace('_', ' ')}"
-            figure = learning_curves(histories, key=key, label=label)
+            figure = compare_curves(histories, metric=key, metric_label=label)
             drawn[key] = save(figure, folder, label.replace(" ", "-")).png
     return drawn

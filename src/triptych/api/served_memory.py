@@ -12,20 +12,13 @@ import torch
 from torch import Tensor
 
 from triptych.api.memories import change_memory
-from triptych.errors import ConflictError, DataError, ShapeError, TriptychError
-from triptych.memory.manifest import MANIFEST, Manifest
+from triptych.errors import DataError, ShapeError
+from triptych.memory.manifest import MANIFEST, ImageSize, Manifest
 from triptych.memory.memory import Memory
+from triptych.memory.novelty import Threshold
 from triptych.memory.results import Recall
 
 _LARGEST = 1e18  # whose squares are still finite in 32 bits
-
-
-class NotStoredError(DataError):
-    """An id that is not stored."""
-
-
-class ChangedError(TriptychError):
-    """Other processes changed the memory again and again while patterns were added."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +42,8 @@ class MemoryInfo:
     beta: float
     normalisation: str
     precision: str
-    novelty: dict[str, Any] | None
-    image: dict[str, Any] | None
+    novelty: Threshold | None
+    image: ImageSize | None
     may_add: bool = False
 
 
@@ -80,8 +73,12 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Retrieval from one cue: fields as `triptych.memory.results.Recall` and `Confidence`, as plain values."""
+class RetrievedAnswer:
+    """Retrieval from one cue, with its confidence.
+
+    `energy` and `entropy` (nats) are of the final state, `distance` is to the nearest pattern `id`, both normalised;
+    `novelty` is of the cue itself, and `novel` is null unless the memory is calibrated.
+    """
 
     value: list[float]
     id: int
@@ -93,7 +90,7 @@ class Answer:
     converged: bool
     novelty: float | None
     novel: bool | None
-    trace: Trace | None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True)
@@ -131,8 +128,8 @@ class ServedMemory:
             beta=memory.beta,
             normalisation=memory.normalisation,
             precision=memory.precision,
-            novelty=None if memory.threshold is None else dict(vars(memory.threshold)),
-            image=None if memory.image_size is None else dict(vars(memory.image_size)),
+            novelty=memory.threshold,
+            image=memory.image_size,
             may_add=may_add,
         )
 
@@ -150,11 +147,7 @@ class ServedMemory:
         self._signature = signature
 
     def query(self, cues: Sequence[Sequence[float]], known: Sequence[Sequence[bool]] | None) -> Query:
-        """Cues from outside, checked.
-
-        Raises:
-            ShapeError, DataError: a row has another width, or a number is too large.
-        """
+        """Cues from outside, whose rows must have the memory's width, and whose numbers must not be too large."""
         rows = _matrix(cues, self.memory.width, "cues")
         mask = None if known is None else _matrix(known, self.memory.width, "known", dtype=torch.bool)
         if mask is not None and mask.shape != rows.shape:
@@ -172,7 +165,7 @@ class ServedMemory:
         found = None if values is None else _matrix(values, self.memory.value_width, "values")
         return Addition(rows, labels, found)
 
-    def retrieve(self, queries: Sequence[Query], *, max_steps: int, trace: bool) -> list[list[Answer]]:
+    def retrieve(self, queries: Sequence[Query], *, max_steps: int, trace: bool) -> list[list[RetrievedAnswer]]:
         """Retrieve for the cues of several requests together; either all have `known` or none."""
         self.refresh()
         memory = self.memory
@@ -183,7 +176,7 @@ class ServedMemory:
         novelty = None if masks else memory.novelty(cues)
         novel = None if novelty is None or memory.threshold is None else memory.threshold.is_novel(novelty)
         answers = iter(
-            Answer(
+            RetrievedAnswer(
                 value=recall.value[row].tolist(),
                 id=int(recall.confidence.nearest[row]),
                 label=recall.confidence.label[row],
@@ -201,17 +194,13 @@ class ServedMemory:
         return [[next(answers) for _ in query.cues] for query in queries]
 
     def add(self, additions: Sequence[Addition]) -> list[list[int]]:
-        """Store the patterns of several requests with one save: all of them, or none.
+        """Store the patterns of several requests with one save, all or none; the ids of each request's patterns.
 
         Where another process saves at the same time, its patterns are loaded and these are added to them.
 
-        Args:
-            additions: of the requests.
-        Returns:
-            The ids of each request's patterns.
         Raises:
             ShapeError, DataError: an argument breaks a rule of the memory.
-            ChangedError: other processes kept saving.
+            ConflictError: other processes kept saving.
         """
         ids: list[list[int]] = []
 
@@ -219,11 +208,7 @@ class ServedMemory:
             ids[:] = [memory.add(each.patterns, labels=each.labels, values=each.values).tolist() for each in additions]
 
         self.refresh()
-        try:
-            change_memory(self.memory, change)
-        except ConflictError:
-            message = "Other processes are changing the memory; nothing was added."
-            raise ChangedError(message, hint="Try again.") from None
+        change_memory(self.memory, change)
         return ids
 
     def names(self, offset: int, limit: int) -> tuple[int, list[tuple[int, str | None]]]:
@@ -232,18 +217,9 @@ class ServedMemory:
         return len(self.memory), self.memory.list_patterns(offset=offset, limit=limit)
 
     def pattern(self, number: int) -> Stored:
-        """A stored pattern by its id.
-
-        Raises:
-            NotStoredError: there is none.
-        """
+        """A stored pattern by its id; DataError where there is none."""
         self.refresh()
-        try:
-            found = self.memory.pattern(number)
-        except DataError:
-            raise NotStoredError(
-                field="pattern", value=number, expected="the id of a stored one", hint="See the list of patterns."
-            ) from None
+        found = self.memory.pattern(number)
         return Stored(found.id, found.label, found.pattern.tolist(), found.value.tolist())
 
 
@@ -254,23 +230,15 @@ def _signature(folder: Path) -> tuple[int, ...]:
 
 
 def _matrix(rows: Sequence[Sequence[Any]], width: int | None, name: str, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Rows from outside as a tensor. Shape (rows, width).
-
-    Raises:
-        ShapeError: a row has another width.
-        DataError: a number is too large.
-    """
+    """Rows from outside as a tensor. Shape (rows, width)."""
     expected = len(rows[0]) if width is None else width
     for number, row in enumerate(rows):
         if len(row) != expected:
-            raise ShapeError(f"{name} has {len(row)} numbers in row {number}; expected {expected}.", field=name)
+            raise ShapeError(f"{name} has {len(row)} numbers in row {number}", field=name, expected=str(expected))
     made = torch.tensor(rows, dtype=torch.float64 if dtype == torch.float32 else dtype).to(dtype)
     if dtype == torch.float32 and bool((made.abs() > _LARGEST).any()):
-        raise DataError(
-            f"{name} has a number of size {made.abs().max().item():g}; expected at most {_LARGEST:g}.",
-            field=name,
-            hint="Scale the numbers down.",
-        )
+        message = f"{name} has a number of size {made.abs().max().item():g}"
+        raise DataError(message, field=name, expected=f"at most {_LARGEST:g}", hint="Scale the numbers down.")
     return made
 
 

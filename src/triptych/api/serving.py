@@ -6,70 +6,42 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from triptych.api.models import load
+from triptych.api.models import loaded
 from triptych.api.served_memory import (
-    Addition,
-    Answer,
-    ChangedError,
-    MemoryInfo,
-    NotStoredError,
-    Query,
-    ServedMemory,
-    Stored,
-    Trace,
+    Addition as Addition,
+    MemoryInfo as MemoryInfo,
+    Query as Query,
+    RetrievedAnswer as RetrievedAnswer,
+    ServedMemory as ServedMemory,
+    Stored as Stored,
+    Trace as Trace,
 )
-from triptych.config import SpellDecoding, dump_recipe
-from triptych.config.loading import explain_invalid
-from triptych.config.serve import ServeLimits, describe_limits, load_limits
+from triptych.config import SpellDecoding as SpellDecoding, dump_recipe
+from triptych.config.loading import explain_invalid as explain_invalid
+from triptych.config.serve import ServeLimits as ServeLimits
 from triptych.decoding import Speller
-from triptych.errors import DataError, MissingExtraError, RecipeError, RunError, TriptychError, did_you_mean
+from triptych.errors import (
+    ConflictError as ConflictError,
+    DataError as DataError,
+    MissingExtraError as MissingExtraError,
+    RecipeError as RecipeError,
+    TriptychError as TriptychError,
+    did_you_mean as did_you_mean,
+)
+from triptych.images.classifier import Array
 from triptych.images.reading import FORMATS
 from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
-from triptych.see.classifier import Classifier
-from triptych.see.evidence import Evidence, evidence
-from triptych.text.alignment import Alignment, PairScore
-from triptych.text.pairs import Input
-from triptych.text.predictions import Prediction
-
-__all__ = [
-    "DECODING_SETTINGS",
-    "Addition",
-    "Alignment",
-    "Answer",
-    "Catalogue",
-    "ChangedError",
-    "DataError",
-    "Input",
-    "MemoryInfo",
-    "MissingExtraError",
-    "NotStoredError",
-    "PairScore",
-    "Prediction",
-    "Query",
-    "RecipeError",
-    "ServeLimits",
-    "ServedClassifier",
-    "ServedMemory",
-    "ServedSpeller",
-    "SpellDecoding",
-    "Stored",
-    "Trace",
-    "TriptychError",
-    "declared_pixels",
-    "describe_limits",
-    "did_you_mean",
-    "explain_invalid",
-    "fitted_limits",
-    "load_catalogue",
-    "load_limits",
-]
+from triptych.see.adapter import Model
+from triptych.see.explaining import Evidence, evidence
+from triptych.text.alignment import Alignment as Alignment, PairScore as PairScore
+from triptych.text.pairs import Input as Input
+from triptych.text.predictions import Prediction as Prediction
 
 _EXAMPLES = 12
 # Of run.json: no paths of this machine.
@@ -91,6 +63,12 @@ class ServedSpeller:
     info: dict[str, Any]
     speller: Speller
 
+    @classmethod
+    def of(cls, run: Run, model: Speller, limits: ServeLimits) -> Self:
+        """The run with its loaded model."""
+        unit, has_features = model.vocabularies.source_tokenizer.unit, model.vocabularies.features is not None
+        return cls({**_info(run, model), "source_unit": unit, "features": has_features, **_examples(run)}, model)
+
     def settings(self, given: Mapping[str, Any]) -> SpellDecoding:
         """The run's decoding settings with some changed; a setting of one method implies that method.
 
@@ -111,32 +89,10 @@ class ServedSpeller:
         """The symbols of a target; empty where there are none."""
         return self.speller.vocabularies.target_tokenizer.split(text)
 
-    def inputs(self, sources: Sequence[Sequence[str]], features: Sequence[str] | None) -> list[Input]:
-        """Sources, given as symbols, with the features of each.
-
-        Raises:
-            DataError: features where the run has none, or none where it has them, or not as many as sources.
-        """
-        return self.speller.inputs(sources, features)
-
-    def predict(
-        self,
-        inputs: Sequence[Input],
-        settings: SpellDecoding,
-        *,
-        with_attention: bool = False,
-        with_alignment: bool = False,
-    ) -> Sequence[Prediction[Any]]:
-        """Predict what `inputs` gave."""
-        found = self.speller.stream(
-            inputs, decoding=settings, with_attention=with_attention, with_alignment=with_alignment
-        )
-        return list(found)
-
     def score(
         self, pairs: Sequence[tuple[Input, Sequence[str]]], *, with_alignment: bool
     ) -> list[tuple[PairScore, Alignment | None]]:
-        """What the model says of pairs: what `inputs` gave, each with a target's symbols."""
+        """What the model says of pairs of what a target is predicted from and its symbols."""
         features = None if self.speller.vocabularies.features is None else [given.features for given, _ in pairs]
         sources, targets = [given.source for given, _ in pairs], [target for _, target in pairs]
         scores = self.speller.score(sources, targets, features=features)
@@ -154,31 +110,31 @@ class ServedClassifier:
     """
 
     info: dict[str, Any]
-    classifier: Classifier
+    classifier: Model
 
-    def read(self, content: bytes) -> Tensor:
-        """Decode an uploaded image in the network's size, uint8. Shape (C, height, width).
+    @classmethod
+    def of(cls, run: Run, model: Model, limits: ServeLimits) -> Self:
+        """The run with its loaded model, which from now on decodes no larger images than the limit allows."""
+        model.form = model.form.model_copy(update={"max_pixels": limits.max_image_pixels})
+        image = model.form.model_dump(include={"height", "width", "colour"})
+        return cls({**_info(run, model), "classes": list(model.classes), "image": image}, model)
 
-        Raises:
-            DataError: it cannot be read.
-        """
-        return self.classifier.read(content)
+    def probabilities(self, images: Sequence[Array]) -> list[Array]:
+        """Class probabilities of decoded images, each uint8 (C, height, width). Shape of each: (classes,)."""
+        return list(self.classifier.probabilities(np.stack(images)))
 
-    def probabilities(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """Class probabilities of decoded images. Shape of each: (classes,)."""
-        return list(self.classifier.probabilities(torch.stack(list(images))))
-
-    def evidence(self, pixels: Tensor, *, layer: str | None, of_class: str | None) -> Evidence:
-        """See `triptych.see.evidence.evidence`."""
+    def evidence(self, pixels: Array, *, layer: str | None, of_class: str | None) -> Evidence:
+        """See `triptych.see.explaining.evidence`."""
         return evidence(self.classifier, pixels, layer=layer, of_class=of_class)
 
-    def most_probable(self, probabilities: Tensor, top_k: int | None) -> list[tuple[str, float]]:
+    def most_probable(self, probabilities: Array, top_k: int | None) -> list[tuple[str, float]]:
         """Classes and their probabilities, the most probable first."""
         classes = self.classifier.classes
-        best: Any = probabilities.topk(min(top_k or self.classifier.decoding.top_k, len(classes)))
-        return [
-            (classes[place], value) for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+        best = np.argsort(-probabilities, kind="stable")[: top_k or self.classifier.decoding.top_k]
+        return [(classes[place], float(probabilities[place])) for place in best]
+
+
+SERVED: Mapping[str, type[ServedSpeller] | type[ServedClassifier]] = {"spell": ServedSpeller, "see": ServedClassifier}
 
 
 @dataclass(frozen=True)
@@ -197,47 +153,31 @@ class Catalogue:
 
 
 def load_catalogue(
-    runs: Sequence[str], memories: Sequence[Path], *, device: str = "cpu", max_image_pixels: int
+    runs: Sequence[str], memories: Sequence[Path], *, device: str = "cpu", limits: ServeLimits
 ) -> Catalogue:
-    """Load runs and memories.
+    """Load runs, by name or path, and memories, by their folders.
 
-    Args:
-        runs: names or paths.
-        memories: folders.
-        device: where models are put.
-        max_image_pixels: largest image that a classifier decodes.
     Raises:
         RunError, DataError: one cannot be loaded.
         TriptychError: two have the same name, or there is nothing to serve.
     """
-    opened = {run.path.resolve().name: run for run in map(Run.open, runs)}
+    opened = {_served_name(run): run for run in map(Run.open, runs)}
     stored = {folder.resolve().name: folder for folder in memories}
     if len(opened) < len(runs) or len(stored) < len(memories):
-        names = [Path(place).resolve().name for place in [*runs, *map(str, memories)]]
+        names = [*(_served_name(Run.open(run)) for run in runs), *(folder.resolve().name for folder in memories)]
         twice = next((name for name in names if names.count(name) > 1), "")
         raise TriptychError(f"two folders are named {twice!r}.", hint="Rename a folder.")
     if not opened and not stored:
         raise TriptychError("nothing to serve.", hint="Name a run or a memory, for example: triptych serve first")
-    spellers: dict[str, ServedSpeller] = {}
-    classifiers: dict[str, ServedClassifier] = {}
+    served: dict[str, dict[str, Any]] = {panel: {} for panel in SERVED}
     for name, run in opened.items():
-        model = load(run.path, device=device)
-        if isinstance(model, Speller):
-            more: dict[str, Any] = {
-                "source_unit": model.vocabularies.source_tokenizer.unit,
-                "features": model.vocabularies.features is not None,
-                **_examples(run),
-            }
-            spellers[name] = ServedSpeller(_info(run, name, model.decoding) | more, model)
-        elif isinstance(model, Classifier):
-            model.form = model.form.model_copy(update={"max_pixels": max_image_pixels})
-            form = model.form
-            image = {"height": form.height, "width": form.width, "colour": form.colour}
-            more = {"classes": list(model.classes), "image": image}
-            classifiers[name] = ServedClassifier(_info(run, name, model.decoding) | more, model)
-        else:
-            raise RunError(field="panel", value=run.recipe().panel, expected="one that predicts", path=run.path)
-    return Catalogue(spellers, classifiers, {name: ServedMemory(folder) for name, folder in stored.items()})
+        panel = run.recipe().panel
+        served[panel][name] = SERVED[panel].of(run, loaded(run, device=device), limits)
+    return Catalogue(served["spell"], served["see"], {name: ServedMemory(folder) for name, folder in stored.items()})
+
+
+def _served_name(run: Run) -> str:
+    return run.path.resolve().name if run.packed is None else run.name
 
 
 def fitted_limits(limits: ServeLimits, catalogue: Catalogue, warn: Callable[[str], None]) -> ServeLimits:
@@ -278,16 +218,16 @@ def declared_pixels(content: bytes) -> int:
         return 0
 
 
-def _info(run: Run, name: str, decoding: Any) -> dict[str, Any]:
+def _info(run: Run, model: Speller | Model) -> dict[str, Any]:
     facts, recipe = run.facts(), run.recipe()
     data = [{**entry, "path": Path(str(entry.get("path", ""))).name} for entry in facts.get("data", [])]
     return {
-        "name": name,
+        "name": _served_name(run),
         "panel": recipe.panel,
         **{key: facts[key] for key in _PUBLIC if key in facts},
         "data": data,
         "recipe": dump_recipe(recipe),
-        "decoding": decoding.model_dump(),
+        "decoding": model.decoding.model_dump(),
     }
 
 

@@ -7,25 +7,22 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 import triptych
-from triptych.api.panels import Data, panel_of
+from triptych.api.panels import Data, Panel, panel_of
 from triptych.config import Recipe, TrainingTable, differences as recipe_differences
 from triptych.data.fingerprints import short_digests
 from triptych.errors import RunError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
-from triptych.runs.processes import is_helper_process
-from triptych.runs.run import Row, Run, hashes, now
+from triptych.runs.run import Row, Run, hashes, is_helper_process, now
+from triptych.runs.transfer import Transfer
 from triptych.training.hardware import Hardware, precision_here
-from triptych.training.output import Output
-from triptych.training.prepared import Prepared
-
-if TYPE_CHECKING:
-    from triptych.training.fit import Fitted
+from triptych.training.objective import Prepared
+from triptych.training.output import Fitted, Output
 
 FEW_UPDATES = 100
 NAME_FOR_HELPERS = "TRIPTYCH_RUN_OF_MAIN_PROCESS"
@@ -39,14 +36,12 @@ class Trained:
         run: where everything is.
         fitted: the epochs and how it ended.
         seconds: training time, all sittings of a resumed run together.
-        warnings: about the data, complete sentences.
         data: what was read, for `evaluate`.
     """
 
     run: Run
     fitted: Fitted
     seconds: float
-    warnings: Sequence[str] = ()
     data: Any = None
 
     @property
@@ -55,19 +50,52 @@ class Trained:
         return self.fitted.rows[self.fitted.best_epoch - 1] if self.fitted.rows else {}
 
 
+def recipe_from(start: Run, recipe: Recipe | None = None, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe of a training that starts from a run: that run's own, or another one with its sizes.
+
+    Args:
+        start: the run.
+        recipe: another recipe; where it leaves sizes to the data, the start run's are taken.
+        settings: `table.key=value`, on top of the run's own recipe.
+    Raises:
+        RunError: the run is of another panel, is an ensemble, or has no model.
+        RecipeError: a setting that breaks a rule.
+    """
+    chosen = recipe or start.recipe(settings)
+    sized: Recipe = panel_of(chosen.panel).sized_as(chosen, start)
+    return sized
+
+
 def start_run(
-    recipe: Recipe, *, recipe_name: str, name: str | None, data: Path | None = None, force: bool = False
+    recipe: Recipe,
+    *,
+    recipe_name: str,
+    name: str | None,
+    data: Path | None = None,
+    force: bool = False,
+    start_from: Run | None = None,
 ) -> Run:
     """Make the directory of a new run, named after its recipe and seed unless `name` is given.
 
-    Recipe and place of the data are written at once: from then on the run can be resumed.
+    Recipe, place of the data and the run to start from are written at once: from then on the run can be resumed.
+
+    Raises:
+        RunError: the name is taken, or is that of the run to start from.
     """
     chosen = name or f"{Path(recipe_name).stem}-{recipe.training.seed}"
     if is_helper_process():
         return Run.open(os.environ.get(NAME_FOR_HELPERS, chosen))
+    begun_from = {}
+    if start_from is not None:
+        if Run.place(chosen).resolve() == start_from.path.resolve():
+            raise RunError(
+                "a training cannot start from the run that it replaces.", hint="Choose another name with --name."
+            )
+        place, digest = str(start_from.path.absolute()), start_from.weights_digest()
+        begun_from = {"started_from": {"run": place, "sha256": digest}}
     run = Run.create(chosen, force=force)
     run.write_recipe(recipe)
-    run.update_facts(status="running", began=now(), data_location=_location(data))
+    run.update_facts(status="running", began=now(), data_location=_location(data), **begun_from)
     os.environ[NAME_FOR_HELPERS] = str(run.path.absolute())
     return run
 
@@ -109,6 +137,7 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
         precision = precision_here(begun_with or recipe.training.precision, hardware.accelerator)
         read = panel.read(recipe, data)
         prepared = panel.build(recipe, read)
+        begun_from = _copied(run, prepared, panel)
     except Exception:
         if run.is_new and not is_helper_process():
             run.remove()
@@ -123,6 +152,10 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
         if not run.checkpoint.exists():
             output.warn(_few_updates(read.counts["train"], prepared.recipe.training))
             output.describe(f"{summary(read)}; a network of {prepared.trainable:,} parameters")
+            if begun_from is not None:
+                run.update_facts(started_from={**before["started_from"], **begun_from.to_dict()})
+                output.warn(begun_from.remarks)
+                output.describe(f"started from {Path(before['started_from']['run']).name}: {begun_from}")
     output.decide(prepared.recipe)
     from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
 
@@ -145,7 +178,26 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
             best_epoch=fitted.best_epoch,
             best=fitted.rows[fitted.best_epoch - 1] if fitted.rows else {},
         )
-    return Trained(run, fitted, seconds, read.warnings, read)
+    return Trained(run, fitted, seconds, read)
+
+
+def _copied(run: Run, prepared: Prepared, panel: Panel) -> Transfer | None:
+    """Copy the weights of the run that a training starts from; None where it starts from none, or has a checkpoint.
+
+    Raises:
+        RunError: that run is not there any more, has changed, or does not fit.
+    """
+    begun_from = run.facts().get("started_from")
+    if begun_from is None or run.checkpoint.exists():
+        return None
+    start = Run.open(begun_from["run"])
+    if start.weights_digest() != begun_from["sha256"]:
+        raise RunError(
+            "this run has other weights than when the training that starts from it was begun.",
+            hint="Begin again with --force in place of --resume.",
+            path=start.path,
+        )
+    return panel.start(prepared, start)
 
 
 def _check_resumable(run: Run, recipe: Recipe) -> None:
@@ -179,8 +231,6 @@ def _check_resumable(run: Run, recipe: Recipe) -> None:
 
 def _finished(run: Run) -> Trained:
     """A run that has nothing left to train, from what it says of itself; no data is read."""
-    from triptych.training.fit import Fitted
-
     run.remove_leftovers()  # of an evaluation that was killed
     rows: list[Row] = [{**row, "epoch": int(row["epoch"])} for row in run.history()]
     best = int(run.facts().get("best_epoch", len(rows)))

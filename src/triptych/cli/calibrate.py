@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
 from triptych.cli.options import AsJson, RunName
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("calibrate")(calibrate)
 
 
 def calibrate(run: RunName, json: AsJson = False) -> None:

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from triptych.api import Counted, LayerCount, NetworkCount
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("count")(count)
-
-
 def count(
     name: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="Shipped recipe, .toml file, or run.")],
     data: DataPath = None,
@@ -51,33 +46,23 @@ def count(
 
 
 def _counted(name: str, data: Path | None, classes: int | None, settings: list[str] | None) -> Counted:
-    from triptych.api import (
-        RecipeError,
-        Run,
-        RunError,
-        count_recipe,
-        count_run,
-        did_you_mean,
-        list_runs,
-        load_recipe,
-        names_recipe,
-        shipped_recipes,
-    )
+    from triptych import api
 
-    if names_recipe(name):
-        return count_recipe(load_recipe(name, settings or ()), data=data, classes=classes)
+    if api.names_recipe(name):
+        return api.count_recipe(api.load_recipe(name, settings or ()), data=data, classes=classes)
     try:
-        run = Run.open(name)
-    except RunError as error:
-        known = [*shipped_recipes(), *(run.name for run in list_runs())]
+        run = api.Run.open(name)
+    except api.RunError as error:
+        known = [*api.shipped_recipes(), *(run.name for run in api.list_runs())]
         if Path(name).exists():
             raise
-        raise RecipeError(f"{name!r} is neither a recipe nor a run.", hint=did_you_mean(name, known)) from error
+        hint = api.did_you_mean(name, known)
+        raise api.RecipeError(f"{name!r} is neither a recipe nor a run.", hint=hint) from error
     for option, value in (("--data", data), ("--classes", classes), ("--set", settings)):
         if value:
             shown = " ".join(value) if isinstance(value, list) else value
-            raise RecipeError(f"{option} is {shown}, but a run's network is fixed.", hint=f"Remove {option}.")
-    return count_run(run)
+            raise api.RecipeError(f"{option} is {shown}, but a run's network is fixed.", hint=f"Remove {option}.")
+    return api.count_run(run)
 
 
 def _print_layers(name: str, counted: Counted, network: NetworkCount) -> None:

@@ -12,11 +12,6 @@ from triptych.cli.options import AsJson, Settings
 UNTRAINED = {"recall": recall_demo.show}  # demos that store and recall, and train nothing
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
-
-
 def demo(
     panel: Annotated[str, typer.Argument(help="spell, see or recall.")] = "spell",
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: demo-PANEL.")] = None,
@@ -47,7 +42,7 @@ def demo(
         raise typer.Exit(130)
     evaluation = api.evaluate(run, split="test", read=trained.data)
     example = demo.example(run, evaluation)
-    explanation = api.explain_all(run, [example])[0]
+    explanation = api.explain(run, [example])[0]
     report = api.write_report(run)
     if json:
         print_json(

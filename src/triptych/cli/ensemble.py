@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from triptych.cli.options import AsJson
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("ensemble")(ensemble)
+Combination = Literal["average", "vote"]
 
 
 def ensemble(
@@ -19,25 +16,51 @@ def ensemble(
         list[str], typer.Argument(metavar="RUN RUN...", help="Names or paths of the members, all of one panel.")
     ],
     name: Annotated[str, typer.Option(help="Name of the new run.")],
+    by: Annotated[
+        Combination,
+        typer.Option(
+            help="average: mean of the probabilities (spell: at every step). vote (spell): the prediction that most "
+            "members make, which members of unlike directions can give too."
+        ),
+    ] = "average",
+    choose: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="(spell) Take at most N of the runs, chosen by their errors on validation data."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Combine several runs into one that averages their probabilities (spell: at every step).
+    """Combine several runs into one.
 
     The new run is whole: it holds its members' tensors, and `test`, `predict` and `explain` take it as any other.
 
     Example:
 
         triptych ensemble seed-1 seed-2 seed-3 --name three
+        triptych ensemble seed-1 seed-2 seed-3 backward-1 backward-2 --by vote --choose 4 --name four
     """
     from triptych import api
     from triptych.api import Run, panel_of
     from triptych.cli.output import print_json, say, say_validation, shell_name
 
-    made = api.make_ensemble([Run.open(run) for run in runs], name=name, force=force)
+    members = [Run.open(run) for run in runs]
+    if choose is not None:
+        steps = api.search_members(members, by=by, most=choose)
+        for step in steps:
+            say(f"chosen  {runs[step.members[-1]]}: {step.errors} of {step.items} validation items wrong together")
+        members = [members[place] for place in steps[-1].members]
+    made = api.make_ensemble(members, name=name, force=force, by=by)
     evaluation = api.evaluate(made, split="valid")
     if json:
-        print_json({"run": str(made.path), "members": runs, "valid": evaluation.scores.to_dict()})
+        print_json(
+            {
+                "run": str(made.path),
+                "members": [member.name for member in members],
+                "valid": evaluation.scores.to_dict(),
+            }
+        )
         return
     panel = panel_of(made.recipe().panel)
     say_validation(panel.measures(evaluation.scores.to_dict()), evaluation.scores.n_items)

@@ -9,11 +9,6 @@ import typer
 from triptych.cli.options import AsJson, RecipeName, Settings, Tiny
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("experiment")(experiment)
-
-
 def experiment(
     recipe: RecipeName,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: the recipe's.")] = None,
@@ -38,16 +33,7 @@ def experiment(
     say(f"{chosen.title or chosen.experiment} ...")
     done = api.run_experiment(chosen, recipe_name=named, name=name, force=force)
     if json:
-        print_json(
-            {
-                "run": str(done.run.path),
-                "report": str(done.report),
-                "seconds": done.seconds,
-                "findings": done.findings,
-                "figures": [str(path) for path in done.figures],
-                "results": [str(path) for path in done.results],
-            }
-        )
+        print_json({**vars(done), "run": done.run.path})
         return
     rows = [[key, "-" if value is None else f"{value:.4g}"] for key, value in done.findings.items()]
     print_table(["finding", "value"], rows)

@@ -11,11 +11,7 @@ import typer
 from triptych.cli.options import AsJson, Device, RunName, with_run_options
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("explain")(with_run_options("explain")(explain))
-
-
+@with_run_options("explain")
 def explain(
     run: RunName,
     items: Annotated[
@@ -43,7 +39,7 @@ def explain(
     from triptych.cli.output import print_json, print_table, say
 
     opened = Run.open(run)
-    explained = api.explain_all(opened, items, given, out=out, device=device)
+    explained = api.explain(opened, items, given, out=out, device=device)
     if json:
         documents = [explanation.to_dict() for explanation in explained]
         several = explained[0].several

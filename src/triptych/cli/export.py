@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from triptych.api import Cost
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("export")(export)
-
-
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN|STORE", help="Name or path of a run, or folder of a memory.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder to write.")],

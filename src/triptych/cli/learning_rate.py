@@ -10,11 +10,6 @@ import typer
 from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, Tiny, train_command
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("find-learning-rate")(find_learning_rate)
-
-
 def find_learning_rate(
     recipe: RecipeName,
     data: DataPath = None,

@@ -25,6 +25,7 @@ from triptych.cli import (
     export,
     learning_rate,
     memory,
+    pack,
     predict,
     recipes,
     report,
@@ -43,28 +44,32 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
-    demo,
-    train,
-    test,
-    predict,
-    score,
-    explain,
-    experiment,
-    report,
-    runs,
-    compare,
-    calibrate,
-    ensemble,
-    count,
-    export,
-    serve,
-    tune,
-    learning_rate,
-    recipes,
-    memory,
-    anatomy,
+    demo.demo,
+    train.train,
+    test.test,
+    predict.predict,
+    score.score,
+    score.align,
+    score.distil,
+    explain.explain,
+    experiment.experiment,
+    report.report,
+    runs.runs,
+    compare.compare,
+    calibrate.calibrate,
+    ensemble.ensemble,
+    count.count,
+    export.export,
+    pack.pack,
+    pack.models,
+    serve.serve,
+    tune.tune,
+    learning_rate.find_learning_rate,
+    recipes.recipes,
 ):
-    command.register(app)
+    app.command()(command)
+for group in (memory, anatomy):
+    group.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson
+from triptych.cli.options import AsJson, SkipBad
 
 if TYPE_CHECKING:
-    from triptych.api import ImageSize, Memory
+    from triptych.api import ImageSize, Memory, PatternFile
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the memory.")]
 Patterns = Annotated[
@@ -28,7 +28,6 @@ LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Text file wit
 ValuesFile = Annotated[
     Path | None, typer.Option("--values", help="Values that the patterns recall: .npy, .npz or .csv.")
 ]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip images that cannot be read, and report how many.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,9 +66,7 @@ def build(
     """
     from triptych import api
 
-    size, skipped = _image_size(None, height, width, rgb), _Skipped(skip_bad)
-    found = api.read_pattern_file(patterns, labels=labels, values=values, image_size=size, on_bad=skipped.on_bad)
-    skipped.report()
+    found = _read(patterns, labels, values, size=_image_size(None, height, width, rgb), skip_bad=skip_bad)
     memory = api.build_memory(found, out, beta=beta, normalisation=normalisation, precision=precision)
     _report(memory, out, as_json=json)
 
@@ -88,9 +85,7 @@ def add(
     """Store more patterns. Calibrate the novelty threshold again afterwards."""
     from triptych import api
 
-    size, skipped = _image_size(store, height, width, rgb), _Skipped(skip_bad)
-    found = api.read_pattern_file(patterns, labels=labels, values=values, image_size=size, on_bad=skipped.on_bad)
-    skipped.report()
+    found = _read(patterns, labels, values, size=_image_size(store, height, width, rgb), skip_bad=skip_bad)
     _report(api.add_to_memory(store, found), store, as_json=json)
 
 
@@ -140,9 +135,9 @@ def query(
     memory = api.open_memory(store)
     if out is not None and out.suffix != ".npy":
         raise DataError(field="--out", value=str(out), expected="a name that ends in .npy")
-    skipped = _Skipped(skip_bad)
-    rows = api.read_cues(memory, cues, image_size=_image_size(store, height, width, rgb), on_bad=skipped.on_bad)
-    skipped.report()
+    skipped, size = api.Skipped(), _image_size(store, height, width, rgb)
+    rows = api.read_cues(memory, cues, image_size=size, on_bad=skipped.add if skip_bad else None)
+    warn(skipped.sentences())
     answers = api.query_memory(memory, rows, max_steps=max_steps, index=index, candidates=candidates)
     if out is not None:
         _write_array(out, answers.value)
@@ -180,13 +175,8 @@ def calibrate(
     """Set the novelty threshold from cues that belong to the stored patterns but are not among them."""
     from triptych import api
 
-    memory = api.calibrate_memory(
-        store,
-        cues,
-        score=score,
-        false_alarm_rate=false_alarm_rate,
-        image_size=_image_size(store, height, width, rgb),
-    )
+    size = _image_size(store, height, width, rgb)
+    memory = api.calibrate_memory(store, cues, score=score, false_alarm_rate=false_alarm_rate, image_size=size)
     _report(memory, store, as_json=json)
 
 
@@ -228,20 +218,18 @@ def build_index(
     print_table(["", ""], [[name, cell(value)] for name, value in found.items()])
 
 
-class _Skipped:
-    """Collects images that could not be read."""
+def _read(
+    patterns: Path, labels: Path | None, values: Path | None, *, size: ImageSize | None, skip_bad: bool
+) -> PatternFile:
+    """Patterns with their labels and values; images that cannot be read are an error, or skipped with a warning."""
+    from triptych import api
+    from triptych.cli.output import warn
 
-    def __init__(self, skip_bad: bool) -> None:
-        from triptych.api import Skipped
-
-        self.images = Skipped()
-        self.on_bad = self.images.add if skip_bad else None
-
-    def report(self) -> None:
-        """Warn about them."""
-        from triptych.cli.output import warn
-
-        warn(self.images.sentences())
+    skipped = api.Skipped()
+    on_bad = skipped.add if skip_bad else None
+    found = api.read_pattern_file(patterns, labels=labels, values=values, image_size=size, on_bad=on_bad)
+    warn(skipped.sentences())
+    return found
 
 
 def _image_size(store: Path | None, height: int | None, width: int | None, rgb: bool | None) -> ImageSize | None:
@@ -252,11 +240,11 @@ def _image_size(store: Path | None, height: int | None, width: int | None, rgb: 
         return None
 
     usual = (None if store is None else open_memory(store).image_size) or ImageSize()
-    channels = usual.channels if rgb is None else 3 if rgb else 1
-    height, width = (
-        given if given is not None else own for given, own in ((height, usual.height), (width, usual.width))
+    return ImageSize(
+        usual.height if height is None else height,
+        usual.width if width is None else width,
+        usual.channels if rgb is None else 3 if rgb else 1,
     )
-    return ImageSize(height, width, channels)
 
 
 def _report(memory: Memory, store: Path, *, as_json: bool, verify: bool = False) -> None:

@@ -55,6 +55,7 @@ def _finite(value: Any) -> Any:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
     """A table; numbers are aligned to the right. Wide where the terminal is, and whole in a pipe."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -62,7 +63,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
+        table.add_row(*map(escape, row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=max(160, console.width))
@@ -83,12 +84,6 @@ def cell(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {cell(inner)}" for name, inner in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _plain(cell: str) -> str:
-    from rich.markup import escape
-
-    return escape(cell)
 
 
 def _is_number(text: str) -> bool:

@@ -10,11 +10,7 @@ import typer
 from triptych.cli.options import Device, RunName, SkipBad, with_run_options
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("predict")(with_run_options("predict")(predict))
-
-
+@with_run_options("predict")
 def predict(
     run: RunName,
     files: Annotated[

@@ -14,18 +14,9 @@ def show(*, name: str | None, as_json: bool) -> None:
     done = api.run_recall_demo(name or "demo-recall")
     out = done.figure.parent
     if as_json:
-        print_json(
-            {
-                "stored": done.stored,
-                "beta": done.beta,
-                "results": [asdict(result) for result in done.results],
-                "picture": str(done.figure),
-                "patterns": str(done.patterns),
-                "cues": str(done.cues),
-                "labels": str(done.labels),
-                "seconds": done.seconds,
-            }
-        )
+        document = asdict(done)
+        document["picture"] = document.pop("figure")
+        print_json(document)
         return
     print(f"\nStored {done.stored} digits of 8 x 8 pixels, beta {done.beta:g}, in {done.seconds:.1f} s.\n")
     rows = [

@@ -9,11 +9,6 @@ import typer
 from triptych.cli.options import AsJson, Settings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("recipes")(recipes)
-
-
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this recipe instead of the list.")] = None,
     settings: Settings = None,

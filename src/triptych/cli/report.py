@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
 from triptych.cli.options import RunName
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
 
 
 def report(run: RunName) -> None:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
 from triptych.cli.options import AsJson
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("runs")(runs)
 
 
 def runs(json: AsJson = False) -> None:

@@ -1,13 +1,15 @@
-"""`triptych score` and `triptych align`: what a run says of given pairs."""
+"""`triptych score`, `triptych align` and `triptych distil`: what a run says of given pairs and words."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, Device, RunName, SkipBad
+from triptych.cli.options import AsJson, DataPath, Device, RunName, SkipBad
 
 PairFiles = Annotated[
     list[str] | None,
@@ -17,12 +19,6 @@ PairFiles = Annotated[
         "anything after, as `triptych predict` writes.",
     ),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("score")(score)
-    app.command("align")(align)
 
 
 def score(
@@ -96,6 +92,44 @@ def align(
     opened = Run.open(run)
     found = api.align(opened, files or ["-"], skip_bad=skip_bad, device=device, warn=warn)
     _show(found, opened.name, as_json=json)
+
+
+def distil(
+    teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="Name or path of a run, best an ensemble.")],
+    words: Annotated[Path, typer.Option("--words", metavar="FILE", help="Words without targets, one per line.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder of data to write.")],
+    min_probability: Annotated[
+        float, typer.Option(help="Add answers of at least this probability; below 0.5 a word may have several.")
+    ] = 0.5,
+    data: DataPath = None,
+    device: Device = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="Replace the files of an existing folder.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Write data for a student: the teacher's own pairs, and its answers for words without targets.
+
+    Words of the validation and test data are never added. Train the student with the teacher's recipe or another one.
+
+    Examples:
+
+        triptych ensemble seed-1 seed-2 seed-3 --name three
+
+        triptych distil three --words words.txt --out distilled
+
+        triptych train p2g-best --data distilled --name student
+    """
+    from triptych import api
+    from triptych.cli.output import print_json, say
+
+    run = api.Run.open(teacher)
+    found = api.distil(run, words, out, data=data, min_probability=min_probability, device=device, force=force)
+    if json:
+        print_json({"folder": str(out), **found.to_dict()})
+        return
+    print(f"distilled  {out}: {found.own:,} own training pairs and {found.added:,} of {found.words:,} words")
+    skipped = {"in the data already": found.known, "not sure enough": found.doubtful, "not readable": found.unreadable}
+    say(f"skipped    {', '.join(f'{count:,} {why}' for why, count in skipped.items())}")
+    say(f"next       triptych train RECIPE --data {shlex.quote(str(out))} --name NAME")
 
 
 def _show(lines: Iterator[Any], name: str, *, as_json: bool) -> None:

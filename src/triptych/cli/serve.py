@@ -46,11 +46,6 @@ Limit = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve")(serve)
-
-
 def serve(
     runs: Runs = None,
     memory: Memories = None,
@@ -88,7 +83,7 @@ def serve(
     check_installed()
     from triptych.api.serving import fitted_limits, load_catalogue
     from triptych.serve.app import build_app
-    from triptych.serve.server import Address, access_for, checked_root_path, run_server, tune_threads
+    from triptych.serve.server import Address, access_for, checked_root_path, run_server
 
     address, root = Address(host, port), checked_root_path(root_path)
     access = access_for(
@@ -98,8 +93,7 @@ def serve(
         allowed_hosts=allow_host or (),
         allowed_origins=allow_origin or (),
     )
-    catalogue = load_catalogue(runs or [], memory or [], device=device, max_image_pixels=chosen.max_image_pixels)
+    catalogue = load_catalogue(runs or [], memory or [], device=device, limits=chosen)
     chosen = fitted_limits(chosen, catalogue, say)
     say(f"serving {', '.join([*catalogue.runs, *catalogue.memories])}")
-    tune_threads()
     run_server(build_app(catalogue, chosen, access, may_add=allow_add, root_path=root), address, chosen)

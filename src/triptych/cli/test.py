@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     from triptych.api import Tested
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("test")(with_run_options("test")(test))
-
-
+@with_run_options("test")
 def test(
     run: RunName,
     data: DataPath = None,

@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from triptych.api import Hardware, Trained
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train")(train)
-
-
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="Shipped recipe or .toml file; not needed with --resume.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE", help="Shipped recipe or .toml file; not needed with --resume or --start-from."
+        ),
     ] = None,
     data: DataPath = None,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: recipe and seed.")] = None,
     settings: Settings = None,
     tiny: Tiny = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="RUN",
+            help="Begin with the weights of a run, as far as they fit. Without RECIPE: with its recipe too.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume run --name from its last epoch.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     skip_bad: SkipBad = False,
@@ -45,6 +51,8 @@ def train(
 
         triptych train p2g-additive --data my-folder --name first --set training.seed=1
 
+        triptych train --start-from first --data other-folder --name second
+
         triptych train --resume --name first
     """
     from triptych import api
@@ -59,7 +67,10 @@ def train(
         overrides.append(f"training.precision={precision}")
     hardware = _hardware(accelerator, devices, nodes, begun_on={})  # a mistake is reported before a run is begun
     named = api.tiny(recipe) if tiny and recipe is not None else recipe
-    run, chosen, data = _begin(named, data, name, overrides, resume=resume, force=force)
+    if resume:
+        run, chosen, data = _resumed(named, data, name, overrides, start_from=start_from)
+    else:
+        run, chosen = _begun(named, data, name, overrides, force=force, start_from=start_from)
     if resume:
         hardware = _hardware(accelerator, devices, nodes, begun_on=run.facts().get("hardware", {}))
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
@@ -89,19 +100,41 @@ def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *
     )
 
 
-def _begin(
-    recipe: str | None, data: Path | None, name: str | None, overrides: list[str], *, resume: bool, force: bool
-) -> tuple[Any, Any, Path | None]:
-    """The run, its recipe and the path of its data."""
+def _begun(
+    recipe: str | None,
+    data: Path | None,
+    name: str | None,
+    overrides: list[str],
+    *,
+    force: bool,
+    start_from: str | None,
+) -> tuple[Any, Any]:
+    """A new run and its recipe."""
     from triptych import api
     from triptych.api import RecipeError, Run, load_recipe
 
-    if not resume:
-        if recipe is None:
-            raise RecipeError(field="recipe", expected="one", hint="List them with: triptych recipes")
-        chosen = load_recipe(recipe, overrides)
-        run = api.start_run(chosen, recipe_name=recipe, name=name, data=data, force=force)
-        return run, chosen, data
+    if start_from is not None:
+        start = Run.open(start_from)
+        chosen = api.recipe_from(start, None if recipe is None else load_recipe(recipe, overrides), overrides)
+        named = recipe or start.name
+        return api.start_run(chosen, recipe_name=named, name=name, data=data, force=force, start_from=start), chosen
+    if recipe is None:
+        raise RecipeError(field="recipe", expected="one", hint="List them with: triptych recipes")
+    chosen = load_recipe(recipe, overrides)
+    return api.start_run(chosen, recipe_name=recipe, name=name, data=data, force=force), chosen
+
+
+def _resumed(
+    recipe: str | None, data: Path | None, name: str | None, overrides: list[str], *, start_from: str | None
+) -> tuple[Any, Any, Path | None]:
+    """The run to resume, its recipe and the path of its data."""
+    from triptych import api
+    from triptych.api import RecipeError, Run, load_recipe
+
+    if start_from is not None:
+        raise RecipeError(
+            "--start-from has no effect with --resume, which goes on with the run's own weights.", hint="Remove it."
+        )
     if name is None:
         raise RecipeError(
             field="--name", expected="the name of the run to resume", hint="List the runs with: triptych runs"

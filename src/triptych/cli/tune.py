@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from triptych.api import TrainingTable, Tuned
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("tune")(tune)
-
-
 def tune(
     recipe: RecipeName,
     search: Annotated[

@@ -106,29 +106,35 @@ def load_any_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> 
 
 def parse_recipe(tree: Mapping[str, Any], *, origin: str) -> Recipe:
     """Check a recipe that was already read into dictionaries; `origin` names it in messages."""
-    panel = tree.get("panel")
-    if panel == "recall":
+    if tree.get("panel") == "recall":
         raise RecipeError(
             field="panel",
-            value=panel,
+            value="recall",
             expected="one that trains, and this is an experiment",
             hint=f"Run it with: triptych experiment {origin}",
             path=origin,
         )
-    if not isinstance(panel, str) or panel not in PANELS:
-        raise RecipeError(
-            field="panel",
-            value=NOT_GIVEN if panel is None else panel,
-            expected="the name of a panel",
-            hint=did_you_mean(str(panel), PANELS),
-            path=origin,
-        )
-    return check_table(PANELS[panel], tree, origin)
+    return check_table(_schema_of(tree, "panel", PANELS, origin, expected="the name of a panel"), tree, origin)
+
+
+def parse_recipe_text(text: str, overrides: Iterable[str], *, origin: str) -> Recipe:
+    """Check a whole recipe that is given as TOML, with `table.key=value` settings on top.
+
+    Raises:
+        RecipeError: as of `load_recipe`.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"the recipe is not TOML ({error}).", path=origin) from None
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_recipe(tree, origin=origin)
 
 
 def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:
     """Check an experiment's recipe that was already read into dictionaries; `origin` names it in messages."""
-    panel, kind = tree.get("panel"), tree.get("experiment")
+    panel = tree.get("panel")
     if panel != "recall":
         raise RecipeError(
             field="panel",
@@ -137,15 +143,19 @@ def parse_experiment(tree: Mapping[str, Any], *, origin: str) -> RecallRecipe:
             hint=f"Train it with: triptych train {origin}",
             path=origin,
         )
-    if not isinstance(kind, str) or kind not in RECALL_EXPERIMENTS:
-        raise RecipeError(
-            field="experiment",
-            value=NOT_GIVEN if kind is None else kind,
-            expected="the name of one",
-            hint=did_you_mean(str(kind), RECALL_EXPERIMENTS),
-            path=origin,
-        )
-    return check_table(RECALL_EXPERIMENTS[kind], tree, origin)
+    schema = _schema_of(tree, "experiment", RECALL_EXPERIMENTS, origin, expected="the name of one")
+    return check_table(schema, tree, origin)
+
+
+def _schema_of(
+    tree: Mapping[str, Any], field: str, known: Mapping[str, type[Checked]], origin: str, *, expected: str
+) -> type[Checked]:
+    """The table that an entry of a recipe names."""
+    name = tree.get(field)
+    if isinstance(name, str) and name in known:
+        return known[name]
+    value, hint = NOT_GIVEN if name is None else name, did_you_mean(str(name), known)
+    raise RecipeError(field=field, value=value, expected=expected, hint=hint, path=origin)
 
 
 def check_table(schema: type[Checked], tree: Mapping[str, Any], origin: str) -> Checked:

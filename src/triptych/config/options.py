@@ -8,7 +8,7 @@ name, or None for no option; `commands` are the only ones that have it.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -69,23 +69,20 @@ def given_fields(table: type[Table], command: str, given: Mapping[str, Any]) -> 
 
 def run_options(command: str) -> list[RunOption]:
     """All options that a command has for runs, in the order of the tables; one that several panels have comes once."""
-    helps: dict[str, list[str]] = {}
+    helps: dict[str, dict[str, str]] = {}
     kinds: dict[str, type] = {}
-    for panel, option, field in _declared(command):
-        kinds.setdefault(option, _kind(field.annotation))
-        helps.setdefault(option, []).append(f"({panel} only) {_help(field)}")
-    several = {option: [text.replace(" only)", ")", 1) for text in texts] for option, texts in helps.items()}
-    return [
-        RunOption(option, kinds[option], " ".join(several[option] if len(texts) > 1 else texts))
-        for option, texts in helps.items()
-    ]
+    declared = ((panel, table) for panel, tables in TABLES.items() for table in tables[command])
+    for panel, table in declared:
+        for option, name in option_fields(table, command).items():
+            field = table.model_fields[name]
+            kinds.setdefault(option, _kind(field.annotation))
+            helps.setdefault(option, {})[panel] = _help(field)
 
+    def labelled(texts: Mapping[str, str]) -> str:
+        only = " only" if len(texts) == 1 else ""
+        return " ".join(f"({panel}{only}) {text}" for panel, text in texts.items())
 
-def _declared(command: str) -> Iterator[tuple[str, str, FieldInfo]]:
-    for panel, tables in TABLES.items():
-        for table in tables[command]:
-            for option, name in option_fields(table, command).items():
-                yield panel, option, table.model_fields[name]
+    return [RunOption(option, kinds[option], labelled(texts)) for option, texts in helps.items()]
 
 
 def _kind(annotation: Any) -> type:

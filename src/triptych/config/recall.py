@@ -5,25 +5,19 @@ An experiment is not trained: `triptych experiment RECIPE` runs it, draws it and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from triptych.config.common import (
-    Fraction,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Seed,
-    Table,
-)
+from triptych.config.common import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed, Table
 
 Network = Literal["classic", "polynomial", "exponential", "sparse"]
 SeparationName = Literal["softmax", "entmax", "top-k"]
 Source = Literal["digits", "signs"]
 Alpha = Annotated[float, Field(gt=1)]
+Success = Annotated[
+    float, Field(gt=-1, lt=1, description="cosine to the pattern that counts as recalled when exceeded")
+]
 DIGITS_WIDTH = 64
 DIGITS = 1797
 
@@ -39,16 +33,27 @@ def _must_be_listed(table: Table, owners: dict[str, str], listed: list[str], key
             )
 
 
-def _differ(values: Sequence[object], name: str) -> None:
+def _rising(values: list[Any]) -> list[Any]:
+    if sorted(set(values)) != values:
+        raise ValueError(f"the values {values} do not rise")
+    return values
+
+
+def _different(values: list[Any]) -> list[Any]:
     if len(set(values)) != len(values):
-        raise ValueError(f"{name} is {list(values)}; expected each value once")
+        raise ValueError(f"the values {values} are not all different")
+    return values
+
+
+Rising = AfterValidator(_rising)
+Different = AfterValidator(_different)
 
 
 class CapacityPatterns(Table):
     """`[patterns]` of capacity: random signs, from few patterns to many."""
 
     width: PositiveInt = Field(default=64, description="D, coordinates of a pattern")
-    counts: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2)] = Field(
+    counts: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=2), Rising] = Field(
         default=[2, 4, 6, 8, 10, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096], description="N, each tried"
     )
     seeds: PositiveInt = Field(default=5, description="memories drawn for each count")
@@ -56,27 +61,19 @@ class CapacityPatterns(Table):
         default=0, description="of the first of them"
     )
 
-    @model_validator(mode="after")
-    def _counts_rise(self) -> Self:
-        if sorted(set(self.counts)) != self.counts:
-            raise ValueError(f"counts is {self.counts}; expected rising numbers")
-        return self
-
 
 class CapacityCues(Table):
     """`[cues]` of capacity: patterns of which a part is known."""
 
     known: Fraction = Field(default=0.5, description="share of a cue's coordinates that are the pattern's")
     per_memory: PositiveInt = Field(default=64, description="cues tried on a memory, at most one for each pattern")
-    success: Annotated[float, Field(gt=-1, lt=1)] = Field(
-        default=0.9, description="cosine to the pattern that counts as recalled when exceeded"
-    )
+    success: Success = 0.9
 
 
 class CapacityNetworks(Table):
     """`[networks]` of capacity: which memories are compared."""
 
-    names: Annotated[list[Network], Field(min_length=1)] = Field(
+    names: Annotated[list[Network], Field(min_length=1), Different] = Field(
         default=["classic", "polynomial", "exponential", "sparse"], description="in the order of the legend"
     )
     degree: Annotated[int, Field(ge=2)] = Field(default=3, description="(polynomial) n in sum (x·s)^n")
@@ -86,7 +83,6 @@ class CapacityNetworks(Table):
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:
-        _differ(self.names, "names")
         _must_be_listed(self, {"degree": "polynomial", "alpha": "sparse"}, list(self.names), "names")
         if not {"exponential", "sparse"} & set(self.names) and self.beta != 1:
             raise ValueError(
@@ -128,7 +124,7 @@ class StoredPatterns(Table):
 class Separations(Table):
     """The separation functions that are compared, and their parameters."""
 
-    separations: Annotated[list[SeparationName], Field(min_length=1)] = Field(
+    separations: Annotated[list[SeparationName], Field(min_length=1), Different] = Field(
         default=["softmax", "entmax"], description="in the order of the legend"
     )
     alpha: Alpha = Field(default=2.0, description="(entmax) 2 is sparsemax")
@@ -137,7 +133,6 @@ class Separations(Table):
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:
-        _differ(self.separations, "separations")
         _must_be_listed(self, {"alpha": "entmax", "k": "top-k"}, list(self.separations), "separations")
         return self
 
@@ -153,20 +148,12 @@ class NoiseNetworks(Separations):
 class NoiseCues(Table):
     """`[cues]` of noise: every stored pattern, with noise on it."""
 
-    noise: Annotated[list[NonNegativeFloat], Field(min_length=2)] = Field(
+    noise: Annotated[list[NonNegativeFloat], Field(min_length=2), Rising] = Field(
         default=[0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0],
         description="standard deviations, in units of a pattern's root mean square",
     )
     draws: PositiveInt = Field(default=5, description="cues of every pattern at every level, in as many seeds")
-    success: Annotated[float, Field(gt=-1, lt=1)] = Field(
-        default=0.9, description="cosine to the pattern that counts as recalled when exceeded"
-    )
-
-    @model_validator(mode="after")
-    def _noise_rises(self) -> Self:
-        if sorted(set(self.noise)) != self.noise:
-            raise ValueError(f"noise is {self.noise}; expected rising numbers")
-        return self
+    success: Success = 0.9
 
 
 class NoiseRecipe(Table):
@@ -210,16 +197,9 @@ class MetastableRecipe(Table):
 class LandscapePatterns(Table):
     """`[patterns]` of landscape: points of the plane."""
 
-    points: Annotated[list[list[float]], Field(min_length=1)] = Field(
+    points: Annotated[list[Annotated[list[float], Field(min_length=2, max_length=2)]], Field(min_length=1)] = Field(
         default=[[1.0, 0.3], [0.75, 0.75], [-0.9, 0.6], [-0.5, -0.8], [0.6, -0.7]], description="x and y of each"
     )
-
-    @model_validator(mode="after")
-    def _points_are_pairs(self) -> Self:
-        for point in self.points:
-            if len(point) != 2:
-                raise ValueError(f"points has {point}; expected two coordinates")
-        return self
 
 
 class LandscapeNetworks(Table):
@@ -259,9 +239,7 @@ class LandscapeRecipe(Table):
 
 
 RecallRecipe = CapacityRecipe | NoiseRecipe | MetastableRecipe | LandscapeRecipe
-RECALL_EXPERIMENTS: dict[
-    str, type[CapacityRecipe] | type[NoiseRecipe] | type[MetastableRecipe] | type[LandscapeRecipe]
-] = {
+RECALL_EXPERIMENTS: dict[str, type[RecallRecipe]] = {
     "capacity": CapacityRecipe,
     "noise": NoiseRecipe,
     "metastable": MetastableRecipe,

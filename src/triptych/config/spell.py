@@ -59,9 +59,23 @@ class SpellData(Table):
     delimiter: Annotated[str, BeforeValidator(_named_delimiter)] = Field(
         default="", description=r"one character, or \t for a tab; empty takes it from the file's name"
     )
+    layout: Literal["auto", "table", "dictionary"] = Field(
+        default="auto",
+        description="table: columns; dictionary: a word, white space and its phonemes, as in CMUdict and lexicons of "
+        "Kaldi, MFA and Sphinx, where column 1 is the word and column 2 the phonemes; auto: a dictionary where that is "
+        "certain",
+    )
+    split_alternatives: str = Field(
+        default="",
+        description="what separates several sources or targets in one field, such as ~ or a comma; each makes a pair",
+    )
     source_unit: Unit = Field(default="characters", description="symbols are separated by white space")
     target_unit: Unit = "characters"
-    normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = "NFC"
+    normal_form: Literal["auto", "NFC", "NFD", "NFKC", "NFKD", "none"] = Field(
+        default="auto",
+        description="auto: each side is decomposed (NFD) where its training texts are syllables of letters that recur, "
+        "as in Korean, otherwise composed (NFC), and written in the form of the data",
+    )
     lowercase: Sides = Field(default=False, description="of the source or target column, or both (true)")
     strip_diacritics: Sides = Field(
         default=False, description="remove accents of the source or target column, or both (true)"
@@ -82,6 +96,11 @@ class SpellData(Table):
     )
     reverse: bool = Field(
         default=False, description="swap source and target after reading: G2P from the data and recipe of P2G"
+    )
+    direction: Literal["forward", "backward"] = Field(
+        default="forward",
+        description="backward reads and writes both sides from their ends: a member unlike the others for "
+        "triptych ensemble --by vote",
     )
     references: Literal["any", "each"] = Field(
         default="any",
@@ -118,6 +137,20 @@ class SpellData(Table):
             raise ValueError(
                 f"features_separator is {self.features_separator!r}; expected one character, not a bracket, tab or "
                 "line break"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dictionaries_have_no_columns(self) -> Self:
+        if self.layout == "dictionary" and self.features_column != "":
+            raise ValueError(
+                f"features_column is {self.features_column!r} with layout 'dictionary'; expected none, since a "
+                "dictionary has words and phonemes alone"
+            )
+        if self.layout == "dictionary" and (self.delimiter or {self.source_column, self.target_column} != {1, 2}):
+            raise ValueError(
+                f"layout is 'dictionary' with the columns {self.source_column!r} and {self.target_column!r} and the "
+                f"delimiter {self.delimiter!r}; expected the columns 1 and 2, the word and its phonemes, alone"
             )
         return self
 

@@ -20,19 +20,12 @@ from triptych.errors import DownloadError, RecipeError
 from triptych.files import write_text_atomically
 
 BACKOFF_S = 0.5
+RETRIES = 2  # further attempts for each address
+TIMEOUT_S = 30.0  # longest wait for a connection, and for each next part of an answer
 _BLOCK_BYTES = 2**16
 
 
-def fetch(
-    name: str,
-    *,
-    urls: Sequence[str],
-    known_hash: str | None = None,
-    cache_dir: Path | str | None = None,
-    offline: bool | None = None,
-    timeout_s: float = 30.0,
-    retries: int = 2,
-) -> Path:
+def fetch(name: str, *, urls: Sequence[str], known_hash: str | None = None) -> Path:
     """The path of a file in the cache, downloaded if it is not there yet.
 
     A download is checked and then moved into place in one step, so that several processes may fetch the same file at
@@ -42,19 +35,11 @@ def fetch(
         name: where the file lies in the cache: a relative path with forward slashes.
         urls: complete addresses of the same bytes, the best first.
         known_hash: the published checksum: SHA-256, or another as "md5:...". None trusts the first download.
-        cache_dir: the cache; None takes TRIPTYCH_CACHE or the user's cache folder.
-        offline: never use the network; None takes TRIPTYCH_OFFLINE.
-        timeout_s: longest wait for a connection, and for each next part of an answer, in seconds, > 0.
-        retries: further attempts for each address, >= 0.
     Raises:
         DownloadError: no address gave the file, its bytes are not the expected ones, or it is needed offline.
-        RecipeError: an argument or a TRIPTYCH_ variable has no usable value.
+        RecipeError: the name or a TRIPTYCH_ variable has no usable value.
     """
-    if not timeout_s > 0:
-        raise RecipeError(field="timeout_s", value=timeout_s, expected="a number > 0")
-    if retries < 0:
-        raise RecipeError(field="retries", value=retries, expected="an integer >= 0")
-    path = cache_directory(cache_dir) / _checked_name(name)
+    path = cache_directory() / _checked_name(name)
     record = path.with_name(f"{path.name}.sha256")
     expected = known_hash or _recorded(record)
     accept = "" if known_hash else f", or delete {record} to accept the new bytes"
@@ -63,32 +48,22 @@ def fetch(
     else:
         mirror = os.environ.get("TRIPTYCH_MIRROR", "")
         addresses = [f"{mirror.rstrip('/')}/{name}", *urls] if mirror else list(urls)
-        if _is_offline(offline):
+        if _is_offline():
             raise DownloadError(
                 "the file is not in the cache and downloads are off (TRIPTYCH_OFFLINE).",
                 hint=f"Download {addresses[0] if addresses else name} elsewhere and put it there.",
                 path=path,
             )
-        _download_from_any(addresses, path, expected, pooch.HTTPDownloader(**_options(timeout_s)), retries, accept)
+        _download_from_any(addresses, path, expected, accept)
     if expected is None:
         write_text_atomically(record, f"{pooch.file_hash(str(path), alg='sha256')}  {path.name}\n")
     return path
 
 
-def cache_directory(cache_dir: Path | str | None = None) -> Path:
-    """The given cache folder, or TRIPTYCH_CACHE, or the platform's cache folder for Triptych, as an absolute path."""
-    chosen = cache_dir or os.environ.get("TRIPTYCH_CACHE") or pooch.os_cache("triptych")
+def cache_directory() -> Path:
+    """TRIPTYCH_CACHE, or the platform's cache folder for Triptych, as an absolute path."""
+    chosen = os.environ.get("TRIPTYCH_CACHE") or pooch.os_cache("triptych")
     return Path(chosen).expanduser().absolute()
-
-
-def _options(timeout_s: float) -> dict[str, object]:
-    """Of a download: a `.gz` file must not be unpacked on the way."""
-    return {
-        "progressbar": sys.stderr.isatty(),
-        "chunk_size": _BLOCK_BYTES,
-        "timeout": timeout_s,
-        "headers": {"Accept-Encoding": "identity"},
-    }
 
 
 def _recorded(record: Path) -> str | None:
@@ -125,16 +100,15 @@ def _check_cached(path: Path, expected: str | None, accept: str) -> None:
         )
 
 
-def _download_from_any(
-    addresses: Sequence[str],
-    path: Path,
-    expected: str | None,
-    download: pooch.HTTPDownloader,
-    retries: int,
-    accept: str,
-) -> None:
+def _download_from_any(addresses: Sequence[str], path: Path, expected: str | None, accept: str) -> None:
     """Download from the first address that gives the expected bytes."""
     pooch.get_logger().setLevel("WARNING")
+    download = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(),
+        chunk_size=_BLOCK_BYTES,
+        timeout=TIMEOUT_S,
+        headers={"Accept-Encoding": "identity"},  # a .gz file must not be unpacked on the way
+    )
     failures: list[str] = []
     hint = "Check the network, set TRIPTYCH_MIRROR, or put the file there by hand."
 
@@ -143,7 +117,7 @@ def _download_from_any(
         download(url, output, pup)
 
     for address in addresses:
-        for attempt in range(retries + 1):
+        for attempt in range(RETRIES + 1):
             try:
                 pooch.retrieve(
                     address, known_hash=expected, fname=path.name, path=path.parent, downloader=with_own_permissions
@@ -152,7 +126,7 @@ def _download_from_any(
                 failures.append(f"{address}: {str(error).partition('. ')[0]}")
                 hint = f"The data may be damaged there, or have changed{accept}."
             except requests.RequestException as error:
-                if attempt < retries and _may_be_temporary(error):
+                if attempt < RETRIES and _may_be_temporary(error):
                     time.sleep(BACKOFF_S * 2**attempt)
                     continue
                 failures.append(f"{address}: {' '.join(str(error).split())[:300]}")
@@ -179,9 +153,7 @@ def _checked_name(name: str) -> PurePosixPath:
     return parts
 
 
-def _is_offline(offline: bool | None) -> bool:
-    if offline is not None:
-        return offline
+def _is_offline() -> bool:
     value = os.environ.get("TRIPTYCH_OFFLINE", "")
     if value not in ("", "0", "1"):
         raise RecipeError(field="TRIPTYCH_OFFLINE", value=value, expected="1 (no downloads) or 0")

@@ -9,11 +9,10 @@ from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Hypothesis, Sources, State, StepModel
 from triptych.decoding.dictionary import Dictionary
-from triptych.decoding.dispatch import decode
 from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.greedy import greedy
 from triptych.decoding.sampling import sample
-from triptych.decoding.speller import Speller
+from triptych.decoding.speller import Speller, decode
 from triptych.decoding.trie import Lexicon
 
 __all__ = [

@@ -13,13 +13,15 @@ from triptych.decoding.contract import (
     IMPOSSIBLE,
     START,
     Array,
+    Ended,
     Hypothesis,
     Sources,
     StateT,
     StepModel,
+    Trace,
+    check_possible,
     length_limits,
 )
-from triptych.decoding.trace import Ended, Trace, check_possible
 
 MAXIMA = 16  # up to this many are found faster one after the other than by sorting
 

@@ -8,8 +8,7 @@ from typing import Generic, Self
 
 import numpy as np
 
-from triptych.decoding.contract import END, Array, Sources, StateT, StepModel, copies
-from triptych.decoding.trace import Penalised
+from triptych.decoding.contract import END, Array, Penalised, Sources, StateT, StepModel, copies
 from triptych.decoding.trie import Lexicon
 from triptych.errors import RecipeError, ShapeError
 

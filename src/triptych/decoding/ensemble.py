@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.decoding.contract import UNKNOWN, Array, Sources, StepModel, copies
-from triptych.decoding.numerics import log_sum_exp
+from triptych.decoding.contract import UNKNOWN, Array, Sources, StepModel, copies, log_sum_exp
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Sources, StepModel, copies
+from triptych.decoding.contract import Sources, StepModel, copies
 from triptych.decoding.dictionary import Symbols
+from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.scoring import Forced, force, heaviest_path
-from triptych.errors import RecipeError
+from triptych.errors import DataError, RecipeError
 from triptych.text.alignment import Alignment, PairScore, places_of
 from triptych.text.copying import copy_ids, extended
 from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
@@ -51,8 +52,7 @@ def accounts(
         batch_size: pairs at once; fewer where they are long.
         with_alignment: see `force`.
     """
-    while isinstance(model, Constrained):
-        model = model.model
+    model = _own(model)
     lengths = [max(len(given.source), len(target)) for given, target in pairs]
     order = sorted(range(len(pairs)), key=lambda position: (lengths[position], len(pairs[position][1])))
     found: list[Forced | None] = [None] * len(pairs)
@@ -72,6 +72,26 @@ def _target_ids(model: StepModel[Any], vocabularies: Vocabularies, given: Input,
     )
 
 
+def scores_of(
+    vocabularies: Vocabularies, pairs: Sequence[tuple[Input, Symbols]], found: Sequence[Forced]
+) -> list[PairScore]:
+    """What a model's accounts of pairs say of them."""
+    unknown = vocabularies.sources.unknown_in, vocabularies.targets.unknown_in
+    return [
+        PairScore(
+            given.source, target, tuple(forced.log_probabilities.tolist()), unknown[0](given.source), unknown[1](target)
+        )
+        for (given, target), forced in zip(pairs, found, strict=True)
+    ]
+
+
+def _own(model: StepModel[Any]) -> StepModel[Any]:
+    """The model behind a word list, and the only member of an ensemble of one."""
+    if isinstance(model, Constrained):
+        return _own(model.model)
+    return _own(model.members[0]) if isinstance(model, Ensemble) and len(model.members) == 1 else model
+
+
 def alignment_of(source: Symbols, target: Symbols, account: Forced) -> Alignment:
     """The alignment of a pair: the walk where there is one, otherwise the heaviest path through the attention.
 
@@ -88,7 +108,7 @@ def alignment_of(source: Symbols, target: Symbols, account: Forced) -> Alignment
     return Alignment(source, target, tuple(heaviest_path(account.attention[:-1]).tolist()), "attention")
 
 
-def reordered(prediction: Prediction[Array], scores: Sequence[PairScore], weight: float) -> Prediction[Array]:
+def reordered(prediction: Prediction, scores: Sequence[PairScore], weight: float) -> Prediction:
     """A prediction with its candidates in the order of new scores; see `Speller.rescore`."""
     mixed = [
         replace(candidate, score=_mixed(score.log_probability, candidate.score, weight))
@@ -113,3 +133,16 @@ def batches(positions: Sequence[int], lengths: Sequence[int], most: int) -> Iter
             begin = end
     if begin < len(positions):
         yield positions[begin:]
+
+
+def taken(sources: Iterator[Input], count: int) -> tuple[list[Input], DataError | None]:
+    """The next sources, at most `count` of them, and what reading them failed with."""
+    held: list[Input] = []
+    try:
+        for source in sources:
+            held.append(source)
+            if len(held) == count:
+                break
+    except DataError as error:
+        return held, error
+    return held, None

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from triptych.config.decoding import SpellDecoding
-from triptych.decoding.contract import IMPOSSIBLE, Array, Hypothesis, Sources, StateT, StepModel, length_limits
-from triptych.decoding.numerics import log_softmax
-from triptych.decoding.single_path import follow
+from triptych.decoding.contract import (
+    IMPOSSIBLE,
+    Array,
+    Hypothesis,
+    Sources,
+    StateT,
+    StepModel,
+    length_limits,
+    log_softmax,
+)
+from triptych.decoding.greedy import follow
 from triptych.errors import ShapeError
 
 ROUNDING = 1e-6  # relative; by how much sums of probabilities that were rounded to float32 may miss a mass

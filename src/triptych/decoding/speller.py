@@ -1,4 +1,4 @@
-"""A model with its vocabularies: texts in, predictions out. The same class for a run and for an exported folder."""
+"""Decoding a batch by any method, and a model with its vocabularies: texts in, predictions out."""
 
 from __future__ import annotations
 
@@ -7,24 +7,50 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.config.decoding import SpellDecoding
+from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Hypothesis, StepModel, copies
+from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel, copies
 from triptych.decoding.dictionary import Dictionary, Symbols
-from triptych.decoding.dispatch import decode
-from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered
+from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered, scores_of, taken
+from triptych.decoding.greedy import greedy
+from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
 from triptych.text.alignment import Alignment, PairScore
 from triptych.text.copying import written
 from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.symbols import Tokenizer
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Tokenizer, Vocabularies
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
 
 Text = str | Sequence[str]
 """A text, to be split as in training, or its symbols; of features likewise, `V;PST` or ("V", "PST")."""
+
+
+def decode(
+    model: StepModel[StateT], sources: Sources, settings: SpellDecoding, *, with_attention: bool = False
+) -> list[list[Hypothesis]]:
+    """Decode a batch by the method that the settings name.
+
+    Args:
+        model: what to decode with, in evaluation mode.
+        sources: B of them; their row_ids set the random numbers of the method "sample" apart.
+        settings: the method and its parameters.
+        with_attention: fill `Hypothesis.attention`, where the model has any.
+    Returns:
+        One list per row: its only hypothesis (greedy), the n_best, best first (beam), or the samples as drawn (sample).
+    Raises:
+        ShapeError: the number of row_ids is not B.
+        TriptychError: nothing can be produced for a row, or a log-probability is nan.
+    """
+    match settings.method:
+        case "greedy":
+            return greedy(model, sources, settings, with_attention=with_attention)
+        case "beam":
+            return beam_search(model, sources, settings, with_attention=with_attention)
+        case "sample":
+            return sample(model, sources, settings, with_attention=with_attention)
 
 
 class Speller:
@@ -59,7 +85,7 @@ class Speller:
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
         with_alignment: bool = False,
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         """Predict a target for every source.
 
         Args:
@@ -132,17 +158,7 @@ class Speller:
 
     def _score(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[PairScore]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size)
-        unknown = self.vocabularies.sources.unknown_in, self.vocabularies.targets.unknown_in
-        return [
-            PairScore(
-                given.source,
-                target,
-                tuple(forced.log_probabilities.tolist()),
-                unknown[0](given.source),
-                unknown[1](target),
-            )
-            for (given, target), forced in zip(pairs, found, strict=True)
-        ]
+        return scores_of(self.vocabularies, pairs, found)
 
     def align(
         self,
@@ -167,8 +183,8 @@ class Speller:
         return self._align(self._pairs(self.inputs(sources, features), targets))
 
     def rescore(
-        self, predictions: Sequence[Prediction[Array]], *, weight: float = 0.5, reverse: bool = False
-    ) -> list[Prediction[Array]]:
+        self, predictions: Sequence[Prediction], *, weight: float = 0.5, reverse: bool = False
+    ) -> list[Prediction]:
         """Candidates of another speller, in the order of a score that this one has a part in.
 
         A candidate's score becomes weight * this model's log-probability + (1 - weight) * the score that it had.
@@ -197,7 +213,7 @@ class Speller:
         chunk: int | None = None,
         with_attention: bool = False,
         with_alignment: bool = False,
-    ) -> Iterator[Prediction[Array]]:
+    ) -> Iterator[Prediction]:
         """Predict for any number of sources, given as symbols, in order and in bounded memory.
 
         Args:
@@ -213,7 +229,7 @@ class Speller:
         done = 0
         failure: DataError | None = None
         while failure is None:
-            held, failure = _take(rest, chunk or CHUNK)
+            held, failure = taken(rest, chunk or CHUNK)
             if not held and failure is None:
                 return
             found = self._predict(held, decoding or self.decoding, with_attention=with_attention, first=done)
@@ -266,11 +282,13 @@ class Speller:
 
     def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
+        tokenizers = self.vocabularies.source_tokenizer, self.vocabularies.target_tokenizer
         return [
-            alignment_of(given.source, target, forced) for (given, target), forced in zip(pairs, found, strict=True)
+            alignment_of(given.source, target, forced).turned(*(tokenizer.backward for tokenizer in tokenizers))
+            for (given, target), forced in zip(pairs, found, strict=True)
         ]
 
-    def _with_alignments(self, predictions: Sequence[Prediction[Array]]) -> list[Prediction[Array]]:
+    def _with_alignments(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         pairs = [
             (Input(found.source, found.features), candidate.symbols)
             for found in predictions
@@ -304,9 +322,9 @@ class Speller:
 
     def _predict(
         self, inputs: Sequence[Input], settings: SpellDecoding, *, with_attention: bool = False, first: int = 0
-    ) -> list[Prediction[Array]]:
+    ) -> list[Prediction]:
         """Predictions in the order of the inputs; `first` is the number of the first one, which samples depend on."""
-        results: list[Prediction[Array] | None] = [None] * len(inputs)
+        results: list[Prediction | None] = [None] * len(inputs)
         unknown_to_dictionary = []
         for position, given in enumerate(inputs):
             if not given.source:
@@ -317,17 +335,29 @@ class Speller:
                 results[position] = Prediction(given.source, candidates, features=given.features)
             else:
                 unknown_to_dictionary.append(position)
-        order = sorted(unknown_to_dictionary, key=lambda position: len(inputs[position].source))
+        new = [inputs[position] for position in unknown_to_dictionary]
+        numbers = [first + position for position in unknown_to_dictionary]
+        found = self._predict_new(new, numbers, settings, with_attention=with_attention)
+        for position, prediction in zip(unknown_to_dictionary, found, strict=True):
+            results[position] = prediction
+        return [result for result in results if result is not None]
+
+    def _predict_new(
+        self, inputs: Sequence[Input], numbers: Sequence[int], settings: SpellDecoding, *, with_attention: bool
+    ) -> list[Prediction]:
+        """The model's predictions for what no dictionary has; `numbers` set their samples apart."""
+        results: list[Prediction | None] = [None] * len(inputs)
+        order = sorted(range(len(inputs)), key=lambda position: len(inputs[position].source))
         lengths = [len(inputs[position].source) for position in order]
         for positions in batches(order, lengths, settings.batch_size):
             chosen = [inputs[position] for position in positions]
-            batch = encoded(self.model, self.vocabularies, chosen, [first + position for position in positions])
+            batch = encoded(self.model, self.vocabularies, chosen, [numbers[position] for position in positions])
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):
                 results[position] = self._prediction(inputs[position], hypotheses)
         return [result for result in results if result is not None]
 
-    def _prediction(self, given: Input, hypotheses: Sequence[Hypothesis]) -> Prediction[Array]:
+    def _prediction(self, given: Input, hypotheses: Sequence[Hypothesis]) -> Prediction:
         features = self.vocabularies.features
         return Prediction(
             given.source,
@@ -337,7 +367,7 @@ class Speller:
             () if features is None else features.unknown_in(given.features),
         )
 
-    def _candidate(self, hypothesis: Hypothesis, source: Symbols) -> Candidate[Array]:
+    def _candidate(self, hypothesis: Hypothesis, source: Symbols) -> Candidate:
         symbols = written(hypothesis.symbols, source, self.vocabularies.targets)
         return Candidate(
             symbols,
@@ -348,22 +378,9 @@ class Speller:
             finished=hypothesis.finished,
         )
 
-    def _entry(self, target: Symbols) -> Candidate[Array]:
+    def _entry(self, target: Symbols) -> Candidate:
         return Candidate(target, self.vocabularies.target_tokenizer.join(target), 0.0, 0.0, origin="dictionary")
 
 
 def _symbols(text: Text, tokenizer: Tokenizer) -> Symbols:
     return tokenizer.split(text) if isinstance(text, str) else tuple(text)
-
-
-def _take(sources: Iterator[Input], count: int) -> tuple[list[Input], DataError | None]:
-    """The next sources, at most `count` of them, and what reading them failed with."""
-    held: list[Input] = []
-    try:
-        for source in sources:
-            held.append(source)
-            if len(held) == count:
-                break
-    except DataError as error:
-        return held, error
-    return held, None

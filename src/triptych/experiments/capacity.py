@@ -12,25 +12,24 @@ al. 2020, arXiv:2008.02217, for continuous states).  Checked by tests/experiment
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import takewhile
+from typing import NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.config.recall import CapacityNetworks
-from triptych.errors import TriptychError, did_you_mean
+from triptych.config.recall import CapacityNetworks, Network
+from triptych.errors import check_choice
 from triptych.experiments.patterns import cosines, known_places, random_signs
 from triptych.recall.classic import classic_retrieve, hebbian_weights
 from triptych.recall.dense import Polynomial, dense_retrieve
 from triptych.recall.retrieval import retrieve
-from triptych.recall.separation import SOFTMAX, Entmax, Separation
+from triptych.recall.separation import SOFTMAX, Entmax
 
 CLASSIC_LIMIT = 0.14  # of D
-
-# Patterns (N, D), cues (B, D) whose unknown coordinates are random signs, and where they are known (B, D), to states.
-Recall = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class CapacityTrial:
     recalled: float
 
 
-@dataclass(frozen=True)
-class Quartiles:
+class Quartiles(NamedTuple):
     """Of a share over seeds, at one number of patterns."""
 
     patterns: int
@@ -64,19 +62,12 @@ class Capacity:
         """Median and quartiles over seeds, by rising number of patterns."""
         trials = [trial for trial in self.trials if trial.network == network]
         counts = sorted({trial.patterns for trial in trials})
-        return [_quartiles(count, [t.recalled for t in trials if t.patterns == count]) for count in counts]
+        return [Quartiles(n, *quartiles([t.recalled for t in trials if t.patterns == n])) for n in counts]
 
     def capacity(self, network: str) -> int:
-        """The largest number of patterns up to which at every number tried the median share is at least one half.
-
-        0 where not even the smallest number is held.
-        """
-        held = 0
-        for point in self.curve(network):
-            if point.median < 0.5:
-                break
-            held = point.patterns
-        return held
+        """The largest number of patterns up to which the median share is everywhere at least one half; 0 for none."""
+        held = list(takewhile(lambda point: point.median >= 0.5, self.curve(network)))
+        return held[-1].patterns if held else 0
 
     @property
     def networks(self) -> list[str]:
@@ -104,12 +95,10 @@ def measure_capacity(
         seeds: one memory of every count for each.
         known: share of a cue's coordinates that are its pattern's, in (0, 1].
         cues: tried on a memory, at most one for each pattern.
-        success: cosine to the pattern that counts as recalled when exceeded.
         networks: their settings, the recipe's table.
-    Raises:
-        TriptychError: a network is not known, or a setting breaks its rule.
     """
-    recalls = {name: _recall(name, networks) for name in names}
+    for name in names:
+        check_choice(name, get_args(Network), field="network")
     trials = []
     for count in counts:
         for seed in seeds:
@@ -118,8 +107,8 @@ def measure_capacity(
             wanted = patterns[: min(cues, count)]
             known_valid = known_places(len(wanted), width, known, generator)
             cue = torch.where(known_valid, wanted, random_signs(len(wanted), width, generator))
-            for name, recall in recalls.items():
-                reached = cosines(recall(patterns, cue, known_valid), wanted) > success
+            for name in names:
+                reached = cosines(_recalled(name, networks, patterns, cue, known_valid), wanted) > success
                 trials.append(CapacityTrial(name, count, seed, reached.double().mean().item()))
     return Capacity(width, tuple(trials))
 
@@ -133,43 +122,20 @@ def polynomial_limit(width: int, degree: int) -> float:
     return float(width ** (degree - 1)) / (2 * odd * math.log(width))
 
 
-def _recall(name: str, settings: CapacityNetworks) -> Recall:
-    known = {
-        "classic": partial(_classic, max_steps=settings.max_steps),
-        "polynomial": partial(_polynomial, degree=settings.degree, max_steps=settings.max_steps),
-        "exponential": partial(_continuous, SOFTMAX, settings),
-        "sparse": partial(_continuous, Entmax(settings.alpha), settings),
-    }
-    if name not in known:
-        expected = f"one of {', '.join(known)}"
-        raise TriptychError(field="network", value=name, expected=expected, hint=did_you_mean(name, known))
-    return known[name]
+def _recalled(name: str, settings: CapacityNetworks, patterns: Tensor, cue: Tensor, known_valid: Tensor) -> Tensor:
+    """States (B, D) that cues (B, D), with random signs where they are not known, lead a network to."""
+    most = settings.max_steps
+    if name == "classic":
+        return classic_retrieve(hebbian_weights(patterns), cue, max_sweeps=most).state
+    if name == "polynomial":
+        return dense_retrieve(patterns, cue, interaction=Polynomial(settings.degree), max_sweeps=most).state
+    separation = SOFTMAX if name == "exponential" else Entmax(settings.alpha)
+    return retrieve(
+        patterns, cue, beta=settings.beta, max_steps=most, separation=separation, known_valid=known_valid
+    ).state
 
 
-def _classic(patterns: Tensor, cue: Tensor, known_valid: Tensor, *, max_steps: int) -> Tensor:
-    return classic_retrieve(hebbian_weights(patterns), cue, max_sweeps=max_steps).state
-
-
-def _polynomial(patterns: Tensor, cue: Tensor, known_valid: Tensor, *, degree: int, max_steps: int) -> Tensor:
-    return dense_retrieve(patterns, cue, interaction=Polynomial(degree), max_sweeps=max_steps).state
-
-
-def _continuous(
-    separation: Separation, settings: CapacityNetworks, patterns: Tensor, cue: Tensor, known_valid: Tensor
-) -> Tensor:
-    found = retrieve(
-        patterns,
-        cue,
-        beta=settings.beta,
-        max_steps=settings.max_steps,
-        separation=separation,
-        known_valid=known_valid,
-    )
-    return found.state
-
-
-def _quartiles(count: int, shares: list[float]) -> Quartiles:
-    low, median, high = torch.tensor(shares, dtype=torch.float64).quantile(
-        torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
-    )
-    return Quartiles(count, low.item(), median.item(), high.item())
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """First quartile, median and third quartile."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    return low, median, high

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from triptych.errors import ShapeError
 from triptych.experiments.metastable import group_states
-from triptych.recall.checks import check_patterns
+from triptych.recall.checks import check_patterns, shape_error
 from triptych.recall.energy import energy
 from triptych.recall.retrieval import retrieve
 from triptych.recall.separation import Separation
@@ -63,22 +63,18 @@ def map_landscape(
 
     Args:
         patterns: points of the plane. Shape (N, 2).
-        beta: inverse temperature, > 0.
-        separation: what takes softmax's place.
         half_width: the square goes from minus this to plus this.
         resolution: R, places along each side, >= 2.
         paths: trajectories kept, along each side, >= 0.
-        max_steps: updates at most.
-    Raises:
-        ShapeError: the patterns are not points of the plane.
     """
     check_patterns(patterns)
     if patterns.shape[1] != 2:
-        raise ShapeError(f"patterns has shape {tuple(patterns.shape)}; expected (N, 2), points of the plane.")
+        raise shape_error("patterns", patterns, "(N, 2), points of the plane")
     patterns = patterns.double()
     axis = torch.linspace(-half_width, half_width, resolution, dtype=torch.float64)
     places = _grid(axis)
-    ends = retrieve(patterns, places, beta=beta, max_steps=max_steps, tolerance=_TOLERANCE, separation=separation).state
+    follow = partial(retrieve, patterns, beta=beta, max_steps=max_steps, tolerance=_TOLERANCE, separation=separation)
+    ends = follow(places).state
     scale = torch.linalg.vector_norm(patterns, dim=1).max().clamp_min(1e-12).item()
     basins = group_states(ends, _SAME * scale)
     # Of the places in a basin, the one whose energy fell lowest has come nearest to the fixed point.
@@ -86,15 +82,7 @@ def map_landscape(
     lowest = [depth.masked_fill(basins != number, float("inf")).argmin() for number in range(int(basins.max()) + 1)]
     fixed = ends[torch.stack(lowest)]
     coarse = torch.linspace(-half_width, half_width, paths + 2, dtype=torch.float64)[1:-1]
-    kept = retrieve(
-        patterns,
-        _grid(coarse),
-        beta=beta,
-        max_steps=max_steps,
-        tolerance=_TOLERANCE,
-        separation=separation,
-        extras=("trajectory",),
-    ).trajectory
+    kept = follow(_grid(coarse), extras=("trajectory",)).trajectory
     assert kept is not None
     return Landscape(
         beta=beta,

@@ -50,11 +50,7 @@ def measure_sizes(
     """Follow every pattern to its fixed point, for every separation function and beta.
 
     Args:
-        patterns: Shape (N, D).
-        separations: by the name that results carry.
-        betas: inverse temperatures.
-        mass: in (0, 1).
-        max_steps: updates at most.
+        mass: of the weights that are counted, in (0, 1).
     """
     results = []
     for name, separation in separations.items():
@@ -63,15 +59,9 @@ def measure_sizes(
                 patterns, patterns, beta=beta, max_steps=max_steps, separation=separation, extras=("attention",)
             )
             assert found.attention is not None
-            results.append(
-                StateSizes(
-                    name,
-                    beta,
-                    tuple(sizes_of(found.attention, mass).tolist()),
-                    count_states(found.state, _SAME * torch.linalg.vector_norm(patterns, dim=1).max().item()),
-                    found.converged.double().mean().item(),
-                )
-            )
+            sizes = tuple(sizes_of(found.attention, mass).tolist())
+            states = count_states(found.state, _SAME * torch.linalg.vector_norm(patterns, dim=1).max().item())
+            results.append(StateSizes(name, beta, sizes, states, found.converged.double().mean().item()))
     return tuple(results)
 
 

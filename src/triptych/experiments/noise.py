@@ -48,12 +48,8 @@ def measure_noise(
 
     Args:
         patterns: of norm sqrt(D). Shape (N, D).
-        separations: by the name that results carry.
-        betas: inverse temperatures.
         noise: standard deviations, >= 0.
         draws: how often at every level, >= 1.
-        success: cosine to the pattern that counts as recalled when exceeded.
-        max_steps: updates at most.
     """
     trials = []
     for level in noise:

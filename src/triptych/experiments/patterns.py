@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.errors import TriptychError
+from triptych.errors import TriptychError, check_choice
 from triptych.recall.separation import SOFTMAX, Entmax, Separation, TopK
 
 
@@ -53,13 +53,8 @@ class Digits:
 
 
 def load_digits(count: int, *, seed: int) -> Digits:
-    """Digits drawn without replacement.
+    """Digits drawn without replacement, from 1 to 1,797.
 
-    Args:
-        count: how many, from 1 to 1,797.
-        seed: of the draw.
-    Raises:
-        TriptychError: the count breaks its rule.
     Source: scikit-learn's copy of the UCI "Optical Recognition of Handwritten Digits" test set.
     """
     from sklearn import datasets
@@ -78,16 +73,11 @@ def random_signs(count: int, width: int, generator: torch.Generator) -> Tensor:
 
 
 def stored_patterns(source: str, count: int, width: int, *, seed: int) -> Tensor:
-    """Patterns of norm sqrt(D) from "digits" or "signs". Shape (count, width).
-
-    Raises:
-        TriptychError: the source is unknown, or has fewer digits.
-    """
+    """Patterns of norm sqrt(D) from "digits" or "signs". Shape (count, width)."""
+    check_choice(source, ("digits", "signs"), field="source")
     if source == "digits":
         return load_digits(count, seed=seed).patterns
-    if source == "signs":
-        return random_signs(count, width, torch.Generator().manual_seed(seed))
-    raise TriptychError(field="source", value=source, expected="digits or signs")
+    return random_signs(count, width, torch.Generator().manual_seed(seed))
 
 
 def known_places(count: int, width: int, share: float, generator: torch.Generator) -> Tensor:
@@ -97,19 +87,10 @@ def known_places(count: int, width: int, share: float, generator: torch.Generato
 
 
 def separation_of(name: str, *, alpha: float, k: int) -> Separation:
-    """The separation function of that name: softmax, entmax with its alpha, or top-k with its k.
-
-    Raises:
-        TriptychError: there is none.
-    """
-    match name:
-        case "softmax":
-            return SOFTMAX
-        case "entmax":
-            return Entmax(alpha)
-        case "top-k":
-            return TopK(k)
-    raise TriptychError(field="separation", value=name, expected="softmax, entmax or top-k")
+    """The separation function of that name: softmax, entmax with its alpha, or top-k with its k."""
+    known: dict[str, Separation] = {"softmax": SOFTMAX, "entmax": Entmax(alpha), "top-k": TopK(k)}
+    check_choice(name, tuple(known), field="separation")
+    return known[name]
 
 
 def cosines(state: Tensor, patterns: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from triptych.experiments.patterns import Digits, cosines, load_digits
 from triptych.files import write_bytes_atomically, write_text_atomically
-from triptych.recall.retrieval import Retrieval, retrieve
+from triptych.recall.retrieval import retrieve
 from triptych.report.canvas import save
 from triptych.report.recall_figures import RecalledImage, recalled_images
 from triptych.runs.run import runs_folder
@@ -83,13 +83,15 @@ class RecallDemo:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Cues of one kind, with where they are known, and what they led to."""
+    """Cues of one kind, NaN where they are unknown, and what they led to."""
 
     kind: str
     cue: Tensor
-    known_valid: Tensor | None
-    found: Retrieval
     right: Tensor
+    steps: Tensor
+    state: Tensor
+    trajectory: Tensor
+    energies: Tensor
 
 
 def run_recall_demo(name: str | Path, *, stored: int = STORED, beta: float = BETA, seed: int = 0) -> RecallDemo:
@@ -100,21 +102,16 @@ def run_recall_demo(name: str | Path, *, stored: int = STORED, beta: float = BET
         stored: digits, from 1 to 1,797.
         beta: inverse temperature, > 0.
         seed: which digits, and which noise.
-    Raises:
-        TriptychError: a number breaks its rule.
     """
     out = runs_folder() / name
     began = time.perf_counter()
     digits = load_digits(stored, seed=seed)
     patterns = digits.patterns
     generator = torch.Generator().manual_seed(seed)
-    known = torch.zeros_like(patterns, dtype=torch.bool)
-    known[:, : patterns.shape[1] // 2] = True
+    hidden = patterns.clone()
+    hidden[:, patterns.shape[1] // 2 :] = float("nan")
     noisy = patterns + NOISE * torch.randn(patterns.shape, generator=generator)
-    asked = [
-        _ask("lower half hidden", patterns, patterns, known, beta),
-        _ask("noise", patterns, noisy, None, beta),
-    ]
+    asked = [_ask("lower half hidden", patterns, hidden, beta), _ask("noise", patterns, noisy, beta)]
     results = [_measure(each, digits) for each in asked]
     seconds = round(time.perf_counter() - began, 2)
     rows = [row for each in asked for row in _rows(each, digits)]
@@ -127,52 +124,46 @@ def run_recall_demo(name: str | Path, *, stored: int = STORED, beta: float = BET
     return RecallDemo(stored, beta, results, figure, *paths, labels, seconds)
 
 
-def _ask(kind: str, patterns: Tensor, cue: Tensor, known_valid: Tensor | None, beta: float) -> _Asked:
-    found = retrieve(patterns, cue, beta=beta, known_valid=known_valid, extras=("trajectory", "energies"))
-    return _Asked(kind, cue, known_valid, found, cosines(found.state, patterns) > SUCCESS)
+def _ask(kind: str, patterns: Tensor, cue: Tensor, beta: float) -> _Asked:
+    found = retrieve(patterns, cue, beta=beta, known_valid=~cue.isnan(), extras=("trajectory", "energies"))
+    assert found.trajectory is not None
+    assert found.energies is not None
+    right = cosines(found.state, patterns) > SUCCESS
+    return _Asked(kind, cue, right, found.steps, found.state, found.trajectory, found.energies)
 
 
 def _measure(asked: _Asked, digits: Digits) -> Recalled:
-    energies = asked.found.energies
-    assert energies is not None
-    scale = digits.patterns.square().sum(1).max() + asked.cue.square().sum(1).max()
-    nearest = torch.cdist(asked.found.state, digits.patterns).argmin(1)
+    scale = digits.patterns.square().sum(1).max() + asked.cue.nan_to_num(0.0).square().sum(1).max()
+    nearest = torch.cdist(asked.state, digits.patterns).argmin(1)
     return Recalled(
         kind=asked.kind,
         cues=len(asked.cue),
         recalled=asked.right.double().mean().item(),
         same_class=(digits.labels[nearest] == digits.labels).double().mean().item(),
-        mean_steps=asked.found.steps.double().mean().item(),
-        largest_rise=energies.diff(dim=0).max().item(),
-        rounding=16 * torch.finfo(energies.dtype).eps * scale.item(),
+        mean_steps=asked.steps.double().mean().item(),
+        largest_rise=asked.energies.diff(dim=0).max().item(),
+        rounding=16 * torch.finfo(asked.energies.dtype).eps * scale.item(),
     )
 
 
 def _rows(asked: _Asked, digits: Digits) -> list[RecalledImage]:
     """The two cues that were furthest from the right digit, and one that led to another digit, where there are any."""
-    assert asked.found.energies is not None
-    fall = asked.found.energies[1] - asked.found.energies[-1]  # the first update takes a cue most of its way
+    fall = asked.energies[1] - asked.energies[-1]  # the first update takes a cue most of its way
     chosen = fall.masked_fill(~asked.right, -1).topk(min(2, int(asked.right.sum()))).indices.tolist()
     chosen += (~asked.right).nonzero().flatten().tolist()[:1]
     return [_row(asked, digits, index) for index in chosen]
 
 
 def _row(asked: _Asked, digits: Digits, index: int) -> RecalledImage:
-    trajectory, energies = asked.found.trajectory, asked.found.energies
-    assert trajectory is not None
-    assert energies is not None
-    taken = int(asked.found.steps[index])
+    taken = int(asked.steps[index])
     shown = [min(step, taken) for step in (*_STEPS_SHOWN, taken)]
-    cue = asked.cue[index]
-    if asked.known_valid is not None:
-        cue = cue.masked_fill(~asked.known_valid[index], float("nan"))
     return RecalledImage(
         label=f"{asked.kind}: {int(digits.labels[index])}",
         stored=_image(digits, index, digits.patterns[index]),
-        cue=_image(digits, index, cue),
-        states=[_image(digits, index, trajectory[step, index]) for step in shown],
+        cue=_image(digits, index, asked.cue[index]),
+        states=[_image(digits, index, asked.trajectory[step, index]) for step in shown],
         steps=shown,
-        energies=energies[: taken + 1, index].tolist(),
+        energies=asked.energies[: taken + 1, index].tolist(),
         right=bool(asked.right[index]),
     )
 

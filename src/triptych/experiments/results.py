@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from triptych.config.recall import CapacityRecipe, LandscapeRecipe, MetastableRecipe, NoiseRecipe, Separations
-from triptych.experiments.capacity import CLASSIC_LIMIT, measure_capacity, polynomial_limit
+from triptych.experiments.capacity import CLASSIC_LIMIT, measure_capacity, polynomial_limit, quartiles
 from triptych.experiments.landscape import Landscape, map_landscape
 from triptych.experiments.metastable import StateSizes, measure_sizes
 from triptych.experiments.noise import NoiseTrial, measure_noise
@@ -68,10 +69,7 @@ def capacity(recipe: CapacityRecipe) -> Outcome:
         "exponential": f"exponential, beta {networks.beta:g}",
         "sparse": f"sparse, alpha {networks.alpha:g}, beta {networks.beta:g}",
     }
-    curves = [
-        _band(labels[name], [(p.patterns, p.low, p.median, p.high) for p in found.curve(name)])
-        for name in found.networks
-    ]
+    curves = [_band(labels[name], found.curve(name)) for name in found.networks]
     limits = {}
     if "classic" in found.networks:
         limits[f"classic: {CLASSIC_LIMIT} D"] = CLASSIC_LIMIT * patterns.width
@@ -86,20 +84,12 @@ def capacity(recipe: CapacityRecipe) -> Outcome:
         x=Axis(f"patterns stored, of width {patterns.width}", "log", 2),
         limits=limits,
     )
-    caption = (
-        f"Median over {patterns.seeds} memories, quartiles shaded. Dotted: what theory gives for random patterns of "
-        f"width D = {patterns.width}."
-    )
+    theory = f"Dotted: what theory gives for random patterns of width D = {patterns.width}."
+    caption = f"Median over {patterns.seeds} memories, quartiles shaded. {theory}"
     return Outcome(
         text=f"Most patterns held with at least half of the cues recalled, median over memories: {listed}.",
         findings={f"{name} holds": count for name, count in held.items()},
-        tables=[
-            Table(
-                "capacity",
-                ["network", "patterns", "seed", "recalled"],
-                [[trial.network, trial.patterns, trial.seed, trial.recalled] for trial in found.trials],
-            )
-        ],
+        tables=[_table("capacity", found.trials)],
         figures={"capacity": DrawnFigure(figure, "Share of cues recalled against the number of patterns", caption)},
     )
 
@@ -128,13 +118,7 @@ def noise(recipe: NoiseRecipe) -> Outcome:
     return Outcome(
         text=f"Most noise at which the median draw still recalls at least half of the cues: {listed}.",
         findings={f"{label} tolerates": level for label, level in tolerated.items()},
-        tables=[
-            Table(
-                "noise",
-                ["separation", "beta", "noise", "draw", "recalled", "cosine"],
-                [[t.separation, t.beta, t.noise, t.draw, t.recalled, t.cosine] for t in trials],
-            )
-        ],
+        tables=[_table("noise", trials)],
         figures={
             "noise": DrawnFigure(
                 figure,
@@ -242,6 +226,11 @@ def _separations(given: Separations) -> dict[str, Separation]:
     return {shown[name]: separation_of(name, alpha=given.alpha, k=given.k) for name in given.separations}
 
 
+def _table(title: str, records: Sequence[Any]) -> Table:
+    """A row for each record of one kind, with its fields as columns."""
+    return Table(title, list(vars(records[0])), [list(vars(record).values()) for record in records])
+
+
 def _band(label: str, points: Sequence[tuple[float, float, float, float]]) -> Band:
     x, low, middle, high = (list(column) for column in zip(*points, strict=True))
     return Band(label, x, low, middle, high)
@@ -251,48 +240,29 @@ def _noise_band(trials: Sequence[NoiseTrial], setting: tuple[str, float], measur
     points = []
     mine = [trial for trial in trials if (trial.separation, trial.beta) == setting]
     for level in dict.fromkeys(trial.noise for trial in mine):
-        points.append((level, *_quartiles([getattr(t, measure) for t in mine if t.noise == level])))
+        points.append((level, *quartiles([getattr(t, measure) for t in mine if t.noise == level])))
     return _band(f"{setting[0]}, beta {setting[1]:g}", points)
 
 
 def _quartiles_of(point: StateSizes) -> tuple[float, float, float, float]:
-    return (point.beta, *_quartiles(point.sizes))
-
-
-def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    shares = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
-    low, median, high = torch.tensor(values, dtype=torch.float64).quantile(shares).tolist()
-    return low, median, high
+    return (point.beta, *quartiles(point.sizes))
 
 
 def _last_above_half(band: Band) -> float | None:
     """The largest noise up to which the median is at least one half everywhere."""
-    last = None
-    for level, share in zip(band.x, band.middle, strict=True):
-        if share < 0.5:
-            break
-        last = level
-    return last
+    held = list(takewhile(lambda point: point[1] >= 0.5, zip(band.x, band.middle, strict=True)))
+    return held[-1][0] if held else None
 
 
 def _first_single(band: Band) -> float | None:
     """The smallest beta from which on the median size is 1."""
-    first = None
-    for beta, size in zip(reversed(band.x), reversed(band.middle), strict=True):
-        if size > 1:
-            break
-        first = beta
-    return first
+    falling = zip(reversed(band.x), reversed(band.middle), strict=True)
+    single = list(takewhile(lambda point: point[1] <= 1, falling))
+    return single[-1][0] if single else None
 
 
 def _surface(one: Landscape) -> Surface:
     count = len(one.fixed_points)
-    return Surface(
-        title=f"beta {one.beta:g}: {count} state{'' if count == 1 else 's'}",
-        axis=one.axis.numpy(),
-        energies=one.energies.numpy(),
-        basins=one.basins.numpy(),
-        patterns=one.patterns.numpy(),
-        fixed_points=one.fixed_points.numpy(),
-        paths=one.paths.numpy(),
-    )
+    drawn = ("axis", "energies", "basins", "patterns", "fixed_points", "paths")
+    arrays = {name: getattr(one, name).numpy() for name in drawn}
+    return Surface(title=f"beta {one.beta:g}: {count} state{'' if count == 1 else 's'}", **arrays)

@@ -23,6 +23,7 @@ from triptych.report.run_report import facts_section, recipe_section
 from triptych.report.tables import Cell, Table
 from triptych.runs.run import Run, now
 
+PANEL = "recall"  # whose runs are experiments
 _PIXELS_PER_INCH = 96  # of a page
 
 
@@ -54,11 +55,9 @@ def run_experiment(
 
     Args:
         recipe: the experiment.
-        recipe_name: its name or path, which also names the run.
-        name: of the run, instead of that.
-        force: replace a run of that name.
-    Raises:
-        RunError: a run of that name exists, and `force` is not set.
+        recipe_name: its name or path, which names the run where `name` is None.
+        name: of the run.
+        force: replace a run of that name, which is a RunError otherwise.
     """
     run = Run.create(name or Path(recipe_name).stem, force=force)
     run.write_recipe(recipe)
@@ -68,20 +67,14 @@ def run_experiment(
         experiment=recipe.experiment,
         title=recipe.title,
         began=now(),
-        versions={
-            "triptych": version("triptych"),
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-        },
+        versions={"triptych": version("triptych"), "python": platform.python_version(), "torch": torch.__version__},
     )
     run.forget_replaced()
     began = time.perf_counter()
     outcome = measure(recipe)
     seconds = round(time.perf_counter() - began, 2)
     results = [_write_table(run, table) for table in outcome.tables]
-    figures = []
-    for key, drawn in outcome.figures.items():
-        figures.append(save(drawn.figure, run.figures, key).png)
+    figures = [save(drawn.figure, run.figures, key).png for key, drawn in outcome.figures.items()]
     run.update_facts(
         status="finished",
         ended=now(),
@@ -107,11 +100,7 @@ def measure(recipe: RecallRecipe) -> Outcome:
 
 
 def write_experiment_report(run: Run) -> Path:
-    """Write `report.html` from the numbers and figures that the run holds.
-
-    Raises:
-        RunError: the experiment did not finish.
-    """
+    """Write `report.html` from the numbers and figures of a run; RunError where the experiment did not finish."""
     facts = run.facts()
     if facts.get("status") != "finished":
         raise RunError(
@@ -131,9 +120,7 @@ def write_experiment_report(run: Run) -> Path:
         )
         for entry in facts["figures"]
     ]
-    findings = Table(
-        "Main numbers", ["finding", "value"], [[key, _shown(value)] for key, value in facts["findings"].items()]
-    )
+    findings = Table("Main numbers", ["finding", "value"], [list(item) for item in facts["findings"].items()])
     tables = [_read_table(path) for path in sorted((run.path / "results").glob("*.tsv"))]
     sections = [
         html.Section("Findings", text=facts["text"], tables=[findings], figures=figures),
@@ -172,8 +159,3 @@ def _cell(text: str) -> Cell:
         except ValueError:
             continue
     return text
-
-
-def _shown(value: Any) -> Cell:
-    """A finding as a cell; a value that was not reached is a dash."""
-    return value if isinstance(value, int | float | str) or value is None else str(value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ from typing import Any
 
 from triptych.errors import RunError
 from triptych.export.graph import need_onnx
-from triptych.files import write_text_atomically
+from triptych.files import force_to_disk, write_json, write_text_atomically
 from triptych.runtime.folder import FORMAT, MANIFEST, digest_of
 
 
@@ -33,7 +31,8 @@ def staged(out: Path, *, force: bool) -> Iterator[Path]:
     staging.mkdir()
     try:
         yield staging
-        _force_to_disk(staging)
+        for path in staging.iterdir():
+            force_to_disk(path)
         replaced = out.with_name(f".{out.name}.{secrets.token_hex(6)}.replaced")
         if out.exists():
             out.rename(replaced)
@@ -95,7 +94,7 @@ def write_manifest(
         "files": files,
         "model": dict(model),
     }
-    write_text_atomically(folder / MANIFEST, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / MANIFEST, document)
     write_text_atomically(folder / "README.md", _readme(panel, name, use))
 
 
@@ -108,13 +107,3 @@ def _readme(panel: str, name: str, use: Use) -> str:
         f"    python -c 'from triptych import runtime; print(runtime.load(\"FOLDER\").{use.call})'\n\n"
         f"`{MANIFEST}` describes the graphs and the versions they were made with.\n"
     )
-
-
-def _force_to_disk(folder: Path) -> None:
-    """Ask the system to put all files of a folder on the disk."""
-    for path in folder.iterdir():
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -69,7 +69,8 @@ def export_memory(
         inline_limit: patterns of more bytes go into a file of their own.
     Raises:
         RunError: there is something at `out`.
-        ShapeError, DataError, TriptychError: patterns or beta break their rule.
+        ShapeError, DataError, TriptychError: patterns or beta break their rule, or the graph differs from PyTorch by
+            more than 1e-5 of the patterns' largest value, or of one if that is more.
         MissingExtraError: `onnx` or `onnxruntime` is not installed.
     Checked by tests/export/test_memory.py against `triptych.recall.update`.
     """
@@ -94,10 +95,6 @@ def export_store(store: Path, out: Path, *, force: bool = False) -> Exported:
     """Write what a stored memory recalls by, as `export_memory`: its patterns, beta and normalisation.
 
     Labels, ids, values and a threshold of novelty stay behind.
-
-    Raises:
-        DataError: the folder holds no memory, or not all of one.
-        RunError, MissingExtraError, TriptychError: as `export_memory`.
     """
     need_onnx()
     check_free(out, force=force)
@@ -107,11 +104,7 @@ def export_store(store: Path, out: Path, *, force: bool = False) -> Exported:
 
 
 def _verify(patterns: Tensor, exported: Exported, *, beta: float) -> None:
-    """Compare with PyTorch at a few noisy patterns.
-
-    Raises:
-        TriptychError: they differ by more than 1e-5 of the patterns' largest value, or of one if that is more.
-    """
+    """Compare with PyTorch at a few noisy patterns."""
     stored = patterns.detach().float().cpu()
     some = stored[: min(len(stored), 16)]
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal(some.shape)).float()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,19 +22,6 @@ from triptych.runtime.folder import Exported
 WRITERS = {"spell": "triptych.export.spell", "see": "triptych.export.see"}
 
 
-@dataclass(frozen=True)
-class Check:
-    """How exported graphs compare with PyTorch.
-
-    Attributes:
-        difference: the largest of their outputs, relative above one.
-        details: more figures by name, for `export.json`.
-    """
-
-    difference: float
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Writer(Protocol):
     """Protocol of a panel's exporter."""
 
@@ -44,8 +31,12 @@ class Writer(Protocol):
     def use(self, description: Mapping[str, Any]) -> Use:
         """How the exported model is used, from what `write` gave."""
 
-    def verify(self, model: Any, exported: Exported, run: Run | None = None) -> Check:
-        """Compare with PyTorch, on data of the run too where there is any; TriptychError where they differ much."""
+    def verify(self, model: Any, exported: Exported, run: Run | None = None) -> dict[str, Any]:
+        """Compare with PyTorch, on data of the run too where there is any; TriptychError where they differ much.
+
+        Returns:
+            For `export.json`: the largest `difference` of outputs, relative above one, and what else was counted.
+        """
 
     def cost(self, before: Exported, after: Exported, recipe: Any, data: Any, *, split: str) -> Cost:
         """Error rates on a split of a recipe's data before and after quantisation."""
@@ -143,8 +134,8 @@ def _write(run: Run, model: Any, folder: Path) -> float:
     description = writer.write(model, folder)
     _describe(folder, panel, run, description, {})
     check = writer.verify(model, Exported.open(folder), run)
-    _describe(folder, panel, run, description, {"difference": check.difference, **check.details})
-    return check.difference
+    _describe(folder, panel, run, description, check)
+    return float(check["difference"])
 
 
 def _describe(folder: Path, panel: str, run: Run, model: Mapping[str, Any], more: Mapping[str, Any]) -> None:

@@ -24,15 +24,13 @@ from triptych.errors import DataError, MissingExtraError, RunError, TriptychErro
 from triptych.export.folder import Use
 from triptych.export.graph import need_onnx
 from triptych.export.quantize import Change, Cost
-from triptych.export.run import Check
 from triptych.images.sources import Collection
 from triptych.recall.layers import HopfieldPooling
 from triptych.runtime.classifier import load as load_exported
 from triptych.runtime.folder import Exported
-from triptych.see.classifier import Classifier
+from triptych.see.adapter import Model
 from triptych.see.heads import HopfieldHead
 from triptych.see.images import Images
-from triptych.see.inputs import scaled
 from triptych.statistics import paired_bootstrap, share_of
 
 TOLERANCE = 1e-5
@@ -42,16 +40,16 @@ TIMED_IMAGES = 128
 TIMED_REPEATS = 3
 
 
-def write(classifier: Classifier, folder: Path) -> dict[str, Any]:
+def write(classifier: Model, folder: Path) -> dict[str, Any]:
     """Write the graph of a classifier's network into a folder.
 
     Returns:
         What `triptych.runtime.classifier` needs to read it, as plain values for JSON.
     """
-    write_graph(classifier.network, classifier.form.shape, folder / "model.onnx")
+    write_graph(classifier.scorer.network, classifier.form.shape, folder / "model.onnx")
     return {
         "graph": "model.onnx",
-        "input": classifier.form.to_dict(),
+        "input": classifier.form.model_dump(mode="json"),
         "classes": list(classifier.classes),
         "decoding": classifier.decoding.model_dump(),
     }
@@ -145,21 +143,18 @@ def use(_description: Mapping[str, Any]) -> Use:
     return Use('predict(["..."])', ("pillow",))
 
 
-@torch.inference_mode()
-def verify(classifier: Classifier, exported: Exported, _run: Any = None) -> Check:
+def verify(classifier: Model, exported: Exported, _run: Any = None) -> dict[str, Any]:
     """The largest difference of scores from PyTorch over random images: |a - b| / (1 + |b|).
 
     Raises:
         TriptychError: it is more than the tolerance, 1e-5.
     """
-    session, form = exported.session(exported.model["graph"], threads=1), classifier.form
+    scorer, form = load_exported(exported).scorer, classifier.form
     largest = 0.0
     for rows in ROWS:
-        draw = np.random.default_rng(rows)
-        images = draw.random((rows, form.channels, form.height, form.width), dtype=np.float32)
-        values = scaled(form, torch.from_numpy(images))
-        wanted = classifier.network(values.contiguous(memory_format=torch.channels_last)).numpy()
-        found = session.run(["scores"], {"images": values.contiguous().numpy()})[0]
+        drawn = np.random.default_rng(rows).integers(0, 256, (rows, *form.shape), dtype=np.uint8)
+        images = form.scaled(drawn)
+        wanted, found = classifier.scorer(images), scorer(images)
         if wanted.shape != found.shape:
             largest = float("inf")
             break
@@ -170,7 +165,7 @@ def verify(classifier: Classifier, exported: Exported, _run: Any = None) -> Chec
             f"the exported graph differs from PyTorch by {largest:.2g}; expected at most {TOLERANCE:g}. "
             "Nothing was written. Check that the model's weights are finite."
         )
-    return Check(largest)
+    return {"difference": largest}
 
 
 def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection[Images], *, split: str) -> Cost:
@@ -184,14 +179,14 @@ def cost(before: Exported, after: Exported, _recipe: SeeRecipe, data: Collection
     images = data.splits[split]
     pixels = images.pixels.numpy()
     models = [load_exported(exported) for exported in (before, after)]
-    classes = [model.classify(pixels).argmax(1) for model in models]
+    classes = [model.probabilities(pixels).argmax(1) for model in models]
     truths = images.labels.numpy()
     wrong = [(found != truths).astype(float) for found in classes]
     ones = np.ones(len(truths))
     rates = [share_of(errors) for errors in wrong]
     change = Change(rates[0], rates[1], paired_bootstrap(wrong[1], wrong[0], ones))
     timed = pixels[:TIMED_IMAGES]
-    seconds = _seconds([lambda model=model: model.classify(timed) for model in models])  # type: ignore[misc]
+    seconds = _seconds([lambda model=model: model.probabilities(timed) for model in models])  # type: ignore[misc]
     return Cost(
         split,
         len(truths),

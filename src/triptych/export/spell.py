@@ -14,11 +14,11 @@ from triptych.config import SpellDecoding, SpellRecipe
 from triptych.decoding import Sources, Speller, StepModel, decode
 from triptych.decoding.contract import END, START, Array
 from triptych.decoding.given import encoded
+from triptych.decoding.voting import MEMBERS, Voting
 from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
 from triptych.export.folder import Use
 from triptych.export.quantize import Change, Cost
-from triptych.export.run import Check
 from triptych.report.comparison import differences
 from triptych.runs.run import Run
 from triptych.runtime.folder import Exported
@@ -26,9 +26,9 @@ from triptych.runtime.speller import load as load_exported
 from triptych.spell.adapter import TorchModel, networks_of
 from triptych.spell.build import Network
 from triptych.spell.corpus import Corpus, Item
+from triptych.spell.evaluating import predictions_of, results_of
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
-from triptych.spell.panel import predictions_of, results_of
 from triptych.text.pairs import Input
 
 TOLERANCE = 1e-5
@@ -55,7 +55,10 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
         for part, file in names.items():
             graph_of(network, part).save(folder / file)
         members.append({**names, "boundaries": walks})
-    return {"members": members, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
+    voting = {}
+    if isinstance(speller, Voting):
+        voting[MEMBERS] = [member.vocabularies.to_dict() for member in speller.members]
+    return {"members": members, **voting, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
 
 
 def use(description: Mapping[str, Any]) -> Use:
@@ -72,7 +75,7 @@ def graph_of(network: Network, part: str) -> Any:
     return transducer.encoder_graph(network) if part == "encoder" else transducer.step_graph(network)
 
 
-def verify(speller: Speller, exported: Exported, run: Run | None = None) -> Check:
+def verify(speller: Speller, exported: Exported, run: Run | None = None) -> dict[str, Any]:
     """Compare exported graphs with PyTorch on random sources and on sources that the run has predicted.
 
     Every step's log-probabilities and attention are compared along targets that the model writes itself, most probable
@@ -100,7 +103,7 @@ def verify(speller: Speller, exported: Exported, run: Run | None = None) -> Chec
             f"{LISTS.n_best}-best lists of {differing} of {lists} sources differ. Nothing was written.",
             hint="Check that the model's weights are finite.",
         )
-    return Check(largest, {"lists_compared": lists, "lists_that_differ": differing})
+    return {"difference": largest, "lists_compared": lists, "lists_that_differ": differing}
 
 
 def difference(
@@ -209,7 +212,7 @@ def cost(before: Exported, after: Exported, recipe: SpellRecipe, data: Corpus, *
 
 def predicted(speller: Speller, items: Sequence[Item]) -> list[ItemResult]:
     """Predictions of a speller for some items."""
-    return results_of(items, predictions_of(speller, items))
+    return results_of(items, predictions_of(speller, items), speller.vocabularies)
 
 
 def _distance(wanted: Any, found: Any) -> float:

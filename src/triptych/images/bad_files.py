@@ -35,11 +35,7 @@ class Skipped:
             self.first.append(bad)
 
     def sentences(self, *, read: int | None = None) -> list[str]:
-        """Warnings that count the files and name the first ten, with the reasons.
-
-        Args:
-            read: how many images were read; None leaves it out.
-        """
+        """Warnings that count the files, and those that were `read`, and name the first ten with the reasons."""
         if not self.first:
             return []
         others = "" if read is None else f" and read {counted(read, 'image')}"

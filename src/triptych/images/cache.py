@@ -24,7 +24,7 @@ from triptych.data.downloads import cache_directory
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError
 from triptych.files import atomic_write, write_text_atomically
-from triptych.images.bad_files import BAD_FILE_ADVICE, BadImageError, UnreadableError
+from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, BadImageError, UnreadableError
 from triptych.images.reader import FileReader
 from triptych.images.reading import Pixels
 from triptych.images.sources import ImageList
@@ -39,56 +39,100 @@ class Decoded:
 
     Attributes:
         pixels: uint8 (N, C, height, width), in memory or mapped from disk.
-        rows: of the list, one for each image.
-        bad: rows of the list that could not be decoded, and why.
+        images: the part of the list that they are of.
+        bad: those that could not be decoded.
         warnings: complete sentences for the user.
     """
 
     pixels: Pixels
-    rows: Sequence[int]
-    bad: Mapping[int, str]
+    images: ImageList
+    bad: Sequence[BadImage] = ()
     warnings: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, images: ImageList, pixels: Pixels, bad: Mapping[int, str], warnings: Sequence[str] = ()) -> Decoded:
+        """Those of a list without its bad rows, whose reasons are given."""
+        kept = images.select([row for row in range(len(images)) if row not in bad]) if bad else images
+        return cls(pixels, kept, [BadImage(images.place(row), reason) for row, reason in bad.items()], warnings)
 
 
 def decode_images(images: ImageList, reader: FileReader, *, mapped: bool, skip_bad: bool) -> Decoded:
     """Decode images in parallel, or take them from the cache.
 
-    Args:
-        images: which.
-        reader: decodes them, and knows the form.
-        mapped: map the pixels from disk instead of holding them in memory.
-        skip_bad: skip bad files instead of stopping at the first.
+    With `mapped`, pixels are mapped from disk instead of held in memory.
+
     Raises:
-        DataError: a file is bad, or all are, or the cache cannot be written and `mapped` needs it.
+        DataError: a file is bad and none is skipped, or all are, or the cache cannot be written and `mapped` needs it.
     """
     form = reader.form
     shape = (form.height, form.width) if form.colour == "grey" else (form.height, form.width, 3)
     if not mapped and isinstance(images.images, np.ndarray) and images.images.shape[1:] == shape:
         pixels = images.images.reshape(len(images), form.height, form.width, -1).transpose(0, 3, 1, 2)
-        return Decoded(np.ascontiguousarray(pixels), range(len(images)), {})
+        return Decoded(np.ascontiguousarray(pixels), images)
     entry = _Entry.of(images, form)
-    found = entry.read(mapped=mapped)
+    found = entry.read(images, mapped=mapped)
     if found is None:
-        decoding = _Decoding(images, reader, skip_bad)
-        found = decoding.to_disk(entry) if mapped else decoding.to_memory(entry)
+        found = _decoded(images, reader, entry, mapped=mapped, skip_bad=skip_bad)
     else:
         reader.skip(images.images)
-    if found.bad and not skip_bad:
-        row, reason = next(iter(found.bad.items()))
-        raise DataError(f"{reason}.", hint=BAD_FILE_ADVICE, path=images.place(row))
-    if not found.rows:
-        row, reason = next(iter(found.bad.items()))
-        raise DataError(f"all {len(images)} files are bad; this one: {reason}.", path=images.place(row))
+    for bad in found.bad:
+        if not skip_bad:
+            raise DataError(f"{bad.reason}.", hint=BAD_FILE_ADVICE, path=bad.name)
+        if not len(found.images):
+            raise DataError(f"all {len(images)} files are bad; this one: {bad.reason}.", path=bad.name)
     return found
+
+
+def _decoded(images: ImageList, reader: FileReader, entry: _Entry, *, mapped: bool, skip_bad: bool) -> Decoded:
+    """Decode into memory and write the cache, or straight into the cache and map it.
+
+    A cache that cannot be written is a warning where it is not needed.
+    """
+    bad: dict[int, BadImageError] = {}
+    warnings = []
+    good = _good(images, reader, bad, skip_bad=skip_bad)
+    if not mapped:
+        pixels = np.empty((len(images), *reader.form.shape), np.uint8)
+        for place, image in enumerate(good):
+            pixels[place] = image
+        pixels = pixels[: len(images) - len(bad)]
+    try:
+        with atomic_write(entry.data) as temporary, temporary.open("wb") as stream:
+            stream.writelines(image.data for image in (good if mapped else pixels))
+        if mapped:
+            pixels = entry.pixels(len(images) - len(bad), mapped=True)
+        if not any(isinstance(error, UnreadableError) for error in bad.values()):  # another time they may be read
+            entry.finish(len(images), bad)
+    except OSError as error:
+        if mapped:
+            raise DataError(
+                f"the cache cannot be written: {error.strerror or error}. Set TRIPTYCH_CACHE to a folder with room, or "
+                "raise data.memory_limit_mb.",
+                path=entry.data,
+            ) from error
+        warnings.append(
+            f"{entry.data.parent}: the cache cannot be written ({error.strerror or error}), so images are decoded "
+            "again next time. Set TRIPTYCH_CACHE to another folder."
+        )
+    return Decoded.of(images, pixels, {row: str(error) for row, error in bad.items()}, warnings)
+
+
+def _good(images: ImageList, reader: FileReader, bad: dict[int, BadImageError], *, skip_bad: bool) -> Iterator[Pixels]:
+    """The good images in order, up to the first bad one where none is skipped; notes the rows of the bad ones."""
+    for row, result in enumerate(reader.pixels(images.images)):
+        if not isinstance(result, BadImageError):
+            yield result
+            continue
+        bad[row] = result
+        if not skip_bad:
+            raise DataError(f"{result}.", hint=BAD_FILE_ADVICE, path=images.place(row))
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A place in the cache for `count` images of a shape."""
+    """A place in the cache for images of a shape."""
 
     data: Path
-    note: Path
-    count: int
     shape: tuple[int, int, int]
 
     @classmethod
@@ -97,24 +141,26 @@ class _Entry:
         settings = form.model_dump(include=set(ImageForm.model_fields))
         decides = {"format": FORMAT, "pillow": PIL.__version__, "array": shape, **settings}
         key = fingerprint_items([json.dumps(decides, sort_keys=True), *images.digests])
-        folder = cache_directory() / "see"
-        return cls(folder / f"{key}.raw", folder / f"{key}.json", len(images), form.shape)
+        return cls(cache_directory() / "see" / f"{key}.raw", form.shape)
 
-    def read(self, *, mapped: bool) -> Decoded | None:
-        """Content of the cache; None where it is missing or incomplete."""
+    @property
+    def note(self) -> Path:
+        return self.data.with_suffix(".json")
+
+    def read(self, images: ImageList, *, mapped: bool) -> Decoded | None:
+        """What the cache holds of a list; None where it is missing or incomplete."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
             bad = {int(row): str(reason) for row, reason in note["bad"]}
             good = int(note["good"])
-            whole = self.data.stat().st_size == good * math.prod(self.shape) and good + len(bad) == self.count
+            whole = self.data.stat().st_size == good * math.prod(self.shape) and good + len(bad) == len(images)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         if not whole:
             return None
-        rows = [row for row in range(self.count) if row not in bad]
         with suppress(OSError):  # a cache that may only be read
             os.utime(self.note)  # used now
-        return Decoded(self.pixels(good, mapped=mapped), rows, bad)
+        return Decoded.of(images, self.pixels(good, mapped=mapped), bad)
 
     def pixels(self, good: int, *, mapped: bool) -> Pixels:
         """The good images that the data holds. Shape (good, C, height, width)."""
@@ -124,82 +170,11 @@ class _Entry:
         # Copy on write: PyTorch takes no arrays that must not be written, and nothing must change the cache.
         return np.memmap(self.data, np.uint8, mode="c", shape=shape)
 
-    def finish(self, good: int, bad: Mapping[int, str]) -> None:
-        """Declare the data complete."""
-        write_text_atomically(self.note, json.dumps({"good": good, "bad": list(bad.items())}) + "\n")
+    def finish(self, count: int, bad: Mapping[int, BadImageError]) -> None:
+        """Declare the data of `count` images complete."""
+        listed = [[row, str(error)] for row, error in bad.items()]
+        write_text_atomically(self.note, json.dumps({"good": count - len(bad), "bad": listed}) + "\n")
         _delete_unused(self.note.parent, keep=self.note)
-
-
-@dataclass(frozen=True)
-class _Decoding:
-    """Decoding a list once."""
-
-    images: ImageList
-    reader: FileReader
-    skip_bad: bool
-
-    def to_memory(self, entry: _Entry) -> Decoded:
-        """Decode into memory and write the cache; where it cannot be written, that is a warning."""
-        pixels = np.empty((len(self.images), *self.reader.form.shape), np.uint8)
-        rows: list[int] = []
-        bad: dict[int, BadImageError] = {}
-        for image in self._good(rows, bad):
-            pixels[len(rows) - 1] = image
-        pixels = pixels[: len(rows)]
-        if _passing(bad):
-            return Decoded(pixels, rows, _reasons(bad))
-        warnings = []
-        try:
-            with atomic_write(entry.data) as temporary:
-                pixels.tofile(temporary)
-            entry.finish(len(rows), _reasons(bad))
-        except OSError as error:
-            warnings.append(
-                f"{entry.data.parent}: the cache cannot be written ({error.strerror or error}), so images are "
-                "decoded again next time. Set TRIPTYCH_CACHE to another folder."
-            )
-        return Decoded(pixels, rows, _reasons(bad), warnings)
-
-    def to_disk(self, entry: _Entry) -> Decoded:
-        """Decode into the cache and map it."""
-        rows: list[int] = []
-        bad: dict[int, BadImageError] = {}
-        try:
-            with atomic_write(entry.data) as temporary, temporary.open("wb") as stream:
-                stream.writelines(image.data for image in self._good(rows, bad))
-            if _passing(bad):
-                return Decoded(entry.pixels(len(rows), mapped=True), rows, _reasons(bad))
-            entry.finish(len(rows), _reasons(bad))
-            found = entry.read(mapped=True)
-        except OSError as error:
-            raise DataError(
-                f"the cache cannot be written: {error.strerror or error}. Set TRIPTYCH_CACHE to a folder with room, or "
-                "raise data.memory_limit_mb.",
-                path=entry.data,
-            ) from error
-        if found is None:
-            raise DataError("the cache was changed while it was written. Try again.", path=entry.data)
-        return found
-
-    def _good(self, rows: list[int], bad: dict[int, BadImageError]) -> Iterator[Pixels]:
-        """The good images in order; their rows and the bad ones are noted on the way."""
-        for row, result in enumerate(self.reader.pixels(self.images.images)):
-            if isinstance(result, BadImageError):
-                bad[row] = result
-                if not self.skip_bad:
-                    raise DataError(f"{result}.", hint=BAD_FILE_ADVICE, path=self.images.place(row))
-            else:
-                rows.append(row)
-                yield result
-
-
-def _reasons(bad: Mapping[int, BadImageError]) -> dict[int, str]:
-    return {row: str(error) for row, error in bad.items()}
-
-
-def _passing(bad: Mapping[int, BadImageError]) -> bool:
-    """Whether a file could not be read for now; the cache, which goes by content, must not keep that."""
-    return any(isinstance(error, UnreadableError) for error in bad.values())
 
 
 def _delete_unused(folder: Path, *, keep: Path) -> None:

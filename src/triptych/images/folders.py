@@ -1,4 +1,4 @@
-"""Folders of image files: which class each file belongs to, and its digest."""
+"""Folders of image files: the folders of splits and classes, which class each file belongs to, and its digest."""
 
 from __future__ import annotations
 
@@ -11,11 +11,155 @@ from triptych.config import SeeData
 from triptych.data.fingerprints import fingerprint_items
 from triptych.errors import DataError, did_you_mean
 from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, BadImageError, counted, shown
-from triptych.images.digests import KnownDigests
-from triptych.images.layout import remark_on_loose_images, split_folders
-from triptych.images.reader import FileReader
-from triptych.images.sources import Collection, ImageList
-from triptych.images.walking import Remarks, folders_in, image_files
+from triptych.images.reader import FileReader, KnownDigests
+from triptych.images.sources import SPLITS, WHOLE, Collection, ImageList
+from triptych.images.walking import Remarks, folders_in, image_files, images_in
+
+USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training", "seg_train"),
+    "valid": ("valid", "val", "validation", "seg_valid", "seg_val"),
+    "test": ("test", "testing", "seg_test"),
+}
+_LIKE_SPLITS = frozenset(name for names in USUAL_NAMES.values() for name in names) | {"seg_pred", "pred", "dev"}
+
+
+def split_folders(location: Path, settings: SeeData, remarks: Remarks, *, whole: str | None) -> dict[str, Path]:
+    """The folders of the splits, or the folder itself as the only one, `all`, where it has class folders.
+
+    Splits are found by the names of the recipe, or by common ones, whatever their case. A split folder that holds only
+    a folder of its own name, as those of Kaggle do, counts as that folder. Where there is no folder for training, all
+    folders are classes; a folder for validation or testing without class folders is not a split.
+
+    Args:
+        location, settings: the folder, and the recipe's `[data]`.
+        remarks: takes warnings about what is not used, and about classes named like splits.
+        whole: give only this split: its folder where there are splits, otherwise everything.
+    Raises:
+        DataError: a split that the recipe names is missing, or there is no folder for training.
+    """
+    found = _found(location, settings, whole=whole)
+    if not found:
+        _remark_on_doubtful_classes(location, remarks)
+        return {WHOLE: location}
+    if whole is not None:
+        if whole not in found:
+            expected = f"a folder for it, such as {getattr(settings, whole)!r}"
+            raise DataError(field="the split", value=whole, expected=expected, path=shown(location))
+        return {whole: found[whole]}
+    if "train" not in found:
+        raise DataError(
+            f"there is a folder {next(iter(found.values())).name!r} and none for training; expected {settings.train!r} "
+            "beside it (data.train).",
+            path=shown(location),
+        )
+    _remark_on_unused(location, found, remarks)
+    return _without_flat(found, remarks)
+
+
+def _found(location: Path, settings: SeeData, *, whole: str | None) -> dict[str, Path]:
+    inside = folders_in(location)
+    found: dict[str, Path] = {}
+    missing = []
+    for split in SPLITS:
+        wanted = getattr(settings, split)
+        is_named = wanted != SeeData.model_fields[split].default
+        if is_named and (location / wanted).is_dir():
+            found[split] = _unwrapped(location / wanted)
+        elif is_named and whole is None:
+            missing.append(split)
+        else:
+            usual = _by_usual_name(split, inside, others="train" in found)
+            if usual is not None:
+                found[split] = _unwrapped(usual)
+    if missing:
+        split, names = missing[0], [folder.name for folder in inside]
+        raise DataError(
+            field=f"data.{split}",
+            value=getattr(settings, split),
+            expected="the name of a folder there",
+            hint=did_you_mean(getattr(settings, split), map(shown, names)) if names else "",
+            path=shown(location),
+        )
+    return found
+
+
+def _by_usual_name(split: str, inside: Sequence[Path], *, others: bool) -> Path | None:
+    """The folder of a split by its usual names; without `others`, one without class folders may well be a class."""
+    only_splits = all(folder.name.casefold() in _LIKE_SPLITS for folder in inside)
+    for name in USUAL_NAMES[split]:
+        same = sorted((folder for folder in inside if folder.name.casefold() == name), key=lambda f: f.name != name)
+        for folder in same:
+            if (others and split != "train") or folders_in(folder) or (split == "train" and only_splits):
+                return folder
+    return None
+
+
+def _unwrapped(folder: Path) -> Path:
+    inside = folders_in(folder)
+    while len(inside) == 1 and inside[0].name.casefold() == folder.name.casefold():
+        folder = inside[0]
+        inside = folders_in(folder)
+    return folder
+
+
+def _without_flat(folders: Mapping[str, Path], remarks: Remarks) -> dict[str, Path]:
+    """The folders of the splits less those without class folders, such as images to predict beside those to train."""
+    kept = {}
+    for split, folder in folders.items():
+        if split == "train" or folders_in(folder):
+            kept[split] = folder
+            continue
+        place = shown(folder)
+        has_images = next(image_files(folder), None) is not None
+        advice = f" `triptych predict RUN {place}` classifies its images." if has_images else ""
+        remarks.folders.append(
+            f"{place}: this folder has no class folders, so it is not used as the {split} split.{advice}"
+        )
+    return kept
+
+
+def _remark_on_unused(location: Path, found: Mapping[str, Path], remarks: Remarks) -> None:
+    """Warn about folders with images that are not splits, and about images beside class folders."""
+    used = {folder.relative_to(location).parts[0] for folder in found.values()}
+    for folder in folders_in(location):
+        if folder.name not in used and next(image_files(folder), None) is not None:
+            remarks.folders.append(
+                f"{shown(folder)}: this folder is not used. If it is a split, name it with data.valid or data.test "
+                f"(--set data.test={shown(folder.name)})."
+            )
+    remark_on_loose_images(location, remarks)
+
+
+def remark_on_loose_images(folder: Path, remarks: Remarks) -> None:
+    """Warn of images that lie beside class folders."""
+    loose = images_in(folder)
+    if loose:
+        verb = "is" if len(loose) == 1 else "are"
+        remarks.folders.append(
+            f"{shown(folder)}: {counted(len(loose), 'image')} beside the folders {verb} not used; the first: "
+            f"{shown(loose[0].name)}. Put each image into the folder of its class."
+        )
+
+
+def _remark_on_doubtful_classes(location: Path, remarks: Remarks) -> None:
+    """Warn where classes are called like splits, or where each holds the same folders, as splits do."""
+    classes = folders_in(location)
+    for folder in classes:
+        if folder.name.casefold() in _LIKE_SPLITS:
+            remarks.folders.append(
+                f"{shown(folder)}: this folder is used as a class, since no folder beside it is for training. If it is "
+                "a split, put the folders of the classes to train on into a folder 'train'; if its images have no "
+                "class, move it elsewhere."
+            )
+    inside = [{folder.name.casefold() for folder in folders_in(name)} for name in classes]
+    if len(classes) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside):
+        listed = " and ".join(repr(shown(folder.name)) for folder in classes[:2])
+        same = ", ".join(sorted(inside[0])[:3])
+        remarks.folders.append(
+            f"{shown(location)}: the classes {listed} hold folders of the same names ({same}). "
+            "If they are splits, name them with data.train, data.valid and data.test "
+            f"(--set data.train={shown(classes[0].name)})."
+        )
 
 
 def read_folder(location: Path, settings: SeeData, reader: FileReader, *, whole: str | None) -> Collection[ImageList]:
@@ -23,11 +167,8 @@ def read_folder(location: Path, settings: SeeData, reader: FileReader, *, whole:
 
     A warning names each class folder without images, which is not used as a class.
 
-    Args:
-        location: the folder.
-        settings: the recipe's `[data]`: names of the split folders, and whether unreadable files are skipped.
-        reader: reads the files.
-        whole: read only this split: its folder where there is one, otherwise all classes.
+    With `whole` only this split is read: its folder where there is one, otherwise all classes.
+
     Raises:
         DataError: fewer than two classes have images, a class is not in training, or a file cannot be read.
     """
@@ -36,7 +177,7 @@ def read_folder(location: Path, settings: SeeData, reader: FileReader, *, whole:
     least = 1 if whole else 2
     classes = _class_names(next(iter(folders.values())), least=least)
     found = {split: _files(folder, classes, remarks) for split, folder in folders.items()}
-    reader.expect(sum(len(paths) for paths, _ in found.values()))
+    reader.total = sum(len(paths) for paths, _ in found.values())
     lists = {
         split: _hashed(location, folders[split], paths, labels, remarks, reader)
         for split, (paths, labels) in found.items()

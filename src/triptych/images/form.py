@@ -44,16 +44,14 @@ class InputForm(ImageForm):
     def scaled(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Bytes (B, C, height, width) as the network's numbers."""
         values = pixels.astype(np.float32) / np.float32(255)
+        if self.is_unit:
+            return np.asarray(values)
         mean, deviation = (np.array(part, dtype=np.float32)[:, None, None] for part in (self.mean, self.deviation))
         return np.asarray((values - mean) / deviation)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return self.model_dump(mode="json")
-
     @classmethod
     def from_dict(cls, document: Any, path: Path) -> Self:
-        """What `to_dict` wrote; `path` names the file in messages.
+        """What `model_dump` gave; `path` names the file in messages.
 
         Raises:
             RunError: it is damaged.

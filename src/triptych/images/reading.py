@@ -8,7 +8,7 @@ import struct
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import islice
@@ -22,7 +22,6 @@ from PIL import Image, UnidentifiedImageError
 from triptych.config import ImageForm
 from triptych.errors import DataError
 from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, BadImageError, UnreadableError, shown
-from triptych.images.predictions import check_array
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -47,7 +46,6 @@ _DAMAGE = (
 )  # fmt: skip
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-HEIC_ADVICE = "convert it to JPEG"
 _WHITE_IS_ZERO = (262, 0)  # TIFF's tag PhotometricInterpretation
 _CHUNK = 16
 _FINE_PIXELS = 4
@@ -73,12 +71,11 @@ def read_image(image: Any, form: ImageForm) -> Pixels:
     Args:
         image: a path, the bytes of an image file, a Pillow image, or an array uint8 (height, width, 1, 3 or 4), or
             without the last axis.
-        form: the form it is brought to.
     Raises:
         DataError: it is none of these, or cannot be read.
     """
     if isinstance(image, np.ndarray):
-        check_array(image)
+        _check_array(image)
     elif isinstance(image, str):
         image = Path(image)
     elif not isinstance(image, Path | bytes | Image.Image):
@@ -93,6 +90,16 @@ def read_image(image: Any, form: ImageForm) -> Pixels:
         raise DataError(f"{error}.", hint="Replace the image.", path=place) from None
 
 
+def _check_array(image: npt.NDArray[Any]) -> None:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise DataError(
+            f"the image is an array of {image.dtype} with shape {image.shape}; "
+            "expected uint8 of shape (height, width), or (height, width, channels) with 1, 3 or 4 channels."
+        )
+    if image.size == 0:
+        raise DataError(f"the image is an array of shape {image.shape}; expected at least one pixel.")
+
+
 def iterate_images(
     paths: Iterable[Path | str],
     form: ImageForm,
@@ -103,8 +110,6 @@ def iterate_images(
     """Decode images in parallel and yield them in order, holding a bounded number, however many paths there are.
 
     Args:
-        paths: any number of paths, read as they are needed.
-        form: the form they are brought to.
         workers: threads that decode; None is one for each processor this process may use.
         on_bad: called with each bad file, which is then skipped; None raises its error.
     Raises:
@@ -132,9 +137,7 @@ def decode_or_reason(source: Path | bytes | npt.NDArray[Any], form: ImageForm) -
 
 
 def decode(source: Path | bytes | Image.Image | npt.NDArray[Any], form: ImageForm) -> Pixels:
-    """An image as uint8 (C, height, width): a file, its content, a Pillow image, which stays as it is, or an array.
-
-    Arrays are uint8 (height, width) or (height, width, 1, 3 or 4).
+    """As `read_image`, of a Pillow image leaving it as it is.
 
     Raises:
         BadImageError: it cannot be used.
@@ -171,7 +174,7 @@ def is_heic(beginning: bytes) -> bool:
 
 def _why_unknown(content: bytes) -> str:
     if is_heic(content[:12]):
-        return f"the file is a HEIC image, which cannot be read; {HEIC_ADVICE}"
+        return "the file is a HEIC image, which cannot be read; convert it to JPEG"
     return "this is not a supported image format; expected JPEG, PNG, GIF, WebP, BMP, TIFF or another"
 
 
@@ -214,7 +217,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="triptych-images")
     try:
         while chunk := list(islice(source, _CHUNK)):
-            waiting.append(pool.submit(_apply, function, chunk))
+            waiting.append(pool.submit(list, map(function, chunk)))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
@@ -226,10 +229,6 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
 def available_processors() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    return [function(item) for item in items]
 
 
 @cache

@@ -18,7 +18,7 @@ CLASSES_LISTED = 12
 
 
 class Split(Protocol):
-    """Common protocol of splits, decoded or not."""
+    """Splits, decoded or not."""
 
     @property
     def digests(self) -> Sequence[str]:

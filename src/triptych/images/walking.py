@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from triptych.errors import DataError
-from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, counted, shown
-from triptych.images.reading import HEIC_ADVICE, is_heic
+from triptych.images.bad_files import BAD_FILE_ADVICE, BadImage, UnreadableError, counted, shown
+from triptych.images.reading import is_heic
 
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif", ".bmp", ".dib", ".tif",
@@ -44,7 +43,9 @@ class Remarks:
         found = []
         if self.heic:
             number = counted(len(self.heic), "HEIC image")
-            found.append(f"Skipped {number}, a format that cannot be read; the first: {self.heic[0]}. {_HEIC_HINT}")
+            found.append(
+                f"Skipped {number}, a format that cannot be read; the first: {self.heic[0]}. Convert it to JPEG."
+            )
         if self.others:
             number = counted(len(self.others), "file")
             verb = "that is not an image" if len(self.others) == 1 else "that are not images"
@@ -52,20 +53,14 @@ class Remarks:
         return [*found, *self.folders]
 
 
-_HEIC_HINT = f"{HEIC_ADVICE[0].upper()}{HEIC_ADVICE[1:]}."
-
-
 def image_files(folder: Path, remarks: Remarks | None = None) -> Iterator[Path]:
     """All image files in a folder and the folders below it, sorted within each folder, found as they are asked for.
 
     A file is an image by its suffix, or, with any other, by its first bytes. Hidden files and folders and those of
     operating systems (Thumbs.db, __MACOSX) are ignored, and so are sockets and the like. Links are followed; one that
-    leads back to a folder it lies in is not.
+    leads back to a folder it lies in is not. `remarks` takes the names of the files that are not images, and says what
+    becomes of folders below this one that cannot be read.
 
-    Args:
-        folder: where to begin.
-        remarks: takes the names of the files that are not images, and says what becomes of folders below this one that
-            cannot be read.
     Raises:
         DataError: the folder is missing, or one cannot be read.
     """
@@ -78,7 +73,7 @@ def folders_in(folder: Path) -> list[Path]:
     Raises:
         DataError: the folder is missing or cannot be read.
     """
-    return [Path(entry.path) for entry in _entries(folder) if Path(entry.path).is_dir()]
+    return [path for path in _listed(folder) if path.is_dir()]
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -87,27 +82,22 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         DataError: the folder is missing or cannot be read.
     """
-    paths = [Path(entry.path) for entry in _entries(folder)]
-    return [path for path in paths if not path.is_dir() and _kind(path) == "image"]
+    return [path for path in _listed(folder) if not path.is_dir() and _kind(path) == "image"]
 
 
 def _walk(folder: Path, remarks: Remarks, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     try:
-        entries = _sorted_entries(folder)
-    except OSError as error:
-        if not above:
-            raise _unreadable(folder, error) from None
-        reason = f"the folder cannot be read: {error.strerror or error}"
-        if not remarks.skip_bad:
-            raise DataError(f"{reason}.", hint=BAD_FILE_ADVICE, path=shown(folder)) from None
-        remarks.bad.append(BadImage(shown(folder), reason))
+        entries = _entries(folder)
+    except UnreadableError as error:
+        if not above or not remarks.skip_bad:
+            raise DataError(f"{error}.", hint=BAD_FILE_ADVICE if above else "", path=shown(folder)) from None
+        remarks.bad.append(BadImage(shown(folder), str(error)))
         return
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
-    for entry in entries:
-        path = Path(entry.path)
+    for path in entries:
         if path.is_dir():
             yield from _walk(path, remarks, (*above, here))
             continue
@@ -139,22 +129,20 @@ def _kind(path: Path) -> str:
     return "image" if known else "other"
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _listed(folder: Path) -> list[Path]:
     try:
-        return _sorted_entries(folder)
+        return _entries(folder)
+    except UnreadableError as error:
+        raise DataError(f"{error}.", path=shown(folder)) from None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not _is_hidden(path.name))
+    except FileNotFoundError:
+        raise UnreadableError("no such folder") from None
     except OSError as error:
-        raise _unreadable(folder, error) from None
-
-
-def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if not _is_hidden(entry.name)), key=lambda entry: entry.name)
-
-
-def _unreadable(folder: Path, error: OSError) -> DataError:
-    if isinstance(error, FileNotFoundError):
-        return DataError("no such folder.", path=shown(folder))
-    return DataError(f"the folder cannot be read: {error.strerror or error}.", path=shown(folder))
+        raise UnreadableError(f"the folder cannot be read: {error.strerror or error}") from None
 
 
 def _is_hidden(name: str) -> bool:

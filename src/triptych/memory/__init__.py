@@ -10,18 +10,13 @@ memory on disk, which `manifest` describes and `shard_files` holds. `index` is a
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from triptych.memory.index import Index
-    from triptych.memory.memory import Memory
+    from triptych.memory.index import Index as Index
+    from triptych.memory.memory import Memory as Memory
 
-__all__ = ["Index", "Memory"]
-
-
-def __getattr__(name: str) -> Any:
-    """Found on first use, so that `import triptych.memory` alone does not import PyTorch."""
-    if name in __all__:
-        return getattr(importlib.import_module(f"triptych.memory.{name.lower()}"), name)
-    raise AttributeError(f"module 'triptych.memory' has no attribute {name!r}")
+# Found on first use, so that `import triptych.memory` alone does not import PyTorch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"index": ["Index"], "memory": ["Memory"]})

@@ -7,7 +7,7 @@ l = log sum_s exp(l_s). The entropy of the weights comes with it, since sum_i p_
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from triptych.memory.normalisation import Scaling
 from triptych.memory.shards import Shard
-from triptych.recall.kernels import SCORES_AT_ONCE, blocks, finite_weights, log_mean_exp, softmax_pass
+from triptych.recall.kernels import SCORES_AT_ONCE, blocks, finite_weights, flat_potential, softmax_pass
 from triptych.recall.separation import Separation, Softmax, potential
 
 _SPARE = 8  # candidates beyond the k nearest, so that equal distances are seen
@@ -54,11 +54,7 @@ class Neighbours:
 def attend(shards: Sequence[Shard], queries: Tensor, *, beta: float, separation: Separation) -> AttentionStep:
     """One update from each state, with its potential and entropy.
 
-    Args:
-        shards: with at least one row that counts.
-        queries: Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: gives the weights.
+    Shards have at least one row that counts; queries have shape (B, D).
     """
     if not isinstance(separation, Softmax):
         return _general(shards, queries, beta, separation, None)
@@ -68,7 +64,7 @@ def attend(shards: Sequence[Shard], queries: Tensor, *, beta: float, separation:
     found = (log_sum - math.log(count)) / beta
     flat = (log_sum - math.log(count)).abs() <= 0.25  # where that difference would lose digits
     if bool(flat.any()):
-        found[flat] = _flat_potential(shards, queries[flat], beta)
+        found[flat] = flat_potential((keys for _, _, keys in keys_of(shards)), queries[flat], beta)
     return AttentionStep(average, found, entropy.clamp(0, math.log(count)))
 
 
@@ -81,16 +77,6 @@ def read_values(
     return _softmax(shards, queries, beta, scaling)[0]
 
 
-def largest_known_norm(shards: Sequence[Shard], known: Tensor) -> Tensor:
-    """The largest norm of the patterns' known coordinates, for each mask. Shapes: (B, D) to (B,)."""
-    mask = known.float()
-    largest = mask.new_zeros(len(mask))
-    for _, _, keys in _keys(shards):
-        for some in blocks(len(keys), max(1, SCORES_AT_ONCE // max(len(mask), keys.shape[1]))):
-            largest = torch.maximum(largest, (mask @ keys[some].square().T).amax(1))
-    return largest.sqrt()
-
-
 def nearest_rows(shards: Sequence[Shard], queries: Tensor, *, k: int) -> Neighbours:
     """The k nearest patterns of each state, or all where there are fewer, by one streamed product.
 
@@ -98,30 +84,28 @@ def nearest_rows(shards: Sequence[Shard], queries: Tensor, *, k: int) -> Neighbo
     """
     k = min(k, sum(shard.count for shard in shards))
     at_once = max(1, min(_QUERIES_AT_ONCE, _NUMBERS_AT_ONCE // ((k + _SPARE) * queries.shape[1])))
+    empty = queries.new_empty(0, k)
     found = [_nearest(shards, queries[rows], k) for rows in blocks(queries.shape[0], at_once)]
-    if not found:
-        empty = queries.new_empty(0, k)
-        return Neighbours(empty.long(), empty)
-    places = torch.cat([some.places for some in found])
-    return Neighbours(places, torch.cat([some.distance for some in found]))
+    places = torch.cat([empty.long(), *(some.places for some in found)])
+    return Neighbours(places, torch.cat([empty, *(some.distance for some in found)]))
 
 
 def rows_at(shards: Sequence[Shard], places: Tensor) -> Tensor:
     """Keys as float32 by their places over all shards. Shapes: (...) to (..., D)."""
-    flat = places.reshape(-1)
-    found = torch.empty(flat.shape[0], shards[0].keys.rows.shape[1])
-    for shard, inside, rows in located(shards, flat):
-        found[inside] = shard.keys.rows_at(rows)
-    return found.reshape(*places.shape, found.shape[1])
+    width = shards[0].keys.rows.shape[1]
+    return gathered(shards, places, torch.empty(places.numel(), width), lambda shard, rows: shard.keys.rows_at(rows))
 
 
 def ids_at(shards: Sequence[Shard], places: Tensor) -> Tensor:
     """Ids by places over all shards. Shapes alike, int64."""
-    flat = places.reshape(-1)
-    found = torch.empty_like(flat)
-    for shard, inside, rows in located(shards, flat):
-        found[inside] = shard.ids[rows]
-    return found.reshape(places.shape)
+    return gathered(shards, places, torch.empty(places.numel(), dtype=torch.int64), lambda shard, rows: shard.ids[rows])
+
+
+def gathered(shards: Sequence[Shard], places: Tensor, out: Tensor, read: Callable[[Shard, Tensor], Tensor]) -> Tensor:
+    """Rows by their places (...) over all shards, as `read` gives those (m,) of a shard; `out` holds them, (n, ...)."""
+    for shard, inside, rows in located(shards, places.reshape(-1)):
+        out[inside] = read(shard, rows)
+    return out.reshape(*places.shape, *out.shape[1:])
 
 
 def located(shards: Sequence[Shard], places: Tensor) -> Iterator[tuple[Shard, Tensor, Tensor]]:
@@ -154,7 +138,8 @@ def in_order(shards: Sequence[Shard], queries: Tensor, places: Tensor) -> Neighb
     return Neighbours(places.gather(1, order), ordered)
 
 
-def _keys(shards: Sequence[Shard]) -> Iterator[tuple[Shard, slice | Tensor, Tensor]]:
+def keys_of(shards: Sequence[Shard]) -> Iterator[tuple[Shard, slice | Tensor, Tensor]]:
+    """The keys that count, block by block, with the shard and the rows they are of."""
     for shard in shards:
         for place in shard.places(whole=True):
             yield shard, place, shard.keys.rows_at(place)
@@ -164,7 +149,7 @@ def _softmax(shards: Sequence[Shard], queries: Tensor, beta: float, scaling: Sca
     """Average of keys, or of values where a scaling is given, and log sum exp(beta X q)."""
     average: Tensor | None = None
     total = queries.new_full((queries.shape[0],), -math.inf)
-    for shard, place, keys in _keys(shards):
+    for shard, place, keys in keys_of(shards):
         values = keys if scaling is None else shard.value_rows(place, scaling)
         some, log_sum = softmax_pass(keys, values, queries, beta)
         if average is None:
@@ -185,10 +170,10 @@ def _general(
     width = shards[0].keys.rows.shape[1] if scaling is None else shards[0].value_width
     averages, potentials, entropies = [queries.new_empty(0, width)], [queries.new_empty(0)], [queries.new_empty(0)]
     for rows in blocks(queries.shape[0], max(1, SCORES_AT_ONCE // (4 * count))):
-        scores = torch.cat([beta * (queries[rows] @ keys.T) for _, _, keys in _keys(shards)], dim=1)
+        scores = torch.cat([beta * (queries[rows] @ keys.T) for _, _, keys in keys_of(shards)], dim=1)
         weights = finite_weights(separation, scores)
         average, start = queries.new_zeros(len(weights), width), 0
-        for shard, place, keys in _keys(shards):
+        for shard, place, keys in keys_of(shards):
             values = keys if scaling is None else shard.value_rows(place, scaling)
             average = average + weights[:, start : start + keys.shape[0]] @ values
             start += keys.shape[0]
@@ -196,17 +181,6 @@ def _general(
         potentials.append(potential(separation, scores, weights) / beta)
         entropies.append(-torch.xlogy(weights, weights).sum(1))
     return AttentionStep(torch.cat(averages), torch.cat(potentials), torch.cat(entropies))
-
-
-def _flat_potential(shards: Sequence[Shard], queries: Tensor, beta: float) -> Tensor:
-    """log(mean exp(beta X q)) / beta for scores whose exponentials average to about one. Shape (B,)."""
-    total, count = queries.new_zeros(queries.shape[0], dtype=torch.float64), 0
-    for _, _, keys in _keys(shards):
-        for rows in blocks(keys.shape[0], max(1, SCORES_AT_ONCE // max(1, queries.shape[0]))):
-            some = log_mean_exp(queries @ keys[rows].T, beta=beta).double()
-            total += torch.expm1(beta * some) * (rows.stop - rows.start)
-        count += keys.shape[0]
-    return (torch.log1p(total / count) / beta).to(queries.dtype)
 
 
 def _gaps(shards: Sequence[Shard], queries: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -228,9 +202,6 @@ def _nearest(shards: Sequence[Shard], queries: Tensor, k: int) -> Neighbours:
     for gaps, numbers, squares in _gaps(shards, queries):
         largest = max(largest, squares.amax().item())
         least, where = gaps.topk(min(k + _SPARE, gaps.shape[1]), dim=1, largest=False)
-        if not best.shape[1]:
-            best, places = least, numbers[where]
-            continue
         best, places = torch.cat([best, least], 1), torch.cat([places, numbers[where]], 1)
         best, order = best.topk(min(k + _SPARE, best.shape[1]), dim=1, largest=False)
         places = places.gather(1, order)

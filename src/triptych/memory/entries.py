@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.errors import DataError, ShapeError
-from triptych.memory.blockwise import ids_at, located, rows_at
+from triptych.memory.blockwise import gathered, ids_at, located, rows_at
 from triptych.memory.normalisation import Scaling
-from triptych.memory.results import StoredPattern
 from triptych.memory.shards import Packed, Precision, Shard, coded, joined, measured
 
 Labels = Sequence[str | int | None] | Tensor | NDArray[Any] | None
@@ -64,18 +63,17 @@ class Entries:
             ("ids", len(numbers)),
         ):
             if given_count is not None and given_count != count:
-                expected = f"{count}, one per pattern"
-                message = f"{name} has {given_count} entries; expected {expected}."
+                message, expected = f"{name} has {given_count} entries", f"{count}, one per pattern"
                 raise ShapeError(message, field=name, value=given_count, expected=expected)
         if not count:
             return numbers
-        scaled = self.scaling.apply(rows, name="patterns")
+        scaled, length = self.scaling.apply(rows, name="patterns")
         codes, table = coded(names)
         shard = Shard(
             # A memory keeps rows of its own: where nothing is scaled or converted, these are still the caller's.
-            keys=Packed.of(rows.clone() if scaled.rows is rows else scaled.rows, self.precision, name="patterns"),
+            keys=Packed.of(rows.clone() if scaled is rows else scaled, self.precision, name="patterns"),
             values=None if values is None else Packed.of(values.clone(), self.precision, name="values"),
-            length=scaled.length,
+            length=length,
             ids=numbers,
             codes=codes,
             labels=table,
@@ -91,15 +89,11 @@ class Entries:
         found = [(torch.isin(shard.ids, wanted) & shard.kept()).nonzero().squeeze(1) for shard in self.shards]
         have = torch.cat([shard.ids[some] for shard, some in zip(self.shards, found, strict=True)])
         if have.shape[0] < wanted.shape[0]:
-            missing = wanted[~torch.isin(wanted, have)][0].item()
-            raise _not_stored(missing)
+            raise _not_stored(wanted[~torch.isin(wanted, have)][0].item())
         if have.shape[0] == self.count:
-            raise DataError(
-                f"These are all {self.count} patterns of the memory; at least one must stay.",
-                field="ids",
-                value=self.count,
-                hint="Delete the memory's folder to remove everything.",
-            )
+            message = f"These are all {self.count} patterns of the memory; at least one must stay."
+            hint = "Delete the memory's folder to remove everything."
+            raise DataError(message, field="ids", value=self.count, hint=hint)
         self.shards = [
             shard.without(some.tolist()) if some.shape[0] else shard
             for shard, some in zip(self.shards, found, strict=True)
@@ -111,11 +105,7 @@ class Entries:
         return torch.cat([shard.kept() for shard in self.shards]).nonzero().squeeze(1)
 
     def place_of(self, number: int) -> int:
-        """The place of the row with that id.
-
-        Raises:
-            DataError: it is not stored.
-        """
+        """The place of the row with that id; DataError where it is not stored."""
         start = 0
         for shard in self.shards if 0 <= number <= LARGEST_ID else ():
             found = ((shard.ids == number) & shard.kept()).nonzero()
@@ -124,24 +114,10 @@ class Entries:
             start += len(shard)
         raise _not_stored(number)
 
-    def pattern(self, number: int) -> StoredPattern:
-        """One row, as `Memory.pattern` gives it."""
-        place = torch.tensor([self.place_of(number)])
-        (label,) = self.named(place.unsqueeze(0))[1][0]
-        return StoredPattern(number, label, self.patterns_at(place)[0], self.values_at(place)[0])
-
-    def listed(self, offset: int, limit: int) -> list[tuple[int, str | None]]:
-        """Ids and labels of some rows, in the order they were added."""
-        ids, labels = self.named(self.places()[offset : offset + limit].unsqueeze(0))
-        return list(zip(ids[0].tolist(), labels[0], strict=True))
-
     def values_at(self, places: Tensor) -> Tensor:
         """What is recalled, by places over all shards. Shapes: (...) to (..., V)."""
-        flat = places.reshape(-1)
-        found = torch.empty(flat.shape[0], self.width if self.value_width is None else self.value_width)
-        for shard, inside, rows in located(self.shards, flat):
-            found[inside] = shard.value_rows(rows, self.scaling)
-        return found.reshape(*places.shape, found.shape[1])
+        out = torch.empty(places.numel(), self.width if self.value_width is None else self.value_width)
+        return gathered(self.shards, places, out, lambda shard, rows: shard.value_rows(rows, self.scaling))
 
     def patterns_at(self, places: Tensor) -> Tensor:
         """Patterns as they were given, by places over all shards. Shapes: (n,) to (n, D)."""
@@ -151,11 +127,12 @@ class Entries:
         """What patterns were divided by, or None where nothing was. Shapes: (n,) to (n,)."""
         if self.scaling.kind == "none":
             return None
-        found = torch.empty(len(places))
-        for shard, inside, rows in located(self.shards, places):
+
+        def read(shard: Shard, rows: Tensor) -> Tensor:
             assert shard.length is not None, "normalised rows have their length"
-            found[inside] = shard.length[rows]
-        return found
+            return shard.length[rows]
+
+        return gathered(self.shards, places, torch.empty(len(places)), read)
 
     def named(self, places: Tensor) -> tuple[Tensor, tuple[tuple[str | None, ...], ...]]:
         """Ids (B, k) and labels of rows by their places (B, k)."""
@@ -204,24 +181,17 @@ class Entries:
     def _new_ids(self, count: int, ids: Iterable[int] | None) -> Tensor:
         if ids is None:
             if self.next_id + count - 1 > LARGEST_ID:
-                raise DataError(
-                    f"The largest id so far is {self.next_id - 1}, and no larger ones are left.",
-                    field="ids",
-                    value=self.next_id - 1,
-                    hint="Pass ids.",
-                )
+                largest = self.next_id - 1
+                message = f"The largest id so far is {largest}, and no larger ones are left."
+                raise DataError(message, field="ids", value=largest, hint="Pass ids.")
             return torch.arange(self.next_id, self.next_id + count)
         found = _int64(ids)
         if len(found) and int(found.min()) < self.next_id:
             for shard in self.shards:
                 taken = found[torch.isin(found, shard.ids[shard.kept()])]
-                if taken.shape[0]:
-                    raise DataError(
-                        f"Id {taken[0].item()} is stored already.",
-                        field="ids",
-                        value=taken[0].item(),
-                        hint="Remove that pattern first, or omit ids to get free ones.",
-                    )
+                if len(taken):
+                    value, hint = taken[0].item(), "Remove that pattern first, or omit ids to get free ones."
+                    raise DataError(f"Id {value} is stored already.", field="ids", value=value, hint=hint)
         return found
 
 
@@ -232,11 +202,7 @@ def _may_join(before: int, after: int) -> bool:
 
 
 def _texts(labels: Any) -> list[str | None] | None:
-    """Labels as texts; numbers of tensors and arrays as Python writes them.
-
-    Raises:
-        DataError: a label cannot be written as UTF-8.
-    """
+    """Labels as texts that UTF-8 can hold; numbers of tensors and arrays as Python writes them."""
     if labels is None:
         return None
     listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)
@@ -245,19 +211,14 @@ def _texts(labels: Any) -> list[str | None] | None:
         plain = label.item() if hasattr(label, "item") else label
         text = None if plain is None else str(plain)
         if text is not None and any("\ud800" <= character <= "\udfff" for character in text):
-            raise DataError(
-                f"The label of row {row} has half of a surrogate pair, which UTF-8 cannot hold.", field="labels"
-            )
+            message = f"The label of row {row} has half of a surrogate pair, which UTF-8 cannot hold."
+            raise DataError(message, field="labels")
         texts.append(text)
     return texts
 
 
 def _int64(ids: Any) -> Tensor:
-    """Different ids as int64, shape (n,).
-
-    Raises:
-        DataError: one is not an integer from 0 to LARGEST_ID, or is given twice.
-    """
+    """Different ids from 0 to LARGEST_ID as int64, shape (n,)."""
     listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
     expected = f"different integers from 0 to {LARGEST_ID}"
     if not isinstance(listed, list):
@@ -275,7 +236,5 @@ def _int64(ids: Any) -> Tensor:
 
 
 def _not_stored(number: Any) -> DataError:
-    return DataError(
-        f"Id {number} is not stored.", field="id", value=number, expected="the id of a stored pattern",
-        hint="memory.ids lists them.",
-    )  # fmt: skip
+    message, expected, hint = f"Id {number} is not stored.", "the id of a stored pattern", "memory.ids lists them."
+    return DataError(message, field="id", value=number, expected=expected, hint=hint)

@@ -29,14 +29,12 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from triptych.errors import ConflictError, DataError
-from triptych.files import write_text_atomically
+from triptych.files import force_to_disk, write_text_atomically
 from triptych.memory.entries import Entries
-from triptych.memory.image_size import ImageSize
-from triptych.memory.manifest import MANIFEST, Manifest, StoredFile, StoredImageSize, StoredShard, StoredThreshold
+from triptych.memory.manifest import MANIFEST, ImageSize, Manifest, StoredFile, StoredShard
 from triptych.memory.normalisation import Scaling
 from triptych.memory.novelty import Threshold
 from triptych.memory.shard_files import SHARDS, check_file, read_shard, read_tensors, write_shard, write_tensors
-from triptych.memory.shards import Shard
 
 _LOCK = f".{MANIFEST}.lock"
 _LONGEST_WAIT_S = 600
@@ -67,11 +65,7 @@ class Place:
 
 
 def load(path: Path) -> tuple[Entries, Settings, Place]:
-    """What a folder holds; tensors are mapped, not read.
-
-    Raises:
-        DataError: it holds no memory, or not all of one.
-    """
+    """What a folder holds, its tensors mapped, not read; DataError where that is no memory, or not all of one."""
     for last in (False,) * (_READS - 1) + (True,):
         manifest = Manifest.read(path)
         try:
@@ -83,13 +77,10 @@ def load(path: Path) -> tuple[Entries, Settings, Place]:
 
 
 def save(entries: Entries, settings: Settings, path: Path, place: Place | None) -> Place:
-    """Write what is new into the memory's own folder, or everything into a new one; its rows are mapped afterwards.
+    """Write what is new into the memory's own folder, its `place`, or everything into a new one.
 
-    Args:
-        entries: rows; its shards become the mapped ones.
-        settings: beta and threshold.
-        path: where.
-        place: the memory's own folder, if it has one.
+    The entries' shards are those mapped from disk afterwards.
+
     Raises:
         ConflictError: another process has changed the folder; nothing is written then.
         DataError: the folder is another's, or cannot be written.
@@ -104,17 +95,15 @@ def save(entries: Entries, settings: Settings, path: Path, place: Place | None) 
             raise DataError("The folder exists already.", hint=hint, path=path)
         manifest = _write_new(entries, settings, path)
     mapped = {shard.name: shard for shard in entries.shards}
-    entries.shards = [_mapped(path, stored, manifest, mapped.get(stored.tensors.name)) for stored in manifest.shards]
+    entries.shards = [
+        mapped.get(stored.tensors.name) or read_shard(path, stored, manifest) for stored in manifest.shards
+    ]
     return Place(path.resolve(), manifest)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Only this process writes into the folder meanwhile; the system frees the lock of one that dies.
-
-    Raises:
-        DataError: another process keeps the lock for ten minutes.
-    """
+    """Only this process writes into the folder meanwhile; the system frees the lock of one that dies."""
     try:
         with FileLock(folder / _LOCK, timeout=_LONGEST_WAIT_S):
             yield
@@ -123,26 +112,19 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def check_generation(place: Place) -> None:
-    """The folder holds what it held when the memory was loaded or saved.
-
-    Raises:
-        ConflictError: another process has changed it.
-    """
+    """The folder holds what it held when the memory was loaded or saved; ConflictError where another changed it."""
     found, expected = Manifest.read(place.folder).generation, place.manifest.generation
     if found != expected:
+        message = f"Another process has changed the memory: it is at generation {found}"
+        hint = "Load it again and repeat the change."
         raise ConflictError(
-            f"Another process has changed the memory: it is at generation {found}; expected {expected}.",
-            field="generation",
-            value=found,
-            expected=str(expected),
-            hint="Load it again and repeat the change.",
-            path=place.folder,
+            message, field="generation", value=found, expected=str(expected), hint=hint, path=place.folder
         )
 
 
 def unused_files(folder: Path, manifest: Manifest) -> list[str]:
     """Files among the shards that the manifest does not name, as a killed writer leaves them."""
-    named = manifest.named()
+    named = {stored.name for stored in manifest.files()}
     return sorted(path.name for path in (folder / SHARDS).iterdir() if path.name not in named)
 
 
@@ -154,15 +136,9 @@ def remove_unused(folder: Path, manifest: Manifest) -> None:
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
-    """Read every file whole and compare its SHA-256.
-
-    Raises:
-        DataError: a file is not what was written.
-    """
-    files = [stored for shard in manifest.shards for stored in (shard.tensors, shard.labels)]
-    for stored in [*files, manifest.centre]:
-        if stored is not None:
-            check_file(folder / SHARDS / stored.name, stored)
+    """Read every file whole and compare its SHA-256; DataError where one is not what was written."""
+    for stored in manifest.files():
+        check_file(folder / SHARDS / stored.name, stored)
 
 
 def _opened(path: Path, manifest: Manifest) -> tuple[Entries, Settings, Place]:
@@ -176,10 +152,8 @@ def _opened(path: Path, manifest: Manifest) -> tuple[Entries, Settings, Place]:
     )
     if not entries.count:
         raise DataError("The memory holds no patterns.", hint="Restore it from a copy.", path=path)
-    novelty = manifest.novelty
-    threshold = None if novelty is None else Threshold(**novelty.model_dump())
-    size = None if manifest.image_size is None else ImageSize(**manifest.image_size.model_dump())
-    return entries, Settings(manifest.beta, threshold, size), Place(path.resolve(), manifest)
+    settings = Settings(manifest.beta, manifest.novelty, manifest.image_size)
+    return entries, settings, Place(path.resolve(), manifest)
 
 
 def _append(entries: Entries, settings: Settings, place: Place) -> Manifest:
@@ -221,7 +195,7 @@ def _write_new(entries: Entries, settings: Settings, path: Path) -> Manifest:
             manifest = _manifest(entries, settings, stored, kept, 1)
             write_text_atomically(hidden / MANIFEST, manifest.text())
         os.rename(hidden, path)  # noqa: PTH104 - fails where the name was taken meanwhile
-        _force_to_disk(path.parent)
+        force_to_disk(path.parent)
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
@@ -237,15 +211,9 @@ def _remove_abandoned(path: Path) -> None:
             shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _mapped(path: Path, stored: StoredShard, manifest: Manifest, known: Shard | None) -> Shard:
-    """A shard as it lies in its file; one that was mapped before stays."""
-    return read_shard(path, stored, manifest) if known is None or known.name is None else known
-
-
 def _manifest(
     entries: Entries, settings: Settings, shards: list[StoredShard], centre: StoredFile | None, generation: int
 ) -> Manifest:
-    threshold = settings.threshold
     return Manifest(
         generation=generation,
         width=entries.width,
@@ -255,20 +223,10 @@ def _manifest(
         beta=settings.beta,
         next_id=entries.next_id,
         centre=centre,
-        novelty=None if threshold is None else StoredThreshold(**vars(threshold)),
+        novelty=settings.threshold,
         shards=shards,
-        image_size=None if settings.image_size is None else StoredImageSize(**vars(settings.image_size)),
+        image_size=settings.image_size,
     )
-
-
-def _force_to_disk(folder: Path) -> None:
-    """The folder's list of names, where a new name lives."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _centre(path: Path, manifest: Manifest) -> Tensor | None:

@@ -26,15 +26,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, ShapeError, TriptychError
+from triptych.errors import DataError, ShapeError, TriptychError, check_choice
 from triptych.memory.blockwise import Neighbours, ids_at, in_order, rows_at
 from triptych.memory.memory import Memory
 from triptych.memory.query import describe
-from triptych.memory.searchers import ROOM, Built, Kind, build, check_kind, padded
+from triptych.memory.searchers import KINDS, ROOM, Built, Kind, build, padded
 from triptych.memory.shards import NUMBERS_AT_ONCE, Shard
 from triptych.recall.checks import check_count, number
 from triptych.recall.kernels import blocks
-from triptych.recall.retrieval import Moved, come_to_rest
+from triptych.recall.retrieval import come_to_rest
 
 __all__ = ["Agreement", "Index", "IndexedRecall", "Kind"]
 
@@ -93,30 +93,10 @@ class _Candidates:
     scores: Tensor
     searched: Tensor
 
-
-class _LastSearch:
-    """The query of each row in its last update, and its candidates."""
-
-    def __init__(self) -> None:
-        self.found: _Candidates | None = None
-        self._asked: Tensor | None = None
-        self._kept: _Candidates | None = None
-
-    def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
-        """Keep what the rows that moved have found."""
-        assert self.found is not None, "an update has searched"
-        if rows is None or self._kept is None or self._asked is None:
-            self._asked, self._kept = before, self.found
-            return
-        self._asked = self._asked.index_copy(0, rows, before)
-        pairs = ((getattr(self._kept, name), getattr(self.found, name)) for name in ("places", "scores", "searched"))
-        self._kept = _Candidates(*(whole.index_copy(0, rows, some) for whole, some in pairs))
-
-    def everything(self) -> tuple[Tensor, _Candidates]:
-        """Of all rows: states (B, D) and candidates."""
-        assert self._asked is not None, "a batch with rows has moved"
-        assert self._kept is not None, "a batch with rows has moved"
-        return self._asked, self._kept
+    def with_rows(self, rows: Tensor, some: _Candidates) -> _Candidates:
+        """The same with other candidates for some rows (b,)."""
+        pairs = zip(vars(self).values(), vars(some).values(), strict=True)
+        return _Candidates(*(whole.index_copy(0, rows, part) for whole, part in pairs))
 
 
 class Index:
@@ -130,39 +110,33 @@ class Index:
         lists: of "ivf" (by default 4 sqrt(N)) and "ivf-pq" (sqrt(N)), at most N / 40.
         effort: lists searched ("ivf" and "ivf-pq", default 8) or candidates kept on the way ("hnsw", default 64).
         seed: of k-means.
+        built: what was built over the same patterns before; then lists and seed have no effect.
     Raises:
         MissingExtraError: faiss is not installed.
-        TriptychError: the kind is not known, or a number breaks its rule.
+        ShapeError, DataError, TriptychError: an argument, here or of a method, breaks its rule.
     Checked by tests/memory/test_index.py.
     """
 
     def __init__(
-        self, memory: Memory, *, kind: Kind = "ivf", lists: int | None = None, effort: int | None = None, seed: int = 0
+        self,
+        memory: Memory,
+        *,
+        kind: Kind = "ivf",
+        lists: int | None = None,
+        effort: int | None = None,
+        seed: int = 0,
+        built: Built | None = None,
     ) -> None:
-        check_kind(kind)
+        check_choice(kind, KINDS, field="kind")
         many = (4 if kind == "ivf" else 1) * math.sqrt(len(memory))
         wanted = lists if lists is not None else max(1, min(round(many), len(memory) // 40))
-        self._take(memory, kind, build(memory, kind, lists=wanted, seed=seed))
-        self.set_effort(effort if effort is not None else {"flat": 1, "hnsw": 64}.get(kind, min(8, wanted)))
-
-    @classmethod
-    def restored(cls, memory: Memory, kind: Kind, built: Built, *, effort: int) -> Index:
-        """An index that was built over the same patterns before.
-
-        Raises:
-            TriptychError: the effort breaks its rule.
-        """
-        index = cls.__new__(cls)
-        index._take(memory, kind, built)
-        index.set_effort(effort)
-        return index
-
-    def _take(self, memory: Memory, kind: Kind, built: Built) -> None:
-        self.memory, self.kind, self.built = memory, kind, built
+        self.memory, self.kind = memory, kind
+        self.built = build(memory, kind, lists=wanted, seed=seed) if built is None else built
         self.effort = 0
         self._entries, self._changes = memory.entries, memory.entries.changes
         self._shards: Sequence[Shard] = ()
         self._arrange()
+        self.set_effort(effort if effort is not None else {"flat": 1, "hnsw": 64}.get(kind, min(8, wanted)))
 
     def _arrange(self) -> None:
         """Find the rows' places again where saving has joined shards: patterns and their order stay the same."""
@@ -175,11 +149,7 @@ class Index:
         return 0 if self.built.lists is None else self.built.lists.sizes.shape[0]
 
     def set_effort(self, effort: int) -> None:
-        """Lists searched per query, or candidates kept on the way; more is slower and finds more.
-
-        Raises:
-            TriptychError: it is not an integer >= 1, or more than there are lists.
-        """
+        """Lists searched per query, or candidates kept on the way, from 1 to all; more is slower and finds more."""
         most = self.lists or _LARGEST_EFFORT
         check_count(effort, name="effort")
         if effort > most:
@@ -191,11 +161,7 @@ class Index:
             self.built.faiss_index.nprobe = effort
 
     def check_memory(self) -> None:
-        """The memory has the patterns that were indexed.
-
-        Raises:
-            DataError: it has others.
-        """
+        """DataError where the memory has other patterns than were indexed."""
         if self._entries is not self.memory.entries or self._changes != self._entries.changes:
             raise DataError("The memory has changed since its index was built.", hint="Build the index again.")
         self._arrange()
@@ -214,20 +180,22 @@ class Index:
             verify: read all patterns once, and give the exact mass outside the candidates instead of a bound.
         Raises:
             DataError: the memory has changed since the index was built.
-            ShapeError, TriptychError: an argument breaks its rule, or lists that were searched were all empty.
+            TriptychError: lists that were searched were all empty.
         """
         self.check_memory()
         check_count(k, name="k")
-        last = _LastSearch()
-
-        def move(queries: Tensor, _norm: Tensor | None) -> Moved:
-            last.found = self._search(queries, k)
-            return Moved(torch.einsum("bk,bkd->bd", self._weights(last.found), self._rows(last.found)))
-
         start = self.memory.scaled(cue)
-        rest = come_to_rest(move, start, max_steps=max_steps, tolerance=tolerance, observer=last)
-        asked, found = last.everything() if start.shape[0] else (start, self._search(start, k))
-        found = self._rescored(asked, found)
+        asked, last = start, self._search(start[:0], k)  # of each row in its last update
+
+        def move(queries: Tensor, rows: Tensor | None) -> tuple[Tensor, None]:
+            nonlocal asked, last
+            found = self._search(queries, k)
+            asked = queries if rows is None else asked.index_copy(0, rows, queries)
+            last = found if rows is None else last.with_rows(rows, found)
+            return torch.einsum("bk,bkd->bd", self._weights(found), self._rows(found)), None
+
+        rest = come_to_rest(move, start, max_steps=max_steps, tolerance=tolerance)
+        found = self._rescored(asked, last)
         near = describe(self.memory.entries, self._nearest(found, rest.state))
         return IndexedRecall(
             value=self._value(found),
@@ -302,12 +270,9 @@ class Index:
         found = torch.from_numpy(numbers)
         if bool((found[:, 0] < 0).any()):
             row = int((found[:, 0] < 0).nonzero()[0])
-            raise TriptychError(
-                f"The lists that were searched for row {row} are empty.",
-                field="effort",
-                value=self.effort,
-                hint="Search more lists with set_effort, or build fewer.",
-            )
+            message = f"The lists that were searched for row {row} are empty."
+            hint = "Search more lists with set_effort, or build fewer."
+            raise TriptychError(message, field="effort", value=self.effort, hint=hint)
         missing = found < 0
         places = self._places[found.clamp_min(0)].masked_fill(missing, -1)
         return _Candidates(places, torch.from_numpy(scores).masked_fill(missing, -math.inf), searched)
@@ -332,8 +297,8 @@ class Index:
 
     def _value(self, found: _Candidates) -> Tensor:
         """What is recalled, averaged over the candidates. Shape (B, V)."""
-        return torch.einsum("bk,bkv->bv", self._weights(found), self.memory.entries.values_at(
-            found.places.clamp_min(0)))  # fmt: skip
+        values = self.memory.entries.values_at(found.places.clamp_min(0))
+        return torch.einsum("bk,bkv->bv", self._weights(found), values)
 
     def _nearest(self, found: _Candidates, state: Tensor) -> Neighbours:
         near = in_order(self.memory.shards, state, found.places)

@@ -52,25 +52,21 @@ class IndexManifest(Strict):
 def save_index(index: Index) -> IndexManifest:
     """Keep an index beside the memory that it was built over; one that was kept before is replaced.
 
-    Raises:
-        DataError: the memory is not on disk, or has changed since it was saved or since the index was built.
-        ConflictError: another process has changed it.
+    The memory must be on disk as it is: DataError where it has changed, ConflictError where another process changed it.
     """
     memory = index.memory
     if memory.place is None:
         raise DataError("The memory is not on disk.", hint="Save it with memory.save(folder).")
     index.check_memory()
-    patterns = _patterns(memory)
-    folder = memory.place.folder / FOLDER
+    patterns, folder = _patterns(memory), memory.place.folder / FOLDER
     with locked(memory.place.folder):
         check_generation(memory.place)
         try:
-            manifest = _write(index, folder, patterns)
+            return _write(index, folder, patterns)
         finally:
             for name in unused_files(folder):
                 with suppress(OSError):
                     (folder / name).unlink()
-    return manifest
 
 
 def _write(index: Index, folder: Path, patterns: str) -> IndexManifest:
@@ -105,11 +101,7 @@ def unused_files(folder: Path) -> list[str]:
 
 
 def read_manifest(memory: Memory) -> IndexManifest | None:
-    """What is kept beside a memory; None where nothing is.
-
-    Raises:
-        DataError: it is damaged.
-    """
+    """What is kept beside a memory, None where nothing is; DataError where it is damaged."""
     if memory.place is None:
         return None
     path = memory.place.folder / FOLDER / MANIFEST
@@ -131,9 +123,7 @@ def load_index(memory: Memory) -> Index:
 
     Its file is faiss's own and read by faiss: load indexes only from people whose programs you would run.
 
-    Raises:
-        MissingExtraError: faiss is not installed.
-        DataError: there is none, it is of other patterns, or it is damaged.
+    DataError where there is none, it is of other patterns, or it is damaged.
     """
     faiss = import_faiss()
     manifest = read_manifest(memory)
@@ -160,7 +150,7 @@ def load_index(memory: Memory) -> Index:
             raise ValueError(f"{found.ntotal} patterns")
     except (RuntimeError, AttributeError, KeyError, ValueError) as error:
         raise DataError(f"The index is damaged: {_first_line(error)}.", hint=_BUILD, path=searcher) from error
-    return Index.restored(memory, manifest.kind, Built(found, lists), effort=manifest.effort)
+    return Index(memory, kind=manifest.kind, effort=manifest.effort, built=Built(found, lists))
 
 
 def _first_line(error: Exception) -> str:
@@ -168,11 +158,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _patterns(memory: Memory) -> str:
-    """Of a memory's rows, which never change under their file's name.
-
-    Raises:
-        DataError: some are not on disk yet.
-    """
+    """Of a memory's rows, which never change under their file's name; DataError where some are not on disk yet."""
     rows = [(shard.name, list(shard.removed)) for shard in memory.shards]
     if any(name is None for name, _ in rows):
         raise DataError("The memory has patterns that are not on disk.", hint="Save it with memory.save().")

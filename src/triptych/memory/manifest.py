@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from triptych.errors import DataError
+from triptych.errors import DataError, TriptychError
 from triptych.memory.normalisation import Normalisation
+from triptych.memory.novelty import Threshold
 from triptych.memory.shards import Precision
+from triptych.recall.checks import check_count
 
 MANIFEST = "memory.json"
 
 Name = Annotated[str, Field(pattern=r"^[0-9a-z-]+(\.[a-z]+)+$")]
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """The size that images are brought to; `channels` is 1 (grey) or 3 (RGB), values are 0 to 1."""
+
+    height: Annotated[int, Field(ge=1)] = 28
+    width: Annotated[int, Field(ge=1)] = 28
+    channels: Literal[1, 3] = 1
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        check_count(self.height, name="height")
+        check_count(self.width, name="width")
+        if self.channels not in (1, 3):
+            raise TriptychError(field="channels", value=self.channels, expected="1 (grey) or 3 (RGB)")
 
 
 class Strict(BaseModel):
@@ -40,24 +60,6 @@ class StoredShard(Strict):
     largest_norm: Annotated[float, Field(ge=0)]
 
 
-class StoredThreshold(Strict):
-    """A calibrated threshold of novelty, as `triptych.memory.novelty.Threshold`."""
-
-    score: Literal["energy", "distance"]
-    threshold: float
-    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
-    n_cues: Annotated[int, Field(ge=1)]
-    stale: bool = False
-
-
-class StoredImageSize(Strict):
-    """The size of the images that patterns were made from."""
-
-    height: Annotated[int, Field(ge=1)]
-    width: Annotated[int, Field(ge=1)]
-    channels: Literal[1, 3]
-
-
 class Manifest(Strict):
     """All that is in a memory's folder."""
 
@@ -71,17 +73,13 @@ class Manifest(Strict):
     beta: Annotated[float, Field(gt=0)]
     next_id: Annotated[int, Field(ge=0)]
     centre: StoredFile | None
-    novelty: StoredThreshold | None
+    novelty: Threshold | None
     shards: Annotated[list[StoredShard], Field(min_length=1)]
-    image_size: StoredImageSize | None = None
+    image_size: ImageSize | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of a folder.
-
-        Raises:
-            DataError: there is none, or it is not of this format.
-        """
+        """The manifest of a folder; DataError where there is none, or it is not of this format."""
         path = folder / MANIFEST
         try:
             text = path.read_bytes()
@@ -106,10 +104,10 @@ class Manifest(Strict):
                 path=path,
             ) from None
 
-    def named(self) -> set[str]:
-        """Names of all files that belong to the memory."""
+    def files(self) -> list[StoredFile]:
+        """All files that belong to the memory."""
         files = [stored for shard in self.shards for stored in (shard.tensors, shard.labels)]
-        return {stored.name for stored in [*files, self.centre] if stored is not None}
+        return [stored for stored in (*files, self.centre) if stored is not None]
 
     def text(self) -> str:
         """The manifest as it is written; what has its usual value and is newer than version 1 is not written."""

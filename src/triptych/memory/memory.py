@@ -16,22 +16,22 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, TriptychError
+from triptych.errors import DataError, ShapeError, TriptychError, check_choice
 from triptych.memory import folder as folders, query
-from triptych.memory.arguments import as_mask, as_tensor, checked_rows
 from triptych.memory.blockwise import nearest_rows, rows_at
 from triptych.memory.entries import Entries, Labels
-from triptych.memory.image_size import ImageSize
+from triptych.memory.manifest import ImageSize
 from triptych.memory.normalisation import Normalisation, Scaling
 from triptych.memory.novelty import Score, Threshold, calibrate, check_score
 from triptych.memory.results import Confidence, Nearest, Recall, StoredPattern
-from triptych.memory.shards import Precision, Shard, check_precision
-from triptych.recall.checks import check_beta, check_count, check_mask, number, shape_error
+from triptych.memory.shards import Precision, Shard
+from triptych.recall.checks import check_beta, check_count, check_finite, check_mask, number, shape_error
 from triptych.recall.separation import SOFTMAX, Separation
 from triptych.recall.temperature import TemperatureSearch, noisy_cues, tune_beta
 
@@ -55,7 +55,7 @@ class Memory:
     Attributes:
         image_size: of the images that the patterns were made from; None where they were not, or it is not known.
     Raises:
-        ShapeError, DataError, TriptychError: an argument breaks its rule; the message says which.
+        ShapeError, DataError, TriptychError: an argument, here or of a method, breaks its rule; the message says which.
     Checked by tests/memory/test_memory.py.
     """
 
@@ -70,13 +70,13 @@ class Memory:
         normalisation: Normalisation = "unit",
         precision: Precision = "float32",
     ) -> None:
-        check_precision(precision)
+        check_choice(precision, get_args(Precision), field="precision")
         if beta is not None:
             check_beta(beta)
-        rows = checked_rows(patterns, None, name="patterns")
+        rows = _checked_rows(patterns, None, name="patterns")
         if not rows.shape[0] or not rows.shape[1]:
             raise shape_error("patterns", rows, "at least one row and one column")
-        read = None if values is None else checked_rows(values, None, name="values")
+        read = None if values is None else _checked_rows(values, None, name="values")
         self.entries = Entries(
             scaling=Scaling.fit(normalisation, rows),
             precision=precision,
@@ -158,23 +158,18 @@ class Memory:
             values: where the memory has values, and only there. Shape (n, V).
             ids: different from all that are stored; by default the next free ones. Shape (n,).
         Returns:
-            The ids, shape (n,).
-        Raises:
-            ShapeError, DataError: an argument breaks its rule; nothing is stored then.
+            The ids, shape (n,). Where an argument breaks its rule, nothing is stored.
         """
-        rows = checked_rows(patterns, self.width, name="patterns")
-        read = None if values is None else checked_rows(values, self.value_width, name="values")
+        rows = _checked_rows(patterns, self.width, name="patterns")
+        read = None if values is None else _checked_rows(values, self.value_width, name="values")
         added = self.entries.add(rows, labels=labels, values=read, ids=ids)
         self._patterns_changed(len(added))
         return added
 
     def remove(self, ids: Iterable[int]) -> None:
-        """Forget patterns. A calibrated threshold becomes stale.
+        """Forget patterns; at least one must stay. A calibrated threshold becomes stale.
 
         On disk their rows stay until their shard is joined with another, or the memory is saved into a new folder.
-
-        Raises:
-            DataError: an id is not stored, or no pattern would be left.
         """
         before = len(self)
         self.entries.remove(ids)
@@ -200,10 +195,8 @@ class Memory:
             separation: what takes softmax's place; sparse ones recall one pattern exactly.
             known_valid: True where the cue is known; what it holds elsewhere is ignored. Shape (B, D).
             trace: return the states and energies on the way as well.
-        Raises:
-            ShapeError, DataError, TriptychError: an argument breaks its rule.
         """
-        known = None if known_valid is None else as_mask(known_valid)
+        known = None if known_valid is None else _as_mask(known_valid)
         start = self.scaled(cue, known_valid=known)
         return query.retrieve(
             self.entries, start, beta=self.beta, max_steps=max_steps, tolerance=tolerance,
@@ -213,15 +206,11 @@ class Memory:
     @torch.no_grad()
     def confidence(self, cue: Any, *, separation: Separation = SOFTMAX) -> Confidence:
         """Energy, entropy and nearest pattern of cues as they are, without an update. Shape (B, D)."""
-        return query.confidence(self.entries, self.scaled(cue), beta=self.beta, separation=separation)
+        return query.confidence(self.entries, self.scaled(cue), beta=self.beta, separation=separation)[0]
 
     @torch.no_grad()
     def nearest(self, cue: Any, *, k: int = 1) -> Nearest:
-        """The k patterns nearest to each cue, or all where there are fewer; equally near ones by id. Shape (B, D).
-
-        Raises:
-            ShapeError, DataError, TriptychError: an argument breaks its rule.
-        """
+        """The k patterns nearest to each cue, or all where there are fewer; equally near ones by id. Shape (B, D)."""
         check_count(k, name="k")
         return query.describe(self.entries, nearest_rows(self.shards, self.scaled(cue), k=k))
 
@@ -255,20 +244,15 @@ class Memory:
         return found
 
     def is_novel(self, cue: Any) -> Tensor:
-        """True where a cue scores above the calibrated threshold. Shapes: (B, D) to (B,).
-
-        Raises:
-            TriptychError: the memory has no threshold, or one that is stale.
-        """
-        if self._threshold is None:
-            raise TriptychError("The memory has no threshold of novelty.", field="threshold", hint=_RECALIBRATE)
-        if self._threshold.stale:
-            raise TriptychError(
-                "The threshold of novelty was calibrated before the patterns or beta changed, and no longer holds.",
-                field="threshold",
-                hint=_RECALIBRATE,
-            )
-        return self._threshold.is_novel(self.novelty(cue))
+        """True where a cue scores above the calibrated threshold, which must not be stale. Shapes: (B, D) to (B,)."""
+        if self.threshold is None:
+            message = "The memory has no threshold of novelty."
+            if self.stale_threshold is not None:
+                message = (
+                    "The threshold of novelty was calibrated before the patterns or beta changed, and no longer holds."
+                )
+            raise TriptychError(message, field="threshold", hint=_RECALIBRATE)
+        return self.threshold.is_novel(self.novelty(cue))
 
     def tune_beta(
         self, *, noise: float = 0.5, n_cues: int = 256, seed: int = 0, candidates: Sequence[float] | None = None
@@ -283,8 +267,6 @@ class Memory:
             n_cues: how many patterns to try, >= 1.
             seed: of the noise and of the choice of patterns.
             candidates: inverse temperatures to try.
-        Raises:
-            TriptychError: a number breaks its rule, or all patterns are zero.
         """
         if not 0 < number(noise) < math.inf:
             raise TriptychError(field="noise", value=noise, expected="a finite number > 0")
@@ -316,11 +298,7 @@ class Memory:
 
     @classmethod
     def load(cls, path: Path | str) -> Memory:
-        """The memory of a folder, its tensors mapped from disk.
-
-        Raises:
-            DataError: the folder holds no memory, or not all of one.
-        """
+        """The memory of a folder, its tensors mapped from disk; DataError where that is none, or not all of one."""
         memory = cls.__new__(cls)
         memory._open(Path(path))
         return memory
@@ -328,46 +306,76 @@ class Memory:
     def reload(self) -> None:
         """Read the memory's folder again, as another process left it; what was not saved is dropped.
 
-        Raises:
-            DataError: the memory has no folder, or that cannot be read; the memory stays as it is then.
+        Where that cannot be read, the memory stays as it is.
         """
         if self.place is None:
             raise DataError("The memory has no folder to read again.", field="path", hint="Save it first.")
         self._open(self.place.folder)
 
     def pattern(self, id: int) -> StoredPattern:  # noqa: A002 - the word of `ids`
-        """One stored pattern, as it was given, with its label and value.
-
-        Raises:
-            DataError: the id is not stored.
-        """
-        return self.entries.pattern(id)
+        """One stored pattern, as it was given, with its label and value; DataError where the id is not stored."""
+        place = torch.tensor([self.entries.place_of(id)])
+        (label,) = self.entries.named(place.unsqueeze(0))[1][0]
+        return StoredPattern(id, label, self.entries.patterns_at(place)[0], self.entries.values_at(place)[0])
 
     def list_patterns(self, *, offset: int = 0, limit: int = 100) -> list[tuple[int, str | None]]:
         """Ids and labels of some patterns, in the order they were added."""
         check_count(offset, name="offset", least=0)
         check_count(limit, name="limit")
-        return self.entries.listed(offset, limit)
+        ids, labels = self.entries.named(self.entries.places()[offset : offset + limit].unsqueeze(0))
+        return list(zip(ids[0].tolist(), labels[0], strict=True))
 
     def scaled(self, cue: Any, *, known_valid: Any = None) -> Tensor:
         """Cues on the scale of the stored patterns. Shape (B, D)."""
-        rows = as_tensor(cue, name="cue")
-        known = None if known_valid is None else as_mask(known_valid)
+        rows = _as_tensor(cue, name="cue")
+        known = None if known_valid is None else _as_mask(known_valid)
         if known is not None:
             check_mask(known, tuple(rows.shape), name="known_valid", true="the cue is known")
             rows = torch.where(known, rows, 0.0)
-        rows = checked_rows(rows, self.width, name="cue")
-        return self.entries.scaling.apply(rows, name="cue", known_valid=known).rows
+        rows = _checked_rows(rows, self.width, name="cue")
+        return self.entries.scaling.apply(rows, name="cue", known_valid=known)[0]
 
     def keys(self) -> Tensor:
         """All patterns as they are compared, in one tensor. Shape (N, D)."""
         return rows_at(self.shards, self.entries.places())
 
     def _open(self, path: Path) -> None:
-        entries, settings, place = folders.load(path)
-        self.entries, self.place = entries, place
+        self.entries, settings, self.place = folders.load(path)
         self._beta, self._threshold, self.image_size = settings.beta, settings.threshold, settings.image_size
 
     def _patterns_changed(self, count: int) -> None:
         if count and self._threshold is not None:
             self._threshold = replace(self._threshold, stale=True)
+
+
+def _as_tensor(rows: Any, *, name: str) -> Tensor:
+    """A tensor of numbers, or an array or list as one; ShapeError where it is neither."""
+    try:
+        found = rows if isinstance(rows, Tensor) else torch.as_tensor(np.ascontiguousarray(rows))
+    except (TypeError, ValueError, RuntimeError):
+        found = None
+    if found is None or found.is_complex() or found.dtype == torch.bool:
+        kind = type(rows).__name__ if found is None else f"dtype {found.dtype}"
+        expected = "a matrix of real numbers"
+        raise ShapeError(f"{name} is of type {kind}", field=name, value=kind, expected=expected)
+    return found
+
+
+def _checked_rows(rows: Any, width: int | None, *, name: str) -> Tensor:
+    """Rows as float32, side by side in memory, of that width. Shape (n, D).
+
+    ShapeError where it is not such a matrix, DataError where a value is not finite.
+    """
+    given = _as_tensor(rows, name=name)
+    if given.ndim != 2 or (width is not None and given.shape[1] != width):
+        expected = "(rows, columns)" if width is None else f"(rows, {width})"
+        single = "unsqueeze(1) for one number per row" if name == "values" else "unsqueeze(0) for one row"
+        raise shape_error(name, given, expected, hint=f"Use {name}.{single}." if given.ndim == 1 else "")
+    found = given.detach().to("cpu", torch.float32).contiguous()
+    check_finite(found, name=name)
+    return found
+
+
+def _as_mask(mask: Any) -> Tensor:
+    """A mask as a tensor; its shape and type are checked where it is used."""
+    return mask if isinstance(mask, Tensor) else torch.as_tensor(np.ascontiguousarray(mask))

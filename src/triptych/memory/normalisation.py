@@ -13,26 +13,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, TriptychError, did_you_mean
+from triptych.errors import DataError, check_choice
 from triptych.recall.kernels import blocks
 
 Normalisation = Literal["none", "unit", "centred-unit"]
 # Lengths between these are right in float32, whose squares would overflow, or lose digits, outside.
 _SHORT, _LONG = 1e-12, 1e18
 _ROWS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """Rows after normalisation, and what brings them back.
-
-    Attributes:
-        rows: Shape (N, D).
-        length: what each row was divided by; None where nothing was. Shape (N,).
-    """
-
-    rows: Tensor
-    length: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -49,24 +36,19 @@ class Scaling:
 
     @classmethod
     def fit(cls, kind: Normalisation, patterns: Tensor) -> Scaling:
-        """The normalisation of that kind for patterns of shape (N, D).
-
-        Raises:
-            TriptychError: the kind is not known.
-        """
-        known = get_args(Normalisation)
-        if kind not in known:
-            expected, hint = f"one of {', '.join(known)}", did_you_mean(str(kind), known)
-            raise TriptychError(field="normalisation", value=kind, expected=expected, hint=hint)
+        """The normalisation of that kind for patterns of shape (N, D); TriptychError where the kind is not known."""
+        check_choice(kind, get_args(Normalisation), field="normalisation")
         return cls(kind, _mean(patterns) if kind == "centred-unit" else None)
 
-    def apply(self, rows: Tensor, *, name: str, known_valid: Tensor | None = None) -> Scaled:
-        """Rows on the memory's scale; of partial ones the known part gets length one and the rest is zero.
+    def apply(self, rows: Tensor, *, name: str, known_valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Rows on the memory's scale, with their lengths (N,) before; of partial ones the known part gets length one.
 
         Args:
             rows: Shape (N, D), finite.
             name: what the caller calls them.
-            known_valid: True where a coordinate is known. Shape (N, D).
+            known_valid: True where a coordinate is known; the others become zero. Shape (N, D).
+        Returns:
+            Rows (N, D), and what each was divided by, or None where nothing was.
         Raises:
             DataError: a row has no direction, because it is zero, or equal to the mean; or it is too long for float32.
         """
@@ -75,7 +57,7 @@ class Scaling:
             moved = torch.where(known_valid, moved, 0.0)
         if self.kind == "none":
             _check_squares(moved, name)
-            return Scaled(moved, None)
+            return moved, None
         length = torch.linalg.vector_norm(moved, dim=1)
         scaled = moved / length.unsqueeze(1)
         extreme = (~((length > _SHORT) & (length < _LONG))).nonzero().squeeze(1)
@@ -85,7 +67,7 @@ class Scaling:
             self._check_lengths(exact_length, extreme, name)
             scaled[extreme] = (exact / exact_length.unsqueeze(1)).float()
             length[extreme] = exact_length.float()
-        return Scaled(scaled, length)
+        return scaled, length
 
     def undo(self, rows: Tensor, length: Tensor | None) -> Tensor:
         """Rows as they were given. Shapes: (N, D) and (N,) to (N, D)."""
@@ -97,12 +79,9 @@ class Scaling:
         for row, value in zip(rows.tolist(), length.tolist(), strict=True):
             if value == 0:
                 what = "has only zeros" if self.centre is None else "equals the patterns' mean"
-                raise DataError(
-                    f"Row {row} of {name} {what}, so it has no direction.",
-                    field=name,
-                    value=row,
-                    hint="Remove the row, or use normalisation 'none'.",
-                )
+                message = f"Row {row} of {name} {what}, so it has no direction."
+                hint = "Remove the row, or use normalisation 'none'."
+                raise DataError(message, field=name, value=row, hint=hint)
             if not value <= torch.finfo(torch.float32).max:
                 raise _length_error(name, row, value)
 
@@ -120,8 +99,6 @@ def _mean(patterns: Tensor) -> Tensor:
 
 def _check_squares(rows: Tensor, name: str) -> None:
     """Rows that are compared as they are: energies hold their squares, which must be numbers in float32."""
-    if not rows.numel():
-        return
     largest = torch.linalg.vector_norm(rows, ord=math.inf, dim=1)
     for row in ((largest > _LONG) | ((largest > 0) & (largest < 1 / _LONG))).nonzero().squeeze(1)[:1].tolist():
         raise _length_error(name, row, torch.linalg.vector_norm(rows[row].double()).item())

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
-from triptych.errors import DataError, TriptychError, did_you_mean
+from triptych.errors import DataError, TriptychError, check_choice
 from triptych.recall.checks import number
 
 Score = Literal["energy", "distance"]
@@ -38,9 +39,11 @@ class Threshold:
 
     score: Score
     threshold: float
-    false_alarm_rate: float
-    n_cues: int
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)]
+    n_cues: Annotated[int, Field(ge=1)]
     stale: bool = False
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     def is_novel(self, scores: Tensor) -> Tensor:
         """True where a cue is novel. Shapes alike."""
@@ -55,13 +58,12 @@ def calibrate(scores: Tensor, *, score: Score, false_alarm_rate: float = 0.05) -
         score: what was measured.
         false_alarm_rate: between 0 and 1.
     Raises:
-        TriptychError: the rate breaks its rule.
+        TriptychError: the score is not known, or the rate breaks its rule.
         DataError: too few cues to keep that rate.
     """
     if not 0 < number(false_alarm_rate) < 1:
-        raise TriptychError(
-            field="false_alarm_rate", value=false_alarm_rate, expected="a number between 0 and 1, such as 0.05"
-        )
+        expected = "a number between 0 and 1, such as 0.05"
+        raise TriptychError(field="false_alarm_rate", value=false_alarm_rate, expected=expected)
     check_score(score)
     count = scores.shape[0]
     rank = math.ceil((count + 1) * (1 - false_alarm_rate) - 1e-9)
@@ -74,17 +76,9 @@ def calibrate(scores: Tensor, *, score: Score, false_alarm_rate: float = 0.05) -
             expected=f"at least {needed} rows",
             hint="Hold out more cues, or allow more false alarms.",
         )
-    found = torch.sort(scores).values[rank - 1].item()
-    return Threshold(score, found, false_alarm_rate, count)
+    return Threshold(score, torch.sort(scores).values[rank - 1].item(), false_alarm_rate, count)
 
 
 def check_score(score: str) -> None:
-    """A score is one that a memory gives.
-
-    Raises:
-        TriptychError: it is not.
-    """
-    known = get_args(Score)
-    if score not in known:
-        expected, hint = " or ".join(known), did_you_mean(str(score), known)
-        raise TriptychError(field="score", value=score, expected=expected, hint=hint)
+    """A score is one that a memory gives; TriptychError where it is not."""
+    check_choice(score, get_args(Score), field="score")

@@ -28,7 +28,7 @@ from triptych.errors import DataError, did_you_mean
 from triptych.images.bad_files import BadImage
 from triptych.images.reading import iterate_images
 from triptych.images.walking import SUFFIXES, image_files
-from triptych.memory.image_size import ImageSize
+from triptych.memory.manifest import ImageSize
 
 OnBad = Callable[[BadImage], None]
 _ARRAYS = ("patterns", "labels", "values", "ids")
@@ -80,13 +80,8 @@ def read_patterns(path: Path | str, *, image_size: ImageSize | None = None, on_b
     else:
         with open_raw(path):  # so that a missing file is reported as missing
             pass
-        raise DataError(
-            field="suffix",
-            value=path.suffix,
-            expected=".npy, .npz, .csv, an image or a folder of images",
-            hint="Save the array with numpy.save.",
-            path=path,
-        )
+        expected, hint = ".npy, .npz, .csv, an image or a folder of images", "Save the array with numpy.save."
+        raise DataError(field="suffix", value=path.suffix, expected=expected, hint=hint, path=path)
     if not found.patterns.shape[0]:
         raise DataError("The file has no patterns.", path=path)
     return replace(found, path=path)
@@ -95,11 +90,10 @@ def read_patterns(path: Path | str, *, image_size: ImageSize | None = None, on_b
 def _rows(array: NDArray[Any], path: Path, what: str) -> Tensor:
     """An array as float32 rows (N, D), whatever its shape behind the first dimension."""
     if array.dtype.kind not in "fiub":
-        message = f"{what} has dtype {array.dtype}; expected numbers."
+        message = f"{what} has dtype {array.dtype}"
         raise DataError(message, field=what, value=array.dtype, expected="numbers", path=path)
     if array.ndim < 2:
-        expected = "(rows, columns), one pattern per row"
-        message = f"{what} has shape {array.shape}; expected {expected}."
+        message, expected = f"{what} has shape {array.shape}", "(rows, columns), one pattern per row"
         raise DataError(message, field=what, value=array.shape, expected=expected, path=path)
     flat = array.reshape(array.shape[0], math.prod(array.shape[1:]))
     with np.errstate(over="ignore"):
@@ -107,14 +101,9 @@ def _rows(array: NDArray[Any], path: Path, what: str) -> Tensor:
     finite = np.isfinite(rows)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise DataError(
-            f"{what} is {flat[row, column]} in row {row}, column {column}; expected finite numbers.",
-            field=what,
-            value=flat[row, column],
-            expected="finite numbers",
-            hint="Remove the row.",
-            path=path,
-        )
+        value, expected, hint = flat[row, column], "finite numbers", "Remove the row."
+        message = f"{what} is {value} in row {row}, column {column}"
+        raise DataError(message, field=what, value=value, expected=expected, hint=hint, path=path)
     return torch.from_numpy(rows.copy() if rows is array else rows)
 
 
@@ -129,10 +118,10 @@ def _read_npz(path: Path) -> PatternFile:
     arrays = read_npz(path, choose)
     labels, values, ids = (arrays.get(name) for name in _ARRAYS[1:])
     if ids is not None and (ids.ndim != 1 or ids.dtype.kind not in "iu"):
-        message = f"ids has shape {ids.shape} and dtype {ids.dtype}; expected (N,) integers."
+        message = f"ids has shape {ids.shape} and dtype {ids.dtype}"
         raise DataError(message, field="ids", value=ids.shape, expected="(N,) integers", path=path)
     if labels is not None and labels.ndim != 1:
-        message = f"labels has shape {labels.shape}; expected (N,)."
+        message = f"labels has shape {labels.shape}"
         raise DataError(message, field="labels", value=labels.shape, expected="(N,)", path=path)
     return PatternFile(
         _rows(arrays[key], path, key),
@@ -167,25 +156,21 @@ def _read_csv(path: Path) -> PatternFile:
                 columns = _header(cells)
                 if any(columns):
                     continue
-            if len(cells) != len(columns):
-                raise DataError(
-                    f"The line has {len(cells)} cells; expected {len(columns)}, as the lines before.",
-                    field="cells",
-                    value=len(cells),
-                    expected=f"{len(columns)}, as the lines before",
-                    path=path,
-                    line=line.number,
-                )
-            rows.append([_number(cell, path, line.number) for name, cell in zip(columns, cells, strict=True)
-                         if name not in texts])  # fmt: skip
+            found, expected = len(cells), f"{len(columns)}, as the lines before"
+            if found != len(columns):
+                message = f"The line has {found} cells"
+                raise DataError(message, field="cells", value=found, expected=expected, path=path, line=line.number)
+            rows.append([])
             for name, cell in zip(columns, cells, strict=True):
                 if name in texts:
                     texts[name].append(cell)
+                else:
+                    rows[-1].append(_number(cell, path, line.number))
     if rows and not rows[0]:
         raise DataError("The file has no column of numbers besides label and id.", path=path)
     ids = [_integer(cell, path) for cell in texts["id"]]
-    return PatternFile(torch.tensor(rows, dtype=torch.float32).reshape(len(rows), -1 if rows else 0),
-                       labels=texts["label"] or None, ids=ids or None)  # fmt: skip
+    patterns = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), -1 if rows else 0)
+    return PatternFile(patterns, labels=texts["label"] or None, ids=ids or None)
 
 
 def _header(cells: list[str]) -> list[str]:
@@ -205,8 +190,7 @@ def _number(cell: str, path: Path, line: int) -> float:
         hint = "Name a column of texts 'label'."
         raise DataError(field="cell", value=cell, expected="a number", hint=hint, path=path, line=line) from None
     if not abs(found) <= torch.finfo(torch.float32).max:
-        expected = "a finite number in the range of float32"
-        hint = "Remove the line."
+        expected, hint = "a finite number in the range of float32", "Remove the line."
         raise DataError(field="cell", value=cell, expected=expected, hint=hint, path=path, line=line)
     return found
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.errors import MissingExtraError, TriptychError, did_you_mean
+from triptych.errors import MissingExtraError, TriptychError
 from triptych.memory.blockwise import rows_at
 from triptych.memory.memory import Memory
 from triptych.memory.shards import NUMBERS_AT_ONCE
@@ -47,23 +47,8 @@ class Built:
     lists: Lists | None
 
 
-def check_kind(kind: str) -> None:
-    """A kind of index is one of those here.
-
-    Raises:
-        TriptychError: it is not.
-    """
-    if kind not in KINDS:
-        expected, hint = f"one of {', '.join(KINDS)}", did_you_mean(str(kind), KINDS)
-        raise TriptychError(field="kind", value=kind, expected=expected, hint=hint)
-
-
 def import_faiss() -> ModuleType:
-    """The library of the extra `index`.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """The library of the extra `index`; MissingExtraError where it is not installed."""
     try:
         import faiss
     except ImportError:
@@ -81,25 +66,16 @@ def build(memory: Memory, kind: Kind, *, lists: int, seed: int) -> Built:
     """Index the patterns that count.
 
     Args:
-        memory: whose patterns.
-        kind: of index.
         lists: that k-means sorts them into, where the kind has lists.
         seed: of k-means.
-    Raises:
-        MissingExtraError: faiss is not installed.
-        TriptychError: a number breaks its rule.
     """
     check_count(lists, name="lists")
     if lists > len(memory):
         expected = f"an integer from 1 to {len(memory)}, the number of patterns"
         raise TriptychError(field="lists", value=lists, expected=expected)
     if kind == "ivf-pq" and len(memory) < 2**_CODE_BITS:
-        raise TriptychError(
-            f"The memory has {len(memory)} patterns; 'ivf-pq' takes at least {2**_CODE_BITS}, one for each code.",
-            field="kind",
-            value=kind,
-            hint="Use 'flat'.",
-        )
+        message = f"The memory has {len(memory)} patterns; 'ivf-pq' takes at least {2**_CODE_BITS}, one for each code."
+        raise TriptychError(message, field="kind", value=kind, hint="Use 'flat'.")
     places = memory.entries.places()
     faiss = import_faiss()
     index = _empty(faiss, kind, memory.width, lists)

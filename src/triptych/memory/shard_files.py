@@ -23,13 +23,7 @@ _RESTORE = "Restore the folder from a copy."
 
 
 def write_shard(folder: Path, shard: Shard, *, number: int) -> StoredShard:
-    """Put a shard's files on the disk; they count once a manifest names them.
-
-    Args:
-        folder: of the memory.
-        shard: to write.
-        number: the first part of its files' names.
-    """
+    """Put a shard's files on the disk, with names that begin with a number; they count once a manifest names them."""
     name = f"{number:06d}-{secrets.token_hex(4)}"
     labels = None
     if shard.codes is not None:
@@ -37,21 +31,12 @@ def write_shard(folder: Path, shard: Shard, *, number: int) -> StoredShard:
         write_bytes_atomically(path, json.dumps(list(shard.labels), ensure_ascii=False, indent=0).encode())
         labels = described(path)
     tensors = write_tensors(folder / SHARDS / f"{name}.safetensors", _tensors(shard))
-    return StoredShard(
-        tensors=tensors,
-        labels=labels,
-        rows=len(shard),
-        removed=list(shard.removed),
-        largest_norm=shard.largest_norm,
-    )
+    removed, norm = list(shard.removed), shard.largest_norm
+    return StoredShard(tensors=tensors, labels=labels, rows=len(shard), removed=removed, largest_norm=norm)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> StoredFile:
-    """Write tensors as safetensors; the file is complete or absent.
-
-    Raises:
-        DataError: the disk is full, or cannot be written.
-    """
+    """Write tensors as safetensors, complete or not at all; DataError where the disk is full or cannot be written."""
     with atomic_write(path) as temporary:
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
@@ -61,11 +46,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> StoredFile:
 
 
 def read_shard(folder: Path, stored: StoredShard, manifest: Manifest) -> Shard:
-    """Map a shard's tensors and read its labels.
-
-    Raises:
-        DataError: a file is missing, truncated, or does not hold what the manifest says.
-    """
+    """Map a shard's tensors and read its labels; DataError where they are not what the manifest says."""
     path = folder / SHARDS / stored.tensors.name
     tensors = read_tensors(path, stored.tensors)
     _check_tensors(path, tensors, stored, manifest)
@@ -88,11 +69,7 @@ def read_shard(folder: Path, stored: StoredShard, manifest: Manifest) -> Shard:
 
 
 def read_tensors(path: Path, stored: StoredFile) -> dict[str, Tensor]:
-    """Tensors mapped from a file of the stated size.
-
-    Raises:
-        DataError: the file is missing, truncated or damaged.
-    """
+    """Tensors mapped from a file; DataError where it is missing, truncated or damaged."""
     _check_size(path, stored)
     try:
         with safe_open(path, framework="pt") as opened:
@@ -102,22 +79,12 @@ def read_tensors(path: Path, stored: StoredFile) -> dict[str, Tensor]:
 
 
 def check_file(path: Path, stored: StoredFile) -> None:
-    """Read a file whole and compare its SHA-256.
-
-    Raises:
-        DataError: it is missing, or not what was written.
-    """
+    """Read a file whole and compare its SHA-256; DataError where it is missing, or not what was written."""
     _check_size(path, stored)
     found = fingerprint_file(path)["sha256"]
     if found != stored.sha256:
-        raise DataError(
-            f"The file has SHA-256 {found[:12]}…; expected {stored.sha256[:12]}….",
-            field="SHA-256",
-            value=found,
-            expected=stored.sha256,
-            hint=_RESTORE,
-            path=path,
-        )
+        message = f"The file has SHA-256 {found[:12]}…; expected {stored.sha256[:12]}…."
+        raise DataError(message, field="SHA-256", value=found, expected=stored.sha256, hint=_RESTORE, path=path)
 
 
 def _tensors(shard: Shard) -> dict[str, Tensor]:
@@ -151,14 +118,8 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], stored: StoredShar
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
-            raise DataError(
-                f"The tensor {name} is {found.get(name)}; expected {expected.get(name)}, as in {MANIFEST}.",
-                field=name,
-                value=found.get(name),
-                expected=str(expected.get(name)),
-                hint=_RESTORE,
-                path=path,
-            )
+            message, wanted = f"The tensor {name} is {found.get(name)}", f"{expected.get(name)}, as in {MANIFEST}"
+            raise DataError(message, field=name, value=found.get(name), expected=wanted, hint=_RESTORE, path=path)
     if any(place >= rows for place in stored.removed):
         raise DataError(f"Row {max(stored.removed)} is removed, but there are only {rows}.", hint=_RESTORE, path=path)
 
@@ -180,14 +141,8 @@ def _check_size(path: Path, stored: StoredFile) -> None:
     except OSError:
         raise DataError("The file is missing, so the memory is not complete.", hint=_RESTORE, path=path) from None
     if size != stored.bytes:
-        raise DataError(
-            f"The file has {size} bytes; expected {stored.bytes}, so the memory is not complete.",
-            field="bytes",
-            value=size,
-            expected=str(stored.bytes),
-            hint=_RESTORE,
-            path=path,
-        )
+        message = f"The file has {size} bytes; expected {stored.bytes}, so the memory is not complete."
+        raise DataError(message, field="bytes", value=size, expected=str(stored.bytes), hint=_RESTORE, path=path)
 
 
 def described(path: Path) -> StoredFile:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, TriptychError, did_you_mean
+from triptych.errors import DataError
 from triptych.memory.normalisation import Scaling
 from triptych.recall.kernels import blocks
 
@@ -22,18 +22,6 @@ Precision = Literal["float32", "float16", "bfloat16", "int8"]
 NUMBERS_AT_ONCE = 1 << 21  # decoded at once: 8 MiB
 
 TORCH_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "int8": torch.int8}
-
-
-def check_precision(precision: str) -> None:
-    """A precision is one that rows can be kept with.
-
-    Raises:
-        TriptychError: it is not.
-    """
-    known = get_args(Precision)
-    if precision not in known:
-        expected, hint = f"one of {', '.join(known)}", did_you_mean(str(precision), known)
-        raise TriptychError(field="precision", value=precision, expected=expected, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -63,19 +51,20 @@ class Packed:
         if precision == "float16" and not math.isfinite(packed.abs().amax().item()):
             row, column = (~torch.isfinite(packed)).nonzero()[0].tolist()
             value = rows[row, column].item()
-            raise DataError(
-                f"{name} is {value:g} in row {row}, column {column}; expected at most 65504 in size for float16.",
-                field=name,
-                value=value,
-                expected="at most 65504 in size for float16",
-                hint="Use precision 'float32' or 'bfloat16', or a normalisation.",
-            )
+            message = f"{name} is {value:g} in row {row}, column {column}"
+            expected = "at most 65504 in size for float16"
+            hint = "Use precision 'float32' or 'bfloat16', or a normalisation."
+            raise DataError(message, field=name, value=value, expected=expected, hint=hint)
         return cls(packed)
 
     def rows_at(self, place: slice | Tensor) -> Tensor:
         """Some rows as float32: a view where nothing has to be converted or gathered. Shape (m, D)."""
         some = self.rows[place].float()
         return some if self.scale is None else some * self.scale[place].unsqueeze(1)
+
+    def chosen(self, kept: Tensor) -> Packed:
+        """The rows where a mask (n,) is True, as they are kept."""
+        return Packed(self.rows[kept], None if self.scale is None else self.scale[kept])
 
 
 @dataclass(frozen=True)
@@ -132,11 +121,7 @@ class Shard:
         return found
 
     def places(self, *, whole: bool = False) -> Iterator[slice | Tensor]:
-        """The rows that count, in blocks of bounded size; as one block where nothing has to be converted.
-
-        Args:
-            whole: never cut where nothing has to be converted.
-        """
+        """The rows that count, in blocks of bounded size; with `whole` in one where nothing has to be converted."""
         if whole and not self.removed and self.keys.rows.dtype == torch.float32:
             yield slice(0, len(self))
             return
@@ -171,8 +156,8 @@ class Shard:
         kept = self.kept()
         return replace(
             self,
-            keys=_chosen(self.keys, kept),
-            values=None if self.values is None else _chosen(self.values, kept),
+            keys=self.keys.chosen(kept),
+            values=None if self.values is None else self.values.chosen(kept),
             length=None if self.length is None else self.length[kept],
             ids=self.ids[kept],
             codes=None if self.codes is None else self.codes[kept],
@@ -216,10 +201,6 @@ def _joined_labels(shards: Sequence[Shard]) -> tuple[Tensor | None, list[str]]:
         renumbered = torch.tensor([*(table.setdefault(label, len(table)) for label in shard.labels), -1])
         codes.append(torch.full((len(shard),), -1) if shard.codes is None else renumbered[shard.codes])
     return torch.cat(codes), list(table)
-
-
-def _chosen(packed: Packed, kept: Tensor) -> Packed:
-    return Packed(packed.rows[kept], None if packed.scale is None else packed.scale[kept])
 
 
 def _stacked(packed: Sequence[Packed]) -> Packed:

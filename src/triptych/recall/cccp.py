@@ -5,7 +5,8 @@ At each state the concave part is replaced by its tangent, and the convex rest i
     q_{t+1} = argmin_r convex(r) + grad concave(q_t)·r.
 
 Then convex(q_{t+1}) + grad·q_{t+1} <= convex(q_t) + grad·q_t, and the tangent lies above the concave part, so the sum
-never rises. `triptych.recall.update` is the closed form for the energy of this package.
+never rises. `triptych.recall.update` is the closed form for the energy of this package. Errors are those of
+`triptych.recall`.
 
 Source: Yuille and Rangarajan 2003, Neural Computation 15(4), 915-936, theorem 2.  Checked by tests/recall/test_cccp.py.
 """
@@ -57,17 +58,21 @@ def cccp(
     A row that the solver does not bring below the state it is at, to rounding, stays there.
 
     Args:
-        convex: a differentiable convex function of each row by itself. Shapes: (B, D) to (B,).
+        convex: a differentiable convex function of each row by itself. Shapes: (B, D) to (B,), which is checked.
         concave: a differentiable concave function, likewise.
         start: Shape (B, D), floating.
         max_steps: outer steps at most, >= 1.
         tolerance: a row has converged when a step moves it by at most this times its norm, or 1 where that is smaller.
         inner_steps: iterations of the inner solver at most, >= 1.
-    Raises:
-        ShapeError: start is not a matrix, or a function does not return one number per row.
-        TriptychError: a number breaks its rule.
     """
-    _check(start, max_steps, tolerance, inner_steps)
+    check_tensor(start, name="start")
+    if start.ndim != 2 or not start.is_floating_point():
+        found = tuple(start.shape)
+        message, expected = f"start has shape {found} and dtype {start.dtype}", "a floating-point (B, D)"
+        raise ShapeError(message, field="start", value=found, expected=expected)
+    check_count(max_steps, name="max_steps")
+    check_count(inner_steps, name="inner_steps")
+    check_tolerance(tolerance)
     state = start.detach().clone()
     steps = torch.zeros(len(state), dtype=torch.int64, device=state.device)
     active = torch.ones(len(state), dtype=torch.bool, device=state.device)
@@ -135,21 +140,6 @@ def _rows(function: Objective, state: Tensor) -> Tensor:
     with torch.no_grad():
         values = function(state)
     if values.shape != (len(state),):
-        shape, expected = tuple(values.shape), f"({len(state)},), one number per row"
-        message = f"The objective's value has shape {shape}; expected {expected}."
-        raise ShapeError(message, field="objective", value=shape, expected=expected)
+        message, shape = f"The objective's value has shape {tuple(values.shape)}", tuple(values.shape)
+        raise ShapeError(message, field="objective", value=shape, expected=f"({len(state)},), one number per row")
     return values
-
-
-def _check(start: Tensor, max_steps: int, tolerance: float, inner_steps: int) -> None:
-    check_tensor(start, name="start")
-    if start.ndim != 2 or not start.is_floating_point():
-        raise ShapeError(
-            f"start has shape {tuple(start.shape)} and dtype {start.dtype}; expected a floating-point (B, D).",
-            field="start",
-            value=tuple(start.shape),
-            expected="a floating-point (B, D)",
-        )
-    check_count(max_steps, name="max_steps")
-    check_count(inner_steps, name="inner_steps")
-    check_tolerance(tolerance)

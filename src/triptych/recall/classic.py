@@ -2,7 +2,8 @@
 
     W = X'X, its diagonal zero,    E(s) = -s'W s / 2,    s_i <- sign(sum_j W_ij s_j)
 
-Random patterns can be recalled up to about N = 0.14 D.
+Random patterns can be recalled up to about N = 0.14 D. Errors are those of `triptych.recall`; other values than -1 and
+1 are a ShapeError.
 
 Source: Hopfield 1982, PNAS 79(8), 2554-2558; capacity: Amit, Gutfreund and Sompolinsky 1985, Phys. Rev. Lett. 55, 1530.
 Checked by tests/recall/test_classic.py.
@@ -10,14 +11,15 @@ Checked by tests/recall/test_classic.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from triptych.errors import ShapeError, TriptychError, did_you_mean
-from triptych.recall.checks import check_count, check_patterns, check_states, check_tensor
+from triptych.errors import ShapeError, check_choice
+from triptych.recall.checks import check_count, check_patterns, check_states, check_tensor, shape_error
 
 Order = Literal["asynchronous", "synchronous"]
 
@@ -40,15 +42,11 @@ class BinaryRetrieval:
 
 
 def hebbian_weights(patterns: Tensor, *, zero_diagonal: bool = True) -> Tensor:
-    """W = X'X, by default with zeros on its diagonal.
+    """W = X'X, by default with zeros on its diagonal. Shapes: (N, D), of -1 and 1, to (D, D), symmetric.
 
     Args:
-        patterns: X, of -1 and 1. Shape (N, D).
+        patterns: X.
         zero_diagonal: without it every coordinate also votes for itself, with weight N.
-    Returns:
-        Shape (D, D), symmetric.
-    Raises:
-        ShapeError: there are no patterns, or other values than -1 and 1.
     """
     check_binary(patterns, name="patterns")
     weights = patterns.T @ patterns
@@ -80,32 +78,38 @@ def classic_retrieve(
         max_sweeps: sweeps over all coordinates at most, >= 1.
         generator: draws a new order of coordinates for each asynchronous sweep, the same for all rows; from the first
             to the last when None.
-    Raises:
-        ShapeError: the weights are not square and as wide as the cue, or the cue has other values than -1 and 1.
-        TriptychError: max_sweeps or order breaks its rule.
     """
-    _check_weights(weights, cue)
+    check_tensor(weights, name="weights")
+    if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
+        raise shape_error("weights", weights, "(D, D)", hint="Use hebbian_weights(patterns).")
+    check_states(weights, cue, name="cue")
+    check_binary(cue, name="cue")
+    check_choice(order, get_args(Order), field="order")
+
+    def sweep(state: Tensor) -> Tensor:
+        if order == "synchronous":
+            return signs(state @ weights, state)
+        return _sweep(weights, state, coordinate_order(state, generator))
+
+    return sweep_to_rest(sweep, lambda state: classic_energy(weights, state), cue, max_sweeps=max_sweeps)
+
+
+def sweep_to_rest(
+    sweep: Callable[[Tensor], Tensor], energy: Callable[[Tensor], Tensor], cue: Tensor, *, max_sweeps: int
+) -> BinaryRetrieval:
+    """Sweep over the coordinates of each row until one changes nothing; rows at rest are not moved again."""
     check_count(max_sweeps, name="max_sweeps")
-    if order not in get_args(Order):
-        known = get_args(Order)
-        raise TriptychError(
-            field="order", value=order, expected=" or ".join(known), hint=did_you_mean(str(order), known)
-        )
-    state = cue.clone()
-    energies = [classic_energy(weights, state)]
+    state, energies = cue, [energy(cue)]
     sweeps = torch.zeros(len(cue), dtype=torch.int64, device=cue.device)
     moving = torch.ones(len(cue), dtype=torch.bool, device=cue.device)
     for _ in range(max_sweeps):
         if not bool(moving.any()):
             break
-        before = state
-        if order == "synchronous":
-            state = signs(state @ weights, state)
-        else:
-            state = _sweep(weights, state, coordinate_order(state, generator))
+        before, state = state, state.clone()
+        state[moving] = sweep(before[moving])
         sweeps += moving
         moving = (state != before).any(1)
-        energies.append(classic_energy(weights, state))
+        energies.append(energy(state))
     return BinaryRetrieval(state, sweeps, ~moving, torch.stack(energies))
 
 
@@ -121,24 +125,16 @@ def coordinate_order(state: Tensor, generator: torch.Generator | None) -> list[i
 
 
 def check_binary(rows: Tensor, *, name: str) -> None:
-    """Rows hold -1 and 1 only.
-
-    Raises:
-        ShapeError: they do not, or there are none.
-    """
+    """Rows hold -1 and 1 only; patterns have at least one row."""
     if name == "patterns":
         check_patterns(rows)
     other = (rows.abs() != 1).nonzero()
     if len(other):
         row, column = other[0].tolist()
         value = rows[row, column].item()
-        raise ShapeError(
-            f"{name} is {value:g} in row {row}, column {column}; expected -1 or 1.",
-            field=name,
-            value=value,
-            expected="-1 or 1",
-            hint="Use torch.where(x > threshold, 1.0, -1.0).",
-        )
+        message = f"{name} is {value:g} in row {row}, column {column}"
+        hint = "Use torch.where(x > threshold, 1.0, -1.0)."
+        raise ShapeError(message, field=name, value=value, expected="-1 or 1", hint=hint)
 
 
 def _sweep(weights: Tensor, state: Tensor, order: list[int]) -> Tensor:
@@ -151,18 +147,3 @@ def _sweep(weights: Tensor, state: Tensor, order: list[int]) -> Tensor:
             state[:, i] += change
             fields.addr_(change, weights[i])
     return state
-
-
-def _check_weights(weights: Tensor, cue: Tensor) -> None:
-    check_tensor(weights, name="weights")
-    if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
-        shape = tuple(weights.shape)
-        raise ShapeError(
-            f"weights has shape {shape}; expected (D, D).",
-            field="weights",
-            value=shape,
-            expected="(D, D)",
-            hint="Use hebbian_weights(patterns).",
-        )
-    check_states(weights, cue, name="cue")
-    check_binary(cue, name="cue")

@@ -7,7 +7,7 @@ and each coordinate takes the sign that gives the lower energy with all others a
     s_i <- sign( sum_mu F(+x_mu_i + r) - F(-x_mu_i + r) ),    r = sum_{j != i} x_mu_j s_j.
 
 n = 2 is the classic network with zero diagonal. About D^(n-1) / (2 (2n-3)!! log D) random patterns can be recalled
-without error. States are updated one coordinate after the other.
+without error. States are updated one coordinate after the other. Errors are those of `triptych.recall.classic`.
 
 Source: Krotov and Hopfield 2016, arXiv:1606.01164, section 2.
 Checked by tests/recall/test_dense.py.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from triptych.recall.checks import check_count, check_states
-from triptych.recall.classic import BinaryRetrieval, check_binary, coordinate_order, signs
+from triptych.recall.classic import BinaryRetrieval, check_binary, coordinate_order, signs, sweep_to_rest
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,6 @@ class Polynomial:
     Args:
         degree: n, >= 2. With an even degree the negative of a pattern is a memory too.
         rectified: count negative overlaps as zero.
-    Raises:
-        TriptychError: the degree breaks its rule.
     """
 
     degree: int
@@ -80,28 +78,18 @@ def dense_retrieve(
         interaction: F.
         max_sweeps: sweeps over all coordinates at most, >= 1.
         generator: draws a new order of coordinates for each sweep; from the first to the last when None.
-    Raises:
-        ShapeError: widths differ, or values are not -1 and 1.
-        TriptychError: max_sweeps breaks its rule.
     """
     check_states(patterns, cue, name="cue")
     check_binary(patterns, name="patterns")
     check_binary(cue, name="cue")
-    check_count(max_sweeps, name="max_sweeps")
-    state = cue.clone()
-    energies = [dense_energy(patterns, state, interaction=interaction)]
-    sweeps = torch.zeros(len(cue), dtype=torch.int64, device=cue.device)
-    moving = torch.ones(len(cue), dtype=torch.bool, device=cue.device)
-    for _ in range(max_sweeps):
-        if not bool(moving.any()):
-            break
-        before = state
-        state = state.clone()
-        state[moving] = _sweep(patterns, before[moving], interaction, coordinate_order(state, generator))
-        sweeps += moving
-        moving = (state != before).any(1)
-        energies.append(dense_energy(patterns, state, interaction=interaction))
-    return BinaryRetrieval(state, sweeps, ~moving, torch.stack(energies))
+
+    def sweep(state: Tensor) -> Tensor:
+        return _sweep(patterns, state, interaction, coordinate_order(state, generator))
+
+    def energy(state: Tensor) -> Tensor:
+        return dense_energy(patterns, state, interaction=interaction)
+
+    return sweep_to_rest(sweep, energy, cue, max_sweeps=max_sweeps)
 
 
 def _sweep(patterns: Tensor, state: Tensor, interaction: Polynomial, order: list[int]) -> Tensor:

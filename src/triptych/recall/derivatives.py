@@ -6,7 +6,8 @@ With p = softmax(beta X q), and E1, E2 as in `triptych.recall.energy`:
     grad E2 = -X'p              Hess E2 = -beta X'(diag(p) - p p')X
     grad E  = q - X'p           Hess E  = I - beta X'(diag(p) - p p')X
 
-I and Hess lse = -Hess E2 are positive semi-definite, so E1 is convex and E2 concave.
+I and Hess lse = -Hess E2 are positive semi-definite, so E1 is convex and E2 concave. Arguments and errors are those of
+`triptych.recall`.
 
 Source: Ramsauer et al. 2020, arXiv:2008.02217, eq. 2 and 3, differentiated.
 Checked by tests/recall/test_derivatives.py.
@@ -17,25 +18,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from triptych.errors import ShapeError
-from triptych.recall.checks import check_beta, check_states
+from triptych.recall.checks import check_beta, check_states, shape_error
 from triptych.recall.kernels import average
 from triptych.recall.separation import SOFTMAX, Separation
 
 
 def attention(patterns: Tensor, state: Tensor, *, beta: float, separation: Separation = SOFTMAX) -> Tensor:
-    """The weights p = y(beta X q) over patterns; rows are >= 0 and sum to one.
+    """The weights p = y(beta X q) over patterns; rows are >= 0 and sum to one. Shapes: (N, D), (B, D) to (B, N).
 
-    Args:
-        patterns: X. Shape (N, D).
-        state: Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: what takes softmax's place.
-    Returns:
-        Shape (B, N): the one function of this package that always makes N x B numbers.
-    Raises:
-        ShapeError: the widths differ, or there are no patterns.
-        TriptychError: beta breaks its rule.
+    The one function of this package that always makes N x B numbers.
     """
     check_beta(beta)
     check_states(patterns, state, name="state")
@@ -66,20 +57,10 @@ def convex_hessian(state: Tensor) -> Tensor:
 
 
 def lse_hessian(patterns: Tensor, state: Tensor, *, beta: float) -> Tensor:
-    """Hess lse = -Hess E2 = beta X'(diag(p) - p p')X.
+    """Hess lse = -Hess E2 = beta X'(diag(p) - p p')X, symmetric. Shapes: (N, D), (B, D) to (B, D, D).
 
     Computed as beta A'A with rows A_i = sqrt(p_i) (x_i - X'p), which rounding cannot make indefinite. It needs
     B x N x D numbers: use `lse_hessian_product` for large stores.
-
-    Args:
-        patterns: X. Shape (N, D).
-        state: Shape (B, D).
-        beta: inverse temperature, > 0.
-    Returns:
-        Shape (B, D, D), symmetric.
-    Raises:
-        ShapeError: the widths differ, or there are no patterns.
-        TriptychError: beta breaks its rule.
     """
     weights = attention(patterns, state, beta=beta)
     centred = patterns - (weights @ patterns).unsqueeze(1)  # (B, N, D)
@@ -95,25 +76,10 @@ def energy_hessian(patterns: Tensor, state: Tensor, *, beta: float) -> Tensor:
 def lse_hessian_product(patterns: Tensor, state: Tensor, vectors: Tensor, *, beta: float) -> Tensor:
     """beta X'(diag(p) - p p')X v for one vector v per state, without any D x D matrix.
 
-    Args:
-        patterns: X. Shape (N, D).
-        state: Shape (B, D).
-        vectors: v. Shape (B, D).
-        beta: inverse temperature, > 0.
-    Returns:
-        Shape (B, D).
-    Raises:
-        ShapeError: shapes differ, or there are no patterns.
-        TriptychError: beta breaks its rule.
+    Shapes: (N, D), (B, D), (B, D) to (B, D).
     """
     if vectors.shape != state.shape:
-        expected = f"{tuple(state.shape)}, one per state"
-        raise ShapeError(
-            f"vectors has shape {tuple(vectors.shape)}; expected {expected}.",
-            field="vectors",
-            value=tuple(vectors.shape),
-            expected=expected,
-        )
+        raise shape_error("vectors", vectors, f"{tuple(state.shape)}, one per state")
     weights = attention(patterns, state, beta=beta)
     along = vectors @ patterns.T  # (B, N): how much each score changes along v
     along = along - (weights * along).sum(1, keepdim=True)

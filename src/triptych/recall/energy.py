@@ -12,6 +12,7 @@ where log(N)/beta is added to lse, because for small beta the two are large and 
 `triptych.recall.separation`.
 
 Functions stream over the patterns in bounded memory. Where a gradient is asked for, autograd keeps the N x B scores.
+Arguments and errors are those of `triptych.recall`.
 
 Source: Ramsauer et al. 2020, arXiv:2008.02217, eq. 2 (energy).  Checked by tests/recall/test_energy.py.
 """
@@ -38,17 +39,10 @@ class Bounds:
 
 
 def lse(scores: Tensor, *, beta: float) -> Tensor:
-    """log(sum exp(beta z)) / beta, a smooth maximum.
+    """log(sum exp(beta z)) / beta, a smooth maximum of the scores z. Shapes: (..., N), N >= 1, to (...).
 
     The largest score is taken out first, so nothing overflows and the result is never below it.
 
-    Args:
-        scores: z. Shape (..., N), N >= 1.
-        beta: inverse temperature, > 0; larger is closer to the maximum.
-    Returns:
-        Shape (...).
-    Raises:
-        TriptychError: beta breaks its rule.
     Source: Ramsauer et al. 2020, arXiv:2008.02217, section 2.
     """
     check_beta(beta)
@@ -65,11 +59,7 @@ def lse_bounds(scores: Tensor, *, beta: float) -> Bounds:
 
 
 def largest_norm(patterns: Tensor) -> Tensor:
-    """M, the largest Euclidean norm of a pattern. Shapes: (N, D) to ().
-
-    Raises:
-        ShapeError: there are no patterns.
-    """
+    """M, the largest Euclidean norm of a pattern. Shapes: (N, D) to ()."""
     check_patterns(patterns)
     norms: Tensor = torch.linalg.vector_norm(patterns, dim=1)
     return norms.amax()
@@ -88,43 +78,18 @@ def energy_bounds(patterns: Tensor) -> Bounds:
 
 
 def convex_part(patterns: Tensor, state: Tensor, *, norm: Tensor | None = None) -> Tensor:
-    """E1(q) = q·q/2 + M²/2.
-
-    Args:
-        patterns: stored patterns. Shape (N, D).
-        state: Shape (B, D).
-        norm: M where it is known already, which saves one pass over the patterns. Shape ().
-    Returns:
-        Shape (B,).
-    Raises:
-        ShapeError: the widths differ, or there are no patterns.
-    """
+    """E1(q) = q·q/2 + M²/2. Shapes: (N, D), (B, D) to (B,)."""
     check_states(patterns, state, name="state")
     norm = largest_norm(patterns) if norm is None else norm
     return 0.5 * state.square().sum(1) + 0.5 * norm.square()
 
 
 def concave_part(
-    patterns: Tensor,
-    state: Tensor,
-    *,
-    beta: float,
-    separation: Separation = SOFTMAX,
-    norm: Tensor | None = None,
+    patterns: Tensor, state: Tensor, *, beta: float, separation: Separation = SOFTMAX, norm: Tensor | None = None
 ) -> Tensor:
     """E2(q) = -log(mean exp(beta X q)) / beta, or -(Omega*(beta X q) + Omega(1/N)) / beta in general.
 
-    Args:
-        patterns: X. Shape (N, D).
-        state: Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: what takes softmax's place.
-        norm: M where it is known already. Shape ().
-    Returns:
-        Shape (B,).
-    Raises:
-        ShapeError: the widths differ, or there are no patterns.
-        TriptychError: beta breaks its rule.
+    Shapes: (N, D), (B, D) to (B,).
     """
     check_beta(beta)
     check_states(patterns, state, name="state")
@@ -133,33 +98,14 @@ def concave_part(
 
 
 def energy(
-    patterns: Tensor,
-    state: Tensor,
-    *,
-    beta: float,
-    separation: Separation = SOFTMAX,
-    norm: Tensor | None = None,
+    patterns: Tensor, state: Tensor, *, beta: float, separation: Separation = SOFTMAX, norm: Tensor | None = None
 ) -> Tensor:
     """E(q) = E1(q) + E2(q): how far a state is from being remembered; 0 at a pattern of norm M for large beta.
 
-    One pass over the patterns and one matrix product. Rounding is a few eps of M² + q·q.
-
-    Args:
-        patterns: X, one pattern per row. Shape (N, D).
-        state: Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: what takes softmax's place.
-        norm: M where it is known already. Shape ().
-    Returns:
-        Shape (B,).
-    Raises:
-        ShapeError: the widths differ, or there are no patterns.
-        TriptychError: beta breaks its rule, or numbers overflow.
-        DataError: a pattern or state is not finite.
+    One pass over the patterns and one matrix product. Rounding is a few eps of M² + q·q. Result (B,).
     """
     norm = largest_norm(patterns) if norm is None else norm
-    found = convex_part(patterns, state, norm=norm) + concave_part(
-        patterns, state, beta=beta, separation=separation, norm=norm
-    )
+    concave = concave_part(patterns, state, beta=beta, separation=separation, norm=norm)
+    found = convex_part(patterns, state, norm=norm) + concave
     check_result(found, patterns, state, name="state")
     return found

@@ -9,7 +9,7 @@ queries are faster as two plain products. Other separation functions take all sc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import torch
@@ -30,16 +30,9 @@ _Fused = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 def average(
     keys: Tensor, queries: Tensor, *, beta: float, separation: Separation, values: Tensor | None = None
 ) -> Tensor:
-    """The weighted average of values, with the weights y(beta X q).
+    """The average of values, or else of the keys X, with the weights y(beta X q).
 
-    Args:
-        keys: X, one pattern per row. Shape (N, D), N >= 1.
-        queries: one per row. Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: gives the weights.
-        values: what is averaged; the keys themselves when None. Shape (N, V).
-    Returns:
-        Shape (B, V).
+    Shapes: keys (N, D), N >= 1, queries (B, D), values (N, V), result (B, V).
     """
     values = keys if values is None else values
     if not isinstance(separation, Softmax):
@@ -54,18 +47,10 @@ def average(
 def average_and_potential(
     keys: Tensor, queries: Tensor, *, beta: float, separation: Separation, norm: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The average of the keys and the potential (Omega*(beta X q) + Omega(1/N)) / beta, in one pass.
+    """The average (B, D) of the keys and the potential (Omega*(beta X q) + Omega(1/N)) / beta (B,), in one pass.
 
-    For softmax the potential is log(mean exp(beta X q)) / beta.
-
-    Args:
-        keys: X. Shape (N, D), N >= 1.
-        queries: Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: gives the weights.
-        norm: the largest pattern norm, from which follows where the potential needs care. Shape () or (B,).
-    Returns:
-        Average, shape (B, D), and potential, shape (B,).
+    For softmax the potential is log(mean exp(beta X q)) / beta. The norm is the largest of a pattern, () or (B,):
+    from it follows where the potential needs care.
     """
     if not isinstance(separation, Softmax):
         return _in_blocks_of_states(keys, keys, queries, beta, separation, with_potential=True)
@@ -90,16 +75,11 @@ def potential_alone(keys: Tensor, queries: Tensor, *, beta: float, separation: S
 
 
 def log_mean_exp(scores: Tensor, *, beta: float) -> Tensor:
-    """log(mean exp(beta z)) / beta, which is lse(beta, z) - log(N) / beta without that difference.
+    """log(mean exp(beta z)) / beta, which is lse(beta, z) - log(N) / beta without that difference. (..., N) to (...).
 
     Where every |beta z| <= 1/4 the logarithm is taken of 1 + mean(exp(beta z) - 1), so that no digits are lost however
     small beta is; elsewhere the largest score is taken out first, so that nothing overflows however large it is.
 
-    Args:
-        scores: z. Shape (..., N), N >= 1.
-        beta: > 0.
-    Returns:
-        Shape (...), between the mean and the largest score.
     Checked by tests/recall/test_energy.py, against 60-digit arithmetic.
     """
     small = beta * scores.detach().abs().amax(-1) <= 0.25
@@ -253,20 +233,19 @@ def _from_log_sum(keys: Tensor, queries: Tensor, log_sum: Tensor, beta: float, n
     careful = ((log_sum - count).abs() <= 0.25) & (scale < count / 4)
     found = ((log_sum - count) / beta).to(queries.dtype)
     if bool(careful.any()):
-        found[careful] = _flat_potential(keys, queries[careful], beta)
+        found[careful] = flat_potential([keys], queries[careful], beta)
     return found
 
 
-def _flat_potential(keys: Tensor, queries: Tensor, beta: float) -> Tensor:
-    """log(1 + mean(exp(beta X q) - 1)) / beta, for scores whose exponentials average to about one. Shape (B,)."""
-    found = queries.new_empty(len(queries))
-    for rows in blocks(len(queries), _ROWS_AT_ONCE):
-        some = queries[rows]
-        excess = some.new_zeros(len(some))
-        for columns in blocks(len(keys), max(1, SCORES_AT_ONCE // len(some))):
-            excess += (some @ keys[columns].T).mul_(beta).expm1_().sum(1)
-        found[rows] = torch.log1p(excess / len(keys)) / beta
-    return found
+def flat_potential(keys: Iterable[Tensor], queries: Tensor, beta: float) -> Tensor:
+    """log(1 + mean(exp(beta X q) - 1)) / beta for blocks of keys whose exponentials average to about one. (B,)"""
+    exact = torch.float64 if queries.device.type == "cpu" else queries.dtype
+    excess, count = queries.new_zeros(len(queries), dtype=exact), 0
+    for block in keys:
+        for rows in blocks(len(block), max(1, SCORES_AT_ONCE // max(1, len(queries)))):
+            excess += (queries @ block[rows].T).mul_(beta).expm1_().sum(1)
+        count += len(block)
+    return (torch.log1p(excess / count) / beta).to(queries.dtype)
 
 
 def _in_blocks_of_states(

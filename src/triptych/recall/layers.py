@@ -8,7 +8,7 @@ values V in place of the patterns in the last step, and Wq, Wk, Wv, Wo the proje
 
 for stored patterns Y with K = Y Wk' and V = Y Wv': one step is multi-head attention.
 
-Letters in shapes: B batch, S states, N stored patterns, D width, heads A.
+Letters in shapes: B batch, S states, N stored patterns, D width, heads A. Errors are those of `triptych.recall`.
 
 Source: Ramsauer et al. 2020, arXiv:2008.02217, section 3.  Checked by tests/recall/test_layers.py.
 """
@@ -54,8 +54,6 @@ class Hopfield(nn.Module):
         learn_beta: train each head's beta, beginning at `beta`; it stays positive.
         projections: Wq, Wk, Wv and Wo, each with a bias.
         normalise: normalise states, and patterns, over their width first, with a scale and shift that are learnt.
-    Raises:
-        TriptychError: a number breaks its rule.
     """
 
     def __init__(
@@ -70,7 +68,12 @@ class Hopfield(nn.Module):
         normalise: bool = False,
     ) -> None:
         super().__init__()
-        _check_sizes(width, heads, steps)
+        for name, size in (("width", width), ("heads", heads)):
+            check_count(size, name=name)
+        check_count(steps, name="steps", hint="One step is attention.")
+        if width % heads:
+            expected = f"an integer >= 1 that divides the width, {width}"
+            raise TriptychError(field="heads", value=heads, expected=expected)
         self.width, self.heads, self.steps = width, heads, steps
         betas = _betas(beta, width // heads, heads)
         self._shared_beta = None if learn_beta or len(set(betas)) > 1 else betas[0]
@@ -110,8 +113,6 @@ class Hopfield(nn.Module):
             stored_valid: True where a pattern is real; what others hold, NaN too, has no effect. Shape (B, N).
         Returns:
             Shape (B, S, D); a state with NaN, and every state where a real pattern has NaN, gives NaN.
-        Raises:
-            ShapeError: shapes do not fit.
         """
         queries, keys, read, mask = self._prepare(state, stored, values, stored_valid)
         for _ in range(self.steps - 1):
@@ -172,50 +173,27 @@ class Hopfield(nn.Module):
 class HopfieldPooling(nn.Module):
     """Pooling: states that are learnt attend to a set of patterns, whatever its size, and each gives one row.
 
-    For the other arguments see `Hopfield`. Without projections, fresh pooling states are near zero and give nearly the
-    patterns' mean.
+    Without projections, fresh pooling states are near zero and give nearly the patterns' mean.
 
     Args:
         width: D.
         queries: how many pooling states, >= 1.
-    Raises:
-        TriptychError: a number breaks its rule.
+        association: how states move; one step of plain retrieval when None. Its width is D.
     """
 
-    def __init__(
-        self,
-        width: int,
-        *,
-        queries: int = 1,
-        heads: int = 1,
-        steps: int = 1,
-        beta: float | Sequence[float] | None = None,
-        learn_beta: bool = False,
-        projections: bool = False,
-        normalise: bool = False,
-    ) -> None:
+    def __init__(self, width: int, *, queries: int = 1, association: Hopfield | None = None) -> None:
         super().__init__()
         check_count(queries, name="queries", hint="Use 1 for one row per set.")
-        self.association = Hopfield(
-            width,
-            heads=heads,
-            steps=steps,
-            beta=beta,
-            learn_beta=learn_beta,
-            projections=projections,
-            normalise=normalise,
-        )
+        self.association = Hopfield(width) if association is None else association
+        if self.association.width != width:
+            expected = f"{self.association.width}, the association's width"
+            raise TriptychError(field="width", value=width, expected=expected)
         self.states = nn.Parameter(_POOLING_SCALE * torch.randn(queries, width))
 
     def forward(self, patterns: Tensor, patterns_valid: Tensor | None = None) -> Tensor:
-        """Shapes: patterns (B, S, D), True where one is real (B, S), result (B, queries, D).
-
-        Raises:
-            ShapeError: shapes do not fit.
-        """
-        result: Tensor = self.association(
-            self.states.expand(len(patterns), -1, -1), patterns, stored_valid=patterns_valid
-        )
+        """Shapes: patterns (B, S, D), True where one is real (B, S), result (B, queries, D)."""
+        states = self.states.expand(len(patterns), -1, -1)
+        result: Tensor = self.association(states, patterns, stored_valid=patterns_valid)
         return result
 
 
@@ -227,9 +205,6 @@ class HopfieldLayer(nn.Module):
         values: one for each pattern; the patterns themselves when None. Shape (N, D).
         trainable: train patterns and values; otherwise they are fixed, and saved with the module all the same.
         association: how states move; plain retrieval when None. Its width is D.
-    Raises:
-        ShapeError: shapes do not fit.
-        TriptychError: a number breaks its rule.
     """
 
     patterns: Tensor
@@ -259,11 +234,7 @@ class HopfieldLayer(nn.Module):
                 self.register_buffer(name, kept)
 
     def forward(self, state: Tensor) -> Tensor:
-        """Shapes: (..., D) to (..., D).
-
-        Raises:
-            ShapeError: the width is not the patterns'.
-        """
+        """Shapes: (..., D) to (..., D)."""
         if state.ndim < 1 or state.shape[-1] != self.association.width:
             raise shape_error("state", state, f"(..., {self.association.width}), as wide as the stored patterns")
         rows = state.reshape(1, -1, state.shape[-1])
@@ -305,19 +276,10 @@ def _check_states(state: Tensor, stored: Tensor, values: Tensor | None, width: i
     if state.ndim != 3 or state.shape[2] != width:
         raise shape_error("state", state, f"(B, S, {width})", hint="Use state.unsqueeze(0) for a batch of one.")
     if stored.ndim != 3 or stored.shape[2] != width or len(stored) not in (1, len(state)):
-        raise shape_error(
-            "stored", stored, f"({len(state)}, N, {width}), a set of patterns for each state, or (1, N, {width})"
-        )
+        expected = f"({len(state)}, N, {width}), a set of patterns for each state, or (1, N, {width})"
+        raise shape_error("stored", stored, expected)
     if values is not None and values.shape != stored.shape:
         raise shape_error("values", values, f"{tuple(stored.shape)}, as the patterns")
-
-
-def _check_sizes(width: int, heads: int, steps: int) -> None:
-    check_count(width, name="width")
-    check_count(heads, name="heads")
-    if width % heads:
-        raise TriptychError(field="heads", value=heads, expected=f"an integer >= 1 that divides the width, {width}")
-    check_count(steps, name="steps", hint="One step is attention.")
 
 
 def _betas(beta: float | Sequence[float] | None, head_width: int, heads: int) -> list[float]:

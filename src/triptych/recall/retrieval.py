@@ -14,14 +14,14 @@ everything known this is plain retrieval.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from triptych.errors import TriptychError, did_you_mean
+from triptych.errors import check_choice
 from triptych.recall.checks import (
     check_beta,
     check_count,
@@ -36,6 +36,12 @@ from triptych.recall.kernels import SCORES_AT_ONCE, average, average_and_potenti
 from triptych.recall.separation import SOFTMAX, Separation
 
 Extra = Literal["attention", "trajectory", "energies"]
+
+Move = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""One update of queries (b, D), of all rows or of those rows (b,): states (b, D), energies before it (b,) if wanted."""
+
+Observer = Callable[[Tensor | None, Tensor, Tensor, Tensor | None], None]
+"""Called after an update with the rows that moved, their queries (b, D), all states (B, D), and energies (b,)."""
 
 
 @dataclass(frozen=True)
@@ -95,66 +101,42 @@ def retrieve(
     """
     check_beta(beta)
     check_states(patterns, cue, name="cue")
-    _check_extras(extras)
+    for extra in extras:
+        check_choice(extra, get_args(Extra), field="extras")
+    if known_valid is not None:
+        check_mask(known_valid, tuple(cue.shape), name="known_valid", true="the cue is known")
     patterns = row_major(patterns)  # once, not at every step
-    start = cue if known_valid is None else known_part(cue, _checked_mask(known_valid, cue))
+    start = known_part(cue, known_valid)
     check_finite(start, name="cue")
-    norm = _norm(patterns, known_valid) if "energies" in extras else None
-    trace = Recording(start, states="trajectory" in extras, queries="attention" in extras)
+    norm = _norm(patterns, cue, known_valid) if "energies" in extras else None
+    trace = Recording(start, extras)
 
-    def move(queries: Tensor, norm: Tensor | None) -> Moved:
+    def move(queries: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if norm is None:
-            moved = Moved(average(patterns, queries, beta=beta, separation=separation))
+            state, energies = average(patterns, queries, beta=beta, separation=separation), None
         else:
-            moved = Moved(*average_and_potential(patterns, queries, beta=beta, separation=separation, norm=norm))
-        check_result(moved.state, patterns, start, name="cue")
-        return moved
+            own = norm if rows is None else norm[rows]
+            state, paid = average_and_potential(patterns, queries, beta=beta, separation=separation, norm=own)
+            energies = convex_energy(queries, own) - paid
+        check_result(state, patterns, start, name="cue")
+        return state, energies
 
     rest = come_to_rest(
-        move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid, norm=norm, observer=trace
+        move, start, max_steps=max_steps, tolerance=tolerance, known_valid=known_valid, observer=trace.add
     )
     if norm is not None:
         last = known_part(rest.state, known_valid)
         paid = potential_alone(patterns, last, beta=beta, separation=separation, norm=norm)
         trace.finish(rest.steps, convex_energy(last, norm) - paid)
-    energies = trace.energies()
-    if energies is not None:
-        check_result(energies, patterns, start, name="cue")
-    weights = None if trace.queries is None else separation.weights(beta * (trace.queries @ patterns.T))
-    return Retrieval(rest.state, rest.steps, rest.converged, weights, trace.trajectory(), energies)
-
-
-@dataclass(frozen=True)
-class Moved:
-    """One update of some rows.
-
-    Attributes:
-        state: the states after it. Shape (b, D).
-        potential: of the states before it, where a norm was given. Shape (b,).
-    """
-
-    state: Tensor
-    potential: Tensor | None = None
-
-
-Move = Callable[[Tensor, Tensor | None], Moved]
-"""One update from states, shape (b, D), with the norm of each row's energy where energies are wanted, () or (b,)."""
-
-
-class StepObserver(Protocol):
-    """Called after every step."""
-
-    def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
-        """Rows that moved (b,), or None for all, their queries (b, D), all states after it (B, D), energies (b,)."""
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Final states of `come_to_rest`: as `Retrieval`, without its extras."""
-
-    state: Tensor
-    steps: Tensor
-    converged: Tensor
+        check_result(torch.stack(trace.energies), patterns, start, name="cue")
+    if not extras:
+        return rest
+    return replace(
+        rest,
+        attention=None if trace.queries is None else separation.weights(beta * (trace.queries @ patterns.T)),
+        trajectory=torch.stack(trace.states) if trace.states else None,
+        energies=torch.stack(trace.energies) if trace.energies else None,
+    )
 
 
 def come_to_rest(
@@ -164,9 +146,8 @@ def come_to_rest(
     max_steps: int,
     tolerance: float,
     known_valid: Tensor | None = None,
-    norm: Tensor | None = None,
-    observer: StepObserver | None = None,
-) -> Rest:
+    observer: Observer | None = None,
+) -> Retrieval:
     """Repeat an update, wherever its patterns are kept, until each row rests; rows that rest are not moved again.
 
     Args:
@@ -175,107 +156,64 @@ def come_to_rest(
         max_steps: updates at most, >= 1.
         tolerance: as in `retrieve`.
         known_valid: True where the cue is known, if not everywhere. Shape (B, D).
-        norm: M, or M_K of each row, where energies are wanted. Shape () or (B,).
         observer: called after every step.
-    Raises:
-        TriptychError: a number breaks its rule.
+    Returns:
+        Retrieval without its extras.
     """
-    _check_settings(max_steps, tolerance)
-    found = _Rows(start, known_valid, norm)
-    state, steps, rests = start, start.new_zeros(start.shape[0], dtype=torch.int64), None
+    check_count(max_steps, name="max_steps", hint="Use 1 for a single update.")
+    check_tolerance(tolerance)
+    state, steps = start, start.new_zeros(len(start), dtype=torch.int64)
+    rests: Tensor | None = None
+    scale: Tensor | None = None  # the largest norm of each row so far
+    rows: Tensor | None = None  # those still on their way; None while they are all of them
+    moving, known = start, known_valid
     for taken in range(1, max_steps + 1):
-        if not found.state.shape[0]:
+        if not len(moving):
             break
-        before = found.state
-        done, energies = found.move(move, tolerance)
-        state = _placed(state, found.rows, found.state)
-        steps = torch.full_like(steps, taken) if found.rows is None else steps.index_fill(0, found.rows, taken)
-        rests = done if rests is None else _placed(rests, found.rows, done)
-        if observer is not None:
-            observer.add(found.rows, known_part(before, found.known), state, energies)
-        if taken < max_steps and bool(done.any()):
-            found.drop(done)
-    return Rest(state, steps, steps > 0 if rests is None else rests)
-
-
-class _Rows:
-    """The rows still on their way.
-
-    Attributes:
-        rows: which rows of the batch they are, or None while they are all of them. Shape (b,).
-        state: their states. Shape (b, D).
-        known: True where their cues' coordinates are known, if not everywhere. Shape (b, D).
-    """
-
-    def __init__(self, start: Tensor, known: Tensor | None, norm: Tensor | None) -> None:
-        self.rows: Tensor | None = None
-        self.state = start
-        self.known = known
-        self._norm = norm
-        self._scale: Tensor | None = None
-
-    def move(self, move: Move, tolerance: float) -> tuple[Tensor, Tensor | None]:
-        """Update every row; which rest now (b,), and the energies (b,) of the states before, where there is a norm."""
-        before = known_part(self.state, self.known)
-        moved = move(before, self._norm)
-        self.state = moved.state
-        after = known_part(self.state, self.known)
+        before = known_part(moving, known)
+        moving, energies = move(before, rows)
+        after = known_part(moving, known)
         size = torch.linalg.vector_norm(after, dim=1)
-        self._scale = size if self._scale is None else torch.maximum(self._scale, size)
-        done = torch.linalg.vector_norm(after - before, dim=1) <= tolerance * self._scale
-        if self._norm is None or moved.potential is None:
-            return done, None
-        return done, convex_energy(before, self._norm) - moved.potential
-
-    def drop(self, done: Tensor) -> None:
-        """Stop updating some rows. Shape (b,)."""
-        going = ~done
-        self.rows = going.nonzero().squeeze(1) if self.rows is None else self.rows[going]
-        self.state = self.state[going]
-        self._scale = None if self._scale is None else self._scale[going]
-        self.known = None if self.known is None else self.known[going]
-        if self._norm is not None and self._norm.ndim:
-            self._norm = self._norm[going]
+        scale = size if scale is None else torch.maximum(scale, size)
+        done = torch.linalg.vector_norm(after - before, dim=1) <= tolerance * scale
+        state, rests = _placed(state, rows, moving), done if rests is None else _placed(rests, rows, done)
+        steps = torch.full_like(steps, taken) if rows is None else steps.index_fill(0, rows, taken)
+        if observer is not None:
+            observer(rows, before, state, energies)
+        if taken < max_steps and bool(done.any()):
+            going = ~done
+            rows = going.nonzero().squeeze(1) if rows is None else rows[going]
+            moving, scale = moving[going], scale[going]
+            known = None if known is None else known[going]
+    return Retrieval(state, steps, steps > 0 if rests is None else rests)
 
 
 class Recording:
     """The states and energies of the whole batch after each update, where they are asked for.
 
     Attributes:
-        queries: what each row compared with the patterns in its last update, where that is wanted. Shape (B, D).
-
-    Args:
-        start: the cue. Shape (B, D).
-        states: keep the states.
-        queries: keep the queries.
+        queries: what each row compared with the patterns in its last update, for "attention". Shape (B, D).
+        states: the cue, and the states after each update, for "trajectory". Shape of each (B, D).
+        energies: E of those, where updates give it; complete after `finish`. Shape of each (B,).
     """
 
-    def __init__(self, start: Tensor, *, states: bool, queries: bool = False) -> None:
-        self.queries = start if queries else None
-        self._wants_states = states
-        self._states: list[Tensor] = [start]
-        self._energies: list[Tensor] = []
+    def __init__(self, start: Tensor, extras: Iterable[Extra]) -> None:
+        self.queries = start if "attention" in extras else None
+        self.states = [start] if "trajectory" in extras else []
+        self.energies: list[Tensor] = []
 
     def add(self, rows: Tensor | None, before: Tensor, state: Tensor, energies: Tensor | None) -> None:
-        """Queries of the rows that moved (b, D), all states after it (B, D), energies of those queries (b,)."""
+        """An `Observer`."""
         if self.queries is not None:
             self.queries = _placed(self.queries, rows, before)
-        if self._wants_states:
-            self._states.append(state)
+        if self.states:
+            self.states.append(state)
         if energies is not None:
-            self._energies.append(_placed(energies.new_zeros(state.shape[0]), rows, energies))
+            self.energies.append(_placed(energies.new_zeros(state.shape[0]), rows, energies))
 
     def finish(self, steps: Tensor, last: Tensor) -> None:
         """Add the energies (B,) of the last states; rows that have come to rest keep theirs."""
-        self._energies = [torch.where(steps > at, known, last) for at, known in enumerate(self._energies)] + [last]
-
-    def trajectory(self) -> Tensor | None:
-        """All states, the cue first. Shape (steps + 1, B, D)."""
-        return torch.stack(self._states) if self._wants_states else None
-
-    def energies(self) -> Tensor | None:
-        """Energies of those states, where `finish` was called. Shape (steps + 1, B)."""
-        return torch.stack(self._energies) if self._energies else None
+        self.energies = [torch.where(steps > at, known, last) for at, known in enumerate(self.energies)] + [last]
 
 
 def _placed(whole: Tensor, rows: Tensor | None, values: Tensor) -> Tensor:
@@ -293,31 +231,18 @@ def convex_energy(known_part: Tensor, norm: Tensor) -> Tensor:
     return 0.5 * known_part.square().sum(1) + 0.5 * norm.square()
 
 
-def _norm(patterns: Tensor, known: Tensor | None) -> Tensor:
-    """M, shape (), or the largest norm of the patterns' known parts for each row, shape (B,)."""
-    if known is None:
-        return largest_norm(patterns)
-    mask = known.to(patterns.dtype)
-    largest = mask.new_zeros(len(mask))
-    for some in blocks(len(patterns), max(1, SCORES_AT_ONCE // max(len(mask), patterns.shape[1]))):
-        largest = torch.maximum(largest, (mask @ patterns[some].square().T).amax(1))
+def largest_known_norm(keys: Iterable[Tensor], known: Tensor) -> Tensor:
+    """The largest norm of the patterns' known coordinates, for each mask. Shapes: of each (n, D), (B, D) to (B,)."""
+    largest = None
+    for rows in keys:
+        mask = known.to(rows.dtype)
+        for some in blocks(len(rows), max(1, SCORES_AT_ONCE // max(len(mask), rows.shape[1]))):
+            squares = (mask @ rows[some].square().T).amax(1)
+            largest = squares if largest is None else torch.maximum(largest, squares)
+    assert largest is not None, "there is at least one pattern"
     return largest.sqrt()
 
 
-def _checked_mask(known: Tensor, cue: Tensor) -> Tensor:
-    check_mask(known, tuple(cue.shape), name="known_valid", true="the cue is known")
-    return known
-
-
-def _check_settings(max_steps: int, tolerance: float) -> None:
-    check_count(max_steps, name="max_steps", hint="Use 1 for a single update.")
-    check_tolerance(tolerance)
-
-
-def _check_extras(extras: Sequence[Extra]) -> None:
-    known = get_args(Extra)
-    for extra in extras:
-        if extra not in known:
-            raise TriptychError(
-                field="extras", value=extra, expected=f"one of {', '.join(known)}", hint=did_you_mean(str(extra), known)
-            )
+def _norm(patterns: Tensor, cue: Tensor, known: Tensor | None) -> Tensor:
+    """M, or the largest norm of the patterns' known part, for each row. Shape (B,)."""
+    return largest_norm(patterns).expand(len(cue)) if known is None else largest_known_norm([patterns], known)

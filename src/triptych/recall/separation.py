@@ -12,7 +12,7 @@ energy of `triptych.recall.energy`. The bracket is called potential(theta) here,
 Source: Santos, Niculae, McNamee and Martins 2024, arXiv:2411.08590 (Hopfield-Fenchel-Young energies,
 E(q) = -Omega*(X q) + Psi(q), with Psi(q) = q·q/2 and the temperature of their softmax example), and 2024,
 arXiv:2402.13725, for margins and exact retrieval.
-Checked by tests/recall/test_separation.py.
+Errors are those of `triptych.recall`.  Checked by tests/recall/test_separation.py.
 """
 
 from __future__ import annotations
@@ -73,8 +73,6 @@ class Entmax:
 
     Args:
         alpha: > 1; larger is sparser, and 1 would be softmax. 1.5 and 2 are exact, others by bisection.
-    Raises:
-        TriptychError: alpha breaks its rule.
     Source: Peters, Niculae and Martins 2019, arXiv:1905.05702; sparsemax: Martins and Astudillo 2016, arXiv:1602.02068.
     """
 
@@ -87,7 +85,8 @@ class Entmax:
             )
 
     def weights(self, scores: Tensor) -> Tensor:
-        shifted = _below_zero(scores)
+        # Less the largest, weights are the same, and rounding cannot swallow the thresholds.
+        shifted = scores - scores.detach().amax(-1, keepdim=True)
         if self.alpha == 2:
             found: Tensor = sparsemax(shifted, dim=-1, k=_SORTED_FIRST)
         elif self.alpha == 1.5:
@@ -117,8 +116,6 @@ class TopK:
 
     Args:
         k: >= 1; where fewer patterns are stored, all of them.
-    Raises:
-        TriptychError: k breaks its rule.
     """
 
     k: int
@@ -171,8 +168,3 @@ def _shannon(weights: Tensor) -> Tensor:
     """sum p log p, with 0 log 0 = 0. Shapes: (B, N) to (B,)."""
     # The clamp changes no value and keeps the gradient finite at 0, where the weights themselves do not move.
     return torch.xlogy(weights, weights.clamp_min(torch.finfo(weights.dtype).tiny)).sum(-1)
-
-
-def _below_zero(scores: Tensor) -> Tensor:
-    """Scores less their largest: the same weights, and thresholds that rounding cannot swallow."""
-    return scores - scores.detach().amax(-1, keepdim=True)

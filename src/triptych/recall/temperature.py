@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.errors import DataError, ShapeError, TriptychError
-from triptych.recall.checks import check_beta, check_states, check_tensor
+from triptych.errors import DataError, TriptychError
+from triptych.recall.checks import check_beta, check_states, check_tensor, shape_error
 from triptych.recall.retrieval import retrieve
 from triptych.recall.separation import SOFTMAX, Separation
 
@@ -47,31 +47,20 @@ def tune_beta(
     max_steps: int = 20,
     separation: Separation = SOFTMAX,
 ) -> TemperatureSearch:
-    """Recall from cues whose right pattern is known, at every candidate.
+    """Recall from cues whose right pattern is known, at every candidate; see `triptych.recall` for the rest.
 
     Args:
         patterns: X. Shape (N, D).
         cue: noisy or partial versions of patterns, kept out of everything else. Shape (B, D), B >= 1.
         target: the row of the right pattern of each. Shape (B,), int64.
-        candidates: inverse temperatures; by default powers of two from 1/4 to 4,096 over the patterns' mean square.
-        max_steps: updates at most, >= 1.
-        separation: what takes softmax's place.
-    Raises:
-        ShapeError: shapes do not fit.
-        TriptychError: there is no candidate, or one breaks the rule of beta.
-        DataError: all patterns are zero.
+        candidates: inverse temperatures, at least one; by default powers of two from 1/4 to 4,096 over the patterns'
+            mean square, which must not be zero.
     Checked by tests/recall/test_temperature.py, against the posterior mean.
     """
     check_states(patterns, cue, name="cue")
     check_tensor(target, name="target")
     if target.shape != cue.shape[:1] or not len(target):
-        expected = f"({cue.shape[0]},) with at least one row"
-        raise ShapeError(
-            f"target has shape {tuple(target.shape)}; expected {expected}.",
-            field="target",
-            value=tuple(target.shape),
-            expected=expected,
-        )
+        raise shape_error("target", target, f"({cue.shape[0]},) with at least one row")
     square = patterns.double().square().sum(1).mean().item()
     tried = _candidates(square) if candidates is None else sorted(candidates)
     if not tried:
@@ -91,19 +80,12 @@ def tune_beta(
 
 
 def _candidates(square: float) -> list[float]:
-    """Powers of two over the patterns' mean square.
-
-    Raises:
-        DataError: the patterns are too short, or too long, for any of them to be a number.
-    """
+    """Powers of two over the patterns' mean square, where all of them are numbers."""
     found = [2.0**power / square for power in range(-2, 13)] if square > 0 else []
     if not found or not all(0 < beta < math.inf for beta in found):
-        raise DataError(
-            f"The mean square of the patterns is {square:g}; no inverse temperature can be chosen from that.",
-            field="patterns",
-            value=square,
-            hint="Scale the patterns, or give beta yourself.",
-        )
+        message = f"The mean square of the patterns is {square:g}; no inverse temperature can be chosen from that."
+        hint = "Scale the patterns, or give beta yourself."
+        raise DataError(message, field="patterns", value=square, hint=hint)
     return found
 
 

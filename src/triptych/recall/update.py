@@ -5,6 +5,7 @@ Linearising E2 at q and minimising the convex rest, E1(r) + grad E2(q)·r = r·r
     q <- X' softmax(beta X q).
 
 With beta = 1/sqrt(D) that is single-head attention with the states as queries and the patterns as keys and values.
+Arguments and errors are those of `triptych.recall`.  Checked by tests/recall/test_update.py.
 """
 
 from __future__ import annotations
@@ -36,20 +37,9 @@ def update(patterns: Tensor, state: Tensor, *, beta: float, separation: Separati
     """q <- X' softmax(beta X q), or X' y(beta X q) with another separation function; the energy never rises.
 
     One pass over the patterns in bounded memory, and differentiable once; for second derivatives of the energy see
-    `triptych.recall.derivatives`.
+    `triptych.recall.derivatives`. Shapes: (N, D), (B, D) to (B, D), within the patterns' convex hull.
 
-    Args:
-        patterns: X, one pattern per row. Shape (N, D).
-        state: q. Shape (B, D).
-        beta: inverse temperature, > 0; larger means closer to one pattern.
-        separation: what takes softmax's place.
-    Returns:
-        Shape (B, D), within the patterns' convex hull.
-    Raises:
-        ShapeError: the widths differ, or there are no patterns.
-        TriptychError: beta breaks its rule, or numbers overflow.
-        DataError: a pattern or state is not finite.
-    Source: Ramsauer et al. 2020, arXiv:2008.02217, eq. 3.  Checked by tests/recall/test_update.py.
+    Source: Ramsauer et al. 2020, arXiv:2008.02217, eq. 3.
     """
     return read_out(patterns, patterns, state, beta=beta, separation=separation)
 
@@ -59,18 +49,8 @@ def read_out(
 ) -> Tensor:
     """The average of values, with the weights that a state gives to the patterns: V' softmax(beta X q).
 
-    Args:
-        patterns: X, the keys. Shape (N, D).
-        values: one per pattern. Shape (N, V).
-        state: q. Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: what takes softmax's place.
-    Returns:
-        Shape (B, V).
-    Raises:
-        ShapeError: shapes do not fit, or there are no patterns.
-        TriptychError: beta breaks its rule, or numbers overflow.
-        DataError: a pattern, value or state is not finite.
+    Shapes: patterns (N, D), values (N, V), state (B, D), result (B, V).
+
     Source: Ramsauer et al. 2020, arXiv:2008.02217, eq. 10, without its projections.
     """
     check_beta(beta)
@@ -82,27 +62,9 @@ def read_out(
 
 
 def step(
-    patterns: Tensor,
-    state: Tensor,
-    *,
-    beta: float,
-    separation: Separation = SOFTMAX,
-    norm: Tensor | None = None,
+    patterns: Tensor, state: Tensor, *, beta: float, separation: Separation = SOFTMAX, norm: Tensor | None = None
 ) -> Step:
-    """An update and the energy of the state it starts from, both from one pass over the patterns.
-
-    Args:
-        patterns: X. Shape (N, D).
-        state: q. Shape (B, D).
-        beta: inverse temperature, > 0.
-        separation: what takes softmax's place.
-        norm: M where it is known already, which saves one pass over the patterns. Shape ().
-    Raises:
-        ShapeError: the widths differ, or there are no patterns.
-        TriptychError: beta breaks its rule, or numbers overflow.
-        DataError: a pattern or state is not finite.
-    Checked by tests/recall/test_update.py.
-    """
+    """An update and the energy of the state it starts from, both from one pass over the patterns."""
     check_beta(beta)
     check_states(patterns, state, name="state")
     norm = largest_norm(patterns) if norm is None else norm

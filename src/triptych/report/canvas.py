@@ -93,12 +93,8 @@ def new_figure(width: float, height: float) -> Figure:
 def save(figure: Figure, folder: Path | str, name: str) -> SavedFigure:
     """Write `name`.png, at 200 pixels per inch, and `name`.svg; each file is complete or absent.
 
-    The same figure gives the same bytes: no dates, no random identifiers.
+    The same figure gives the same bytes: no dates, no random identifiers. A missing folder is made.
 
-    Args:
-        figure: what to write.
-        folder: made when missing.
-        name: file name without suffix or folders.
     Raises:
         TriptychError: the name has a folder in it.
         OSError: the folder cannot be written.
@@ -220,5 +216,11 @@ def best_position(values: NDArray[np.float64], goal: Goal) -> int | None:
 def say_nothing_to_show(axes: Axes, words: str) -> None:
     """Words in place of a drawing."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+    frame_only(axes)
+
+
+def frame_only(axes: Axes, colour: str = "#DDDDDD") -> None:
+    """A thin frame without ticks and grid, as images have."""
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color="#DDDDDD")
+    axes.grid(visible=False)
+    axes.spines[:].set(visible=True, color=colour)

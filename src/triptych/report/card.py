@@ -17,13 +17,9 @@ from triptych.statistics import Estimate
 
 @dataclass(frozen=True)
 class Use:
-    """A panel's sections of the model card.
+    """A panel's sections of the model card, complete sentences.
 
-    Attributes:
-        purpose: complete sentences on inputs and outputs.
-        limits: complete sentences on its limitations.
-        python: lines that use `model`, after it is loaded.
-        command: what to type, `RUN` standing for the run.
+    `python` are lines that use `model` after it is loaded, `command` is what to type, `RUN` standing for the run.
     """
 
     purpose: str
@@ -43,15 +39,7 @@ class Evaluated:
 
 
 def write_card(path: Path, *, name: str, facts: Mapping[str, Any], use: Use, evaluated: Sequence[Evaluated]) -> None:
-    """Write `card.md`.
-
-    Args:
-        path: of the file.
-        name: of the run.
-        facts: content of `run.json`.
-        use: what the panel writes about the model.
-        evaluated: every evaluation of the run.
-    """
+    """Write `card.md` of a run; `facts` are the content of its `run.json`."""
     parts = [
         f"# {name}\n\n{facts.get('title', '')}. {facts.get('parameters', 0):,} parameters, panel "
         f"{facts.get('panel', '')}.\n\n{use.purpose}\n",

@@ -93,11 +93,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def read_errors(path: Path, measure: Callable[[Sequence[Mapping[str, str]]], Errors]) -> Errors:
-    """Errors per item from a predictions file.
+    """Errors per item from a predictions file; `measure` gives those of its rows, or a KeyError or ValueError.
 
-    Args:
-        path: the file.
-        measure: the errors that its rows show; a KeyError or a ValueError where they do not.
     Raises:
         DataError: the file lacks a column, or holds a word where a number belongs.
     """
@@ -158,10 +155,10 @@ def standing(name: str, errors: Errors) -> Standing:
 
 
 def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
-    """The other run's scores minus the first one's, over the same items in the same order.
+    """The other run's scores minus the first one's.
 
     Raises:
-        DataError: the two are not about the same items.
+        DataError: the two are not about the same items in the same order.
     """
     _check_same_items(first, other)
     compared = {}
@@ -172,21 +169,17 @@ def differences(first: Errors, other: Errors) -> dict[str, PairedComparison]:
 
 
 def _check_same_items(first: Errors, other: Errors) -> None:
-    hint = "Evaluate both on the same split, in the same order."
-    if len(first.items) != len(other.items):
-        raise DataError(
-            field="the number of items of the other run",
-            value=len(other.items),
-            expected=f"{len(first.items)}, as in the first run",
-            hint=hint,
-        )
-    for number, (expected, item) in enumerate(zip(first.items, other.items, strict=True)):
-        if expected != item:
+    compared: list[tuple[str, object, object]] = [
+        ("the number of items of the other run", len(first.items), len(other.items)),
+        *((f"item {n} of the other run", *both) for n, both in enumerate(zip(first.items, other.items, strict=False))),
+    ]
+    for field, expected, value in compared:
+        if value != expected:
             raise DataError(
-                field=f"item {number} of the other run",
-                value=item,
+                field=field,
+                value=value,
                 expected=f"{expected}, as in the first run",
-                hint=hint,
+                hint="Evaluate both on the same split, in the same order.",
             )
 
 

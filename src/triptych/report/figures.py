@@ -35,6 +35,7 @@ History = Sequence[Mapping[str, Any]]
 _Numbers = NDArray[np.float64]
 
 _LONGEST_NAME = 60  # characters of a run's name that are shown
+_LETTERS_PER_INCH = 12  # of a legend
 _MARKERS_UP_TO = 40  # epochs; beyond, markers run together
 
 
@@ -82,29 +83,27 @@ def compare_curves(
     histories: Mapping[str, History],
     *,
     metric: str,
-    loss: str,
+    loss: str = "",
     also: Mapping[str, str] | None = None,
     metric_label: str = "",
     loss_label: str = "training loss",
 ) -> Figure:
-    """Validation metrics and training loss per epoch of several runs in one figure.
+    """Validation metrics and training loss per epoch of several trainings in one figure.
 
     Args:
-        histories: rows as for `curves`, by the name of the run; the legend keeps the order.
+        histories: rows as for `curves`, by the name of the training; the legend keeps the order.
         metric: key of the validation metric.
-        loss: key of the training loss.
-        also: keys of further validation metrics, and their names in the figure.
-        metric_label: name of the metric in the figure; the key itself when empty.
-        loss_label: name of the loss in the figure.
+        loss: key of the training loss; empty draws none.
+        also, metric_label, loss_label: as for `curves`.
     Raises:
         DataError: a history has rows, and none has the key.
     """
+    drawn = [(metric, metric_label or metric), *(also or {}).items(), *([(loss, loss_label)] if loss else [])]
     names = [shortened(name, _LONGEST_NAME) for name in histories]
-    per_row = max(1, min(4, 96 // (6 + max(map(len, names), default=1))))
-    legend_rows = math.ceil(len(histories) / per_row)
-    drawn = [(metric, metric_label or metric), *(also or {}).items(), (loss, loss_label)]
-    figure = new_figure(_width(len(drawn)), 3.4 + 0.22 * legend_rows)
-    panels = figure.subplots(1, len(drawn))
+    width = _width(len(drawn))
+    per_row = max(1, min(4, int(_LETTERS_PER_INCH * width) // (6 + max(map(len, names), default=1))))
+    figure = new_figure(width, 3.4 + 0.22 * math.ceil(len(names) / per_row))
+    panels = figure.subplots(1, len(drawn), squeeze=False)[0]
     for axes, (key, label) in zip(panels, drawn, strict=True):
         series = [_series(history, key) for history in histories.values()]
         for run, (epochs, values) in enumerate(series):
@@ -171,15 +170,17 @@ def error_by_length(
 
     Args:
         rows: label of the bin, error, items in it; in the order to draw.
-        measure: name of the error.
-        length_label: name of the length.
     """
     figure = new_figure(max(4.5, 1.6 + 0.85 * len(rows)), 3.4)
     axes = figure.subplots()
     if not rows:
         say_nothing_to_show(axes, "no items")
         return figure
-    values, whiskers = _values_and_whiskers([estimate for _, estimate, _ in rows])
+    values, low, high = (
+        np.array(column)
+        for column in zip(*((e.value, e.interval.low, e.interval.high) for _, e, _ in rows), strict=True)
+    )
+    whiskers = np.maximum([values - low, high - values], 0)
     positions = np.arange(len(rows))
     axes.errorbar(positions, values, yerr=whiskers, fmt="o", color=COLOURS[0], capsize=4, markersize=6, linewidth=1.4)
     axes.set_xticks(positions, [f"{label}\nn = {count:,}" for label, _, count in rows])
@@ -266,7 +267,7 @@ def _rotation(columns: Sequence[str]) -> int:
 
 def _width(panels: int) -> float:
     """Inches of a figure with that many curves side by side."""
-    return panels * (4.5 if panels <= 2 else 4.0)
+    return {1: 7.0, 2: 9.0}.get(panels, 4.0 * panels)
 
 
 def _series(history: History, key: str) -> tuple[_Numbers, _Numbers]:
@@ -297,11 +298,3 @@ def _finish_epoch_axes(axes: Axes, epochs: _Numbers, values: _Numbers, label: st
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
     if len(set(epochs)) == 1:
         axes.set_xticks([epochs[0]])
-
-
-def _values_and_whiskers(estimates: Sequence[Estimate]) -> tuple[_Numbers, _Numbers]:
-    """Values (N,) and how far their intervals reach below and above them (2, N), >= 0."""
-    values = np.array([estimate.value for estimate in estimates])
-    below = values - np.array([estimate.interval.low for estimate in estimates])
-    above = np.array([estimate.interval.high for estimate in estimates]) - values
-    return values, np.maximum(np.stack([below, above]), 0)

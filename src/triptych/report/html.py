@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LARGEST_SVG = 250_000  # bytes; above it a figure is embedded as PNG when that is smaller
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MEDIA_TYPES = ("image/png", "image/svg+xml")
 _PIXELS_PER_INCH = 96  # of a page
 _WIDE = 600  # page pixels
 
@@ -36,7 +35,6 @@ class Picture:
     """An image inside a report.
 
     Attributes:
-        content: bytes of a PNG or SVG file.
         media_type: `image/png` or `image/svg+xml`.
         alt: description of the image for those who do not see it; not empty.
         caption: a sentence below, or nothing.
@@ -52,8 +50,6 @@ class Picture:
     def __post_init__(self) -> None:
         if not self.alt.strip():
             raise TriptychError(field="alt", value=self.alt, expected="a sentence that describes the image")
-        if self.media_type not in _MEDIA_TYPES:
-            raise TriptychError(field="media_type", value=self.media_type, expected=f"one of {', '.join(_MEDIA_TYPES)}")
         if self.width is not None and self.width <= 0:
             raise TriptychError(field="width", value=self.width, expected="a number of pixels > 0, or None")
 
@@ -96,13 +92,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report, shown in this order.
+    """A part of a report, shown in this order; the title is also the entry in the contents.
 
     Attributes:
-        title: heading, also the entry in the contents.
         text: paragraphs of plain text, parted by empty lines.
-        tables: shown under the text.
-        figures: shown under the tables.
         preformatted: text kept as it is, line by line (a recipe, a command).
     """
 

@@ -14,6 +14,7 @@ from triptych.report.canvas import (
     COLOURS,
     MARKED,
     MUTED,
+    frame_only,
     house_style,
     new_figure,
     say_nothing_to_show,
@@ -39,13 +40,11 @@ _TITLE = 22  # characters of a class name above a heat map
 def activation_maps(image: ArrayLike, maps: ArrayLike, *, layer: str = "", image_label: str = "image") -> Figure:
     """An image, and beside it what each channel of a layer made of it; dark is weak, light is strong.
 
-    All maps share one scale, that of the layer's smallest and largest value.
+    All maps share one scale, that of the layer's smallest and largest value. The first 64 are shown.
 
     Args:
         image: bytes, or numbers in [0, 1]. Shape (height, width), (height, width, 1) or (height, width, 3).
-        maps: activations. Shape (C, height', width'), C >= 1; the first 64 are shown.
-        layer: its name, for the title.
-        image_label: title of the image.
+        maps: activations. Shape (C, height', width'), C >= 1.
     Raises:
         ShapeError: an array has another shape.
     """
@@ -85,11 +84,10 @@ def saliency(
     """An image, the evidence for a class by one or more methods, and the most probable classes.
 
     Args:
-        image: bytes, or numbers in [0, 1]. Shape (height, width), (height, width, 1) or (height, width, 3).
+        image: as for `activation_maps`.
         heats: by the name of the method, importance of every pixel; negative values are evidence against the class.
             Shape (height, width).
         classes: the most probable classes with their probabilities, best first.
-        explained: the class that the evidence is for.
     Raises:
         ShapeError: a heat map is not as large as the image.
     """
@@ -182,11 +180,8 @@ def reliability_curve(bins: Sequence[tuple[float, float, int]], *, error: float)
 
 @house_style()
 def thumbnails(images: Sequence[ArrayLike], captions: Sequence[str]) -> Figure:
-    """Small images in rows, each with a caption of a line or two below it.
+    """Small images in rows, each with a caption of a line or two below it, long ones shortened in the middle.
 
-    Args:
-        images: bytes, or numbers in [0, 1]. Shapes (height, width), (height, width, 1) or (height, width, 3).
-        captions: one each; lines of more than 22 characters are shortened in the middle.
     Raises:
         ShapeError: images and captions differ in number, or an image has another shape.
     """
@@ -229,9 +224,7 @@ def _as_pixels(image: ArrayLike) -> _Numbers:
 def _show_image(axes: Axes, image: ArrayLike, title: str) -> None:
     pixels = _as_pixels(image)
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
-    axes.spines[:].set(visible=True, color="#DDDDDD")
+    frame_only(axes)
     if title:
         axes.set_title(title, fontsize=10)
 
@@ -242,17 +235,9 @@ def _show_heat(axes: Axes, grey: _Numbers, heat: _Numbers, title: str) -> None:
     most = float(np.abs(heat).max()) or 1.0
     axes.imshow(0.55 + 0.45 * grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     strength = np.abs(heat) / most
-    axes.imshow(
-        heat,
-        cmap="coolwarm" if against else "Reds",
-        vmin=-most if against else 0,
-        vmax=most,
-        alpha=0.15 + 0.8 * strength,
-        interpolation="nearest",
-    )
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
-    axes.spines[:].set(visible=True, color="#DDDDDD")
+    cmap, least = ("coolwarm", -most) if against else ("Reds", 0)
+    axes.imshow(heat, cmap=cmap, vmin=least, vmax=most, alpha=0.15 + 0.8 * strength, interpolation="nearest")
+    frame_only(axes)
     axes.set_title(title, fontsize=10)
     meaning = (
         "red: for, blue: against" if against else "red: for the class" if heat.any() else "no evidence for the class"

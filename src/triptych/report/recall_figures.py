@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import ShapeError
-from triptych.report.canvas import COLOURS, LINE_STYLES, MUTED, house_style, new_figure
+from triptych.report.canvas import COLOURS, LINE_STYLES, MUTED, frame_only, house_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,12 +25,7 @@ _BASINS = ("#CFE3F2", "#F9DCC4", "#CDEBDD", "#F1DCEA", "#FBEBC2", "#DCEFFA", "#E
 
 @dataclass(frozen=True)
 class Band:
-    """A median with its quartiles along an axis.
-
-    Attributes:
-        label: shown in the legend.
-        x, low, middle, high: of equal lengths.
-    """
+    """A median with its quartiles along an axis; `label` is shown in the legend."""
 
     label: str
     x: Sequence[float]
@@ -53,7 +48,6 @@ class Surface:
     """An energy over a square of the plane.
 
     Attributes:
-        title: title of the figure.
         axis: coordinates along both axes. Shape (R,).
         energies: row i at y = axis[i]. Shape (R, R).
         basins: number of the fixed point each place leads to. Shape (R, R).
@@ -123,27 +117,15 @@ def bands(
         one.set(xlabel=x.label, ylabel=y.label)
         for label, place in (limits or {}).items():
             one.axvline(place, color=MUTED, linewidth=1, linestyle=":")
-            one.text(
-                place,
-                1.02,
-                label,
-                transform=one.get_xaxis_transform(),
-                ha="center",
-                va="bottom",
-                fontsize=8.5,
-                color=MUTED,
-            )
+            above: dict[str, Any] = {"transform": one.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+            one.text(place, 1.02, label, fontsize=8.5, color=MUTED, **above)
     figure.legend(axes[0].lines[: len(labels)], labels, loc="outside lower center", ncols=per_row)
     return figure
 
 
 @house_style()
 def landscapes(surfaces: Sequence[Surface]) -> Figure:
-    """Energies as contours over the basins of their fixed points, with patterns and trajectories.
-
-    Args:
-        surfaces: drawn side by side, one to four.
-    """
+    """Energies as contours over the basins of their fixed points, with patterns and trajectories; one to four."""
     figure = new_figure(3.5 * len(surfaces) + 0.4, 4.4)
     axes: Any = figure.subplots(1, len(surfaces), squeeze=False)[0]
     for one, surface in zip(axes, surfaces, strict=True):
@@ -158,11 +140,8 @@ def landscapes(surfaces: Sequence[Surface]) -> Figure:
 def recalled_images(rows: Sequence[RecalledImage], *, steps_shown: int) -> Figure:
     """Cue, first states, result and stored pattern of each row, and its energy falling.
 
-    Args:
-        rows: at least one; each with `steps_shown` states.
-        steps_shown: states in a row, the result last.
     Raises:
-        ShapeError: a row has another number of states.
+        ShapeError: a row has another number of states than `steps_shown`, the result included.
     """
     for row in rows:
         if not len(row.states) == len(row.steps) == steps_shown:
@@ -205,15 +184,8 @@ def _draw_surface(axes: Axes, surface: Surface) -> None:
     axis, energies = np.asarray(surface.axis, dtype=float), np.asarray(surface.energies, dtype=float)
     basins = np.asarray(surface.basins)
     edges = (axis[0], axis[-1], axis[0], axis[-1])
-    axes.imshow(
-        basins % len(_BASINS),
-        origin="lower",
-        extent=edges,
-        cmap=ListedColormap(_BASINS),
-        vmin=-0.5,
-        vmax=len(_BASINS) - 0.5,
-        interpolation="none",
-    )
+    colours: dict[str, Any] = {"cmap": ListedColormap(_BASINS), "vmin": -0.5, "vmax": len(_BASINS) - 0.5}
+    axes.imshow(basins % len(_BASINS), origin="lower", extent=edges, interpolation="none", **colours)
     levels = np.quantile(energies, np.linspace(0.01, 0.97, 14))
     axes.contour(axis, axis, energies, levels=np.unique(levels), colors="#777777", linewidths=0.6)
     paths = np.asarray(surface.paths, dtype=float)
@@ -223,17 +195,9 @@ def _draw_surface(axes: Axes, surface: Surface) -> None:
     patterns, fixed = np.asarray(surface.patterns, dtype=float), np.asarray(surface.fixed_points, dtype=float)
     axes.plot([], [], "-", color=COLOURS[0], linewidth=1, label="trajectories")
     axes.plot([], [], "-", color="#777777", linewidth=0.8, label="equal energy")
-    axes.plot(patterns[:, 0], patterns[:, 1], "x", color="black", markersize=8, markeredgewidth=1.8, label="patterns")
-    axes.plot(
-        fixed[:, 0],
-        fixed[:, 1],
-        "o",
-        markerfacecolor="none",
-        markeredgecolor=COLOURS[1],
-        markersize=11,
-        markeredgewidth=1.8,
-        label="fixed points",
-    )
+    axes.plot(*patterns.T, "x", color="black", markersize=8, markeredgewidth=1.8, label="patterns")
+    ring: dict[str, Any] = {"mfc": "none", "mec": COLOURS[1], "markersize": 11, "markeredgewidth": 1.8}
+    axes.plot(*fixed.T, "o", label="fixed points", **ring)
     axes.grid(visible=False)
     axes.set(xlim=edges[:2], ylim=edges[2:], title=surface.title, xlabel="first coordinate", aspect="equal")
     axes.spines[:].set_visible(True)
@@ -245,9 +209,7 @@ def _draw_image(axes: Axes, image: ArrayLike) -> None:
     values: NDArray[np.float64] = np.asarray(image, dtype=np.float64)
     shades = colormaps["gray_r"].with_extremes(bad="#E8B98C")  # unknown is not grey
     axes.imshow(np.ma.masked_invalid(values), cmap=shades, vmin=0, vmax=1, interpolation="none")
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
-    axes.spines[:].set(visible=True, color="#BBBBBB")
+    frame_only(axes, "#BBBBBB")
 
 
 def _title_images(line: Any, row: RecalledImage, *, first: bool) -> None:

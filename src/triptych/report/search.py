@@ -186,13 +186,7 @@ def _shown_value(value: Any) -> str:
 
 @house_style()
 def learning_rate_picture(rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> Figure:
-    """Smoothed loss against the learning rate it was reached with; the suggested rate is marked.
-
-    Args:
-        rates: learning rates, > 0, rising.
-        losses: smoothed training loss after each.
-        suggestion: the rate to mark; None marks nothing.
-    """
+    """Smoothed training loss against the learning rate it was reached with; the suggested rate, if any, is marked."""
     from matplotlib.ticker import FuncFormatter
 
     figure = new_figure(6.5, 3.6)

@@ -1,12 +1,10 @@
-"""Small tables of results, as text cells, HTML and Markdown."""
+"""Small tables of results, as text cells and Markdown; the report's template makes them HTML."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from markupsafe import Markup
 
 from triptych.errors import ShapeError
 from triptych.statistics import Estimate
@@ -22,7 +20,6 @@ class Table:
 
     Attributes:
         title: shown above; also names the table to a screen reader.
-        columns: headings, at least one.
         rows: cells; None is shown as a dash.
         caption: a sentence below, or nothing.
         digits: decimals of floats and estimates, >= 0.
@@ -44,40 +41,23 @@ class Table:
                     "one per column."
                 )
 
+    @property
     def cells(self) -> list[list[str]]:
         """Every row's cells as text, numbers formatted."""
         return [[format_cell(cell, self.digits) for cell in row] for row in self.rows]
 
-    def is_numeric(self, column: int) -> bool:
-        """Whether a column holds numbers (and perhaps gaps) only, and is set flush right."""
-        values = [row[column] for row in self.rows if row[column] is not None]
-        return bool(values) and not any(isinstance(value, str | bool) for value in values)
-
-    def to_html(self) -> Markup:
-        """A `<table>` with a caption and scoped headings; all text is escaped."""
-        number = [Markup(' class="number"') if self.is_numeric(i) else Markup("") for i in range(len(self.columns))]
-        head = Markup("").join(
-            Markup('<th scope="col"{}>{}</th>').format(kind, name)
-            for kind, name in zip(number, self.columns, strict=True)
-        )
-        body = Markup("\n").join(
-            Markup("<tr>{}</tr>").format(
-                Markup("").join(
-                    Markup("<td{}>{}</td>").format(kind, text) for kind, text in zip(number, row, strict=True)
-                )
-            )
-            for row in self.cells()
-        )
-        return Markup(
-            "<table>\n<caption>{}</caption>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody>\n</table>"
-        ).format(self.title, head, body)
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column holds numbers (and perhaps gaps) only, and is set flush right."""
+        columns = [[row[place] for row in self.rows if row[place] is not None] for place in range(len(self.columns))]
+        return [bool(cells) and not any(isinstance(cell, str | bool) for cell in cells) for cells in columns]
 
     def to_markdown(self) -> str:
         """A Markdown table under its title in bold; marks in the data are escaped."""
-        rule = ["---:" if self.is_numeric(column) else "---" for column in range(len(self.columns))]
+        rule = ["---:" if numeric else "---" for numeric in self.numeric]
         rows = [
             [_plain_markdown(text) if isinstance(cell, str) else text for cell, text in zip(row, texts, strict=True)]
-            for row, texts in zip(self.rows, self.cells(), strict=True)
+            for row, texts in zip(self.rows, self.cells, strict=True)
         ]
         lines = [[_plain_markdown(name) for name in self.columns], rule, *rows]
         text = f"**{_plain_markdown(self.title)}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from triptych.errors import RunError
 from triptych.runs.run import Run, hashes
 
+Combination = Literal["average", "vote"]
 _OWN = ("format", "panel", "architecture")  # of a description: what the new one says of itself, or of each member
 
 
@@ -20,7 +21,7 @@ def joined(
     *,
     alike: Callable[[Mapping[str, Any], Path], Any],
     otherwise: str,
-    limit: str,
+    free: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Description and tensors of one model made of several runs' models.
 
@@ -29,7 +30,8 @@ def joined(
         panel: of all of them.
         alike: what of a description, with its path, must be equal in all of them.
         otherwise: what is said where it is not.
-        limit: the setting of `[data]` that may differ: members may take different parts of the same training split.
+        free: the settings of `[data]` that may differ, each with a value: a limit, since members may take different parts
+            of the same training split.
     Raises:
         RunError: fewer than two runs, an ensemble among them, models that differ, or other data: what one member was
             trained on might be another's test.
@@ -49,7 +51,7 @@ def joined(
             raise RunError("this run is an ensemble.", hint="Name its members instead.", path=run.path)
         if alike(description, run.path / "model.json") != first:
             raise RunError(f"{run.name} has {otherwise} than {runs[0].name}.", hint=advice)
-        if _data_of(run, limit) != _data_of(runs[0], limit):
+        if _data_of(run, free) != _data_of(runs[0], free):
             raise RunError(
                 f"{run.name} was trained on other data or other splits than {runs[0].name}, so training data of one "
                 "may be in the other's test.",
@@ -79,7 +81,7 @@ def members_of(
         )
 
 
-def _data_of(run: Run, limit: str) -> tuple[list[Any], Any]:
+def _data_of(run: Run, free: Mapping[str, Any]) -> tuple[list[Any], Any]:
     """What decides which items a run was trained on."""
     data: Any = run.recipe().data
-    return hashes(run.facts().get("data", [])), data.model_copy(update={limit: 0})
+    return hashes(run.facts().get("data", [])), data.model_copy(update=dict(free))

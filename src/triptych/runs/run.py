@@ -16,8 +16,8 @@ runs/<name>/
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
+from triptych.config.loading import parse_recipe_text
 from triptych.errors import RunError, did_you_mean
-from triptych.files import write_bytes_atomically, write_text_atomically
-from triptych.runs.processes import is_helper_process
+from triptych.files import parse_json, read_json, write_bytes_atomically, write_json, write_text_atomically
+from triptych.runs.packed import Packed, packed_at, ready_made
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,16 +51,20 @@ def runs_folder() -> Path:
 
 
 class Run:
-    """One run directory. `create` makes a new one, `open` finds an old one by name or path."""
+    """One run directory, or one packed file, which is only read.
 
-    def __init__(self, path: Path, *, is_new: bool = False) -> None:
+    `create` makes a new one, `open` finds one by name or path.
+    """
+
+    def __init__(self, path: Path, *, is_new: bool = False, packed: Packed | None = None) -> None:
         self.path = path
         self.is_new = is_new  # made by `create`, and nothing but its recipe written since
+        self.packed = packed
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
+        """The folder's name, or the one that a packed run had."""
+        return self.path.name if self.packed is None else self.packed.name
 
     @property
     def checkpoint(self) -> Path:
@@ -68,8 +73,13 @@ class Run:
 
     @property
     def figures(self) -> Path:
-        """Folder of the figures."""
-        return self.path / "figures"
+        """Folder of the figures; of a packed run in the present folder."""
+        return self.path / "figures" if self.packed is None else Path(f"{self.name}-figures")
+
+    @staticmethod
+    def place(name: str) -> Path:
+        """Where a run of that name is or would be: a folder in `runs_folder()`, or the path that the name is."""
+        return _place(name)
 
     @classmethod
     def create(cls, name: str, *, force: bool = False) -> Run:
@@ -117,15 +127,19 @@ class Run:
 
     @classmethod
     def open(cls, name: str | Path) -> Run:
-        """An existing run, by name or path.
+        """An existing run, by name or path; the path of a packed run, or the name of a ready-made model.
 
         Raises:
-            RunError: there is none; the nearest name is suggested.
+            RunError: there is none; the nearest name is suggested. A packed run is damaged or truncated.
         """
         run = cls(_place(str(name)))
         if not (run.path / "recipe.toml").is_file():
+            file = packed_at(str(name))
+            if file is not None:
+                return cls(file, packed=Packed.open(file))
             folder = runs_folder()
             names = [path.parent.name for path in folder.glob("[!.]*/recipe.toml")] if folder.is_dir() else []
+            names += ready_made()
             hint = did_you_mean(str(name), names) if names else "Train one with: triptych train RECIPE --name NAME"
             raise RunError(field="run", value=str(name), expected="the name or path of a run", hint=hint)
         return run
@@ -176,19 +190,21 @@ class Run:
         """Put the resolved recipe into the run."""
         write_text_atomically(self.path / "recipe.toml", dump_recipe(recipe))
 
-    def recipe(self) -> Recipe:
-        """The recipe the run was made with."""
-        return load_recipe(self.path / "recipe.toml")
+    def recipe(self, settings: Sequence[str] = ()) -> Recipe:
+        """The recipe the run was made with, with `table.key=value` settings on top."""
+        if self.packed is None:
+            return load_recipe(self.path / "recipe.toml", settings)
+        return parse_recipe_text((self._content("recipe.toml") or b"").decode(), settings, origin=str(self.path))
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` says; empty before training began."""
-        path = self.path / "run.json"
-        if not path.exists():
-            return {}
-        return _read_json(path)
+        content = self._content("run.json")
+        return {} if content is None else parse_json(content, self.path / "run.json")
 
     def update_facts(self, **changes: Any) -> None:
         """Replace top-level entries of `run.json`."""
+        if self.packed is not None:
+            raise RunError("a packed run is only read.", hint="Use the run that it was packed from.", path=self.path)
         with FileLock(self.path / FACTS_LOCK):
             self._write_facts({**self.facts(), **changes})
 
@@ -199,18 +215,16 @@ class Run:
             self._write_facts({**facts, "evaluations": {**facts.get("evaluations", {}), name: dict(result)}})
 
     def _write_facts(self, facts: Mapping[str, Any]) -> None:
-        document = {"format": FORMAT, **facts}
-        write_text_atomically(self.path / "run.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / "run.json", {"format": FORMAT, **facts})
 
     def write_evaluation(self, split: str, label: str, details: Mapping[str, Any]) -> None:
         """Keep the details of an evaluation for the report."""
-        path = self.path / "evaluations" / f"{split}.{label}.json"
-        write_text_atomically(path, json.dumps(dict(details), ensure_ascii=False, indent=1) + "\n")
+        write_json(self.path / "evaluations" / f"{split}.{label}.json", details)
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """What `write_evaluation` kept, by `split/label`."""
         paths = sorted((self.path / "evaluations").glob("*.json"))
-        return {path.stem.replace(".", "/", 1): _read_json(path) for path in paths}
+        return {path.stem.replace(".", "/", 1): read_json(path) for path in paths}
 
     def write_trained_on(self, digests: NDArray[np.uint64]) -> None:
         """Keep which items training saw; from `short_digests`, in any order."""
@@ -233,8 +247,30 @@ class Run:
         return np.frombuffer(content, "<u8").astype(np.uint64)
 
     @property
-    def _resume_hint(self) -> str:
-        return f"Resume its training with: triptych train --resume --name {self.name}"
+    def has_model(self) -> bool:
+        """Whether training has begun, so that there is a description of the model."""
+        return self._content("model.json") is not None
+
+    def card(self) -> str:
+        """The model card; empty where none has been written."""
+        return (self._content("card.md") or b"").decode("utf-8")
+
+    def _content(self, name: str) -> bytes | None:
+        """The bytes of a file of the run; None where there is none of that name."""
+        if self.packed is not None:
+            return self.packed.content(name)
+        path = self.path / name
+        try:
+            return path.read_bytes() if path.exists() else None
+        except OSError as error:
+            raise RunError(f"the file is damaged ({error}).", path=path) from None
+
+    def _existing(self, name: str) -> Path:
+        path = self.path / name
+        if self.packed is None and not path.exists():
+            hint = f"Resume its training with: triptych train --resume --name {self.name}"
+            raise RunError("no such file, so that the run has no model yet.", hint=hint, path=path)
+        return path
 
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write `metrics.csv`, one row per epoch."""
@@ -272,19 +308,28 @@ class Run:
         """
         import safetensors.torch
 
-        path = self.path / "model.safetensors"
-        if not path.exists():
-            raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
+        if self.packed is not None:
+            return self.packed.tensors()
+        path = self._existing("model.safetensors")
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
             raise RunError(f"the file is damaged ({error}).", path=path) from None
 
+    def weights_digest(self) -> str:
+        """SHA-256 of `model.safetensors`, in hexadecimal.
+
+        Raises:
+            RunError: there is none yet.
+        """
+        if self.packed is not None:
+            return str(self.packed.manifest["files"]["model.safetensors"])
+        with self._existing("model.safetensors").open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
     def write_model(self, panel: str, description: Mapping[str, Any]) -> None:
         """Write `model.json`: what besides tensors is needed to predict."""
-        document = {"format": FORMAT, "panel": panel, **description}
-        text = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
-        write_text_atomically(self.path / "model.json", text)
+        write_json(self.path / "model.json", {"format": FORMAT, "panel": panel, **description})
 
     def model(self, panel: str | None = None) -> dict[str, Any]:
         """What `model.json` says, its format and panel checked.
@@ -292,21 +337,16 @@ class Run:
         Raises:
             RunError: damaged, of a newer format, or of another panel than `panel`.
         """
-        path = self.path / "model.json"
-        if not path.exists():
-            raise RunError("no such file, so that the run has no model yet.", hint=self._resume_hint, path=path)
-        document = _read_json(path)
-        if document.get("format") != FORMAT:
-            raise RunError(
-                field="format",
-                value=document.get("format"),
-                expected=str(FORMAT),
-                hint="Update Triptych with: pip install --upgrade triptych",
-                path=path,
-            )
+        path = self._existing("model.json")
+        document = parse_json(self._content("model.json") or b"", path, version=FORMAT)
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document
+
+
+def is_helper_process() -> bool:
+    """Whether this process is a helper of another one that trains, by the variables of Lightning and torchrun."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 def now() -> str:
@@ -333,13 +373,3 @@ def _place(name: str) -> Path:
     path = Path(name)
     looks_like_path = path.is_absolute() or len(path.parts) > 1 or name in (".", "..")
     return path if looks_like_path else runs_folder() / name
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise RunError(f"the file is damaged ({error}).", path=path) from None
-    if not isinstance(document, dict):
-        raise RunError("the file is damaged: not a JSON object.", path=path)
-    return document

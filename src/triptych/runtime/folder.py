@@ -9,16 +9,17 @@ exported/
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from triptych.errors import MissingExtraError, RunError
+from triptych.files import read_json
 
 FORMAT = 1
 MANIFEST = "export.json"
+AGAIN = "Export the run again."
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,6 @@ class Exported:
         """
         path = Path(folder)
         document = _read(path)
-        if document.get("format") != FORMAT:
-            raise RunError(
-                field="format",
-                value=document.get("format"),
-                expected=str(FORMAT),
-                hint="Update Triptych with: pip install --upgrade triptych",
-                path=path / MANIFEST,
-            )
         files, model = document.get("files"), document.get("model")
         panel, name = document.get("panel"), document.get("name")
         if not isinstance(files, dict) or not isinstance(model, dict) or not files:
@@ -124,13 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
         hint = "Export the run with: triptych export" if (path / "recipe.toml").is_file() else "Check the path."
         what = "a run" if (path / "recipe.toml").is_file() else "a folder"
         raise RunError(f"this is {what} without {MANIFEST}.", hint=hint, path=path)
-    try:
-        document = json.loads(manifest.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise _damaged(manifest, str(error)) from None
-    if not isinstance(document, dict):
-        raise _damaged(manifest, f"it holds a {type(document).__name__}")
-    return document
+    return read_json(manifest, version=FORMAT, hint=AGAIN)
 
 
 def _check_file(folder: Path, file: str, digest: Any) -> None:
@@ -138,13 +125,11 @@ def _check_file(folder: Path, file: str, digest: Any) -> None:
         raise _damaged(folder / MANIFEST, f"file {file!r} is not in the folder")
     path = folder / file
     if not path.is_file():
-        raise RunError("the file is missing.", hint="Export the run again.", path=path)
+        raise RunError("the file is missing.", hint=AGAIN, path=path)
     found = digest_of(path)
     if found != digest:
-        raise RunError(
-            f"SHA-256 is {found[:12]}…; expected {str(digest)[:12]}….", hint="Export the run again.", path=path
-        )
+        raise RunError(f"SHA-256 is {found[:12]}…; expected {str(digest)[:12]}….", hint=AGAIN, path=path)
 
 
 def _damaged(path: Path, why: str) -> RunError:
-    return RunError(f"the file is damaged ({why}).", hint="Export the run again.", path=path)
+    return RunError(f"the file is damaged ({why}).", hint=AGAIN, path=path)

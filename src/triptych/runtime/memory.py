@@ -33,8 +33,11 @@ class Retrieval:
     converged: Array
 
 
+@dataclass(frozen=True)
 class Memory:
     """Stored patterns and the update towards them.
+
+    Methods raise ShapeError, DataError or TriptychError where an argument breaks its rule.
 
     Args:
         session: of the exported update.
@@ -45,38 +48,23 @@ class Memory:
         centre: what "centred-unit" subtracts. Shape (D,).
     """
 
-    def __init__(
-        self,
-        session: Any,
-        *,
-        count: int,
-        width: int,
-        beta: float,
-        normalisation: str = "none",
-        centre: Array | None = None,
-    ) -> None:
-        self._session = session
-        self.count = count
-        self.width = width
-        self.beta = beta
-        self.normalisation = normalisation
-        self._centre = centre
+    session: Any
+    count: int
+    width: int
+    beta: float
+    normalisation: str = "none"
+    centre: Array | None = None
 
     def scaled(self, cue: ArrayLike) -> Array:
-        """Cues on the scale of the stored patterns. Shapes: (B, D) to (B, D).
-
-        Raises:
-            ShapeError: the width is another.
-            DataError: a value is not finite, or a row has no direction.
-        """
+        """Cues on the scale of the stored patterns. Shapes: (B, D) to (B, D)."""
         rows = self._checked(cue)
         if self.normalisation == "none":
             return rows
         exact = rows.astype(np.float64)  # in which no square overflows or vanishes
-        moved = exact if self._centre is None else exact - self._centre
+        moved = exact if self.centre is None else exact - self.centre
         length = np.linalg.norm(moved, axis=1, keepdims=True)
         if not (length > 0).all():
-            what = "has only zeros" if self._centre is None else "equals the patterns' mean"
+            what = "has only zeros" if self.centre is None else "equals the patterns' mean"
             row = int(np.nonzero(length[:, 0] == 0)[0][0])
             message = f"Row {row} of cue {what}, so it has no direction."
             raise DataError(message, field="cue", value=row, hint="Remove the row.")
@@ -91,8 +79,6 @@ class Memory:
             steps: >= 1.
         Returns:
             Shape (B, D), float32, within the patterns' convex hull.
-        Raises:
-            ShapeError, DataError, TriptychError: an argument breaks its rule.
         """
         rows = self._checked(state)
         _check_steps("steps", steps)
@@ -106,8 +92,6 @@ class Memory:
             max_steps: updates at most, >= 1.
             tolerance: a row rests when an update moves it by at most this times the largest norm it has had since its
                 first update, >= 0.
-        Raises:
-            ShapeError, DataError, TriptychError: an argument breaks its rule.
         """
         state = self.scaled(cue).copy()
         _check_steps("max_steps", max_steps)
@@ -133,7 +117,7 @@ class Memory:
     def _updated(self, rows: Array, steps: int) -> Array:
         at_once = max(1, SCORES_AT_ONCE // self.count)
         parts = [
-            self._session.run(["after"], {"state": rows[begin : begin + at_once], "steps": np.array(steps)})[0]
+            self.session.run(["after"], {"state": rows[begin : begin + at_once], "steps": np.array(steps)})[0]
             for begin in range(0, len(rows), at_once)
         ]
         return np.concatenate(parts) if parts else rows
@@ -141,34 +125,23 @@ class Memory:
     def _checked(self, values: ArrayLike) -> Array:
         rows = np.ascontiguousarray(values, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:
+            message, hint = f"state has shape {rows.shape}", "Use state[None] for a single one."
             expected = f"(B, {self.width}), as wide as the patterns"
-            raise ShapeError(
-                f"state has shape {rows.shape}; expected {expected}.",
-                field="state",
-                value=rows.shape,
-                expected=expected,
-                hint="Use state[None] for a single one.",
-            )
+            raise ShapeError(message, field="state", value=rows.shape, expected=expected, hint=hint)
         if not np.isfinite(rows).all():
             row, column = (int(place[0]) for place in np.nonzero(~np.isfinite(rows)))
-            value, expected = rows[row, column], "finite numbers"
-            message = f"state is {value} in row {row}, column {column}; expected {expected}."
-            raise DataError(message, field="state", value=value, expected=expected)
+            message = f"state is {rows[row, column]} in row {row}, column {column}"
+            raise DataError(message, field="state", value=rows[row, column], expected="finite numbers")
         return rows
 
 
 def load(exported: Exported, *, threads: int = 1) -> Memory:
-    """The memory of an exported folder.
-
-    Raises:
-        RunError: its description is damaged.
-    """
+    """The memory of an exported folder; RunError where its description is damaged."""
     model = exported.model
     try:
-        session = exported.session(model["update"], threads=threads)
         centre = model.get("centre")
         return Memory(
-            session,
+            exported.session(model["update"], threads=threads),
             count=int(model["patterns"]),
             width=int(model["width"]),
             beta=float(model["beta"]),
@@ -176,9 +149,8 @@ def load(exported: Exported, *, threads: int = 1) -> Memory:
             centre=None if centre is None else np.array(centre, dtype=np.float32).reshape(int(model["width"])),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"the description of the memory is damaged ({error}).", hint="Export it again.", path=exported.manifest
-        ) from None
+        message = f"the description of the memory is damaged ({error})."
+        raise RunError(message, hint="Export it again.", path=exported.manifest) from None
 
 
 def _check_steps(name: str, steps: int) -> None:

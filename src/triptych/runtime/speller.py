@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from triptych.config.decoding import checked
-from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.speller import Speller
+from triptych.decoding.voting import speller_of
 from triptych.errors import DataError, MissingExtraError, RecipeError, RunError
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import GraphModel
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 __all__ = ["Candidate", "Prediction", "Speller", "Vocabularies", "load"]
 
@@ -48,7 +48,7 @@ def load(exported: Exported, *, threads: int = 1) -> Speller:
             path=exported.manifest,
         )
     _check_graphemes(vocabularies)
-    return Speller(members[0] if len(members) == 1 else Ensemble(members), vocabularies, decoding)
+    return speller_of(members, model, Vocabularies.read, decoding)
 
 
 def _check_graphemes(vocabularies: Vocabularies) -> None:

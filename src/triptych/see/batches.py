@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from triptych.runs.processes import check_shares
+from triptych.config import SeeRecipe
+from triptych.errors import DataError, RecipeError
+from triptych.images.sources import Collection
 from triptych.see.images import Images
+from triptych.training.hardware import check_shares
+from triptych.training.objective import Loaders
 
 
 @dataclass
@@ -113,3 +117,37 @@ def loader(images: Images, order: Shuffled) -> DataLoader[ImageBatch]:
     `order` is its sampler, not its batch sampler: Lightning sets the epoch only of the former.
     """
     return DataLoader(_Gathered(images), sampler=order, batch_size=None)
+
+
+def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Module) -> Loaders:
+    """Loaders of training and validation images, for each process its share.
+
+    Raises:
+        RecipeError, DataError: a process would normalise over a single image.
+    """
+    train, valid = collection.splits["train"], collection.splits["valid"]
+    count, size = len(train.labels), recipe.training.items_per_update
+
+    def train_loader(rank: int, world_size: int) -> Any:
+        _check_normalisable(network, size, count, world_size)
+        return loader(train, Shuffled(count, size, seed=recipe.training.seed, rank=rank, world_size=world_size))
+
+    def valid_loader(rank: int, world_size: int) -> Any:
+        rows, at_once = len(valid.labels), recipe.decoding.batch_size
+        return loader(valid, Shuffled(rows, at_once, shuffle=False, rank=rank, world_size=world_size))
+
+    _check_normalisable(network, size, count, 1)
+    return Loaders(train_loader, valid_loader)
+
+
+def _check_normalisable(network: nn.Module, batch_size: int, count: int, world_size: int) -> None:
+    """Check that no process trains on a single image where hidden layers are normalised over the batch."""
+    if not any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
+        return
+    own = 1 if torch.cuda.is_available() else world_size  # on GPUs they normalise together
+    share = f" for each of {own} processes" if own > 1 else ""
+    rule = f"expected at least two{share}, since the network normalises over the images of a batch (model.normalised)."
+    if batch_size < 2 * own:
+        raise RecipeError(f"training.batch_size is {batch_size}; {rule}")
+    if count < 2 * own:
+        raise DataError(f"the number of training images is {count}; {rule}")

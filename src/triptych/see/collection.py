@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from triptych.data.files import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError
 from triptych.images.arrays import idx_files, is_idx, read_idx, read_npz
-from triptych.images.bad_files import BadImage, Skipped, counted, shown
+from triptych.images.bad_files import Skipped, counted, shown
 from triptych.images.cache import Decoded, decode_images
 from triptych.images.folders import read_folder
 from triptych.images.reader import FileReader
@@ -57,20 +59,15 @@ def load_collection(
     every = _whole(source, whole) if whole else _split(settings, source)
     lists = every if whole else _limited(settings, every)
     available = {split: len(part) for split, part in every.items() if len(lists[split]) < len(part)}
-    count = sum(map(len, lists.values()))
-    reader.expect(count)
-    channels, height, width = settings.shape
-    mapped = count * channels * height * width > limit
+    reader.total = sum(map(len, lists.values()))
+    mapped = reader.total * math.prod(settings.shape) > limit
     decoded = {
         split: decode_images(part, reader, mapped=mapped, skip_bad=settings.skip_bad) for split, part in lists.items()
     }
-    splits = {split: _images(lists[split], found) for split, found in decoded.items()}
-    warnings = [
-        *source.warnings,
-        *_warnings(source, lists, decoded),
-        *_darkness(splits, source.classes, lists, decoded),
-    ]
-    lost = _lost(lists, splits)
+    splits = {split: _images(found) for split, found in decoded.items()}
+    warnings = [*source.warnings, *_warnings(source, lists, decoded), *_darkness(decoded, source.classes)]
+    has_train = "train" in lists
+    lost = set(lists["train"].labels) - set(splits["train"].labels.tolist()) if has_train else set()
     warnings += [
         f"class {source.classes[number]!r} has no training image that can be read, so it is not used as a class."
         for number in sorted(lost)
@@ -165,16 +162,9 @@ def _limited(settings: SeeData, parts: Mapping[str, ImageList]) -> dict[str, Ima
     return {split: some(part, limits[split]) for split, part in parts.items()}
 
 
-def _images(part: ImageList, found: Decoded) -> Images:
-    pixels = torch.from_numpy(found.pixels)
-    labels = torch.tensor([part.labels[row] for row in found.rows], dtype=torch.int64)
-    names = [part.names[row] for row in found.rows]
-    return Images(pixels, labels, names, [part.digests[row] for row in found.rows])
-
-
-def _lost(parts: Mapping[str, ImageList], splits: Mapping[str, Images]) -> set[int]:
-    """The classes whose files for training are all bad."""
-    return set(parts["train"].labels) - set(splits["train"].labels.tolist()) if "train" in parts else set()
+def _images(found: Decoded) -> Images:
+    labels = torch.tensor(found.images.labels, dtype=torch.int64)
+    return Images(torch.from_numpy(found.pixels), labels, found.images.names, found.images.digests)
 
 
 def _warnings(
@@ -183,12 +173,9 @@ def _warnings(
     """Warnings about skipped files, problems of the cache, and images that lie in two splits or two classes."""
     warnings = list(dict.fromkeys(remark for found in decoded.values() for remark in found.warnings))
     skipped = Skipped()
-    for bad in source.bad:
+    for bad in chain(source.bad, *(found.bad for found in decoded.values())):
         skipped.add(bad)
-    for split, found in decoded.items():
-        for row, reason in found.bad.items():
-            skipped.add(BadImage(parts[split].place(row), reason))
-    warnings += skipped.sentences(read=sum(len(found.rows) for found in decoded.values()))
+    warnings += skipped.sentences(read=sum(len(found.images) for found in decoded.values()))
     seen = set(parts["train"].digests) if "train" in parts else set()
     for split in parts.keys() - {"train"}:
         rows = [row for row, digest in enumerate(parts[split].digests) if digest in seen]
@@ -215,52 +202,43 @@ def _twofold(parts: Mapping[str, ImageList]) -> list[str]:
     return [f"{counted(len(twofold), 'image')} {_is(list(twofold))} in more than one class; the first: {first}."]
 
 
-def _darkness(
-    splits: Mapping[str, Images], classes: Sequence[str], parts: Mapping[str, ImageList], decoded: Mapping[str, Decoded]
-) -> list[str]:
+def _darkness(decoded: Mapping[str, Decoded], classes: Sequence[str]) -> list[str]:
     """A warning where no value of any image file is bright, or of any of a class with 16 bits: 12 on a scale of 16.
 
     In most data the first image of each class ends the search.
     """
-    if any(isinstance(part.images, np.ndarray) for part in parts.values()):
+    if any(isinstance(found.images.images, np.ndarray) for found in decoded.values()):
         return []
     brightest: dict[int, int] = {}
-    first: dict[int, tuple[str, int]] = {}
-    for split, images in splits.items():
-        for row, label in enumerate(images.labels.tolist()):
+    first: dict[int, tuple[ImageList, int]] = {}
+    for found in decoded.values():
+        for row, label in enumerate(found.images.labels):
             if brightest.get(label, 0) < _DARK:
-                brightest[label] = max(brightest.get(label, 0), int(images.pixels[row].max()))
-                first.setdefault(label, (split, row))
+                brightest[label] = max(brightest.get(label, 0), int(found.pixels[row].max()))
+                first.setdefault(label, (found.images, row))
 
     def is_suspect(label: int) -> bool:
-        split, row = first[label]
-        return brightest[label] < _DARK and has_sixteen_bits(Path(parts[split].images[decoded[split].rows[row]]))
+        images, row = first[label]
+        return brightest[label] < _DARK and has_sixteen_bits(Path(images.images[row]))
 
     if max(brightest.values()) < _DARK:
-        suspects, which, others = sorted(brightest), "any other", ""
+        suspects, most, which, others = sorted(brightest), max(brightest.values()), "any other", ""
     else:
         suspects = [label for label in sorted(brightest) if is_suspect(label)]
-        which = f"any other of class {classes[suspects[0]]!r}" if suspects else ""
+        if not suspects:
+            return []
+        most, which = brightest[suspects[0]], f"any other of class {classes[suspects[0]]!r}"
         others = f" Such classes: {len(suspects)} of {len(brightest)}."
-    if not suspects:
-        return []
-    split, row = first[suspects[0]]
-    most = brightest[suspects[0]] if others else max(brightest.values())
+    images, row = first[suspects[0]]
     return [
-        f"{parts[split].place(decoded[split].rows[row])}: no value of this image or {which} is above {most} of 255, so "
-        f"they are nearly black.{others} Images of 16-bit numbers are read on the scale 0 to 65535; scale their values "
-        "to it, or to 0..255 in 8 bits."
+        f"{images.place(row)}: no value of this image or {which} is above {most} of 255, so they are nearly black."
+        f"{others} Images of 16-bit numbers are read on the scale 0 to 65535; scale their values to it, or to 0..255 "
+        "in 8 bits."
     ]
 
 
 def _class_warnings(splits: Mapping[str, Images], classes: Sequence[str], *, is_complete: bool) -> list[str]:
-    """Classes with a single image, and classes without an image in some split.
-
-    Args:
-        splits: the images.
-        classes: names, in the order of the class numbers.
-        is_complete: whether the classes are those of a model, so that also data without training images lacks some.
-    """
+    """Classes with one image, and those that a split lacks, where there is training or all should be there."""
     counts = {split: Counter(images.labels.tolist()) for split, images in splits.items()}
     if "train" not in counts and not is_complete:
         return []

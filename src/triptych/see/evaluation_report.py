@@ -31,13 +31,7 @@ DIGEST_LENGTH = 16
 
 
 def details_of(items: Predicted, scores: Scores, pixels: Tensor) -> dict[str, Any]:
-    """Everything `section` shows, as plain values for JSON.
-
-    Args:
-        items: the images and their predictions.
-        scores: their figures.
-        pixels: the images. Bytes of shape (N, C, H, W).
-    """
+    """Everything that `section` shows, as plain values for JSON; pixels are the images' bytes (N, C, H, W)."""
     mistakes = [
         {
             "name": items.names[place],
@@ -50,7 +44,7 @@ def details_of(items: Predicted, scores: Scores, pixels: Tensor) -> dict[str, An
     ]
     return {
         "scores": scores.to_dict(),
-        "reliability": [[b.confidence, b.accuracy, b.images] for b in scores.bins],
+        "reliability": list(map(list, scores.bins)),
         "mistakes": mistakes,
     }
 
@@ -88,7 +82,7 @@ def section(name: str, details: Mapping[str, Any], figures: Path) -> Section:
         ),
         "reliability": (
             reliability_curve(
-                [(confidence, accuracy, count) for confidence, accuracy, count in details["reliability"]],
+                details["reliability"],
                 error=scores["calibration_error"],
             ),
             "Accuracy against confidence; on the diagonal probabilities are calibrated.",

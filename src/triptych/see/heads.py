@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from triptych.errors import RecipeError, did_you_mean
-from triptych.recall.layers import HopfieldPooling
+from triptych.anatomy.modes import evaluating
+from triptych.recall.layers import Hopfield, HopfieldPooling
 
 HeadName = Literal["flatten", "average", "hopfield"]
-
-_NAMES = ("flatten", "average", "hopfield")
 
 
 class HopfieldHead(nn.Module):
@@ -36,17 +35,9 @@ class HopfieldHead(nn.Module):
 
 
 def build_head(name: HeadName, channels: int, *, steps: int = 1, queries: int = 1) -> nn.Module:
-    """A head by name.
+    """A head for C channels: `flatten` keeps all positions, `average` takes their mean, `hopfield` retrieves from them.
 
-    `flatten` keeps all positions, `average` takes their mean, `hopfield` retrieves from them.
-
-    Args:
-        name: which.
-        channels: C of what comes in; of a hopfield head.
-        steps: updates of each query, >= 1; of a hopfield head.
-        queries: >= 1; of a hopfield head.
-    Raises:
-        RecipeError: there is no such head.
+    A hopfield head updates each of its queries `steps` times; both are >= 1.
     """
     match name:
         case "flatten":
@@ -54,11 +45,11 @@ def build_head(name: HeadName, channels: int, *, steps: int = 1, queries: int = 
         case "average":
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         case "hopfield":
-            return HopfieldHead(HopfieldPooling(channels, queries=queries, steps=steps))
-        case _:
-            raise RecipeError(field="model.head", value=name, expected="a known head", hint=did_you_mean(name, _NAMES))
+            return HopfieldHead(HopfieldPooling(channels, queries=queries, association=Hopfield(channels, steps=steps)))
 
 
-def head_width(name: HeadName, channels: int, positions: int, *, queries: int = 1) -> int:
-    """Width of a head's output for C channels and N positions; 0 for an unknown name."""
-    return channels * {"flatten": positions, "average": 1, "hopfield": queries}.get(name, 0)
+@torch.no_grad()
+def output_width(features: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Width of the vector that a head at the end of `features` makes of an image of a shape (C, height, width)."""
+    with evaluating(features):
+        return int(features(torch.zeros(1, *shape)).shape[1])

@@ -1,4 +1,4 @@
-"""Decoded images and their classes."""
+"""Decoded images and their classes, and the numbers that a network takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from triptych.config import ImageForm, SeeData
 from triptych.errors import DataError
+from triptych.images.form import InputForm
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,8 @@ def without_classes(
 def relabelled(
     splits: Mapping[str, Images], classes: Sequence[str], of_model: Sequence[str], place: str
 ) -> dict[str, Images]:
-    """The same images with the class numbers of a model.
+    """The same images with the class numbers of a model; `place` is where they are, for the error.
 
-    Args:
-        splits: the images.
-        classes: names, in the order of their class numbers.
-        of_model: names, in the order of the model's.
-        place: where the images are, for the error.
     Raises:
         DataError: a class that has images is not among the model's.
     """
@@ -95,3 +92,42 @@ def check_known(classes: Sequence[str], of_model: Sequence[str], place: str) -> 
             hint="Rename or remove the class.",
             path=place,
         )
+
+
+IMAGES_AT_ONCE = 1024  # while averaging over many
+
+
+def scaled(form: InputForm, pixels: Tensor) -> Tensor:
+    """Numbers as the network takes them, from bytes or from numbers between 0 and 1, of shape (B, C, H, W)."""
+    values = pixels.to(torch.get_default_dtype()) / 255 if pixels.dtype == torch.uint8 else pixels
+    if form.is_unit:
+        return values
+    mean, deviation = (
+        torch.tensor(part, device=values.device).view(1, -1, 1, 1) for part in (form.mean, form.deviation)
+    )
+    return (values - mean) / deviation
+
+
+def input_form(settings: SeeData, train_pixels: Tensor) -> InputForm:
+    """The form that the recipe asks for; statistics are those of the training images, bytes of shape (N, C, H, W)."""
+    channels = train_pixels.shape[1]
+    mean, deviation = (0.0,) * channels, (1.0,) * channels
+    if settings.pixels == "standard":
+        mean, deviation = _statistics(train_pixels)
+    form = settings.model_dump(include=set(ImageForm.model_fields))
+    return InputForm(**form, mean=mean, deviation=deviation)
+
+
+def _statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, of values from 0 to 1; a channel without variation is left as it is."""
+    total = torch.zeros(pixels.shape[1], dtype=torch.float64)
+    squares = torch.zeros(pixels.shape[1], dtype=torch.float64)
+    for part in torch.split(pixels, IMAGES_AT_ONCE):
+        values = part.double() / 255
+        total += values.sum(dim=(0, 2, 3))
+        squares += values.square().sum(dim=(0, 2, 3))
+    count = pixels.numel() // pixels.shape[1]
+    mean = total / count
+    deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+    deviation[deviation < 1e-6] = 1.0
+    return tuple(mean.tolist()), tuple(deviation.tolist())

@@ -10,13 +10,13 @@ from triptych.config import SeeDecoding
 from triptych.errors import DataError
 from triptych.images.bad_files import Skipped
 from triptych.images.walking import Remarks, image_files
-from triptych.see.classifier import Classifier
+from triptych.see.adapter import Model
 
 STANDARD_INPUT = "-"
 
 
 def predicted(
-    classifier: Classifier,
+    classifier: Model,
     places: Sequence[str],
     *,
     decoding: SeeDecoding,
@@ -27,9 +27,8 @@ def predicted(
     """Cells of a line of output for each image: path, class, probability, then further classes alike.
 
     Args:
-        classifier: the model.
+        classifier, decoding: the model, and how classes are read off it.
         places: image files, folders, or `-` for standard input, which lists paths.
-        decoding: how classes are read off the network.
         skip_bad: skip files that cannot be read, and warn of them at the end.
         line_buffered: predict each image before reading the next.
         warn: called with sentences.

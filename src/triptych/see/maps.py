@@ -5,17 +5,17 @@ Checked by tests/see/test_maps.py against the layers themselves and the axioms o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.anatomy.modes import evaluating
+from triptych.anatomy.modes import evaluating, watching
 from triptych.errors import RecipeError, ShapeError, did_you_mean
+from triptych.see.adapter import EnsembleNetwork
 from triptych.see.convolutional import ConvolutionalNetwork
-from triptych.see.ensemble import EnsembleNetwork
 from triptych.see.residual import ResidualNetwork
 
 _INTEGRATION_STEPS = 32
@@ -23,12 +23,7 @@ _INTEGRATION_STEPS = 32
 
 @dataclass(frozen=True)
 class ActivationMaps:
-    """Output of one convolution for one image.
-
-    Attributes:
-        layer: dotted path of the convolution in the network.
-        maps: Shape (C', height', width').
-    """
+    """Output (C', height', width') of one convolution for one image; `layer` is its dotted path in the network."""
 
     layer: str
     maps: Tensor
@@ -59,11 +54,8 @@ def convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def find_convolution(network: nn.Module, layer: str | int = 0) -> tuple[str, nn.Conv2d]:
-    """One convolution with its dotted path.
+    """One convolution with its dotted path, by the path or by its place among all, from 0; negative from the end.
 
-    Args:
-        network: any.
-        layer: the path, or the convolution's place among all, from 0; negative from the end.
     Raises:
         RecipeError: the convolution does not exist.
     """
@@ -84,32 +76,18 @@ def find_convolution(network: nn.Module, layer: str | int = 0) -> tuple[str, nn.
 
 
 def activation_maps(network: nn.Module, image: Tensor, *, layer: str | int = 0) -> ActivationMaps:
-    """Output of a convolution for an image, before normalisation and activation.
+    """Output of a convolution for an image (C, height, width), before normalisation and activation.
 
-    Args:
-        network: (B, C, height, width) to (B, K).
-        image: as the network takes it. Shape (C, height, width).
-        layer: the convolution, by its path or its place; the first by default.
     Raises:
         RecipeError: the convolution does not exist.
         ShapeError: the image is not one, or the network does not use the convolution.
     """
     _check_image(image)
     name, convolution = find_convolution(network, layer)
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        seen.append(output.detach().clone())  # a layer behind it may write over it
-
-    handle = convolution.register_forward_hook(keep)
-    try:
-        with evaluating(network), torch.no_grad():
-            network(image[None])
-    finally:
-        handle.remove()
-    if not seen:
+    outputs = _outputs(network, image, {name: convolution})
+    if not outputs:
         raise ShapeError(field="layer", value=name, expected="a convolution that the network uses for this image")
-    return ActivationMaps(name, seen[0][0])
+    return ActivationMaps(name, outputs[0][1].cpu())
 
 
 def saliency(
@@ -156,8 +134,8 @@ def saliency(
     return Saliency(
         target=chosen,
         layer=place.name,
-        grad_cam=grad_cam[0, 0].detach(),
-        integrated_gradients=gradients[0].sum(dim=0).detach().float(),
+        grad_cam=grad_cam[0, 0].detach().cpu(),
+        integrated_gradients=gradients[0].sum(dim=0).detach().float().cpu(),
     )
 
 
@@ -175,28 +153,23 @@ def _place_of(network: nn.Module, image: Tensor, layer: str | int | None) -> _Pl
         return _Place(*find_convolution(network, layer))
     if isinstance(network, ConvolutionalNetwork | ResidualNetwork):
         return _Place("head", network.head, before=True)
-    return _last_with_places(network, image) or _Place(*find_convolution(network, -1))
+    known = convolutions(network)
+    last = _Place(*find_convolution(network, -1))
+    # Gates and heads run some convolutions over a single place.
+    several = [name for name, maps in _outputs(network, image, known) if maps[0].numel() > 1]
+    return _Place(several[-1], known[several[-1]]) if several else last
 
 
-def _last_with_places(network: nn.Module, image: Tensor) -> _Place | None:
-    """The last convolution to run whose maps have several places: gates and heads run some over a single one."""
-    found: list[_Place] = []
+def _outputs(network: nn.Module, image: Tensor, layers: Mapping[str, nn.Module]) -> list[tuple[str, Tensor]]:
+    """Name and output (channels, height, width) of some layers for an image, in the order in which they ran."""
+    outputs: list[tuple[str, Tensor]] = []
 
-    def note(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-                found.append(_Place(name, module))
+    def keep(name: str, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        outputs.append((name, output[0].detach().clone()))  # a layer behind it may write over it
 
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in convolutions(network).items()]
-    try:
-        with evaluating(network), torch.no_grad():
-            network(image[None])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found[-1] if found else None
+    with watching(layers, keep), evaluating(network), torch.no_grad():
+        network(image[None])
+    return outputs
 
 
 def _logits_of(network: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ class Predicted:
     """Images with their true classes and the predicted probabilities.
 
     Attributes:
-        names: of the images.
         truths: class numbers. Shape (N,).
         probabilities: shape (N, classes), rows sum to 1.
         classes: names, in the order of the columns.
@@ -54,8 +53,7 @@ class Predicted:
         return np.asarray(self.probabilities.max(axis=1))
 
 
-@dataclass(frozen=True)
-class ClassFigures:
+class ClassFigures(NamedTuple):
     """Measures of one class. Without an image of it recall is None, without a prediction precision, without both F1."""
 
     name: str
@@ -64,34 +62,13 @@ class ClassFigures:
     recall: float | None
     f1: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "name": self.name,
-            "images": self.images,
-            "precision": self.precision,
-            "recall": self.recall,
-            "f1": self.f1,
-        }
 
+class Bin(NamedTuple):
+    """Images whose confidence lies in a range: their mean confidence, the share of them that are right, how many."""
 
-@dataclass(frozen=True)
-class Bin:
-    """Images whose confidence lies in a range.
-
-    Attributes:
-        low: lower end, excluded.
-        high: upper end.
-        images: how many.
-        confidence: their mean confidence.
-        accuracy: share of them that are right.
-    """
-
-    low: float
-    high: float
-    images: int
     confidence: float
     accuracy: float
+    images: int
 
 
 @dataclass(frozen=True)
@@ -99,13 +76,10 @@ class Scores:
     """Measures of a model on a set of images.
 
     Attributes:
-        n_items: images.
-        accuracy: share classified correctly, with its interval.
         top3: share whose class is among the three most probable; None with fewer than four classes.
         log_loss: mean of -log(probability of the true class), in nats.
         macro_f1: mean of the F1 of all classes that occur or were predicted.
         calibration_error: expected calibration error over 15 bins of confidence (Guo et al. 2017, eq. 3).
-        per_class: figures of every class.
         confusion: images by true class (rows) and predicted class. Shape (classes, classes).
         bins: of the reliability curve, those that hold images.
     """
@@ -129,7 +103,7 @@ class Scores:
             "log_loss": self.log_loss.to_dict(),
             "macro_f1": self.macro_f1,
             "calibration_error": self.calibration_error,
-            "per_class": [figures.to_dict() for figures in self.per_class],
+            "per_class": [figures._asdict() for figures in self.per_class],
             "confusion": self.confusion.tolist(),
         }
 
@@ -166,15 +140,15 @@ def log_losses(items: Predicted) -> NDArray[np.float64]:
     return np.asarray(-np.log(np.maximum(true, LEAST_PROBABILITY)))
 
 
-def reliability(items: Predicted, bins: int = CALIBRATION_BINS) -> list[Bin]:
+def reliability(items: Predicted) -> list[Bin]:
     """Accuracy against confidence in bins of equal width; bins without images are skipped."""
     confidence = items.confidences
     right = items.predictions == items.truths
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    place = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
     return [
-        Bin(b / bins, (b + 1) / bins, int(mask.sum()), float(confidence[mask].mean()), float(right[mask].mean()))
-        for b in range(bins)
-        if (mask := place == b).any()
+        Bin(float(confidence[mask].mean()), float(right[mask].mean()), int(mask.sum()))
+        for mask in (place == bin_ for bin_ in range(CALIBRATION_BINS))
+        if mask.any()
     ]
 
 

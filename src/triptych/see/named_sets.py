@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -29,41 +28,21 @@ _DIGITS_TOP = 16
 
 
 @dataclass(frozen=True)
-class Loading:
-    """Settings of a download; see `triptych.data.downloads.fetch`."""
-
-    cache_dir: Path | str | None
-    offline: bool | None
-
-
-@dataclass(frozen=True)
 class NamedSet:
     """Images with a name.
 
     Attributes:
-        name: what recipes and the command line call it.
         description: one sentence on what it holds.
         licence: the terms of the data.
         classes: number of classes.
-        needs_download: False for data that came with the installation.
-        read: gives the images.
+        load: reads the images, after a download where one is needed.
     """
 
     name: str
     description: str
     licence: str
     classes: int
-    needs_download: bool
-    read: Callable[[Loading], Collection[ImageList]]
-
-    def load(self, *, cache_dir: Path | str | None = None, offline: bool | None = None) -> Collection[ImageList]:
-        """Read the images, after a download where one is needed.
-
-        Raises:
-            DownloadError: the set cannot be fetched.
-            DataError: a file of it cannot be read.
-        """
-        return self.read(Loading(cache_dir, offline))
+    load: Callable[[], Collection[ImageList]]
 
 
 def list_named_sets() -> tuple[NamedSet, ...]:
@@ -74,16 +53,14 @@ def list_named_sets() -> tuple[NamedSet, ...]:
             description="1,797 handwritten digits of 8 x 8 grey pixels, 10 classes, from scikit-learn.",
             licence="CC BY 4.0, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository",
             classes=10,
-            needs_download=False,
-            read=_read_digits,
+            load=_read_digits,
         ),
         NamedSet(
             name="kmnist",
             description="Kuzushiji-MNIST: 70,000 cursive Japanese letters of 28 x 28 grey pixels, 10 classes.",
             licence="CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
             classes=10,
-            needs_download=True,
-            read=_read_kmnist,
+            load=_read_kmnist,
         ),
     )
 
@@ -105,7 +82,7 @@ def resolve(name: str) -> NamedSet:
     return sets[name]
 
 
-def _read_digits(_: Loading) -> Collection[ImageList]:
+def _read_digits() -> Collection[ImageList]:
     """The digits without splits, their grey values of 0 to 16 on the scale 0 to 255."""
     from sklearn.datasets import load_digits
 
@@ -120,15 +97,13 @@ def _read_digits(_: Loading) -> Collection[ImageList]:
     return Collection(source.splits, source.classes, [fingerprint])
 
 
-def _read_kmnist(loading: Loading) -> Collection[ImageList]:
+def _read_kmnist() -> Collection[ImageList]:
     """The official training and test images."""
     paths = [
         fetch(
             f"kmnist/{file}",
             urls=[address + file for address in _KMNIST_ADDRESSES],
             known_hash=f"md5:{digest}",
-            cache_dir=loading.cache_dir,
-            offline=loading.offline,
         )
         for file, digest in _KMNIST_MD5.items()
     ]

@@ -10,7 +10,7 @@ from triptych.config import SeeAugmentation
 from triptych.images.form import InputForm
 from triptych.see.augmentation import augmented
 from triptych.see.batches import ImageBatch
-from triptych.see.inputs import scaled
+from triptych.see.images import scaled
 from triptych.training.objective import Share
 
 
@@ -58,22 +58,6 @@ class SeeObjective:
         total = F.cross_entropy(scores, targets, weights, reduction="sum", label_smoothing=self.label_smoothing)
         return Share(total, len(batch))
 
-    @staticmethod
-    def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-        """Weights that let every class count alike: N / (classes n_k) for a class with n_k of N images.
-
-        They are 1 where all classes have as many, and the mean weight of the images is 1. Shape (classes,).
-
-        Args:
-            labels: class numbers of the training images. Shape (N,).
-            classes: how many; one without images has weight 0.
-        Source: scikit-learn's `class_weight="balanced"`, after King and Zeng 2001, Logistic Regression in Rare Events
-            Data.
-        """
-        counts = torch.bincount(labels, minlength=classes)
-        weights = len(labels) / (torch.count_nonzero(counts) * counts.clamp(min=1))
-        return torch.where(counts > 0, weights, 0.0)
-
     def measure(self, batch: ImageBatch) -> dict[str, Share]:
         """`loss` without smoothing, and `accuracy`."""
         scores = self._scores(batch.pixels)
@@ -85,3 +69,19 @@ class SeeObjective:
         values = scaled(self.form, pixels).contiguous(memory_format=torch.channels_last)  # faster on processors
         scores: Tensor = self.network(values)
         return scores.float()
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """Weights that let every class count alike: N / (classes n_k) for a class with n_k of N images.
+
+    They are 1 where all classes have as many, and the mean weight of the images is 1. Shape (classes,).
+
+    Args:
+        labels: class numbers of the training images. Shape (N,).
+        classes: how many; one without images has weight 0.
+    Source: scikit-learn's `class_weight="balanced"`, after King and Zeng 2001, Logistic Regression in Rare Events
+        Data.
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    weights = len(labels) / (torch.count_nonzero(counts) * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, 0.0)

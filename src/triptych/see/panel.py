@@ -17,43 +17,34 @@ from triptych.config.options import given_fields
 from triptych.config.see import SeeEvidence
 from triptych.data.progress import reading_bar
 from triptych.errors import DataError, RecipeError, RunError
+from triptych.images.classifier import Classifier
 from triptych.images.form import InputForm
 from triptych.images.sources import Collection
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
-from triptych.report.html import Section
-from triptych.runs.devices import check_device
-from triptych.runs.members import joined, members_of
+from triptych.runs.members import Combination, joined, members_of
 from triptych.runs.run import Run
-from triptych.see import demo, evaluation_report, explaining, lines
+from triptych.runs.transfer import Transfer
+from triptych.see import demo, evaluation_report, explaining, lines, start
+from triptych.see.adapter import EnsembleNetwork, Model, NetworkScorer
+from triptych.see.batches import loaders
 from triptych.see.build import build_described, build_network, describe_network
 from triptych.see.calibration import fit_temperature
-from triptych.see.classifier import Classifier
 from triptych.see.collection import load_collection
-from triptych.see.ensemble import EnsembleNetwork
-from triptych.see.images import Images
-from triptych.see.inputs import input_form
-from triptych.see.loaders import loaders
+from triptych.see.images import Images, input_form
 from triptych.see.metrics import Predicted, Scores, score
 from triptych.see.named_sets import classes_of
-from triptych.see.objective import SeeObjective
-from triptych.training.prepared import Prepared
+from triptych.see.objective import SeeObjective, balanced_weights
+from triptych.training.hardware import check_device
+from triptych.training.objective import Prepared
 
 CLASSES_LISTED = 20  # in a model card
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Evaluation of a model on a split.
-
-    Attributes:
-        split: which split.
-        decoding: how classes were read off.
-        items: images, true classes and probabilities, in the order of the data.
-        images: the images themselves.
-        scores: figures with intervals.
-    """
+    """Evaluation of a model on a split, with what it was made from."""
 
     split: str
     decoding: SeeDecoding
@@ -81,9 +72,11 @@ class SeePanel:
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = None
     ensemble_test_options = ""
+    section = staticmethod(evaluation_report.section)
+    overview = staticmethod(evaluation_report.overview)
 
     def read(
-        self, recipe: SeeRecipe, location: Path | None, *, model: Classifier | None = None, whole: str | None = None
+        self, recipe: SeeRecipe, location: Path | None, *, model: Model | None = None, whole: str | None = None
     ) -> Collection[Images]:
         """Read the recipe's images and split them, labelled by the model's classes where there is a model.
 
@@ -102,26 +95,39 @@ class SeePanel:
             )
         form = input_form(recipe.data, data.splits["train"].pixels)
         torch.manual_seed(recipe.training.seed)
-        sizes = _sizes(form, data.classes)
-        network = build_network(recipe.model, **sizes)
+        network = build_network(recipe.model, form.shape, len(data.classes))
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        balanced = recipe.training.class_weights == "balanced"
         objective = SeeObjective(
             network,
             form=form,
             classes=len(data.classes),
             augmentation=recipe.augmentation,
             label_smoothing=recipe.training.label_smoothing,
-            class_weights=_class_weights(recipe, data),
+            class_weights=balanced_weights(data.splits["train"].labels, len(data.classes)) if balanced else None,
         )
         description = {
-            "architecture": describe_network(recipe.model, **sizes),
-            "input": form.to_dict(),
+            "architecture": describe_network(recipe.model, form.shape, len(data.classes)),
+            "input": form.model_dump(mode="json"),
             "classes": list(data.classes),
             "decoding": recipe.decoding.model_dump(),
         }
         return Prepared(recipe, objective, loaders(recipe, data, network), description)
 
-    def load(self, run: Run, *, device: str = "cpu") -> Classifier:
+    def sized_as(self, recipe: SeeRecipe, run: Run) -> SeeRecipe:
+        """The recipe with a start run's sizes wherever it leaves sizes to the data.
+
+        Raises:
+            RunError: the run is of another panel, an ensemble, or has no model.
+        """
+        run.model(self.name)
+        return recipe
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model; see `triptych.see.start`."""
+        return start.started(prepared.objective.network, prepared.description, run)
+
+    def load(self, run: Run, *, device: str = "cpu") -> Model:
         """The run's kept model, ready to predict. Nothing is unpickled.
 
         Raises:
@@ -136,7 +142,7 @@ class SeePanel:
             raise RunError(field="classes", value=classes, expected="a list of names", path=path)
         networks = []
         for document, tensors in members_of(description, run.tensors(), path):
-            network = build_described(document, path, **_sizes(form, classes))
+            network = build_described(document, path, form.shape, len(classes))
             try:
                 network.load_state_dict(tensors)
             except RuntimeError as error:
@@ -147,37 +153,54 @@ class SeePanel:
             networks.append(network)
         whole = networks[0] if len(networks) == 1 else EnsembleNetwork(networks)
         whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Classifier(whole, form=form, classes=classes, decoding=_decoding(description, path), device=device)
+        scorer, decoding = NetworkScorer(whole, device), _decoding(description, path)
+        return Classifier(scorer, form=form, classes=classes, decoding=decoding)
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def with_dictionary(self, model: Model, _recipe: SeeRecipe, _run: Run) -> Model:
+        """The model: images have no dictionary."""
+        return model
+
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of one model made of several runs' models; its probabilities are not calibrated.
 
         Raises:
+            RecipeError: they are to vote; classifiers are averaged.
             RunError: fewer than two runs, an ensemble among them, other classes or another form of images, or other
                 data: what one member was trained on might be another's test.
         """
-
-        def alike(description: Mapping[str, Any], _path: Path) -> Any:
-            return description.get("classes"), description.get("input")
+        if by == "vote":
+            raise RecipeError(
+                field="--by", value=by, expected="average, since every image classifier gives probabilities"
+            )
 
         description, tensors = joined(
-            runs, self.name, alike=alike, otherwise="other classes or another form of images", limit="max_train_images"
+            runs,
+            self.name,
+            alike=lambda description, _path: (description.get("classes"), description.get("input")),
+            otherwise="other classes or another form of images",
+            free={"max_train_images": 0},
         )
         return {**description, "decoding": runs[0].recipe().decoding.model_dump()}, tensors
 
-    def remarks(self, _model: Classifier, _recipe: SeeRecipe, _data: Collection[Images], *, split: str) -> list[str]:
+    def search_members(
+        self, runs: Sequence[Run], recipe: SeeRecipe, data: Any, *, by: Combination, most: int
+    ) -> list[Any]:
+        """Raises RecipeError: only members of spell ensembles are searched for."""
+        raise RecipeError(field="--choose", value=most, expected="a spell ensemble", hint="Leave it out.")
+
+    def remarks(self, _model: Model, _recipe: SeeRecipe, _data: Collection[Images], *, split: str) -> list[str]:
         """Nothing: every image can be read by every model."""
         return []
 
     def evaluate(
-        self, model: Classifier, recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
+        self, model: Model, recipe: SeeRecipe, data: Collection[Images], *, split: str, decoding: SeeDecoding
     ) -> Evaluation:
         """Predict a split and score it."""
         if split not in data.splits:
             raise DataError(field="split", value=split, expected=f"one that the data has: {', '.join(data.splits)}")
         images = data.splits[split]
-        probabilities = model.probabilities(images.pixels, decoding=decoding)
-        items = Predicted(images.names, images.labels.numpy(), probabilities.double().numpy(), model.classes)
+        probabilities = model.probabilities(images.pixels.numpy(), decoding=decoding)
+        items = Predicted(images.names, images.labels.numpy(), probabilities, model.classes)
         return Evaluation(split, decoding, items, images, score(items))
 
     def in_use(self, recipe: SeeRecipe, description: Mapping[str, Any], path: Path) -> SeeRecipe:
@@ -198,18 +221,18 @@ class SeePanel:
 
     def equip(
         self,
-        model: Classifier,
+        model: Model,
         _recipe: SeeRecipe,
         _given: Mapping[str, Any],
         *,
         warn: Callable[[Sequence[str]], None],
-    ) -> tuple[Classifier, str]:
+    ) -> tuple[Model, str]:
         """The model as it is: there is nothing to equip a classifier with."""
         return model, ""
 
     def predict(
         self,
-        model: Classifier,
+        model: Model,
         _recipe: SeeRecipe,
         places: Sequence[str],
         *,
@@ -225,22 +248,22 @@ class SeePanel:
         )
 
     def explain(
-        self, model: Classifier, _recipe: SeeRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
+        self, model: Model, _recipe: SeeRecipe, items: Sequence[str], given: Mapping[str, Any], *, out: Path
     ) -> list[explaining.ImageExplanation]:
         """Activation maps of images, and the evidence for a class."""
         what = SeeEvidence.model_validate(given_fields(SeeEvidence, "explain", given))
         return [explaining.explained(model, Path(item), what, out=out) for item in items]
 
-    def fit_temperature(self, run: Run, model: Classifier, data: Collection[Images]) -> float:
+    def fit_temperature(self, run: Run, model: Model, data: Collection[Images]) -> float:
         """The temperature with which the model's probabilities fit the validation images best."""
         images = data.splits["valid"]
-        scores = model.scores(images.pixels, decoding=_decoding(run.model(self.name), run.path / "model.json"))
+        decoding = _decoding(run.model(self.name), run.path / "model.json")
+        scores = torch.from_numpy(model.scores(images.pixels.numpy(), decoding=decoding))
         return round(fit_temperature(scores, images.labels), 4)
 
-    def network_of(self, model: Classifier) -> tuple[nn.Module, tuple[int, int, int] | None]:
+    def network_of(self, model: Model) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network, and the shape (C, height, width) of one input."""
-        form = model.form
-        return model.network, (form.channels, form.height, form.width)
+        return model.scorer.network, model.form.shape
 
     def untrained(
         self, recipe: SeeRecipe, location: Path | None, *, classes: int | None
@@ -261,8 +284,7 @@ class SeePanel:
             return self.build(recipe, self.read(recipe, location)).objective.network, shape
         if count < 2:
             raise RecipeError(field="--classes", value=count, expected="an integer >= 2")
-        channels, height, width = shape
-        return build_network(recipe.model, in_channels=channels, height=height, width=width, classes=count), shape
+        return build_network(recipe.model, shape, count), shape
 
     def next_commands(self, name: str, *, has_test: bool) -> list[str]:
         """Commands to try after a training."""
@@ -274,19 +296,11 @@ class SeePanel:
         """A short name for how classes are read off: `one`, `flips`."""
         return decoding.views
 
-    def record(self, folder: Path, name: str, evaluation: Evaluation, classifier: Classifier) -> dict[str, Any]:
+    def record(self, folder: Path, name: str, evaluation: Evaluation, model: Model) -> dict[str, Any]:
         """Write every prediction, and return the details for the report."""
         evaluation_report.write_predictions(folder, name, evaluation.items, evaluation.images.digests)
         details = evaluation_report.details_of(evaluation.items, evaluation.scores, evaluation.images.pixels)
-        return {**details, "decoding": evaluation.decoding.model_dump(), "classes": list(classifier.classes)}
-
-    def section(self, name: str, details: Mapping[str, Any], figures: Path) -> Section:
-        """The part of the report about one evaluation."""
-        return evaluation_report.section(name, details, figures)
-
-    def overview(self, evaluations: Mapping[str, Mapping[str, Any]]) -> Section:
-        """All evaluations of a run in one table."""
-        return evaluation_report.overview(evaluations)
+        return {**details, "decoding": evaluation.decoding.model_dump(), "classes": list(model.classes)}
 
     def measures(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         """The main figures as people read them."""
@@ -333,11 +347,6 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     return Errors(items, {"error rate": (wrong, ones), "log loss": (losses, ones)})
 
 
-def _sizes(form: InputForm, classes: Sequence[str]) -> dict[str, int]:
-    """The sizes that a network is built for."""
-    return {"in_channels": form.channels, "height": form.height, "width": form.width, "classes": len(classes)}
-
-
 def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
     try:
         return SeeDecoding.model_validate(description.get("decoding", {}))
@@ -347,12 +356,6 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _class_weights(recipe: SeeRecipe, collection: Collection[Images]) -> torch.Tensor | None:
-    if recipe.training.class_weights == "none":
-        return None
-    return SeeObjective.balanced_weights(collection.splits["train"].labels, len(collection.classes))
 
 
 PANEL = SeePanel()

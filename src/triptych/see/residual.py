@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from triptych.config import SeeModel
 from triptych.errors import ShapeError
 from triptych.nn.dropout import Dropout
+from triptych.see.heads import build_head, output_width
 
 
 class SqueezeExcitation(nn.Module):
@@ -103,15 +105,12 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """A stem, stages of residual blocks, and a classifier on the positions' one vector.
+    """A stem that halves the image, stages of residual blocks, and a classifier on the positions' one vector.
 
     Args:
-        stem: (B, C, height, width) to half the size.
-        stages: residual blocks, in order.
         norm: over the last stage's channels.
         head: (B, C', height', width') to (B, width).
         dropout: share of the vector that is dropped in training, in [0, 1).
-        last: (B, width) to logits (B, K).
     """
 
     def __init__(
@@ -140,20 +139,41 @@ class ResidualNetwork(nn.Module):
         return logits
 
 
-def build_stem(in_channels: int, channels: int) -> nn.Sequential:
-    """Two convolutions that halve an image: half the channels at full size, all of them at half the size.
+def build_residual(model: SeeModel, shape: tuple[int, int, int], classes: int) -> ResidualNetwork:
+    """The network of a recipe's settings for images of a shape (C, height, width).
 
-    Args:
-        in_channels: of the images.
-        channels: of the first stage.
+    Starting weights are those of He et al. 2015, arXiv:1502.01852, with every residual block starting as its shortcut:
+    the last convolution of each branch is zero. A zero in its last normalisation, which serves networks that normalise
+    after convolving, would here hide behind the ReLU, and no gradient would ever reach the branch.
+
+    Raises:
+        ShapeError: a stage would have nothing to halve.
     """
-    narrow = max(8, channels // 2)
-    return nn.Sequential(
+    stages, (in_channels, height, width) = len(model.channels), shape
+    smallest = 2 ** (stages - 1) + 1
+    if min(height, width) < smallest:
+        raise ShapeError(
+            f"images are {height} x {width} pixels; expected at least {smallest} x {smallest} for {stages} stages, "
+            "each of half the size. Use larger data.height and data.width, or fewer model.channels."
+        )
+    narrow = max(8, model.channels[0] // 2)
+    stem = nn.Sequential(
         nn.Conv2d(in_channels, narrow, 3, padding=1, bias=False),
         nn.BatchNorm2d(narrow),
         nn.ReLU(inplace=True),
-        nn.Conv2d(narrow, channels, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(narrow, model.channels[0], 3, stride=2, padding=1, bias=False),
     )
+    blocks = build_stages(model.channels, blocks=model.blocks, drop_path=model.drop_path, squeeze=model.squeeze)
+    head = build_head(model.head or "average", model.channels[-1], steps=model.head_steps, queries=model.head_queries)
+    last = nn.Linear(output_width(nn.Sequential(stem, blocks, head), shape), classes)
+    network = ResidualNetwork(stem, blocks, nn.BatchNorm2d(model.channels[-1]), head, dropout=model.dropout, last=last)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            nn.init.zeros_(module.second.weight)
+    return network
 
 
 def build_stages(channels: Sequence[int], *, blocks: int, drop_path: float = 0.0, squeeze: int = 0) -> nn.Sequential:
@@ -174,32 +194,3 @@ def build_stages(channels: Sequence[int], *, blocks: int, drop_path: float = 0.0
             every.append(ResidualBlock(inward, outward, stride=stride, drop_path=share, squeeze=squeeze))
             inward = outward
     return nn.Sequential(*every)
-
-
-def initialise(network: nn.Module) -> None:
-    """Starting weights after He et al. 2015, arXiv:1502.01852, with every residual block starting as its shortcut.
-
-    The last convolution of each branch is zero. A zero in its last normalisation, which serves networks that normalise
-    after convolving, would here hide behind the ReLU, and no gradient would ever reach the branch.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    for module in network.modules():
-        if isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.second.weight)
-
-
-def size_after_stages(height: int, width: int, *, stages: int) -> tuple[int, int]:
-    """Height and width of what the stages leave of an image, where each halving rounds up.
-
-    Raises:
-        ShapeError: a stage would have nothing to halve.
-    """
-    smallest = 2 ** (stages - 1) + 1
-    if min(height, width) < smallest:
-        raise ShapeError(
-            f"images are {height} x {width} pixels; expected at least {smallest} x {smallest} for {stages} stages, "
-            "each of half the size. Use larger data.height and data.width, or fewer model.channels."
-        )
-    return -(-height // 2**stages), -(-width // 2**stages)

@@ -37,14 +37,13 @@ class TimmNetwork(nn.Module):
         return logits
 
 
-def build_timm(name: str, *, in_channels: int, height: int, width: int, classes: int) -> TimmNetwork:
+def build_timm(name: str, shape: tuple[int, int, int], classes: int) -> TimmNetwork:
     """A network of timm by its name, with an own last layer for the classes.
 
     Args:
         name: as timm lists it, such as `resnet18`.
-        in_channels: of the images.
-        height, width: of the images, in pixels.
-        classes: K.
+        shape: of an image, (C, height, width).
+        classes: how many.
     Raises:
         MissingExtraError: timm is not installed.
         RecipeError: the name is unknown to timm, or it cannot take images of that size.
@@ -60,21 +59,21 @@ def build_timm(name: str, *, in_channels: int, height: int, width: int, classes:
         )
         rule = f"one of the {len(known):,} networks of timm"
         raise RecipeError(field="model.name", value=PREFIX + name, expected=rule, hint=hint)
-    settings = {"pretrained": False, "num_classes": classes, "in_chans": in_channels}
-    images = torch.zeros(1, in_channels, height, width)
+    settings = {"pretrained": False, "num_classes": classes, "in_chans": shape[0]}
+    images = torch.zeros(1, *shape)
     network = timm.create_model(name, **settings)
     problem = _problem(network, images)
     if problem:
         try:
-            network = timm.create_model(name, **settings, img_size=(height, width))
+            network = timm.create_model(name, **settings, img_size=shape[1:])
         except (TypeError, ValueError, AssertionError):
             pass  # it takes no size
         else:
             problem = _problem(network, images)
     if problem:
         raise RecipeError(
-            f"model.name is {PREFIX + name!r}, which cannot take images of {height} x {width} ({problem}); expected a "
-            "size it can. Change data.height and data.width, or take another network."
+            f"model.name is {PREFIX + name!r}, which cannot take images of {shape[1]} x {shape[2]} ({problem}); "
+            "expected a size it can. Change data.height and data.width, or take another network."
         )
     return TimmNetwork(network)
 

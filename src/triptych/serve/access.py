@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from triptych.serve.refusals import NoKeyError, NotAllowedError, TooManyWrongKeysError, printable
@@ -15,7 +15,7 @@ MOST_WRONG_KEYS = 8  # answered at a time: together with the delay, 16 guesses a
 _NEEDS_KEY = ("/v1/", "/metrics")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Access:
     """Rules for requests: hosts, origins and key.
 
@@ -29,6 +29,7 @@ class Access:
     key: str | None = None
     hosts: Sequence[str] | None = None
     origins: Sequence[str] = ()
+    _wrong: int = field(default=0, init=False)
 
     def check_host(self, headers: Mapping[str, str]) -> None:
         """Check the name that the server was called by.
@@ -73,22 +74,14 @@ class Access:
         right = hmac.compare_digest(key.strip().encode("latin-1"), self.key.encode("utf-8"))
         return right and kind.lower() == "bearer"
 
-
-class KeyCheck:
-    """Checks keys, and slows down those who guess."""
-
-    def __init__(self, access: Access) -> None:
-        self.access = access
-        self._wrong = 0
-
-    async def check(self, path: str, headers: Mapping[str, str]) -> None:
-        """Check the key of a request to an address that requires it.
+    async def check_key(self, path: str, headers: Mapping[str, str]) -> None:
+        """Check the key of a request to an address that requires it, and slow down those who guess.
 
         Raises:
             NoKeyError: it is missing, or wrong, which is answered after a delay.
             TooManyWrongKeysError: many wrong keys wait for their answers.
         """
-        if not path.startswith(_NEEDS_KEY) or self.access.has_key(headers):
+        if not path.startswith(_NEEDS_KEY) or self.has_key(headers):
             return
         if "authorization" in headers:
             if self._wrong >= MOST_WRONG_KEYS:

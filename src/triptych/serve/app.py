@@ -23,7 +23,7 @@ from triptych.serve.gate import Gate, error_content
 from triptych.serve.page import page_router
 from triptych.serve.queries import check_query
 from triptych.serve.refusals import RefusedError, printable
-from triptych.serve.state import REFUSALS, AppState, start_state
+from triptych.serve.state import REFUSALS, AppState
 
 
 def build_app(
@@ -44,7 +44,7 @@ def build_app(
         root_path: the path that a proxy serves it under, such as `/models`.
     """
     access = access or Access()
-    state = start_state(catalogue, limits or ServeLimits(), access, may_add=may_add)
+    state = AppState(catalogue, limits or ServeLimits(), access, may_add=may_add)
     bearer = [] if access.key is None else [Depends(HTTPBearer(auto_error=False))]  # for the OpenAPI document
     app = FastAPI(
         title="Triptych",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,30 +26,20 @@ _BUSY = (
 )
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """Number of connections that a process can hold.
+def capacity(limits: ServeLimits) -> tuple[int, int]:
+    """Connections that may be open at a time, and how many are accepted in one go, which may exceed it for a moment.
 
-    Attributes:
-        connections: open at a time.
-        backlog: accepted in one go; these may exceed `connections` for a moment.
+    The first is the limit `max_connections`, or as many as the limit of open files leaves room for.
     """
-
-    connections: int
-    backlog: int
-
-
-def capacity(limits: ServeLimits) -> Capacity:
-    """The limit `max_connections`, or as many as the limit of open files leaves room for."""
     files = _open_files()
     backlog = max(8, min(128, files // 16))
     most = max(8, files - _OTHER_FILES - 4 * backlog)  # one that is refused is open for up to four turns of the loop
-    return Capacity(min(limits.max_connections or most, most), backlog)
+    return min(limits.max_connections or most, most), backlog
 
 
 def protocol(limits: ServeLimits) -> Any:
     """The protocol object that uvicorn creates per connection."""
-    return partial(Connection, idle_timeout_s=limits.idle_timeout_s, max_connections=capacity(limits).connections)
+    return partial(Connection, idle_timeout_s=limits.idle_timeout_s, max_connections=capacity(limits)[0])
 
 
 class Connection(HttpToolsProtocol):

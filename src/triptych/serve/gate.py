@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from triptych.api.serving import ServeLimits
-from triptych.serve.access import Access, KeyCheck
+from triptych.serve.access import Access
 from triptych.serve.metrics import Metrics
 from triptych.serve.refusals import (
     BadRequestError,
@@ -58,7 +58,6 @@ class Gate:
 
     def __init__(self, app: Any, *, access: Access, limits: ServeLimits, metrics: Metrics, root_path: str = "") -> None:
         self.app, self.access, self.limits, self.metrics, self.root_path = app, access, limits, metrics, root_path
-        self._keys = KeyCheck(access)
         self._in_flight = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -86,7 +85,7 @@ class Gate:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             self.access.check_host(headers)
             self.access.check_origin(scope["method"], headers)
-            await self._keys.check(path, headers)
+            await self.access.check_key(path, headers)
             if self._in_flight > self.limits.queue_size and path not in _ALWAYS_ANSWERED:
                 raise BusyError(self.limits.queue_size)
             body = await self._body(headers, receive)

@@ -7,15 +7,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from triptych.api.serving import Addition, Answer, ChangedError, MemoryInfo, NotStoredError, Query as Cues, Stored
-from triptych.serve.refusals import ConflictError, NotAllowedError, NotServedError, check_limit
+from triptych.api.serving import Addition, ConflictError, DataError, MemoryInfo, Query as Cues, RetrievedAnswer, Stored
+from triptych.serve.refusals import ChangedError, NotAllowedError, NotServedError, check_limit
 from triptych.serve.schemas import (
     AddAnswer,
     AddRequest,
     PatternList,
     PatternName,
     RetrieveAnswer,
-    RetrievedAnswer,
     RetrieveRequest,
 )
 from triptych.serve.state import REFUSALS, State
@@ -43,14 +42,13 @@ async def retrieve(memory: MemoryName, asked: RetrieveRequest, state: State) -> 
         size = query.cues.numel() * (asked.max_steps + 1)
         check_limit("cues x states x width", size, limits.max_trace_numbers, "max_trace_numbers", "Send fewer cues.")
 
-    def work(queries: Sequence[Cues]) -> list[tuple[float, list[Answer]]]:
+    def work(queries: Sequence[Cues]) -> list[tuple[float, list[RetrievedAnswer]]]:
         found = served.retrieve(queries, max_steps=asked.max_steps, trace=asked.trace)
         return [(served.memory.beta, answers) for answers in found]
 
     key = (memory, asked.max_steps, asked.trace, query.known is None)
     beta, answers = await state.compute(query, work, key=key, size=len(asked.cues))
-    recalls = [RetrievedAnswer.model_validate(answer) for answer in answers]
-    return RetrieveAnswer(memory=memory, beta=beta, recalls=recalls)
+    return RetrieveAnswer(memory=memory, beta=beta, recalls=answers)
 
 
 @router.post("/{memory}/add")
@@ -67,8 +65,9 @@ async def add(memory: MemoryName, asked: AddRequest, state: State) -> AddAnswer:
         check_limit("the number of stored patterns", after, state.limits.max_stored, "max_stored", "")
         try:
             ids = served.add(additions)
-        except ChangedError as error:
-            raise ConflictError(str(error)) from None
+        except ConflictError:
+            message = "Other processes are changing the memory; nothing was added."
+            raise ChangedError(message, hint="Try again.") from None
         return [AddAnswer(memory=memory, ids=each, patterns=len(served.memory)) for each in ids]
 
     return await state.compute(addition, work, key=(memory, "add"), size=len(asked.patterns))
@@ -95,5 +94,6 @@ async def one_pattern(
     served = state.memory(memory)
     try:
         return await state.compute_alone(lambda: served.pattern(pattern))
-    except NotStoredError as error:
-        raise NotServedError(str(error), field="pattern") from None
+    except DataError:
+        expected, hint = "the id of a stored one", "See the list of patterns."
+        raise NotServedError(field="pattern", value=pattern, expected=expected, hint=hint) from None

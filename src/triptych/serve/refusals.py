@@ -54,7 +54,7 @@ class IncompleteError(RefusedError):
     status = 408
 
 
-class ConflictError(RefusedError):
+class ChangedError(RefusedError):
     """Other processes change the same memory."""
 
     status = 409

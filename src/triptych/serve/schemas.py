@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from triptych.api.serving import DECODING_SETTINGS, MemoryInfo, ServeLimits, SpellDecoding, Trace
+from triptych.api.serving import DECODING_SETTINGS, MemoryInfo, RetrievedAnswer, ServeLimits, SpellDecoding
 
 
 def _whole(text: str) -> str:
@@ -52,7 +52,6 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
     """Sources to predict targets for; settings that are missing are the run's own."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"sources": ["K AE T"]},
@@ -73,9 +72,7 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
 class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
     """One source whose prediction is explained; settings that are missing are the run's own."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]})
     source: Text
     features: Text | None = Field(default=None, description="of the source, for a run with features")
 
@@ -141,7 +138,7 @@ class SpellExplainAnswer(SpellAnswer):
 class ScoreRequest(Asked):
     """Pairs of source and target that the model gives an account of."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
     pairs: list[tuple[Text, Text]] = Field(min_length=1, description="source and target, in the run's own notation")
     features: list[Text] | None = Field(default=None, description="of each source, for a run with features")
     alignment: bool = Field(default=False, description="give each target symbol's place in the source")
@@ -204,7 +201,6 @@ class RetrieveRequest(Asked):
     """Cues to retrieve patterns with."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"cues": [[0.9, 0.1, 0.0]]},
@@ -220,27 +216,6 @@ class RetrieveRequest(Asked):
     trace: bool = Field(default=False, description="include the state and energy after every update")
 
 
-class RetrievedAnswer(BaseModel):
-    """Retrieval from one cue, with its confidence.
-
-    `energy` and `entropy` (nats) are of the final state, `distance` is to the nearest pattern `id`, both normalised;
-    `novelty` is of the cue itself, and `novel` is null unless the memory is calibrated.
-    """
-
-    model_config = ConfigDict(from_attributes=True)
-    value: list[float]
-    id: int
-    label: str | None
-    distance: float
-    energy: float
-    entropy: float
-    steps: int
-    converged: bool
-    novelty: float | None
-    novel: bool | None
-    trace: Trace | None = None
-
-
 class RetrieveAnswer(BaseModel):
     """Retrievals, in the order of the cues."""
 
@@ -252,9 +227,7 @@ class RetrieveAnswer(BaseModel):
 class AddRequest(Asked):
     """Patterns to store."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"patterns": [[0.9, 0.1, 0.0]], "labels": ["first"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"patterns": [[0.9, 0.1, 0.0]], "labels": ["first"]}]})
     patterns: list[list[Number]] = Field(min_length=1)
     labels: list[Annotated[Text, Field(max_length=200)] | None] | None = None
     values: list[list[Number]] | None = Field(default=None, description="required where the memory has values")

@@ -90,12 +90,12 @@ async def explain(
     return SeeExplainAnswer(
         run=run,
         classes=_classes(served, found.probabilities, top_k),
-        layer=found.layer,
-        channels=len(found.maps),
-        maps=found.maps[:channels].tolist(),
+        layer=found.activations.layer,
+        channels=len(found.activations.maps),
+        maps=found.activations.maps[:channels].tolist(),
         explained_class=found.explained_class,
-        grad_cam=found.grad_cam.tolist(),
-        integrated_gradients=found.integrated_gradients.tolist(),
+        grad_cam=found.saliency.grad_cam.tolist(),
+        integrated_gradients=found.saliency.integrated_gradients.tolist(),
     )
 
 
@@ -116,7 +116,7 @@ def _decoded(served: ServedClassifier, content: bytes, limits: ServeLimits) -> A
     check_limit(
         "the number of pixels of the image", pixels, limits.max_image_pixels, "max_image_pixels", "Make it smaller."
     )
-    return served.read(content)
+    return served.classifier.read(content)
 
 
 def _classes(served: ServedClassifier, probabilities: Any, top_k: int | None) -> list[ClassAnswer]:

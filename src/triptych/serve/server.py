@@ -115,7 +115,7 @@ def make_server(app: Any, address: Address, limits: ServeLimits) -> uvicorn.Serv
         server_header=False,
         date_header=False,
         ws="none",
-        backlog=capacity(limits).backlog,
+        backlog=capacity(limits)[1],
         timeout_keep_alive=max(1, round(limits.idle_timeout_s)),
         timeout_graceful_shutdown=max(1, round(limits.timeout_s)),
     )
@@ -128,6 +128,7 @@ def run_server(app: Any, address: Address, limits: ServeLimits) -> None:
     Raises:
         TriptychError: the address cannot be used.
     """
+    sys.setswitchinterval(0.0005)  # PyTorch's thread takes Python's lock at each of its many calls
     try:
         make_server(app, address, limits).run()
     except SystemExit as ended:
@@ -150,8 +151,3 @@ _LOGGING: dict[str, Any] = {
         "triptych.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
-
-
-def tune_threads() -> None:
-    """Let threads switch every half millisecond: PyTorch's thread takes Python's lock at each of its many calls."""
-    sys.setswitchinterval(0.0005)

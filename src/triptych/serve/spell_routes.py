@@ -111,7 +111,7 @@ def inputs_of(
     most = _CHARACTERS_PER_SYMBOL * limits.max_source_symbols
     for text in features or ():
         check_limit("the number of characters of the features", len(text), most, "max_source_symbols")
-    return speller.inputs([symbols_of(speller.split, text, limits) for text in sources], features)
+    return speller.speller.inputs([symbols_of(speller.split, text, limits) for text in sources], features)
 
 
 def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, side: str = "source") -> Symbols:
@@ -138,12 +138,14 @@ async def _predicted(
     *,
     with_attention: bool = False,
     with_alignment: bool = False,
-) -> list[Prediction[Any]]:
-    speller = state.speller(run)
+) -> list[Prediction]:
+    speller = state.speller(run).speller
 
-    def work(payloads: Sequence[Sequence[Input]]) -> list[list[Prediction[Any]]]:
+    def work(payloads: Sequence[Sequence[Input]]) -> list[list[Prediction]]:
         together = [given for payload in payloads for given in payload]
-        found = iter(speller.predict(together, settings, with_attention=with_attention, with_alignment=with_alignment))
+        found = speller.stream(
+            together, decoding=settings, with_attention=with_attention, with_alignment=with_alignment
+        )
         return [[next(found) for _ in payload] for payload in payloads]
 
     # Samples depend on a source's place among the sources, so requests for them are not computed together.
@@ -152,7 +154,7 @@ async def _predicted(
     return await state.compute(inputs, work, key=together, size=len(inputs))
 
 
-def _answers(texts: Sequence[str], found: Sequence[Prediction[Any]]) -> list[PredictionAnswer]:
+def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[PredictionAnswer]:
     return [
         PredictionAnswer(
             source=text,

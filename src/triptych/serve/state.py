@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -39,29 +38,33 @@ REFUSALS: dict[int | str, dict[str, object]] = {
 }
 
 
-@dataclass(frozen=True)
 class AppState:
-    """State that the routes of one server share.
+    """State that the routes of one server share; its threads run until `close`.
 
-    Attributes:
+    Args:
         catalogue: runs and memories.
         limits: of requests.
         access: who may send them.
+        may_add: whether patterns may be added to memories.
+
+    Attributes:
         metrics: counters.
         worker: the one thread that PyTorch runs in.
         decoders: two threads that decode uploaded images, so that no more than two are in memory whole.
-        may_add: whether patterns may be added to memories.
     """
 
-    catalogue: Catalogue
-    limits: ServeLimits
-    access: Access
-    metrics: Metrics
-    worker: Worker
-    decoders: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="triptych-decoder")
-    )
-    may_add: bool = False
+    def __init__(self, catalogue: Catalogue, limits: ServeLimits, access: Access, *, may_add: bool) -> None:
+        self.catalogue, self.limits, self.access, self.may_add = catalogue, limits, access, may_add
+        self.metrics = Metrics()
+        self.worker = Worker(
+            "triptych-torch",
+            queue_size=limits.queue_size,
+            max_batch=limits.max_batch,
+            batch_wait_s=limits.batch_wait_ms / 1000,
+            on_batch=self.metrics.batch,
+        )
+        self.metrics.watch_queue(lambda: self.worker.waiting)
+        self.decoders = ThreadPoolExecutor(2, thread_name_prefix="triptych-decoder")
 
     def speller(self, name: str) -> ServedSpeller:
         """A spell run."""
@@ -95,20 +98,6 @@ class AppState:
         """Finish what is queued and end the threads."""
         self.worker.close()
         self.decoders.shutdown()
-
-
-def start_state(catalogue: Catalogue, limits: ServeLimits, access: Access, *, may_add: bool = False) -> AppState:
-    """The state for a catalogue, its threads running."""
-    metrics = Metrics()
-    worker = Worker(
-        "triptych-torch",
-        queue_size=limits.queue_size,
-        max_batch=limits.max_batch,
-        batch_wait_s=limits.batch_wait_ms / 1000,
-        on_batch=metrics.batch,
-    )
-    metrics.watch_queue(lambda: worker.waiting)
-    return AppState(catalogue, limits, access, metrics, worker, may_add=may_add)
 
 
 def _found(what: str, name: str, known: Mapping[str, Served]) -> Served:

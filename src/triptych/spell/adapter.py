@@ -101,12 +101,6 @@ class TorchModel:
             return as_array(log_probs), TorchState(inner, self.device)
 
 
-def step_model(networks: Sequence[StepNetwork], device: torch.device | str = "cpu") -> StepModel[Any]:
-    """One network, or several as an ensemble."""
-    models = [TorchModel(network, device) for network in networks]
-    return models[0] if len(models) == 1 else Ensemble(models)
-
-
 def networks_of(model: StepModel[Any]) -> Sequence[Any]:
     """The networks behind a step model; none of exported graphs."""
     if isinstance(model, Ensemble):

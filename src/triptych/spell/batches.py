@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from triptych.runs.processes import check_shares
 from triptych.spell.encoder import SourceBatch
 from triptych.text.copying import copy_ids, extended
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
+from triptych.training.hardware import check_shares
 
 BLUR = 2.0  # symbols by which target lengths may differ from their order
 

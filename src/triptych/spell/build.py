@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,8 @@ def _decoder(settings: SpellModel, target_size: int, sizes: Sizes) -> Decoder:
     )
 
 
-def description_of(settings: SpellModel, **sizes: int) -> dict[str, Any]:
-    """What `build_from_description` reads, for `model.json`; sizes as for `build_transducer`."""
+def description_of(settings: SpellModel, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """What `build_from_description` reads, for `model.json`; sizes by name, as `build_transducer` takes them."""
     return {**sizes, **settings.model_dump(exclude={"name"})}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve
 from triptych.text.dictionaries import DictionaryLayout
+from triptych.text.layouts import other_layout
+from triptych.text.normal_form import fit_pairs, resplit
 from triptych.text.pairs import Pair, PairFile, group_references, read_pairs, split_keys
-from triptych.text.rows import Columns, Layout, fitting_layout
-from triptych.text.symbols import Tokenizer, Vocabulary
+from triptych.text.rows import Columns, Layout
+from triptych.text.symbols import NormalForm, Tokenizer, Unit, Vocabulary
 
 SPLITS = ("train", "valid", "test")
 CLEANING = ("lowercase", "strip_diacritics", "letters_only")  # settings that act on the source, the target or both
@@ -42,14 +44,20 @@ class Corpus:
     Attributes:
         splits: pairs of `train`, `valid` and, where there is one, `test`.
         fingerprints: per file or set: name, size and SHA-256.
+        tokenizers: of sources and targets.
+        decomposed: which of `source` and `target` is in the normal form NFD in the files.
         warnings: complete sentences for the user.
         available: pairs of each split of which a limit of the recipe took a part.
+        notes: what was chosen from the data, such as the normal form of sources and targets.
     """
 
     splits: Mapping[str, Sequence[Pair]]
     fingerprints: Sequence[Mapping[str, Any]]
+    tokenizers: tuple[Tokenizer, Tokenizer]
+    decomposed: frozenset[str] = frozenset()
     warnings: Sequence[str] = ()
     available: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -61,7 +69,7 @@ class Corpus:
         """Kind of the items, for a line about the data."""
         sources = {symbol for pair in self.splits["train"] for symbol in pair.source}
         targets = {symbol for pair in self.splits["train"] for symbol in pair.target}
-        return f"pairs of {len(sources)} source and {len(targets)} target symbols"
+        return ", ".join([f"pairs of {len(sources)} source and {len(targets)} target symbols", *self.notes])
 
     def keys(self, split: str) -> list[str]:
         """A text that identifies each pair of a split; empty where the split does not exist."""
@@ -86,27 +94,34 @@ class Corpus:
 
 
 def tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
-    """Tokenizers of sources and targets."""
+    """Tokenizers of sources and targets, composed (NFC) where the normal form is chosen from the data."""
     first, second = _column_tokenizers(settings)
     return (second, first) if settings.reverse else (first, second)
 
 
 def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
     """The tokenizers of the source and the target column, before `reverse`."""
-    source, target = (
-        Tokenizer(
-            unit=settings.source_unit if side == "source" else settings.target_unit,
-            normal_form=settings.normal_form,
-            **{option: getattr(settings, option) in (True, "both", side) for option in CLEANING},
+    form: NormalForm = "NFC" if settings.normal_form == "auto" else settings.normal_form
+
+    def tokenizer(side: str, unit: Unit) -> Tokenizer:
+        lowercase, strip_diacritics, letters_only = (
+            getattr(settings, option) in (True, "both", side) for option in CLEANING
         )
-        for side in ("source", "target")
-    )
-    return source, target
+        return Tokenizer(
+            unit, form, lowercase, strip_diacritics, letters_only, backward=settings.direction == "backward"
+        )
+
+    return tokenizer("source", settings.source_unit), tokenizer("target", settings.target_unit)
 
 
 def dictionary_layout(settings: SpellData) -> DictionaryLayout:
     """Layout of a dictionary for the recipe's data, which is that of the data."""
-    return DictionaryLayout(columns_of(settings), settings.delimiter or None, settings.reverse)
+    return DictionaryLayout(layout_of(settings), settings.reverse)
+
+
+def layout_of(settings: SpellData) -> Layout:
+    """Layout of the recipe's files, before `reverse`."""
+    return Layout(columns_of(settings), settings.delimiter or None, settings.layout, settings.split_alternatives)
 
 
 def columns_of(settings: SpellData) -> Columns:
@@ -143,7 +158,13 @@ def unseen_symbols(items: Sequence[Item], sources: Vocabulary) -> str:
     )
 
 
-def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None = None) -> Corpus:
+def load_corpus(
+    settings: SpellData,
+    location: Path | None,
+    *,
+    whole: str | None = None,
+    known: tuple[Tokenizer, Tokenizer] | None = None,
+) -> Corpus:
     """Read the recipe's pairs.
 
     Args:
@@ -151,6 +172,8 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
         location: a folder with the split files, or one file to split; None for a named set.
         whole: read other data than the recipe's, to evaluate on: all of a file as this split, or this split's file of a
             folder, without the recipe's limits, also where its columns or delimiter are not the recipe's.
+        known: tokenizers of sources and targets of a model that was trained on the recipe's data; by default they are
+            chosen here.
     Raises:
         DataError: nothing to read, or a file that is missing or bad.
     """
@@ -175,9 +198,9 @@ def load_corpus(settings: SpellData, location: Path | None, *, whole: str | None
             splits = _split(settings, file.pairs)
         except DataError as error:  # too few to split
             raise DataError(str(error), path=location) from None
-        corpus = Corpus(splits, [fingerprint_file(location)], _remarks(settings, file))
+        corpus = _corpus(settings, splits, [fingerprint_file(location)], _remarks(settings, file), [file])
     corpus = _reversed(corpus) if settings.reverse else corpus
-    return corpus if whole else _limited(settings, corpus)
+    return _with_tokenizers(settings, corpus if whole else _limited(settings, corpus), known)
 
 
 def _other(settings: SpellData, location: Path, split: str) -> Corpus:
@@ -186,10 +209,39 @@ def _other(settings: SpellData, location: Path, split: str) -> Corpus:
         if split not in SPLITS:
             raise DataError(field="split", value=split, expected=f"one of {', '.join(SPLITS)}")
         location = location / getattr(settings, split)
-    layout = fitting_layout(location, columns_of(settings), settings.delimiter or None)
+    layout = other_layout(location, layout_of(settings))
     file = _read(settings, location, layout)
     remarks = [layout.remark] if layout.remark else []
-    return Corpus({split: file.pairs}, [fingerprint_file(location)], [*remarks, *_remarks(settings, file)])
+    return _corpus(
+        settings, {split: file.pairs}, [fingerprint_file(location)], [*remarks, *_remarks(settings, file)], [file]
+    )
+
+
+def _corpus(
+    settings: SpellData,
+    splits: Mapping[str, Sequence[Pair]],
+    fingerprints: Sequence[Mapping[str, Any]],
+    warnings: Sequence[str],
+    files: Sequence[PairFile],
+) -> Corpus:
+    """Pairs as the files have them, sides not swapped; the training pairs come from `files`."""
+    decomposed = frozenset(side for file in files for side in file.decomposed)
+    notes = tuple(dict.fromkeys(file.layout for file in files if file.layout))
+    return Corpus(splits, fingerprints, _column_tokenizers(settings), decomposed, warnings, notes=notes)
+
+
+def _with_tokenizers(settings: SpellData, corpus: Corpus, known: tuple[Tokenizer, Tokenizer] | None) -> Corpus:
+    """The pairs as symbols of a model's tokenizers, or, with normal form `auto`, of those that fit the training pairs.
+
+    Files are read and split in one form (NFC), so that splits do not depend on what is chosen.
+    """
+    chosen, form = known or corpus.tokenizers, ""
+    if known is None and settings.normal_form == "auto":
+        pairs = corpus.splits.get("train") or next(iter(corpus.splits.values()))
+        chosen, form = fit_pairs(pairs, corpus.tokenizers, decomposed=corpus.decomposed)
+    splits = {split: resplit(pairs, corpus.tokenizers, chosen) for split, pairs in corpus.splits.items()}
+    notes = (*([form] if form else []), *corpus.notes)
+    return replace(corpus, splits=splits, tokenizers=chosen, notes=notes)
 
 
 def _reversed(corpus: Corpus) -> Corpus:
@@ -197,11 +249,15 @@ def _reversed(corpus: Corpus) -> Corpus:
         split: [pair._replace(source=pair.target, target=pair.source) for pair in pairs]
         for split, pairs in corpus.splits.items()
     }
-    return Corpus(splits, corpus.fingerprints, corpus.warnings)
+    turned = frozenset("target" if side == "source" else "source" for side in corpus.decomposed)
+    return replace(corpus, splits=splits, tokenizers=corpus.tokenizers[::-1], decomposed=turned)
 
 
 def _named(settings: SpellData) -> Corpus:
-    for key in ("source_column", "target_column", "features_column", "delimiter"):
+    columns = ("source_column", "target_column")
+    are_first_two = {settings.source_column, settings.target_column} == {1, 2}  # as in a dictionary, which a set is
+    others = ("features_column", "delimiter", "layout", "split_alternatives")
+    for key in (*(() if are_first_two else columns), *others):
         value = getattr(settings, key)
         if value != SpellData.model_fields[key].default:
             raise RecipeError(
@@ -211,15 +267,17 @@ def _named(settings: SpellData) -> Corpus:
                 value=value,
             )
     source, target = _column_tokenizers(settings)
+    words_first = target.unit == "symbols" and source.unit != "symbols"
     file = resolve(settings.set).load(
-        source_tokenizer=source,
-        target_tokenizer=target,
+        source_tokenizer=target if words_first else source,
+        target_tokenizer=source if words_first else target,
         max_symbols=settings.max_symbols,
         skip_bad_rows=settings.skip_bad,
     )
+    file = file.turned() if words_first else file
     content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
     fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
-    return Corpus(_split(settings, file.pairs), [fingerprint], _remarks(settings, file))
+    return _corpus(settings, _split(settings, file.pairs), [fingerprint], _remarks(settings, file), [file])
 
 
 def _folder(settings: SpellData, folder: Path) -> Corpus:
@@ -229,10 +287,12 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
         del paths["test"]
     files = {split: _read(settings, path) for split, path in paths.items()}
     remarks = [remark for file in files.values() for remark in _remarks(settings, file)]
-    return Corpus(
+    return _corpus(
+        settings,
         {split: file.pairs for split, file in files.items()},
         [fingerprint_file(path) for path in paths.values()],
         [*remarks, *_shared_pairs(files)],
+        [files["train"]],
     )
 
 
@@ -252,13 +312,11 @@ def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
 
 def _read(settings: SpellData, path: Path, layout: Layout | None = None) -> PairFile:
     source, target = _column_tokenizers(settings)
-    columns, delimiter, _ = layout or Layout(columns_of(settings), settings.delimiter or None)
     return read_pairs(
         path,
-        columns=columns,
+        layout=layout or layout_of(settings),
         source_tokenizer=source,
         target_tokenizer=target,
-        delimiter=delimiter,
         max_symbols=settings.max_symbols,
         skip_bad_rows=settings.skip_bad,
     )
@@ -302,7 +360,7 @@ def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
         by_source = is_evaluated and settings.references == "any"
         splits[split] = _some(pairs, most, settings.split_seed, by_source=by_source)
     available = {split: len(pairs) for split, pairs in corpus.splits.items() if len(splits[split]) < len(pairs)}
-    return Corpus(splits, corpus.fingerprints, corpus.warnings, available)
+    return replace(corpus, splits=splits, available=available)
 
 
 def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:

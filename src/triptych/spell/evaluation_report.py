@@ -28,7 +28,7 @@ from triptych.spell.metrics import (
     worst,
 )
 from triptych.statistics import Estimate
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.symbols import Vocabularies
 
 EXAMPLES = 12
 WORST = 25

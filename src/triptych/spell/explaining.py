@@ -28,7 +28,7 @@ class Explanation:
         picture: the figure of them; None without attention.
     """
 
-    prediction: Prediction[Any]
+    prediction: Prediction
     weights: list[list[float]] | None
     picture: Path | None
 

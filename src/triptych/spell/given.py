@@ -19,9 +19,12 @@ from triptych.data.files import number_lines, open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError, RecipeError
 from triptych.spell.corpus import dictionary_layout
+from triptych.spell.distilling import distil
 from triptych.text.pairs import BadRow, Pair, stream_pairs
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.rows import Columns, Row, delimiter_of, fitting_layout, rows, without_blank_end
+
+__all__ = ["Line", "align", "distil", "rerank", "score"]
 
 STANDARD_INPUT = "-"
 CHUNK = 1024  # pairs or lists of candidates held at once
@@ -132,7 +135,7 @@ def _pairs(
             columns = Columns(1, 3, 2, vocabularies.features_separator)
         if is_file:
             layout = dictionary_layout(recipe.data)
-            found = fitting_layout(Path(place), layout.columns, layout.delimiter)
+            found = fitting_layout(Path(place), layout.layout)
             warn([found.remark] if found.remark else [])
             columns, delimiter, reverse = found.columns, delimiter_of(Path(place), found.delimiter), layout.reverse
         first, second = vocabularies.source_tokenizer, vocabularies.target_tokenizer
@@ -155,7 +158,7 @@ def _pairs(
 
 def _lists(
     speller: Speller, places: Sequence[str], *, reverse: bool, skip_bad: bool, warn: Warn
-) -> Iterator[Prediction[Any]]:
+) -> Iterator[Prediction]:
     """Candidates as `triptych predict` writes them."""
     for place in places:
         bad: list[BadRow] = []
@@ -173,7 +176,7 @@ def _lists(
         _warn_of(bad, place, warn)
 
 
-def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction[Any]:
+def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction:
     """The candidates of one row; ValueError with what is wrong with it."""
     if row.problem:
         raise ValueError(row.problem)
@@ -193,7 +196,7 @@ def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction[Any]:
     for text, value in zip(cells[1::2], cells[2::2], strict=True):
         symbols, number = second.split(text), float(value)
         if symbols:
-            candidates.append(Candidate[Any](symbols, second.join(symbols), number, number))
+            candidates.append(Candidate(symbols, second.join(symbols), number, number))
     if not source or not candidates:
         raise ValueError("the source or every candidate is empty; expected at least one symbol")
     return Prediction(source, tuple(candidates), features=features)

@@ -37,7 +37,7 @@ def predicted(
     line_buffered: bool,
     warn: Callable[[Sequence[str]], None],
 ) -> Iterator[list[str]]:
-    """Cells of a line of output for each source: source, prediction, log-probability, then further candidates alike.
+    """Cells of a line of output for each source: its line, prediction, log-probability, then further candidates.
 
     Of a model with features they come after the source, as they were given. With alignments, one more cell follows each
     log-probability.
@@ -108,11 +108,8 @@ def _columns(speller: Speller, data: SpellData, file: str) -> SourceColumns | No
     return SourceColumns.of(columns, data.delimiter or None, file)
 
 
-def _cells(speller: Speller, prediction: Prediction[Any], line: SourceLine) -> list[str]:
-    vocabularies = speller.vocabularies
-    cells = [vocabularies.source_tokenizer.join(prediction.source)]
-    if vocabularies.features is not None:
-        cells.append(line.features_text.strip())
+def _cells(speller: Speller, prediction: Prediction, line: SourceLine) -> list[str]:
+    cells = [line.text] if speller.vocabularies.features is None else [line.text, line.features_text]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
         cells += [] if candidate.alignment is None else [candidate.alignment.text]
@@ -127,7 +124,7 @@ class _Unseen:
         self._copies = copies
         self._known: set[str] = set()
 
-    def note(self, place: str, prediction: Prediction[Any]) -> None:
+    def note(self, place: str, prediction: Prediction) -> None:
         """Warn of the symbols and features of a source that are met for the first time."""
         for names, expected in (
             (prediction.unknown, "it can only be copied" if self._copies else POOR),

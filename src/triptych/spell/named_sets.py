@@ -13,7 +13,7 @@ from pathlib import Path
 from triptych.data.downloads import fetch
 from triptych.errors import DataError, did_you_mean
 from triptych.text.pairs import MAX_SYMBOLS, BadRow, Pair, PairFile, read_pairs
-from triptych.text.rows import Columns
+from triptych.text.rows import Columns, Layout
 from triptych.text.symbols import Tokenizer
 
 _WIKIPRON_ADDRESSES = (
@@ -41,14 +41,12 @@ _LETTERS = Tokenizer(unit="characters")
 
 @dataclass(frozen=True)
 class Loading:
-    """Loading of a named set: tokenizers of pronunciations and spellings, what rows may be, and the download."""
+    """How a named set is read: tokenizers of pronunciations and spellings, and what rows may be."""
 
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
     max_symbols: int
     skip_bad_rows: bool
-    cache_dir: Path | str | None
-    offline: bool | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,6 @@ class NamedSet:
         target_tokenizer: Tokenizer = _LETTERS,
         max_symbols: int = MAX_SYMBOLS,
         skip_bad_rows: bool = False,
-        cache_dir: Path | str | None = None,
-        offline: bool | None = None,
     ) -> PairFile:
         """Read the pairs, after a download where one is needed.
 
@@ -85,13 +81,11 @@ class NamedSet:
             source_tokenizer: splits pronunciations, which separate phonemes by spaces.
             target_tokenizer: splits spellings.
             max_symbols, skip_bad_rows: see `triptych.text.pairs.read_pairs`.
-            cache_dir, offline: see `triptych.data.downloads.fetch`.
         Raises:
             DownloadError: the set cannot be fetched.
             DataError: its file cannot be read.
         """
-        loading = Loading(source_tokenizer, target_tokenizer, max_symbols, skip_bad_rows, cache_dir, offline)
-        return self.read(loading)
+        return self.read(Loading(source_tokenizer, target_tokenizer, max_symbols, skip_bad_rows))
 
 
 def list_named_sets() -> tuple[NamedSet, ...]:
@@ -174,12 +168,10 @@ def _read_wikipron(loading: Loading, file: str) -> PairFile:
     path = fetch(
         f"wikipron/{file}",
         urls=[address + file for address in _WIKIPRON_ADDRESSES],
-        cache_dir=loading.cache_dir,
-        offline=loading.offline,
     )
     return read_pairs(
         path,
-        columns=Columns(source=2, target=1),
+        layout=Layout(Columns(source=2, target=1)),
         source_tokenizer=loading.source_tokenizer,
         target_tokenizer=loading.target_tokenizer,
         max_symbols=loading.max_symbols,

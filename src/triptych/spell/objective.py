@@ -15,8 +15,8 @@ from triptych.spell.batches import PairBatch, hide_copied
 from triptych.spell.build import Network
 from triptych.spell.corpus import Item
 from triptych.spell.metrics import nearest_reference
-from triptych.text.copying import written
-from triptych.text.symbols import Vocabulary
+from triptych.text import copying
+from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.objective import Share
 
 
@@ -25,7 +25,7 @@ class SpellObjective:
 
     Args:
         network: the transducer.
-        targets: the target vocabulary.
+        vocabularies: from symbols to texts.
         valid_items: validation items, in the order of the validation data set.
         decoding: limits of the length of what is decoded.
         label_smoothing: share of the target probability that is spread over all symbols, in [0, 1).
@@ -36,15 +36,17 @@ class SpellObjective:
         self,
         network: Network,
         *,
-        targets: Vocabulary,
+        vocabularies: Vocabularies,
         valid_items: Sequence[Item],
         decoding: SpellDecoding,
         label_smoothing: float = 0.0,
         hidden: float = 0.0,
     ) -> None:
         self.network = network
-        self.targets = targets
-        self.valid_items = valid_items
+        self.vocabularies = vocabularies
+        written = vocabularies.target_tokenizer.written
+        self.references = [tuple(written(reference) for reference in item.references) for item in valid_items]
+        self.sources = [item.source for item in valid_items]
         self.decoding = decoding
         self.label_smoothing = label_smoothing
         self.hidden = hidden
@@ -52,7 +54,7 @@ class SpellObjective:
     def loss(self, batch: PairBatch) -> Share:
         """Sum of the cross-entropies in nats, and the number of target symbols, end symbols included."""
         if self.network.training:
-            batch = hide_copied(batch, self.hidden, len(self.targets))
+            batch = hide_copied(batch, self.hidden, len(self.vocabularies.targets))
         return self._cross_entropy(batch, self.label_smoothing)
 
     def measure(self, batch: PairBatch) -> dict[str, Share]:
@@ -61,10 +63,12 @@ class SpellObjective:
         features, ids = (None if part is None else part.cpu().numpy() for part in (source.features, source.copy_ids))
         sources = Sources(source.symbols.cpu().numpy(), source.lengths.numpy(), batch.items, features, ids)
         decoded = greedy(TorchModel(self.network, source.symbols.device), sources, self.decoding)
+        targets, written = self.vocabularies.targets, self.vocabularies.target_tokenizer.written
         edits, lengths, wrong, errors = 0, 0, 0, 0.0
         for item, (hypothesis,) in zip(batch.items, decoded, strict=True):
-            prediction = written(hypothesis.symbols, self.valid_items[item].source, self.targets)
-            near = nearest_reference(prediction, self.valid_items[item].references)
+            symbols = copying.written(hypothesis.symbols, self.sources[item], targets)
+            prediction = written(symbols)
+            near = nearest_reference(prediction, self.references[item])
             edits += near.edits
             lengths += len(near.reference)
             wrong += near.edits > 0
@@ -80,7 +84,7 @@ class SpellObjective:
     def _cross_entropy(self, batch: PairBatch, smoothing: float) -> Share:
         logits = self.network(batch.source, batch.fed)  # (B, T, V), with copying (B, T, V + S)
         count = torch.count_nonzero(batch.expected != Vocabulary.pad)
-        if smoothing and logits.shape[2] > len(self.targets):
+        if smoothing and logits.shape[2] > len(self.vocabularies.targets):
             return Share(self._smoothed(logits.float().log_softmax(-1), batch.expected, smoothing), count)
         total = F.cross_entropy(
             logits.flatten(0, 1).float(),
@@ -94,5 +98,5 @@ class SpellObjective:
     def _smoothed(self, log_probs: Tensor, expected: Tensor, smoothing: float) -> Tensor:
         """The same with the smoothed share spread over the vocabulary, and not over symbols that no row can copy."""
         nll = F.nll_loss(log_probs.flatten(0, 1), expected.flatten(), ignore_index=Vocabulary.pad, reduction="sum")
-        spread = -log_probs[..., : len(self.targets)].mean(-1)[expected != Vocabulary.pad].sum()
+        spread = -log_probs[..., : len(self.vocabularies.targets)].mean(-1)[expected != Vocabulary.pad].sum()
         return (1 - smoothing) * nll + smoothing * spread

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,56 +15,28 @@ from triptych.config.loading import check_table
 from triptych.config.options import given_fields
 from triptych.config.spell import SpellOutput, SpellWordLists
 from triptych.decoding import Speller
+from triptych.decoding.voting import speller_of
 from triptych.errors import RecipeError, RunError
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.devices import check_device
-from triptych.runs.members import joined, members_of
+from triptych.runs.members import Combination, members_of
 from triptych.runs.run import Run
-from triptych.spell import demo, evaluation_report, explaining, given, lines, word_lists
-from triptych.spell.adapter import module_of, step_model
-from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
+from triptych.runs.transfer import Transfer
+from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
+from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import (
-    Corpus,
-    Item,
-    load_corpus,
-    tokenizers,
-    unseen_features,
-    unseen_symbols,
-)
-from triptych.spell.metrics import ItemResult, Scores, measured, score
+from triptych.spell.corpus import Corpus, load_corpus, unseen_features, unseen_symbols
+from triptych.spell.ensembles import Selection, join_runs, search_members
+from triptych.spell.evaluating import Evaluation, evaluate_items
+from triptych.spell.loaders import loaders_of, sizes_of, vocabularies_of
+from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
-from triptych.text.pairs import Pair
-from triptych.text.predictions import Prediction, cut_warnings
-from triptych.text.symbols import Vocabulary
-from triptych.text.vocabularies import Vocabularies
-from triptych.training.prepared import Loaders, Prepared
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Evaluation of a model on a split.
-
-    Attributes:
-        split: which split.
-        decoding: how targets were decoded.
-        items: what was predicted for every item, in the order of the data.
-        scores: error rates with intervals.
-    """
-
-    split: str
-    decoding: SpellDecoding
-    items: Sequence[ItemResult]
-    scores: Scores
-
-    @property
-    def warnings(self) -> list[str]:
-        """Number of predictions cut at the length limit."""
-        return cut_warnings(sum(not item.finished for item in self.items))
+from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.training.hardware import check_device
+from triptych.training.objective import Prepared
 
 
 class SpellPanel:
@@ -74,36 +45,43 @@ class SpellPanel:
     name = "spell"
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = given
+    sized_as = staticmethod(start.sized_as)
+    with_dictionary = staticmethod(word_lists.with_packed_dictionary)
     ensemble_test_options = " --decode beam"
 
     def read(
         self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
     ) -> Corpus:
         """Read the recipe's pairs and split them; with `whole`, other data as that split."""
-        return load_corpus(recipe.data, location, whole=whole)
+        known = None if model is None else (model.vocabularies.source_tokenizer, model.vocabularies.target_tokenizer)
+        return load_corpus(recipe.data, location, whole=whole, known=known)
 
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
         """Build the network for some pairs, initialised from `training.seed`; see `sized` for what is "auto"."""
         recipe = sized(recipe, len(data.splits["train"]))
-        vocabularies = _vocabularies(recipe, data)
+        vocabularies = vocabularies_of(recipe, data)
         torch.manual_seed(recipe.training.seed)
-        sizes = _sizes(vocabularies)
+        sizes = sizes_of(vocabularies)
         valid_items = data.items("valid", references=recipe.data.references)
         decoding = recipe.decoding
         objective = SpellObjective(
             build_transducer(recipe.model, **sizes),
-            targets=vocabularies.targets,
+            vocabularies=vocabularies,
             valid_items=valid_items,
             decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
             hidden=recipe.model.copied_symbol_dropout if recipe.model.copy_symbols else 0.0,
         )
         description = {
-            "architecture": description_of(recipe.model, **sizes),
+            "architecture": description_of(recipe.model, sizes),
             **vocabularies.to_dict(),
             "decoding": decoding.model_dump(),
         }
-        return Prepared(recipe, objective, _loaders(recipe, data, vocabularies, valid_items), description)
+        return Prepared(recipe, objective, loaders_of(recipe, data, vocabularies, valid_items), description)
+
+    def start(self, prepared: Prepared, run: Run) -> Transfer:
+        """Copy into a prepared network what fits of a run's model; see `triptych.spell.start`."""
+        return start.started(prepared.objective.network, prepared.description, run)
 
     def load(self, run: Run, *, device: str = "cpu") -> Speller:
         """Load the run's kept model: one network, or the members of an ensemble. Nothing is unpickled.
@@ -128,7 +106,10 @@ class SpellPanel:
             members.append(architecture)
         vocabularies = Vocabularies.from_dict(description, path)
         _check_vocabularies(members, vocabularies, path)
-        return Speller(step_model(networks, device), vocabularies, _decoding(description, path))
+        models = [TorchModel(network, device) for network in networks]
+        return speller_of(
+            models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
+        )
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
@@ -146,14 +127,21 @@ class SpellPanel:
             )
         return self.build(recipe, self.read(recipe, location)).objective.network, None
 
-    def join(self, runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def join(self, runs: Sequence[Run], *, by: Combination = "average") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of one model made of several runs' models.
 
         Raises:
-            RunError: fewer than two runs, an ensemble among them, vocabularies that differ, or other data: what one
-                member was trained on might be another's test.
+            RunError: fewer than two runs, an ensemble among them, vocabularies that differ (where they vote, in more
+                than their direction), or other data: what one member was trained on might be another's test.
         """
-        return joined(runs, self.name, alike=Vocabularies.from_dict, otherwise="other symbols", limit="max_train_pairs")
+        return join_runs(runs, self.name, by)
+
+    def search_members(
+        self, runs: Sequence[Run], recipe: SpellRecipe, data: Corpus, *, by: Combination, most: int
+    ) -> list[Selection]:
+        """The runs to combine, chosen by their errors on the validation split; see `ensembles`."""
+        items = data.items("valid", references=recipe.data.references)
+        return search_members([self.load(run) for run in runs], items, recipe.decoding, by=by, most=most)
 
     def remarks(self, model: Speller, recipe: SpellRecipe, data: Corpus, *, split: str) -> list[str]:
         """Sentences on source symbols and features of a split that training never showed."""
@@ -312,49 +300,14 @@ class SpellPanel:
         return comparison.read_errors(path, _errors)
 
 
-def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
-    """Predict and score some items."""
-    results = results_of(items, predictions_of(model, items, decoding))
-    return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
-
-
-def predictions_of(
-    model: Speller, items: Sequence[Item], decoding: SpellDecoding | None = None
-) -> list[Prediction[Any]]:
-    """What a model predicts for some items."""
-    features = None if model.vocabularies.features is None else [item.features for item in items]
-    return model.predict([item.source for item in items], features=features, decoding=decoding)
-
-
-def results_of(items: Sequence[Item], predictions: Sequence[Prediction[Any]]) -> list[ItemResult]:
-    """Items with what was predicted for them, to be scored."""
-    return [
-        ItemResult(
-            source=item.source,
-            references=item.references,
-            predictions=tuple(candidate.symbols for candidate in prediction.candidates),
-            log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
-            finished=prediction.best.finished,
-            features=item.features,
-        )
-        for item, prediction in zip(items, predictions, strict=True)
-    ]
-
-
 def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Vocabularies, path: Path) -> None:
     names = {"source_size": "source_symbols", "target_size": "target_symbols", "features_size": "features"}
     for architecture in members:
-        for size, found in {"features_size": 0, **_sizes(vocabularies)}.items():
+        for size, found in {"features_size": 0, **sizes_of(vocabularies)}.items():
             special = len(Vocabulary.special_names)
             held, expected = (max(count - special, 0) for count in (found, architecture.get(size, 0)))
             if held != expected:
                 raise RunError(f"{names[size]} has {held} entries; expected {expected}.", path=path)
-
-
-def _sizes(vocabularies: Vocabularies) -> dict[str, int]:
-    """Sizes of the vocabularies as `build_transducer` takes them."""
-    sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
-    return sizes if vocabularies.features is None else {**sizes, "features_size": len(vocabularies.features)}
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
@@ -367,46 +320,6 @@ def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
 def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     names = [(row["source"], row["references"], *([row["features"]] if "features" in row else [])) for row in rows]
     return measured(names, [int(row["edits"]) for row in rows], [int(row["reference_length"]) for row in rows])
-
-
-def _vocabularies(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
-    source_tokenizer, target_tokenizer = tokenizers(recipe.data)
-    train = corpus.splits["train"]
-    return Vocabularies(
-        source_tokenizer,
-        target_tokenizer,
-        Vocabulary.build(pair.source for pair in train),
-        Vocabulary.build(pair.target for pair in train),
-        Vocabulary.build(pair.features for pair in train) if recipe.data.features_column != "" else None,
-        recipe.data.features_separator,
-    )
-
-
-def _loaders(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
-    known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
-    copies = recipe.model.copy_symbols
-    train = EncodedPairs(corpus.splits["train"], *known, copies=copies)
-    valid_pairs = [Pair(item.source, item.references[0], 0, item.features) for item in valid_items]
-    valid = EncodedPairs(valid_pairs, *known, copies=copies)
-
-    def train_loader(rank: int, world_size: int) -> Any:
-        size, seed = recipe.training.items_per_update, recipe.training.seed
-        buckets = LengthBuckets(
-            train.source_lengths,
-            size,
-            target_lengths=train.target_lengths,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        return loader(train, buckets)
-
-    def valid_loader(rank: int, world_size: int) -> Any:
-        size = recipe.decoding.batch_size
-        buckets = LengthBuckets(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
-        return loader(valid, buckets)
-
-    return Loaders(train_loader, valid_loader)
 
 
 PANEL = SpellPanel()

@@ -8,7 +8,8 @@ from triptych.config import SpellRecipe
 from triptych.config.spell import SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError
-from triptych.spell.corpus import dictionary_layout
+from triptych.runs.run import Run
+from triptych.spell.corpus import dictionary_layout, load_corpus
 from triptych.text.dictionaries import read_dictionary, read_words
 
 Warn = Callable[[Sequence[str]], None]
@@ -33,15 +34,34 @@ def with_word_lists(
             f"--lexicon-weight is {lists.lexicon_weight} without a word list.", hint="Add --lexicon FILE."
         )
     vocabularies = speller.vocabularies
+    layout = dictionary_layout(recipe.data) if recipe else None
     if lists.lexicon is not None:
-        words = read_words(lists.lexicon, vocabularies)
+        words = read_words(lists.lexicon, vocabularies, layout)
         warn(words.warnings)
         speller = speller.with_lexicon(words.words, weight=lists.lexicon_weight)
     if lists.dictionary is not None:
-        found = read_dictionary(lists.dictionary, vocabularies, dictionary_layout(recipe.data) if recipe else None)
+        found = read_dictionary(lists.dictionary, vocabularies, layout)
         warn(found.warnings)
         speller = speller.with_dictionary(found.entries)
     return speller
+
+
+def with_packed_dictionary(model: Speller, recipe: SpellRecipe, run: Run) -> Speller:
+    """The model with the dictionary that was packed with its run in front; the model alone where there is none."""
+    name = "" if run.packed is None else run.packed.dictionary
+    return with_named_set(model, recipe, name) if name else model
+
+
+def with_named_set(speller: Speller, recipe: SpellRecipe, name: str) -> Speller:
+    """A speller that answers with a named data set first, read as the recipe reads its data, all splits of it.
+
+    Raises:
+        DataError: the set cannot be read.
+    """
+    changes = {"set": name, "max_train_pairs": 0, "max_eval_pairs": 0}
+    tokenizers = speller.vocabularies.source_tokenizer, speller.vocabularies.target_tokenizer
+    corpus = load_corpus(recipe.data.model_copy(update=changes), None, known=tokenizers)
+    return speller.with_dictionary((pair.source, pair.target) for split in corpus.splits.values() for pair in split)
 
 
 def label(lists: SpellWordLists) -> str:

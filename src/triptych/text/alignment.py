@@ -58,6 +58,17 @@ class Alignment:
             for place, symbols in groups
         )
 
+    def turned(self, source: bool, target: bool) -> Alignment:
+        """The same with symbols in the order of writing, where a model reads a side backward."""
+        places = tuple(None if place is None else len(self.source) - 1 - place for place in self.places)
+        places = places if source else self.places
+        return Alignment(
+            self.source[::-1] if source else self.source,
+            self.target[::-1] if target else self.target,
+            places[::-1] if target else places,
+            self.kind,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from triptych.data.files import open_binary
 from triptych.errors import DataError
+from triptych.text.layouts import other_layout
+from triptych.text.lexicons import is_lexicon
 from triptych.text.pairs import BadRow, read_pairs, read_sources
-from triptych.text.rows import Columns, fitting_layout
-from triptych.text.vocabularies import Vocabularies
+from triptych.text.rows import Layout
+from triptych.text.symbols import Vocabularies
 
 Symbols = tuple[str, ...]
+_AUTO = Layout(kind="auto")
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,11 @@ class DictionaryLayout:
     """File layout of a run's data, and so of its dictionary.
 
     Attributes:
-        columns: where the sides are, before `reverse`; a dictionary of two plain columns is read too.
-        delimiter: one character; None goes by the file's name.
+        layout: of the file, before `reverse`; a dictionary of two plain columns is read too.
         reverse: the first side is the model's target.
     """
 
-    columns: Columns = field(default_factory=Columns)
-    delimiter: str | None = None
+    layout: Layout = _AUTO
     reverse: bool = False
 
 
@@ -46,9 +47,14 @@ class Dictionary:
     warnings: Sequence[str] = ()
 
 
-def read_words(path: Path, vocabularies: Vocabularies) -> WordList:
-    """The words of a list, one per line, that the model can write. Blank lines are skipped.
+def read_words(path: Path, vocabularies: Vocabularies, layout: DictionaryLayout | None = None) -> WordList:
+    """The words of a list, one per line, that the model can write, or the targets of a dictionary.
 
+    Args:
+        path: the list; blank lines are skipped. Where the model can write less than half of its lines, and it is
+            certainly a dictionary, the targets of its entries are the words.
+        vocabularies: the model's.
+        layout: of the run's data; see `read_dictionary`.
     Raises:
         DataError: a line is not text, or the model can write none of the words.
     """
@@ -57,18 +63,25 @@ def read_words(path: Path, vocabularies: Vocabularies) -> WordList:
         if not row.is_blank:
             raise DataError(f"{row.reason}.", hint="Fix the line.", path=path, line=row.line)
 
+    with open_binary(path) as stream:
+        lines = list(read_sources(stream, vocabularies.target_tokenizer, path_label=path, on_bad_row=refuse))
+    texts = [(line.text, line.symbols) for line in lines]
+    remarks = []
+    if 2 * sum(not vocabularies.targets.unknown_in(symbols) for _, symbols in texts) < len(texts) and is_lexicon(path):
+        targets = dict.fromkeys(target for _, target, _ in read_dictionary(path, vocabularies, layout).entries)
+        texts = [(vocabularies.target_tokenizer.join(target), target) for target in targets]
+        remarks.append(f"{path}: read as a dictionary; the words of the list are the targets of its entries.")
     usable: list[str] = []
     others: list[str] = []
-    with open_binary(path) as stream:
-        for line in read_sources(stream, vocabularies.target_tokenizer, path_label=path, on_bad_row=refuse):
-            (others if vocabularies.targets.unknown_in(line.symbols) else usable).append(line.text)
+    for text, symbols in texts:
+        (others if vocabularies.targets.unknown_in(symbols) else usable).append(text)
     if not usable:
         found = f"the model can write none of the {len(others)} words, such as {others[0]!r}" if others else "no words"
         raise DataError(f"{found}; expected one word per line, of symbols that training showed.", path=path)
-    if not others:
-        return WordList(usable)
-    found = f"{len(others)} of {len(usable) + len(others)} words have symbols that training never showed"
-    return WordList(usable, [f"{path}: {found}; they are skipped. The first: {others[0]!r}."])
+    if others:
+        found = f"{len(others)} of {len(texts)} words have symbols that training never showed"
+        remarks.append(f"{path}: {found}; they are skipped. The first: {others[0]!r}.")
+    return WordList(usable, remarks)
 
 
 def read_dictionary(path: Path, vocabularies: Vocabularies, layout: DictionaryLayout | None = None) -> Dictionary:
@@ -85,10 +98,8 @@ def read_dictionary(path: Path, vocabularies: Vocabularies, layout: DictionaryLa
     first, second = vocabularies.source_tokenizer, vocabularies.target_tokenizer
     if layout.reverse:
         first, second = second, first
-    found = fitting_layout(path, layout.columns, layout.delimiter)
-    file = read_pairs(
-        path, columns=found.columns, delimiter=found.delimiter, source_tokenizer=first, target_tokenizer=second
-    )
+    found = other_layout(path, layout.layout)
+    file = read_pairs(path, layout=found, source_tokenizer=first, target_tokenizer=second)
     pairs = ((pair.target, pair.source) if layout.reverse else (pair.source, pair.target) for pair in file)
     entries = list(dict.fromkeys((*sides, pair.features) for sides, pair in zip(pairs, file, strict=True)))
     remark = _strangers(path, [source for source, *_ in entries], vocabularies)

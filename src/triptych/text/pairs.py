@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,8 +12,9 @@ from triptych.data.files import Line, number_lines, open_binary
 from triptych.data.splits import connected_groups
 from triptych.errors import DataError, RecipeError
 from triptych.text.features import Features, SourceColumns, split_features
+from triptych.text.layouts import alternatives, described, resolved
 from triptych.text.remarks import PairRemarks
-from triptych.text.rows import Columns, Row, delimiter_of, rows, without_blank_end
+from triptych.text.rows import Columns, Layout, Row, delimiter_of, rows, without_blank_end
 from triptych.text.symbols import Tokenizer
 
 MAX_SYMBOLS = 1000
@@ -59,6 +60,8 @@ class PairFile:
         skipped: the bad rows, empty unless they were to be skipped.
         warnings: what is legal and yet likely a mistake, one complete sentence each, path included.
         merged: by side, symbols of the file that normalising made one and the same, such as `S` and `s`.
+        decomposed: the sides whose texts are in the normal form NFD rather than NFC.
+        layout: how the file was read where it is not a table, such as "read as a dictionary".
     """
 
     path: Path
@@ -66,6 +69,18 @@ class PairFile:
     skipped: tuple[BadRow, ...] = ()
     warnings: tuple[str, ...] = ()
     merged: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    decomposed: frozenset[str] = frozenset()
+    layout: str = ""
+
+    def turned(self) -> PairFile:
+        """The same with sources and targets swapped; its warnings name the sides of the file."""
+        other = {"source": "target", "target": "source"}
+        return replace(
+            self,
+            pairs=tuple(pair._replace(source=pair.target, target=pair.source) for pair in self.pairs),
+            merged={other[side]: groups for side, groups in self.merged.items()},
+            decomposed=frozenset(other[side] for side in self.decomposed),
+        )
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
@@ -79,7 +94,7 @@ class SourceLine(NamedTuple):
 
     Attributes:
         line: its number, from 1.
-        text: without the line end.
+        text: of the source, without the line end.
         symbols: of the source.
         features: sorted; empty where there is no column of them.
         features_text: that column.
@@ -95,10 +110,9 @@ class SourceLine(NamedTuple):
 def read_pairs(
     path: Path | str,
     *,
-    columns: Columns | None = None,
+    layout: Layout | None = None,
     source_tokenizer: Tokenizer,
     target_tokenizer: Tokenizer,
-    delimiter: str | None = None,
     max_symbols: int = MAX_SYMBOLS,
     skip_bad_rows: bool = False,
 ) -> PairFile:
@@ -109,35 +123,36 @@ def read_pairs(
 
     Args:
         path: the file.
-        columns: where source, target and any features are; by default the first and the second column, no features.
+        layout: of the file; by default a table whose first columns are source and target, without features.
         source_tokenizer: splits sources.
         target_tokenizer: splits targets.
-        delimiter: one character; None goes by the name: tab for .tsv and .txt, comma for .csv.
         max_symbols: the longest source or target allowed, in symbols, >= 1.
         skip_bad_rows: skip bad rows and list them instead of stopping at the first.
     Returns:
         PairFile with at least one pair.
     Raises:
         DataError: the file is missing, empty, damaged or not text, a row is bad, or all rows are.
-        RecipeError: delimiter or max_symbols is not usable.
+        RecipeError: delimiter, columns or max_symbols is not usable.
     """
-    path, columns = Path(path), columns or Columns()
+    path = Path(path)
     _check_max_symbols(max_symbols)
-    separator = delimiter_of(path, delimiter)
     tokenizers = {"source": source_tokenizer, "target": target_tokenizer}
+    layout, lexicon = resolved(path, layout or Layout(), source_tokenizer.unit, target_tokenizer.unit)
+    columns = layout.columns
     remarks = PairRemarks(path, columns, tokenizers)
     reader = _PairReader(columns, tokenizers, max_symbols, remarks)
     pairs: list[Pair] = []
     skipped: list[BadRow] = []
     has_header = False
     with open_binary(path) as stream:
-        table = rows(number_lines(stream, path=path), separator)
+        lines = number_lines(stream, path=path)
+        table = lexicon.rows(lines) if lexicon else rows(lines, delimiter_of(path, layout.delimiter))
         if columns.named and (header := next(table, None)):
             has_header = True
             reader.read_header(header, path)
         for row in without_blank_end(table):
             try:
-                pairs.append(reader(row))
+                pairs += [reader(part) for part in reader.alternatives(row, layout.alternatives)]
             except _BadRowError as error:
                 if not skip_bad_rows:
                     hint = "Fix the row, or pass --skip-bad."
@@ -145,8 +160,15 @@ def read_pairs(
                 skipped.append(BadRow(row.line, str(error)))
     if not pairs:
         raise _nothing_read(path, skipped, has_header=has_header)
-    sides = [pair[:3] for pair in pairs]
-    return PairFile(path, tuple(pairs), tuple(skipped), remarks.sentences(sides), remarks.merged())
+    return PairFile(
+        path,
+        tuple(pairs),
+        tuple(skipped),
+        remarks.sentences([pair[:3] for pair in pairs]),
+        remarks.merged(),
+        remarks.decomposed(),
+        described(layout) if lexicon else "",
+    )
 
 
 def read_sources(
@@ -195,7 +217,7 @@ def read_sources(
         else:
             for row in blank:
                 refuse(row)
-            yield SourceLine(line.number, line.text, symbols, features, features_text)
+            yield SourceLine(line.number, source, symbols, features, features_text)
         blank.clear()
 
 
@@ -294,6 +316,11 @@ class _PairReader:
         self._positions = self._columns.positions(header, path)
         self._remarks.header_width = len(header.fields)
 
+    def alternatives(self, row: Row, separator: str) -> list[Row]:
+        """The row once for each combination of the alternatives in its source and target."""
+        positions = [self._positions[side] for side in self._tokenizers]
+        return alternatives(row, positions, separator) if separator else [row]
+
     def __call__(self, row: Row) -> Pair:
         if row.problem:
             raise _BadRowError(row.problem)
@@ -315,7 +342,9 @@ class _PairReader:
         if position >= len(row.fields):
             columns = "1 column" if len(row.fields) == 1 else f"{len(row.fields)} columns"
             owner = "features'" if side == "features" else f"{side}'s"
-            raise _BadRowError(f"the row has {columns}; expected at least {position + 1}, the {owner} column")
+            found = f"the row has {columns}; expected at least {position + 1}, the {owner} column"
+            is_spaced = len(row.fields) == 1 and len(row.fields[0].split()) > 1
+            raise _BadRowError(found + (", or a dictionary (data.layout)" if is_spaced else ""))
         return row.fields[position]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any
+
+from numpy.typing import NDArray
 
 from triptych.text.alignment import Alignment
 
-Weights = TypeVar("Weights")  # of attention
-
 
 @dataclass(frozen=True)
-class Candidate(Generic[Weights]):
+class Candidate:
     """One predicted target.
 
     Attributes:
@@ -32,7 +32,7 @@ class Candidate(Generic[Weights]):
     text: str
     log_probability: float
     score: float
-    attention: Weights | None = None
+    attention: NDArray[Any] | None = None
     origin: str = "model"
     finished: bool = True
     alignment: Alignment | None = None
@@ -44,7 +44,7 @@ class Candidate(Generic[Weights]):
 
 
 @dataclass(frozen=True)
-class Prediction(Generic[Weights]):
+class Prediction:
     """The candidates for one source, best first; the properties are the best one's.
 
     Attributes:
@@ -56,13 +56,13 @@ class Prediction(Generic[Weights]):
     """
 
     source: tuple[str, ...]
-    candidates: tuple[Candidate[Weights], ...]
+    candidates: tuple[Candidate, ...]
     unknown: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     unknown_features: tuple[str, ...] = ()
 
     @property
-    def best(self) -> Candidate[Weights]:
+    def best(self) -> Candidate:
         """The first candidate."""
         return self.candidates[0]
 
@@ -82,7 +82,7 @@ class Prediction(Generic[Weights]):
         return self.best.log_probability
 
     @property
-    def attention(self) -> Weights | None:
+    def attention(self) -> NDArray[Any] | None:
         """Attention of the best candidate. Shape (T + 1, S)."""
         return self.best.attention
 

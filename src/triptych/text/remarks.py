@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from triptych.text.symbols import Tokenizer
 
 ENOUGH_ROWS = 10  # pairs, to know a header or swapped columns
 _TIE_BARS = "\N{COMBINING DOUBLE INVERTED BREVE}\N{COMBINING DOUBLE BREVE BELOW}"
+_INVISIBLE = (
+    "\u00ad\u034f\u061c\u200b\u200e\u200f\u2060\ufeff"  # soft hyphen, joiners, directions of writing, and alike
+)
 _VARIANT_NUMBER = re.compile(r"[^\s(]\(\d+\)$")  # the dictionary of CMU writes its second pronunciation as word(2)
 
 
@@ -49,7 +53,10 @@ class PairRemarks:
         self._tokenizers = tokenizers
         self.header_width = 0  # columns of the header, where there is one
         self._widths: dict[int, int] = {}  # number of columns -> the first line that has it
-        self._variants, self._alternatives, self._long_rows = _Seen(), _Seen(), _Seen()
+        self._variants, self._alternatives, self._commas, self._long_rows = _Seen(), _Seen(), _Seen(), _Seen()
+        self._composed = dict.fromkeys(
+            tokenizers, 0
+        )  # texts in NFC and not in NFD, less those of which the reverse holds
         self._raw: dict[str, set[str]] = {
             side: set() for side, tokenizer in tokenizers.items() if tokenizer.unit == "symbols" and tokenizer.is_lossy
         }
@@ -62,13 +69,21 @@ class PairRemarks:
             self._widths[width] = row.line
         if row.lines > 1:
             self._long_rows.add(row.line)
-        for text in texts.values():
+        for side, text in texts.items():
+            if not text.isascii():
+                self._composed[side] += unicodedata.is_normalized("NFC", text) - unicodedata.is_normalized("NFD", text)
             if " ~ " in text:
                 self._alternatives.add(row.line)
+            if ", " in text and self._unit(side) == "symbols":
+                self._commas.add(row.line)
             if text.endswith(")") and _VARIANT_NUMBER.search(text):
                 self._variants.add(row.line)
         for side, raw in self._raw.items():
             raw.update(texts[side].split())
+
+    def decomposed(self) -> frozenset[str]:
+        """The sides whose texts are in NFD rather than in NFC; those that are in both say nothing."""
+        return frozenset(side for side, balance in self._composed.items() if balance < 0)
 
     def merged(self) -> dict[str, tuple[tuple[str, ...], ...]]:
         """By side, symbols of the file that its tokenizer makes one and the same; of units of `symbols` alone."""
@@ -115,8 +130,8 @@ class PairRemarks:
                 "pair. If it is a header, name the columns: data.source_column and data.target_column."
             )
 
-    def _unit(self, side: _Side) -> str:
-        return self._tokenizers[side.name].unit
+    def _unit(self, side: _Side | str) -> str:
+        return self._tokenizers[side if isinstance(side, str) else side.name].unit
 
     def _about_rows(self) -> Iterator[str]:
         usual, most = self.header_width or min(self._widths), max(self._widths)
@@ -130,12 +145,19 @@ class PairRemarks:
         if self._alternatives.count:
             yield (
                 f"{self._path}:{self._alternatives.line}: ' ~ ' between alternatives is read as a symbol; rows that "
-                f"have it: {self._alternatives.count}. Write each alternative as a row of its own."
+                f"have it: {self._alternatives.count}. Make each alternative a pair with data.split_alternatives=~"
+            )
+        if self._commas.count:
+            yield (
+                f"{self._path}:{self._commas.line}: a comma after a symbol, as between alternatives, is read as part "
+                f"of it; rows that have one: {self._commas.count}. Make each alternative a pair with "
+                "data.split_alternatives=,"
             )
         if self._variants.count:
             yield (
                 f"{self._path}:{self._variants.line}: a number in brackets at the end, as in word(2), is read as "
-                f"symbols; rows that have one: {self._variants.count}. Remove it from the words."
+                f"symbols; rows that have one: {self._variants.count}. Remove it from the words, or set data.layout to "
+                "dictionary where the words come first."
             )
         if self._long_rows.count:
             yield (
@@ -154,6 +176,10 @@ class PairRemarks:
                     f"data.{side.name}_unit {self._unit(side)!r}. Put spaces between symbols and use 'symbols' to keep "
                     "them together."
                 )
+            unseen = sorted(symbol for symbol in symbols if symbol[0] in _INVISIBLE)
+            if unseen:
+                names = ", ".join(f"U+{ord(symbol[0]):04X}" for symbol in unseen[:5])
+                yield f"{self._path}: {side.name}s have invisible characters, kept as symbols: {names}."
             blanks = sorted(symbol for symbol in symbols if symbol.isspace() and symbol not in (" ", "\n"))
             if blanks:
                 names = ", ".join(f"U+{ord(blank[0]):04X}" for blank in blanks[:5])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from triptych.data.files import Line, number_lines, open_binary
 from triptych.errors import DataError, RecipeError, did_you_mean
@@ -69,6 +69,11 @@ class Columns:
         """Whether a column is given by name, so that the first row is a header."""
         return any(isinstance(column, str) for column in self.by_side.values())
 
+    @property
+    def are_first_two(self) -> bool:
+        """Whether they are the numbers 1 and 2, in either order, without features."""
+        return self.features is None and {self.source, self.target} == {1, 2}
+
     def positions(self, header: Row, path: Path) -> dict[str, int]:
         """The position of each side's column, from 0; names are searched in the header.
 
@@ -107,15 +112,26 @@ class Columns:
 
 
 class Layout(NamedTuple):
-    """Layout of a file: columns, delimiter (None goes by the file's name), and a sentence if that was guessed."""
+    """Layout of a file of pairs.
 
-    columns: Columns
-    delimiter: str | None
+    Attributes:
+        columns: of source and target; in a dictionary the word is column 1 and its phonemes are column 2.
+        delimiter: one character; None goes by the file's name.
+        kind: `table`; `dictionary`, with white space after a word (see `triptych.text.lexicons`); or `auto`, which is a
+            dictionary where that is certain.
+        alternatives: what separates several sources or targets in one field, each of which makes a pair; empty is none.
+        remark: a sentence if the layout was guessed.
+    """
+
+    columns: Columns = Columns()
+    delimiter: str | None = None
+    kind: Literal["auto", "table", "dictionary"] = "table"
+    alternatives: str = ""
     remark: str = ""
 
 
-def fitting_layout(path: Path, columns: Columns, delimiter: str | None) -> Layout:
-    """The layout to read a file with that may be laid out unlike the data these columns and delimiter are for.
+def fitting_layout(path: Path, layout: Layout) -> Layout:
+    """The layout to read a file with that may be laid out unlike the data that a layout is for.
 
     The columns stay where they fit the first row, with the given delimiter or that of the file's name. Otherwise a file
     of two columns is read as source and target. What fits in no way is returned as it was given.
@@ -123,19 +139,25 @@ def fitting_layout(path: Path, columns: Columns, delimiter: str | None) -> Layou
     Raises:
         DataError: the file cannot be opened or read.
     """
+    columns = layout.columns
     known = _DELIMITERS.get(_suffix(path), "\t")
-    given = delimiter or known
+    given = layout.delimiter or known
     candidates = list(dict.fromkeys((given, known, "\t")))
     headers = {candidate: _first_row(path, candidate) for candidate in candidates}
     for candidate, header in headers.items():
         if header and columns.fit(header):
-            return Layout(columns, delimiter if candidate == given else candidate)
+            return layout._replace(delimiter=layout.delimiter if candidate == given else candidate)
     for candidate, header in headers.items():
         if header and len(header.fields) == 2 and columns.features is None:
             wanted = " and ".join(repr(column) for column in columns.by_side.values())
             remark = f"{path}: the columns {wanted} are missing; its two columns are read as source and target."
-            return Layout(Columns(), candidate, remark)
-    return Layout(columns, delimiter)
+            return layout._replace(columns=Columns(), delimiter=candidate, remark=remark)
+    return layout
+
+
+def is_comma_separated(path: Path) -> bool:
+    """Whether a file's name says that commas are between its columns."""
+    return _DELIMITERS.get(_suffix(path)) == ","
 
 
 def _first_row(path: Path, delimiter: str) -> Row | None:

@@ -1,4 +1,4 @@
-"""From text to symbols and from symbols to numbers: `Tokenizer` and `Vocabulary`."""
+"""From text to symbols and from symbols to numbers: `Tokenizer`, `Vocabulary`, and both of each that a model has."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from triptych.errors import DataError, RecipeError, did_you_mean
+from triptych.errors import DataError, RecipeError, RunError, did_you_mean
+from triptych.text.features import Features, check_separator, join_features, split_features
 
 Unit = Literal["characters", "graphemes", "symbols"]
 NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {"unit": get_args(Unit), "normal_form": get_args(NormalForm)}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "unit": get_args(Unit),
+    "normal_form": get_args(NormalForm),
+    "written_form": ("", *get_args(NormalForm)),
+}
+_LATER = ("written_form", "backward")  # options that descriptions of earlier versions lack
 _SENTENCE_MARKS = ".!?"
 
 
@@ -30,6 +37,9 @@ class Tokenizer:
             write vowels with such marks and lose them. With normal_form "none" the rest is composed (NFC).
         letters_only: the cleaning customary for small translation corpora: a space before each of . ! ? and every
             other run of non-letters turned into one space. A mark after a letter belongs to the letter.
+        written_form: the normal form in which texts are written and evaluated where it is not `normal_form`: Korean is
+            read letter by letter (NFD) and written in syllables (NFC). Empty is `normal_form`.
+        backward: symbols are those of the text from its end to its beginning.
     """
 
     unit: Unit = "characters"
@@ -37,6 +47,8 @@ class Tokenizer:
     lowercase: bool = False
     strip_diacritics: bool = False
     letters_only: bool = False
+    written_form: NormalForm | Literal[""] = ""
+    backward: bool = False
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -70,21 +82,35 @@ class Tokenizer:
 
     def split(self, text: str) -> tuple[str, ...]:
         """The symbols of the normalised text, none of them empty; an empty tuple where nothing is left."""
-        text = self.normalise(text)
-        if self.unit == "symbols":
-            return tuple(text.split())
-        return tuple(_graphemes().findall(text)) if self.unit == "graphemes" else tuple(text)
+        symbols = self._cut(self.normalise(text))
+        return symbols[::-1] if self.backward else symbols
 
     def join(self, symbols: Iterable[str]) -> str:
         """The text of some symbols: joined by a space where the unit is "symbols", else by nothing.
 
-        `join(split(text))` is `normalise(text)`, with runs of white space made one space where the unit is "symbols".
+        `join(split(text))` is `normalise(text)` in the written form, with runs of white space made one space where the
+        unit is "symbols".
         """
-        return (" " if self.unit == "symbols" else "").join(symbols)
+        forward = reversed(tuple(symbols)) if self.backward else symbols
+        text = (" " if self.unit == "symbols" else "").join(forward)
+        form = self.written_form
+        return text if form == "" or form == "none" else unicodedata.normalize(form, text)
+
+    def written(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        """The symbols of the text that `join` writes: what a person counts, as syllables of Korean letters."""
+        if not self.written_form:
+            return symbols
+        written = self._cut(self.join(symbols))
+        return written[::-1] if self.backward else written
+
+    def _cut(self, text: str) -> tuple[str, ...]:
+        if self.unit == "symbols":
+            return tuple(text.split())
+        return tuple(_graphemes().findall(text)) if self.unit == "graphemes" else tuple(text)
 
     def to_dict(self) -> dict[str, str | bool]:
-        """All options by name, ready for JSON or TOML."""
-        return asdict(self)
+        """All options by name, ready for JSON or TOML; later ones where they are not empty."""
+        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Tokenizer:
@@ -102,7 +128,7 @@ class Tokenizer:
                     hint=did_you_mean(str(name), known),
                 )
         for name in known:
-            if name not in options:
+            if name not in options and name not in _LATER:
                 raise RecipeError(field=f"tokenizer.{name}", expected=f"all of {', '.join(known)}")
         return cls(**options)
 
@@ -221,3 +247,70 @@ class Vocabulary:
         if not isinstance(symbols, list | tuple):
             raise DataError(field="vocabulary", value=type(symbols).__name__, expected="a list of symbols")
         return cls(tuple(symbols))
+
+
+@dataclass(frozen=True)
+class Vocabularies:
+    """How texts become indices and back, on both sides of a model.
+
+    Attributes:
+        source_tokenizer, target_tokenizer: from text to symbols.
+        sources, targets: from symbols to indices.
+        features: from features to indices; None for a model without features.
+        features_separator: between the features of a text.
+    """
+
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    sources: Vocabulary
+    targets: Vocabulary
+    features: Vocabulary | None = None
+    features_separator: str = ";"
+
+    def split_features(self, text: str) -> Features:
+        """The features of a text; see `triptych.text.features.split_features`."""
+        return split_features(text, self.features_separator)
+
+    def join_features(self, features: Features) -> str:
+        """A text of which `split_features` makes these features."""
+        return join_features(features, self.features_separator)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; features are there only if the model has them."""
+        values = {
+            "source_tokenizer": self.source_tokenizer.to_dict(),
+            "target_tokenizer": self.target_tokenizer.to_dict(),
+            "source_symbols": self.sources.to_list(),
+            "target_symbols": self.targets.to_list(),
+        }
+        if self.features is None:
+            return values
+        return {**values, "features": self.features.to_list(), "features_separator": self.features_separator}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Vocabularies:
+        """What `to_dict` wrote; where that is damaged, a KeyError, TypeError, DataError or RecipeError."""
+        separator = values.get("features_separator", ";")
+        check_separator(separator)
+        return cls(
+            Tokenizer.from_dict(values["source_tokenizer"]),
+            Tokenizer.from_dict(values["target_tokenizer"]),
+            Vocabulary.from_list(values["source_symbols"]),
+            Vocabulary.from_list(values["target_symbols"]),
+            Vocabulary.from_list(values["features"]) if "features" in values else None,
+            separator,
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], path: Path) -> Vocabularies:
+        """What `to_dict` wrote into the file at `path`.
+
+        Raises:
+            RunError: an entry is missing or damaged.
+        """
+        try:
+            return cls.read(values)
+        except KeyError as error:
+            raise RunError(f"the description of the model lacks {error}.", path=path) from None
+        except (TypeError, DataError, RecipeError) as error:
+            raise RunError(f"the description of the model is damaged ({error}).", path=path) from None

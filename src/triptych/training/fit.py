@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +17,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from triptych.config import OptimizerTable, TrainingTable
 from triptych.errors import RecipeError, TriptychError
 from triptych.runs.checkpoints import AtomicCheckpoints, damaged, read_checkpoint
-from triptych.runs.processes import is_helper_process
-from triptych.runs.run import Row, Run
-from triptych.training.averaging import weight_averaging
+from triptych.runs.run import Run, is_helper_process
 from triptych.training.hardware import Hardware, precision_here
 from triptych.training.interrupt import CtrlC, Interrupted, signals_restored
-from triptych.training.keeper import Keeper
-from triptych.training.module import Trainable
-from triptych.training.objective import Objective
-from triptych.training.output import Output
-from triptych.training.prepared import Loaders
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Result of a training.
-
-    Attributes:
-        rows: one per epoch, as in `metrics.csv`.
-        best_epoch: from 1; the epoch whose monitored metric was best.
-        interrupted: Ctrl-C was pressed, or SIGTERM came.
-        signal: the number of that signal, 0 where none came to this process.
-        complete: no epoch is left to train.
-        is_main_process: False in the helpers of a training over several processes.
-    """
-
-    rows: list[Row]
-    best_epoch: int
-    interrupted: bool
-    complete: bool
-    is_main_process: bool
-    signal: int = 0
+from triptych.training.loop import Keeper, Trainable
+from triptych.training.objective import Loaders, Objective
+from triptych.training.optimizers import weight_averaging
+from triptych.training.output import Fitted, Output
 
 
 class _Data(lightning.LightningDataModule):

@@ -1,4 +1,4 @@
-"""Hardware to train on. This module does not import Lightning, which takes seconds."""
+"""Hardware that trains and predicts. This module does not import Lightning, which takes seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from triptych.config import Precision
-from triptych.errors import RecipeError, did_you_mean
+from triptych.errors import DataError, RecipeError, did_you_mean
 
 Arithmetic = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -38,24 +38,11 @@ class Hardware:
             RecipeError: the name is unknown, or this machine has no such accelerator.
         """
         check_option("accelerator", accelerator, ACCELERATORS)
-        if accelerator == "gpu" and not _has_cuda():
-            raise _lacks(accelerator, "a CUDA device")
-        if accelerator == "mps" and not _has_mps():
-            raise _lacks(accelerator, "an Apple GPU")
+        needed = {"gpu": ("a CUDA device", torch.cuda), "mps": ("an Apple GPU", torch.backends.mps)}
+        if accelerator in needed and not needed[accelerator][1].is_available():
+            expected, hint = f"{needed[accelerator][0]}, and this machine has none", "Use --accelerator auto"
+            raise RecipeError(field="--accelerator", value=accelerator, expected=expected, hint=hint)
         return cls(accelerator, devices, nodes)
-
-
-def _lacks(accelerator: str, device: str) -> RecipeError:
-    expected, hint = f"{device}, and this machine has none", "Use --accelerator auto"
-    return RecipeError(field="--accelerator", value=accelerator, expected=expected, hint=hint)
-
-
-def _has_cuda() -> bool:
-    return torch.cuda.is_available()
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
 
 
 def check_option(option: str, value: str, known: Sequence[str]) -> None:
@@ -78,7 +65,9 @@ def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
     Raises:
         RecipeError: it is half precision, and training is on a processor.
     """
-    on_processor = accelerator == "cpu" or (accelerator == "auto" and not (_has_cuda() or _has_mps()))
+    has_cuda = torch.cuda.is_available()
+    has_any = has_cuda or torch.backends.mps.is_available()
+    on_processor = accelerator == "cpu" or (accelerator == "auto" and not has_any)
     if precision == "16-mixed" and on_processor:
         raise RecipeError(
             field="training.precision",
@@ -88,7 +77,7 @@ def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
         )
     if precision != "auto":
         return precision
-    if accelerator in ("auto", "gpu") and _has_cuda():
+    if accelerator in ("auto", "gpu") and has_cuda:
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     elif on_processor:
         # Told from PyTorch 2.11 on.
@@ -97,3 +86,34 @@ def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
     else:
         has_bfloat16 = False
     return "bf16-mixed" if has_bfloat16 else "32-true"
+
+
+def check_device(device: str) -> None:
+    """See that tensors can be put there.
+
+    Raises:
+        RecipeError: this machine has no such device.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # PyTorch raises either where a device is not there
+        here = [name for name, backend in (("cuda", torch.cuda), ("mps", torch.mps)) if backend.is_available()]
+        raise RecipeError(
+            field="device", value=device, expected=f"one of this machine: {', '.join(['cpu', *here])}"
+        ) from None
+
+
+def check_shares(batch_size: int, count: int, *, what: str, world_size: int) -> None:
+    """See that every process of a training has a part of every batch.
+
+    Args:
+        batch_size: items per batch over all processes.
+        count: items in all.
+        what: they are, in the plural.
+        world_size: processes in all.
+    Raises:
+        DataError: one would have nothing to train on.
+    """
+    for name, size in (("training.batch_size", batch_size), (f"the number of {what}", count)):
+        if size < world_size:
+            raise DataError(field=name, value=size, expected=f"at least one for each of {world_size} processes")

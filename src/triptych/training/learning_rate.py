@@ -16,9 +16,8 @@ from triptych.config import OptimizerTable, TrainingTable
 from triptych.training.fit import quiet
 from triptych.training.hardware import precision_here
 from triptych.training.interrupt import signals_restored
-from triptych.training.module import Trainable
-from triptych.training.objective import Objective
-from triptych.training.prepared import Loaders
+from triptych.training.loop import Trainable
+from triptych.training.objective import Loaders, Objective
 
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.05  # standard deviation, as a share of all updates

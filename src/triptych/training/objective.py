@@ -1,12 +1,14 @@
-"""Protocols between training and a panel."""
+"""What a panel hands to training: objective, batches and the description of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from triptych.config import Recipe
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,36 @@ class Objective(Protocol):
 
     def measure(self, batch: Any) -> Mapping[str, Share]:
         """Metrics on validation data, by name (`valid_` is put before it); called without gradients."""
+
+
+LoaderBuilder = Callable[[int, int], Any]
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Builders of loaders for one process: each takes its rank and the number of processes."""
+
+    train: LoaderBuilder
+    valid: LoaderBuilder
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network for some data, ready to train.
+
+    Attributes:
+        recipe: the recipe, with a number in place of every "auto".
+        objective: what to train, with a freshly initialised network.
+        loaders: its batches.
+        description: the content of `model.json`.
+    """
+
+    recipe: Recipe
+    objective: Objective
+    loaders: Loaders
+    description: Mapping[str, Any]
+
+    @property
+    def trainable(self) -> int:
+        """Number of parameters that receive gradients."""
+        return sum(p.numel() for p in self.objective.network.parameters() if p.requires_grad)

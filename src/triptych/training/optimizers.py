@@ -1,4 +1,4 @@
-"""Optimizers by name, and learning-rate schedules as functions.
+"""Optimizers by name, learning-rate schedules as functions, and the moving average of the weights.
 
 A learning rate is a function of the number of updates done and of the metrics so far. Nothing about it has to be saved,
 so a resumed training cannot lose it.
@@ -12,7 +12,8 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import nn
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor, nn
 
 from triptych.config import OptimizerTable
 from triptych.errors import RecipeError
@@ -124,3 +125,32 @@ def is_better(value: float, than: float, mode: Literal["min", "max"]) -> bool:
 
 def _cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """The function that updates averages in place: average <- d average + (1 - d) now.
+
+    d = min(decay, (1 + n) / (10 + n)) after n states have been seen. A fixed decay of 0.998 would still hold 84 % of
+    the first weights after 90 updates, which is a whole training where images are few.
+
+    Args:
+        decay: in [0, 1].
+    Source: `tf.train.ExponentialMovingAverage`, `num_updates`.  Checked by tests/training/test_averaging.py.
+    """
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
+        seen = int(count)
+        new = 1 - min(decay, (1 + seen) / (10 + seen))
+        for average, value in zip(averages, now, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value.to(average.dtype), new)
+            else:  # counters of batch normalisation
+                average.copy_(value)
+
+    return update
+
+
+def weight_averaging(decay: float) -> WeightAveraging:
+    """The callback that keeps such an average, buffers included, validates with it and leaves it as the model."""
+    return WeightAveraging(multi_avg_fn=moving_average(decay))

@@ -1,4 +1,4 @@
-"""Output of a training. This module does not import Lightning, which takes seconds."""
+"""Output of a training while it runs, and its result. This module does not import Lightning, which takes seconds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
 
 Listener = Callable[[Row, bool], None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Result of a training.
+
+    Attributes:
+        rows: one per epoch, as in `metrics.csv`.
+        best_epoch: from 1; the epoch whose monitored metric was best.
+        interrupted: Ctrl-C was pressed, or SIGTERM came.
+        complete: no epoch is left to train.
+        is_main_process: False in the helpers of a training over several processes.
+        signal: the number of the signal that interrupted it, 0 where none came to this process.
+    """
+
+    rows: list[Row]
+    best_epoch: int
+    interrupted: bool
+    complete: bool
+    is_main_process: bool
+    signal: int = 0
 
 
 @dataclass(frozen=True)

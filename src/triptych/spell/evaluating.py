@@ -1,0 +1,65 @@
+"""Items predicted and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from triptych.config import SpellDecoding
+from triptych.decoding import Speller
+from triptych.spell.corpus import Item
+from triptych.spell.metrics import ItemResult, Scores, score
+from triptych.text.predictions import Prediction, cut_warnings
+from triptych.text.symbols import Vocabularies
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Evaluation of a model on a split.
+
+    Attributes:
+        split: which split.
+        decoding: how targets were decoded.
+        items: what was predicted for every item, in the order of the data.
+        scores: error rates with intervals.
+    """
+
+    split: str
+    decoding: SpellDecoding
+    items: Sequence[ItemResult]
+    scores: Scores
+
+    @property
+    def warnings(self) -> list[str]:
+        """Number of predictions cut at the length limit."""
+        return cut_warnings(sum(not item.finished for item in self.items))
+
+
+def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
+    """Predict and score some items."""
+    results = results_of(items, predictions_of(model, items, decoding), model.vocabularies)
+    return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
+
+
+def predictions_of(model: Speller, items: Sequence[Item], decoding: SpellDecoding | None = None) -> list[Prediction]:
+    """What a model predicts for some items."""
+    features = None if model.vocabularies.features is None else [item.features for item in items]
+    return model.predict([item.source for item in items], features=features, decoding=decoding)
+
+
+def results_of(
+    items: Sequence[Item], predictions: Sequence[Prediction], vocabularies: Vocabularies
+) -> list[ItemResult]:
+    """Items with what was predicted for them, to be scored in the form that targets are written in."""
+    written = vocabularies.target_tokenizer.written
+    return [
+        ItemResult(
+            source=item.source,
+            references=tuple(written(reference) for reference in item.references),
+            predictions=tuple(written(candidate.symbols) for candidate in prediction.candidates),
+            log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
+            finished=prediction.best.finished,
+            features=item.features,
+        )
+        for item, prediction in zip(items, predictions, strict=True)
+    ]

@@ -1,0 +1,61 @@
+"""Vocabularies and batches of a recipe's pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from triptych.config import SpellRecipe
+from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
+from triptych.spell.corpus import Corpus, Item
+from triptych.text.pairs import Pair
+from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.training.objective import Loaders
+
+
+def vocabularies_of(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
+    """The vocabularies of the training pairs."""
+    source_tokenizer, target_tokenizer = corpus.tokenizers
+    train = corpus.splits["train"]
+    return Vocabularies(
+        source_tokenizer,
+        target_tokenizer,
+        Vocabulary.build(pair.source for pair in train),
+        Vocabulary.build(pair.target for pair in train),
+        Vocabulary.build(pair.features for pair in train) if recipe.data.features_column != "" else None,
+        recipe.data.features_separator,
+    )
+
+
+def sizes_of(vocabularies: Vocabularies) -> dict[str, int]:
+    """Sizes of the vocabularies as `build_transducer` takes them."""
+    sizes = {"source_size": len(vocabularies.sources), "target_size": len(vocabularies.targets)}
+    return sizes if vocabularies.features is None else {**sizes, "features_size": len(vocabularies.features)}
+
+
+def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
+    """Batches of the training pairs and of the validation items."""
+    known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
+    copies = recipe.model.copy_symbols
+    train = EncodedPairs(corpus.splits["train"], *known, copies=copies)
+    valid_pairs = [Pair(item.source, item.references[0], 0, item.features) for item in valid_items]
+    valid = EncodedPairs(valid_pairs, *known, copies=copies)
+
+    def train_loader(rank: int, world_size: int) -> Any:
+        size, seed = recipe.training.items_per_update, recipe.training.seed
+        buckets = LengthBuckets(
+            train.source_lengths,
+            size,
+            target_lengths=train.target_lengths,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return loader(train, buckets)
+
+    def valid_loader(rank: int, world_size: int) -> Any:
+        size = recipe.decoding.batch_size
+        buckets = LengthBuckets(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
+        return loader(valid, buckets)
+
+    return Loaders(train_loader, valid_loader)
