@@ -19,10 +19,9 @@ from triptych.errors import DataError
 from triptych.spell.corpus import columns_of
 from triptych.text.features import SourceColumns
 from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
-from triptych.text.predictions import Prediction, cut_warnings
+from triptych.text.predictions import ONLY_COPIED, POOR, Prediction, cut_warnings
 
 STANDARD_INPUT = "-"
-POOR = "expect a poor prediction"
 UNSEEN_LISTED = 10  # symbols that training never showed and that get a warning of their own
 
 
@@ -127,7 +126,7 @@ class _Unseen:
     def note(self, place: str, prediction: Prediction) -> None:
         """Warn of the symbols and features of a source that are met for the first time."""
         for names, expected in (
-            (prediction.unknown, "it can only be copied" if self._copies else POOR),
+            (prediction.unknown, ONLY_COPIED if self._copies else POOR),
             (prediction.unknown_features, POOR),
         ):
             fresh = [name for name in names if name not in self._known]
