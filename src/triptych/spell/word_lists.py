@@ -9,7 +9,7 @@ from triptych.config.spell import SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError
 from triptych.runs.run import Run
-from triptych.spell.corpus import dictionary_layout, load_corpus
+from triptych.spell.corpus import dictionary_layout, named_pairs
 from triptych.text.dictionaries import read_dictionary, read_words
 
 Warn = Callable[[Sequence[str]], None]
@@ -53,15 +53,16 @@ def with_packed_dictionary(model: Speller, recipe: SpellRecipe, run: Run) -> Spe
 
 
 def with_named_set(speller: Speller, recipe: SpellRecipe, name: str) -> Speller:
-    """A speller that answers with a named data set first, read as the recipe reads its data, all splits of it.
+    """A speller that answers with all pairs of a named data set first, read as the recipe reads its data.
 
     Raises:
         DataError: the set cannot be read.
     """
-    changes = {"set": name, "max_train_pairs": 0, "max_eval_pairs": 0}
-    tokenizers = speller.vocabularies.source_tokenizer, speller.vocabularies.target_tokenizer
-    corpus = load_corpus(recipe.data.model_copy(update=changes), None, known=tokenizers)
-    return speller.with_dictionary((pair.source, pair.target) for split in corpus.splits.values() for pair in split)
+    source, target = speller.vocabularies.source_tokenizer, speller.vocabularies.target_tokenizer
+    settings = recipe.data.model_copy(update={"set": name, "skip_bad": True})
+    if settings.reverse:
+        return speller.with_dictionary((pair.target, pair.source) for pair in named_pairs(settings, target, source))
+    return speller.with_dictionary((pair.source, pair.target) for pair in named_pairs(settings, source, target))
 
 
 def label(lists: SpellWordLists) -> str:
