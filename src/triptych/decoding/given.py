@@ -35,6 +35,22 @@ def encoded(
     )
 
 
+def paired(inputs: Sequence[Input], targets: Sequence[Symbols]) -> list[tuple[Input, Symbols]]:
+    """Sources with their targets.
+
+    Raises:
+        DataError: another number of targets than of sources, or one without symbols.
+    """
+    if len(inputs) != len(targets):
+        raise DataError(field="the number of targets", value=len(targets), expected=f"{len(inputs)}, as of sources")
+    pairs = list(zip(inputs, targets, strict=True))
+    for number, (given, target) in enumerate(pairs):
+        for side, symbols in (("source", given.source), ("target", target)):
+            if not symbols:
+                raise DataError(f"{side} {number} has 0 symbols; expected at least one. Numbers begin at 0.")
+    return pairs
+
+
 def accounts(
     model: StepModel[Any],
     vocabularies: Vocabularies,
