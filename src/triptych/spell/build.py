@@ -102,6 +102,7 @@ def _monotonic_decoder(settings: SpellModel, target_size: int, sizes: Sizes, sou
         source_hidden=source_hidden,
         attention_width=settings.attention_width or sizes.hidden,
         layers=settings.decoder_layers,
+        copy=settings.copy_symbols,
     )
 
 
