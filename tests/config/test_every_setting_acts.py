@@ -20,6 +20,7 @@ from triptych.config import SpellDecoding, SpellRecipe, parse_recipe
 from triptych.decoding import Sources
 from triptych.errors import TriptychError
 from triptych.runs.run import Run
+from triptych.spell.batches import PairBatch, hide_copied
 from triptych.spell.build import build_transducer
 from triptych.spell.corpus import load_corpus
 from triptych.spell.encoder import SourceBatch
@@ -132,6 +133,7 @@ MODEL = {
     "embedding": ("embedding=24", ("tie_output=false",)),
     "encoder_layers": ("encoder_layers=2", ()),
     "encoder_residual": ("encoder_residual=true", ("encoder_layers=2", "attention=dot")),
+    "encoder_shortcut": ("encoder_shortcut=true", ("attention=dot",)),
     "decoder_layers": ("decoder_layers=2", ()),
     "attention": ("attention=dot", ()),
     "attention_width": ("attention_width=24", ("attention=monotonic",)),
@@ -144,6 +146,8 @@ MODEL = {
     "layer_dropout": ("layer_dropout=0.9", ("encoder_layers=2",)),
     "source_symbol_dropout": ("source_symbol_dropout=0.9", ()),
     "target_symbol_dropout": ("target_symbol_dropout=0.9", ()),
+    "copy_symbols": ("copy_symbols=true", ("attention=monotonic",)),
+    "copied_symbol_dropout": ("copied_symbol_dropout=0.9", ("attention=monotonic", "copy_symbols=true")),
 }
 
 
@@ -151,8 +155,13 @@ def compute(recipe: SpellRecipe) -> list[float]:
     torch.manual_seed(0)
     network = build_transducer(recipe.model, source_size=12, target_size=9).train()
     torch.manual_seed(1)
-    batch = SourceBatch(torch.tensor([[4, 5, 6], [7, 8, 0]]), torch.tensor([3, 2]))
-    values: list[float] = network(batch, torch.tensor([[1, 4, 5], [1, 6, 7]])).detach().flatten().tolist()
+    ids = torch.tensor([[4, 5, 11], [6, 10, 0]])
+    source = SourceBatch(torch.tensor([[4, 5, 6], [7, 8, 0]]), torch.tensor([3, 2]), copy_ids=ids)
+    fed = torch.tensor([[1, 4, 5], [1, 6, 7]])
+    batch = PairBatch(source, fed, fed, (0, 1))
+    if recipe.model.copy_symbols:
+        batch = hide_copied(batch, recipe.model.copied_symbol_dropout, 9)
+    values: list[float] = network(batch.source, batch.fed).detach().flatten().tolist()
     return values
 
 

@@ -73,6 +73,7 @@ class SpellPanel:
             valid_items=valid_items,
             decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
+            hidden=recipe.model.copied_symbol_dropout if recipe.model.copy_symbols else 0.0,
         )
         files = {}
         if recipe.data.remember:
@@ -156,7 +157,7 @@ class SpellPanel:
         """Sentences on source symbols and features of a split that training never showed."""
         items = data.items(split, references=recipe.data.references)
         known = model.vocabularies
-        found = (unseen_symbols(items, known.sources), unseen_features(items, known.features))
+        found = (unseen_symbols(items, known.sources, copies=model.copies), unseen_features(items, known.features))
         return [sentence for sentence in found if sentence]
 
     def evaluate(
@@ -300,7 +301,8 @@ class SpellPanel:
             purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols"
             f"{depends}.",
             limits=(
-                "Source symbols absent from training are read as one unknown symbol; `triptych predict` reports them.",
+                "Source symbols absent from training are read as one unknown symbol"
+                f"{', and can only be copied' if _copies(description) else ''}; `triptych predict` reports them.",
                 "It always predicts something, also for input that is not a word of its language.",
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
@@ -326,6 +328,11 @@ def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Voca
             held, expected = (max(count - special, 0) for count in (found, architecture.get(size, 0)))
             if held != expected:
                 raise RunError(f"{names[size]} has {held} entries; expected {expected}.", path=path)
+
+
+def _copies(description: Mapping[str, Any]) -> bool:
+    members = description.get("members", [description.get("architecture", {})])
+    return any(architecture.get("copy_symbols", False) for architecture in members)
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:
