@@ -226,7 +226,7 @@ class SpellModel(Table):
         "that training never showed",
     )
     copied_symbol_dropout: Probability = Field(
-        default=0.1,
+        default=0.2,
         description="with copy_symbols: share of each source's symbols that training hides, so that the target can "
         "have them by copying alone",
     )
