@@ -19,7 +19,7 @@ from triptych.errors import DataError
 from triptych.spell.corpus import columns_of
 from triptych.text.features import SourceColumns
 from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
-from triptych.text.predictions import Prediction, cut_warnings
+from triptych.text.predictions import ONLY_COPIED, POOR, Prediction, cut_warnings
 
 STANDARD_INPUT = "-"
 UNSEEN_LISTED = 10  # symbols that training never showed and that get a warning of their own
@@ -54,7 +54,7 @@ def predicted(
         DataError: a file or line cannot be read; the sources before it are predicted first.
     """
     output = output or SpellOutput()
-    unseen, cut = _Unseen(warn), 0
+    unseen, cut = _Unseen(warn, copies=speller.copies), 0
     for file in files:
         label = "standard input" if file == STANDARD_INPUT else file
         bad: list[BadRow] = []
@@ -118,19 +118,22 @@ def _cells(speller: Speller, prediction: Prediction, line: SourceLine) -> list[s
 class _Unseen:
     """Warnings of symbols that training never showed, one for each symbol and not without end."""
 
-    def __init__(self, warn: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, warn: Callable[[Sequence[str]], None], *, copies: bool) -> None:
         self._warn = warn
+        self._copies = copies
         self._known: set[str] = set()
 
     def note(self, place: str, prediction: Prediction) -> None:
         """Warn of the symbols and features of a source that are met for the first time."""
-        strange = (*prediction.unknown, *prediction.unknown_features)
-        fresh = [symbol for symbol in dict.fromkeys(strange) if symbol not in self._known]
-        listed = len(self._known) < UNSEEN_LISTED
-        self._known.update(fresh)
-        if fresh and listed:
-            names = ", ".join(repr(symbol) for symbol in fresh)
-            self._warn([f"{place}: {names} never seen in training; expect a poor prediction."])
+        for names, expected in (
+            (prediction.unknown, ONLY_COPIED if self._copies else POOR),
+            (prediction.unknown_features, POOR),
+        ):
+            fresh = [name for name in names if name not in self._known]
+            listed = len(self._known) < UNSEEN_LISTED
+            self._known.update(fresh)
+            if fresh and listed:
+                self._warn([f"{place}: {', '.join(map(repr, fresh))} never seen in training; {expected}."])
 
     def finish(self) -> None:
         """Say how many symbols there were where not all were listed."""
