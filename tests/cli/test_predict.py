@@ -238,7 +238,7 @@ def test_output_begins_before_the_input_ends(
 
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
     monkeypatch.setattr(sys, "stdout", Out())
-    predict(run="first", given={})
+    predict(run="first")
     assert len(ahead) == 400
     assert max(ahead) <= 50
 
@@ -257,7 +257,7 @@ def test_line_buffered_answers_each_line_before_the_next_is_read(
 
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
     monkeypatch.setattr(sys, "stdout", Out())
-    predict(run="first", line_buffered=True, given={})
+    predict(run="first", line_buffered=True)
     assert seen[:5] == [(number, number) for number in range(1, 6)]
 
 
