@@ -91,6 +91,7 @@ DATA = {
     "group_by": Data("group_by=source", location="file"),
     "reverse": Data("reverse=true"),
     "direction": Data("direction=backward"),
+    "remember": Data("remember=true"),
     "references": Data("references=each"),
     "max_train_pairs": Data("max_train_pairs=3"),
     "max_eval_pairs": Data("max_eval_pairs=3"),
@@ -102,7 +103,8 @@ def read(recipe: SpellRecipe, location: Path | None) -> Any:
         corpus = load_corpus(recipe.data, location)
     except TriptychError as error:
         return str(error)
-    return corpus.splits, corpus.items("valid", references=recipe.data.references)
+    kept = prepare(recipe, location).files if recipe.data.remember else {}
+    return corpus.splits, corpus.items("valid", references=recipe.data.references), kept
 
 
 @pytest.mark.parametrize("key", DATA)
@@ -236,12 +238,13 @@ DECODING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "max_length_factor": ({"max_length_factor": 0.1}, {"max_length_extra": 0}),
     "max_length_extra": ({"max_length_extra": 0}, {"max_length_factor": 0.1}),
     "batch_size": ({"batch_size": 2}, {}),
+    "remembered": ({"remembered": False}, {}),
 }
 
 
 @pytest.mark.parametrize("key", DECODING)
 def test_decoding(key: str, toy_runs: ToyRuns, monkeypatch: pytest.MonkeyPatch) -> None:
-    speller = api.load(toy_runs.folder / "second")
+    speller = api.load(toy_runs.folder / "second").with_remembered([(("B", "IY"), ("x",))])
     started: list[int] = []
     start: Callable[[Sources], Any] = speller.model.start
 

@@ -48,7 +48,7 @@ def test_every_setting_changes_something(method: str, changed: dict[str, float])
 def test_every_setting_is_tested_here_or_with_the_speller() -> None:
     """`batch_size` changes no result, see tests/decoding/test_speller.py."""
     listed = test_every_setting_changes_something.pytestmark[0].args[1]  # type: ignore[attr-defined]
-    assert {"method", "batch_size", *(name for _, changed in listed for name in changed)} == set(
+    assert {"method", "batch_size", "remembered", *(name for _, changed in listed for name in changed)} == set(
         SpellDecoding.model_fields
     )
 

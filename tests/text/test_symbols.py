@@ -91,6 +91,12 @@ def test_normal_forms_make_equal_texts_equal(text: str) -> None:
     assert Tokenizer().split(text) == Tokenizer().split(decomposed)
 
 
+@given(TOKENIZERS, TEXTS)
+def test_symbols_survive_being_packed(tokenizer: Tokenizer, text: str) -> None:
+    symbols = tokenizer.split(text)
+    assert tokenizer.unpack(tokenizer.pack(symbols)) == symbols
+
+
 @given(TOKENIZERS)
 def test_a_tokenizer_survives_json(tokenizer: Tokenizer) -> None:
     assert Tokenizer.from_dict(json.loads(json.dumps(tokenizer.to_dict()))) == tokenizer

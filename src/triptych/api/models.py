@@ -17,6 +17,7 @@ from triptych.data.fingerprints import fingerprint_file
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.members import Combination
 from triptych.runs.run import Run, now
+from triptych.text.remembered import FILES, checked
 
 
 def load(run: str | Path, *, device: str = "cpu") -> Any:
@@ -89,6 +90,8 @@ def make_ensemble(runs: Sequence[Run], *, name: str, force: bool = False, by: Co
     }
     made.write_model(recipe.panel, description)
     made.write_tensors(tensors)
+    for name in description.get(FILES, {}):
+        made.write_file(name, checked(runs[0].content(name), runs[0].path / name, description))
     made.write_trained_on(np.concatenate([run.trained_on() for run in runs]))
     parameters = sum(run.facts().get("parameters", 0) for run in runs)
     made.update_facts(

@@ -17,6 +17,7 @@ from triptych.report.tables import Cell, Table
 from triptych.runs.packed import SUFFIX, WEIGHTS, Packed, Weights, ready_made, stored, without_paths, write_packed
 from triptych.runs.run import Run
 from triptych.statistics import Estimate
+from triptych.text.remembered import FILES, checked
 
 __all__ = ["PackedRun", "ReadyMade", "model_card", "pack", "ready_made_models"]
 
@@ -88,6 +89,7 @@ def pack(
         "model.json": json.dumps(run.model(), ensure_ascii=False).encode(),
         "model.safetensors": stored(run.tensors(), kind),
         "card.md": run.card().encode(),
+        **{name: checked(run.content(name), run.path / name, run.model()) for name in run.model().get(FILES, {})},
     }
     write_packed(place, entries, facts=facts)
     try:

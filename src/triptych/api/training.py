@@ -151,7 +151,8 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
         _write_beginning(run, recipe, prepared, read, data, hardware, precision)
         if not run.checkpoint.exists():
             output.warn(_few_updates(read.counts["train"], prepared.recipe.training))
-            output.describe(f"{summary(read)}; a network of {prepared.trainable:,} parameters")
+            sizes = "".join(f"; {name} of {len(held):,} bytes" for name, held in prepared.files.items())
+            output.describe(f"{summary(read)}; a network of {prepared.trainable:,} parameters{sizes}")
             if begun_from is not None:
                 run.update_facts(started_from={**before["started_from"], **begun_from.to_dict()})
                 output.warn(begun_from.remarks)
@@ -284,6 +285,8 @@ def _write_beginning(
     run: Run, recipe: Recipe, prepared: Prepared, read: Data, location: Path | None, hardware: Hardware, precision: str
 ) -> None:
     run.forget_evaluations()
+    for name, content in prepared.files.items():
+        run.write_file(name, content)
     run.write_model(recipe.panel, prepared.description)
     run.write_trained_on(short_digests(read.keys("train")))
     before = run.facts()

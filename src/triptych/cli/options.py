@@ -63,7 +63,7 @@ def with_run_options(command: str) -> Callable[[Callable[..., None]], Callable[.
         kinds: dict[str, Any] = {
             name: Annotated[
                 option.kind | None,
-                typer.Option(f"--{option.name.replace('_', '-')}", help=option.help),
+                typer.Option(_flag(option.name, option.kind), help=option.help),
             ]
             for name, option in options.items()
         }
@@ -85,6 +85,12 @@ def with_run_options(command: str) -> Callable[[Callable[..., None]], Callable[.
         return run
 
     return decorate
+
+
+def _flag(name: str, kind: type) -> str:
+    """An option as it is typed; one that is true or false has both forms."""
+    text = name.replace("_", "-")
+    return f"--{text}/--no-{text}" if kind is bool else f"--{text}"
 
 
 def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = ()) -> str:

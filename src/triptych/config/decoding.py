@@ -71,6 +71,11 @@ class SpellDecoding(Table):
         default=1.0, description="draw from the smallest set of symbols with this probability mass; 1 = all"
     )
     seed: Annotated[Seed, SAMPLE] = Field(default=0, description="of the random numbers")
+    remembered: bool = Field(
+        default=True,
+        description="answer with the targets that training had, where the run keeps its training pairs (data.remember)",
+        json_schema_extra={"commands": ["predict", "test"]},
+    )
     max_length_factor: NonNegativeFloat = Field(
         default=3.0,
         description="the longest target has max_length_factor * source length + max_length_extra symbols",

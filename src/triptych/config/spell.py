@@ -102,6 +102,11 @@ class SpellData(Table):
         description="backward reads and writes both sides from their ends: a member unlike the others for "
         "triptych ensemble --by vote",
     )
+    remember: bool = Field(
+        default=False,
+        description="keep the training pairs in the run, which answers with a source's most frequent target before the "
+        "model is asked (decoding.remembered)",
+    )
     references: Literal["any", "each"] = Field(
         default="any",
         description="evaluate each source once, right when any of its references matches; or each row by itself",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from triptych.config.decoding import SpellDecoding
 from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
 from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel
-from triptych.decoding.dictionary import Dictionary, Symbols
+from triptych.decoding.dictionary import Dictionary, Symbols, first_known
 from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered, scores_of, taken
 from triptych.decoding.greedy import greedy
 from triptych.decoding.sampling import sample
@@ -60,7 +61,11 @@ class Speller:
         vocabularies: vocabularies and tokenizers of the model.
         decoding: how to decode when a call does not say.
         dictionary: targets that replace the model's predictions for their sources.
+
+    `remembered`, from `with_remembered`, has targets of training, which come after the dictionary and before the model.
     """
+
+    remembered: Dictionary | None = None
 
     def __init__(
         self,
@@ -246,13 +251,17 @@ class Speller:
         if isinstance(words, str):
             raise DataError(field="words", value=words, expected="a list of texts", hint=f"Write [{words!r}].")
         targets = self.vocabularies.targets
-        encoded = (targets.encode(_symbols(word, self.vocabularies.target_tokenizer)) for word in words)
+        listed = {_symbols(word, self.vocabularies.target_tokenizer): None for word in words}
+        encoded = map(targets.encode, listed)
         lexicon = Lexicon.from_words(word for word in encoded if word and targets.unknown not in word)
-        model = Constrained(self.model, lexicon, weight)
-        return Speller(model, self.vocabularies, self.decoding, dictionary=self.dictionary)
+        found = copy(self)
+        found.model = Constrained(self.model, lexicon, weight)
+        if self.remembered is not None and weight is None:
+            found.remembered = self.remembered.within(listed)
+        return found
 
     def with_dictionary(self, pairs: Iterable[Sequence[Text]]) -> Speller:
-        """A speller whose dictionary replaces the model's predictions for its sources.
+        """A speller whose dictionary replaces predictions for its sources.
 
         Args:
             pairs: (source, target), or (source, target, features) for a model with features, each as text or symbols;
@@ -260,8 +269,15 @@ class Speller:
         Raises:
             DataError: an entry that is not a pair, or whose source has no symbols.
         """
-        dictionary = Dictionary(self._split_pairs(pairs))
-        return Speller(self.model, self.vocabularies, self.decoding, dictionary=dictionary)
+        found = copy(self)
+        found.dictionary = Dictionary(self._split_pairs(pairs))
+        return found
+
+    def with_remembered(self, entries: Iterable[Sequence[Symbols]]) -> Speller:
+        """A speller that answers with the targets of training: entries of a `Dictionary`, the most frequent first."""
+        found = copy(self)
+        found.remembered = Dictionary(entries)
+        return found
 
     def _pairs(self, inputs: Sequence[Input], targets: str | Sequence[Text]) -> list[tuple[Input, Symbols]]:
         texts = [targets] if isinstance(targets, str) else targets
@@ -323,7 +339,7 @@ class Speller:
         for position, given in enumerate(inputs):
             if not given.source:
                 raise DataError(f"source {first + position} has 0 symbols; expected at least one. Numbers begin at 0.")
-            known = () if self.dictionary is None else self.dictionary.lookup(*given)
+            known = first_known(given, (self.dictionary, self.remembered if settings.remembered else None))
             if known:
                 candidates = tuple(self._entry(target) for target in known[: settings.candidates])
                 results[position] = Prediction(given.source, candidates, features=given.features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -45,12 +46,12 @@ class Voting(Speller):
         """A speller whose members keep to the words of a list; see `Speller.with_lexicon`."""
         kept = [word if isinstance(word, str) else tuple(word) for word in words]
         texts = [word if isinstance(word, str) else self.vocabularies.target_tokenizer.join(word) for word in kept]
-        members = [member.with_lexicon(texts, weight=weight) for member in self.members]
-        return Voting(members, self.decoding, dictionary=self.dictionary)
-
-    def with_dictionary(self, pairs: Iterable[Sequence[Text]]) -> Speller:
-        """A speller whose dictionary replaces predictions; see `Speller.with_dictionary`."""
-        return Voting(self.members, self.decoding, dictionary=Dictionary(self._split_pairs(pairs)))
+        found = copy(self)
+        found.members = tuple(member.with_lexicon(texts, weight=weight) for member in self.members)
+        if self.remembered is not None and weight is None:
+            split = self.vocabularies.target_tokenizer.split
+            found.remembered = self.remembered.within({split(text) for text in texts})
+        return found
 
     def score(
         self,

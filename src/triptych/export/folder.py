@@ -17,6 +17,8 @@ from triptych.export.graph import need_onnx
 from triptych.files import force_to_disk, write_json, write_text_atomically
 from triptych.runtime.folder import FORMAT, MANIFEST, digest_of
 
+README = "README.md"
+
 
 @contextmanager
 def staged(out: Path, *, force: bool) -> Iterator[Path]:
@@ -82,7 +84,8 @@ def write_manifest(
     """
     import torch
 
-    files = {path.name: digest_of(path) for path in sorted(folder.glob("*.onnx*"))}
+    own = (MANIFEST, README)
+    files = {path.name: digest_of(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name not in own}
     made_with = {"triptych": version("triptych"), "torch": torch.__version__, "onnx": need_onnx().__version__}
     document = {
         "format": FORMAT,
@@ -95,7 +98,7 @@ def write_manifest(
         "model": dict(model),
     }
     write_json(folder / MANIFEST, document)
-    write_text_atomically(folder / "README.md", _readme(panel, name, use))
+    write_text_atomically(folder / README, _readme(panel, name, use))
 
 
 def _readme(panel: str, name: str, use: Use) -> str:

@@ -115,8 +115,8 @@ def export_int8(run: Run, model: Any, out: Path, *, data: Any, split: str, force
         plain.mkdir()
         difference = _write(run, model, plain)
         before = Exported.open(plain)
-        for path in plain.glob("*.onnx*"):
-            shutil.copy(path, folder)
+        for name in before.document["files"]:
+            shutil.copy(plain / name, folder)
         to_int8(sorted(folder.glob("*.onnx")))
         more = {"quantization": "int8", "difference_before_quantization": difference}
         _describe(folder, before.panel, run, before.model, more)

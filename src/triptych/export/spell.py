@@ -28,6 +28,7 @@ from triptych.spell.corpus import Corpus, Item
 from triptych.spell.evaluating import predictions_of, results_of
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
+from triptych.text import remembered
 from triptych.text.symbols import Vocabulary
 
 TOLERANCE = 1e-5
@@ -53,10 +54,21 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
         for part, file in names.items():
             graph_of(network, part).save(folder / file)
         members.append({**names, "boundaries": walks})
+    files = {}
+    if speller.remembered is not None:
+        files[remembered.FILE] = remembered.packed(speller.remembered.entries(), speller.vocabularies)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     voting = {}
     if isinstance(speller, Voting):
         voting[MEMBERS] = [member.vocabularies.to_dict() for member in speller.members]
-    return {"members": members, **voting, **speller.vocabularies.to_dict(), "decoding": speller.decoding.model_dump()}
+    return {
+        "members": members,
+        **voting,
+        **speller.vocabularies.to_dict(),
+        **remembered.described(files),
+        "decoding": speller.decoding.model_dump(),
+    }
 
 
 def use(description: Mapping[str, Any]) -> Use:

@@ -7,6 +7,7 @@ NAME.triptych, a zip file
     model.json          as in a run directory
     model.safetensors   tensors in 32, 16 or 8 bits
     card.md             the model card
+    remembered.jsonl.gz the training pairs, where the run keeps them
 """
 
 from __future__ import annotations

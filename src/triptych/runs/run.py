@@ -6,6 +6,7 @@ runs/<name>/
     metrics.csv         one row per epoch
     model.safetensors   the kept model's tensors
     model.json          architecture, vocabularies: all that is needed to predict
+    remembered.jsonl.gz the training pairs, where the run keeps them
     trained-on.bin      a digest of every training item, to know them again in other data
     checkpoints/        what resuming needs
     evaluations/        details of each evaluation, for the report
@@ -194,11 +195,11 @@ class Run:
         """The recipe the run was made with, with `table.key=value` settings on top."""
         if self.packed is None:
             return load_recipe(self.path / "recipe.toml", settings)
-        return parse_recipe_text((self._content("recipe.toml") or b"").decode(), settings, origin=str(self.path))
+        return parse_recipe_text((self.content("recipe.toml") or b"").decode(), settings, origin=str(self.path))
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` says; empty before training began."""
-        content = self._content("run.json")
+        content = self.content("run.json")
         return {} if content is None else parse_json(content, self.path / "run.json")
 
     def update_facts(self, **changes: Any) -> None:
@@ -249,13 +250,13 @@ class Run:
     @property
     def has_model(self) -> bool:
         """Whether training has begun, so that there is a description of the model."""
-        return self._content("model.json") is not None
+        return self.content("model.json") is not None
 
     def card(self) -> str:
         """The model card; empty where none has been written."""
-        return (self._content("card.md") or b"").decode("utf-8")
+        return (self.content("card.md") or b"").decode("utf-8")
 
-    def _content(self, name: str) -> bytes | None:
+    def content(self, name: str) -> bytes | None:
         """The bytes of a file of the run; None where there is none of that name."""
         if self.packed is not None:
             return self.packed.content(name)
@@ -316,6 +317,10 @@ class Run:
         except (safetensors.SafetensorError, OSError) as error:
             raise RunError(f"the file is damaged ({error}).", path=path) from None
 
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file that the model's description names."""
+        write_bytes_atomically(self.path / name, content)
+
     def weights_digest(self) -> str:
         """SHA-256 of `model.safetensors`, in hexadecimal.
 
@@ -338,7 +343,7 @@ class Run:
             RunError: damaged, of a newer format, or of another panel than `panel`.
         """
         path = self._existing("model.json")
-        document = parse_json(self._content("model.json") or b"", path, version=FORMAT)
+        document = parse_json(self.content("model.json") or b"", path, version=FORMAT)
         if panel is not None and document.get("panel") != panel:
             raise RunError(field="panel", value=document.get("panel"), expected=repr(panel), path=path)
         return document

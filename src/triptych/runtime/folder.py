@@ -64,6 +64,10 @@ class Exported:
             _check_file(path, file, digest)
         return cls(path, panel, name, model, document)
 
+    def content(self, name: str) -> bytes | None:
+        """The bytes of one of the files; None where there is none of that name."""
+        return (self.path / name).read_bytes() if name in self.document["files"] else None
+
     def graph(self, file: Any) -> Path:
         """The path of one of the graphs.
 

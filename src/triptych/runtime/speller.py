@@ -9,6 +9,7 @@ from triptych.errors import DataError, MissingExtraError, RecipeError, RunError
 from triptych.runtime.folder import Exported
 from triptych.runtime.network import GraphModel
 from triptych.text.predictions import Candidate, Prediction
+from triptych.text.remembered import read_remembered
 from triptych.text.symbols import Vocabularies
 
 __all__ = ["Candidate", "Prediction", "Speller", "Vocabularies", "load"]
@@ -48,7 +49,9 @@ def load(exported: Exported, *, threads: int = 1) -> Speller:
             path=exported.manifest,
         )
     _check_graphemes(vocabularies)
-    return speller_of(members, model, Vocabularies.read, decoding)
+    speller = speller_of(members, model, Vocabularies.read, decoding)
+    entries = read_remembered(exported.content, exported.path, model, vocabularies)
+    return speller if entries is None else speller.with_remembered(entries)
 
 
 def _check_graphemes(vocabularies: Vocabularies) -> None:

@@ -94,7 +94,7 @@ class CandidateAnswer(BaseModel):
     """One predicted target; `score` is what the decoder ranked by, `log_probability` the model's, in nats.
 
     `finished` is false where the limit on the length cut the target before its end. `alignment` is null unless it was
-    asked for.
+    asked for. `origin` is `dictionary` where the target is one that training had, and not the model's.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -104,6 +104,7 @@ class CandidateAnswer(BaseModel):
     log_probability: float
     probability: float
     finished: bool
+    origin: str
     alignment: AlignmentAnswer | None = None
 
 

@@ -267,6 +267,20 @@ def _named(settings: SpellData) -> Corpus:
                 value=value,
             )
     source, target = _column_tokenizers(settings)
+    file = named_pairs(settings, source, target)
+    content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
+    fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
+    return _corpus(settings, _split(settings, file.pairs), [fingerprint], _remarks(settings, file), [file])
+
+
+def named_pairs(settings: SpellData, source: Tokenizer, target: Tokenizer) -> PairFile:
+    """All pairs of the named set, in its order; words first where the units of the sides are those of a G2P model.
+
+    Args:
+        settings: of which `set`, `max_symbols` and `skip_bad` are used.
+        source: splits sources, before `reverse`.
+        target: splits targets, likewise.
+    """
     words_first = target.unit == "symbols" and source.unit != "symbols"
     file = resolve(settings.set).load(
         source_tokenizer=target if words_first else source,
@@ -274,10 +288,7 @@ def _named(settings: SpellData) -> Corpus:
         max_symbols=settings.max_symbols,
         skip_bad_rows=settings.skip_bad,
     )
-    file = file.turned() if words_first else file
-    content = ("\t".join((source.join(pair.source), target.join(pair.target))) for pair in file.pairs)
-    fingerprint = {"path": settings.set, "pairs": len(file.pairs), "sha256": fingerprint_items(content)}
-    return _corpus(settings, _split(settings, file.pairs), [fingerprint], _remarks(settings, file), [file])
+    return file.turned() if words_first else file
 
 
 def _folder(settings: SpellData, folder: Path) -> Corpus:

@@ -59,6 +59,7 @@ def results_of(
             predictions=tuple(written(candidate.symbols) for candidate in prediction.candidates),
             log_probabilities=tuple(candidate.log_probability for candidate in prediction.candidates),
             finished=prediction.best.finished,
+            from_dictionary=prediction.best.origin == "dictionary",
             features=item.features,
         )
         for item, prediction in zip(items, predictions, strict=True)

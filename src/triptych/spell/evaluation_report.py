@@ -165,6 +165,7 @@ def scores_table(scores: Mapping[str, Any], *, sampled: bool = False) -> Table:
         "cer": "CER: edits / reference symbols",
         "wer": "WER: items not exactly right",
         "mean_error": "mean error: edits / reference symbols, averaged over items",
+        "from_dictionary": "share of items answered by a dictionary or from the training pairs",
     }
     if sampled:
         names |= {

@@ -102,6 +102,7 @@ def explained(
         out: folder for the figure.
         n_best: candidates to list, of a beam behind the explained one where the decoding gives fewer.
     """
+    decoding = decoding.model_copy(update={"remembered": False})  # what is explained is the model
     prediction = speller.predict(source, features=features, decoding=decoding, with_attention=True)[0]
     wanted = n_best or CANDIDATES
     if decoding.method != "sample" and len(prediction.candidates) < wanted:

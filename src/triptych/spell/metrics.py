@@ -41,6 +41,7 @@ class ItemResult:
         predictions: at least one, best first or in the order they were drawn; a prediction may be empty.
         log_probabilities: natural logarithms, one per prediction.
         finished: False where the limit on the length cut the first prediction.
+        from_dictionary: the first prediction is a dictionary's or one that training had, not the model's.
         features: of the source.
     """
 
@@ -49,6 +50,7 @@ class ItemResult:
     predictions: tuple[Symbols, ...]
     log_probabilities: tuple[float, ...]
     finished: bool = True
+    from_dictionary: bool = False
     features: Symbols = ()
 
     def __post_init__(self) -> None:
@@ -91,6 +93,7 @@ class Scores:
         cer_over_predictions: `cer` of a prediction picked at random: each item's edits and reference length are
             averaged over all its predictions before they are summed. None unless predictions are samples.
         wer_over_predictions: likewise, the mean over items of the share of their predictions that are not right.
+        from_dictionary: share of items whose first prediction is a dictionary's; None where none is.
     """
 
     n_items: int
@@ -100,11 +103,12 @@ class Scores:
     wer_at_k: tuple[Estimate, ...] = ()
     cer_over_predictions: Estimate | None = None
     wer_over_predictions: Estimate | None = None
+    from_dictionary: Estimate | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; `wer_at_k` is keyed by k, and what does not apply is omitted."""
         values: dict[str, Any] = {"n_items": self.n_items}
-        for name in ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions"):
+        for name in ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions", "from_dictionary"):
             estimate = getattr(self, name)
             if estimate is not None:
                 values[name] = estimate.to_dict()
@@ -228,11 +232,13 @@ def score(
 
     nearest = [[nearest_reference(prediction, item.references) for prediction in item.predictions] for item in items]
     edits, lengths = _edits_and_lengths(row[0] for row in nearest)
+    known = [item.from_dictionary for item in items]
     first = Scores(
         n_items=len(items),
         cer=over_items(edits, lengths),
         wer=share_of([edit > 0 for edit in edits], level=level),
         mean_error=over_items([edit / length for edit, length in zip(edits, lengths, strict=True)]),
+        from_dictionary=share_of(known, level=level) if any(known) else None,
     )
     most = max(len(row) for row in nearest)
     if most == 1:

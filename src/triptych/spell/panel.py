@@ -30,10 +30,12 @@ from triptych.spell.build import build_from_description, build_transducer, descr
 from triptych.spell.corpus import Corpus, load_corpus, unseen_features, unseen_symbols
 from triptych.spell.ensembles import Selection, join_runs, search_members
 from triptych.spell.evaluating import Evaluation, evaluate_items
+from triptych.spell.labels import decoding_label
 from triptych.spell.loaders import loaders_of, sizes_of, vocabularies_of
 from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
 from triptych.spell.sizing import sized
+from triptych.text import remembered
 from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.hardware import check_device
 from triptych.training.objective import Prepared
@@ -71,12 +73,17 @@ class SpellPanel:
             decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
         )
+        files = {}
+        if recipe.data.remember:
+            entries = remembered.by_frequency(data.splits["train"])
+            files = {remembered.FILE: remembered.packed(entries, vocabularies)}
         description = {
             "architecture": description_of(recipe.model, sizes),
             **vocabularies.to_dict(),
             "decoding": decoding.model_dump(),
+            **remembered.described(files),
         }
-        return Prepared(recipe, objective, loaders_of(recipe, data, vocabularies, valid_items), description)
+        return Prepared(recipe, objective, loaders_of(recipe, data, vocabularies, valid_items), description, files)
 
     def start(self, prepared: Prepared, run: Run) -> Transfer:
         """Copy into a prepared network what fits of a run's model; see `triptych.spell.start`."""
@@ -106,9 +113,11 @@ class SpellPanel:
         vocabularies = Vocabularies.from_dict(description, path)
         _check_vocabularies(members, vocabularies, path)
         models = [TorchModel(network, device) for network in networks]
-        return speller_of(
+        speller = speller_of(
             models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
         )
+        entries = remembered.read_remembered(run.content, run.path, description, vocabularies)
+        return speller if entries is None else speller.with_remembered(entries)
 
     def network_of(self, model: Speller) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The loaded network (or ensemble), and None since inputs have no fixed shape."""
@@ -173,6 +182,14 @@ class SpellPanel:
         self, model: Speller, recipe: SpellRecipe, given: Mapping[str, Any], *, warn: Callable[[Sequence[str]], None]
     ) -> tuple[Speller, str]:
         """The model with the word list and dictionary that options of a command name, and what to call that."""
+        if "remembered" in given and model.remembered is None:
+            option = "--remembered" if given["remembered"] else "--no-remembered"
+            raise RecipeError(
+                f"{option} has no effect on a run that keeps no training pairs.",
+                field="remembered",
+                value=given["remembered"],
+                hint="Remove it, or train with --set data.remember=true",
+            )
         lists = check_table(SpellWordLists, given_fields(SpellWordLists, "predict", given), origin="")
         return word_lists.with_word_lists(model, lists, recipe=recipe, warn=warn), word_lists.label(lists)
 
@@ -233,20 +250,7 @@ class SpellPanel:
 
     def label(self, decoding: SpellDecoding) -> str:
         """A short name for how targets are decoded: `greedy`, `beam5`, `sample3-p0.8`."""
-        match decoding.method:
-            case "beam":
-                penalty = f"-length{decoding.length_penalty:g}" if decoding.length_penalty else ""
-                best = f"-best{decoding.n_best}" if decoding.n_best > 1 else ""
-                return f"beam{decoding.beam_size}{best}{penalty}"
-            case "sample":
-                parts = [f"sample{decoding.samples}"]
-                parts += [f"t{decoding.temperature:g}"] if decoding.temperature != 1 else []
-                parts += [f"k{decoding.top_k}"] if decoding.top_k else []
-                parts += [f"p{decoding.top_p:g}"] if decoding.top_p < 1 else []
-                parts += [f"seed{decoding.seed}"] if decoding.seed else []
-                return "-".join(parts)
-            case _:
-                return "greedy"
+        return decoding_label(decoding)
 
     def record(self, folder: Path, name: str, evaluation: Evaluation, speller: Speller) -> dict[str, Any]:
         """Write every prediction, and return the details for the report."""
@@ -266,6 +270,8 @@ class SpellPanel:
         """Error rates as people read them."""
         named = {"CER": scores["cer"], "WER": scores["wer"], "mean error": scores["mean_error"]}
         named |= {f"WER@{k}": value for k, value in scores.get("wer_at_k", {}).items() if int(k) > 1}
+        if "from_dictionary" in scores:
+            named["answered by a dictionary"] = scores["from_dictionary"]
         further = {
             "CER, mean over predictions": "cer_over_predictions",
             "WER, mean over predictions": "wer_over_predictions",

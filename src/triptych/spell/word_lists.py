@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from triptych.config import SpellRecipe
 from triptych.config.spell import SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError
 from triptych.runs.run import Run
-from triptych.spell.corpus import dictionary_layout, load_corpus
+from triptych.spell.corpus import dictionary_layout, named_pairs
 from triptych.text.dictionaries import read_dictionary, read_words
 
+Symbols = tuple[str, ...]
 Warn = Callable[[Sequence[str]], None]
 
 
@@ -41,9 +43,28 @@ def with_word_lists(
         speller = speller.with_lexicon(words.words, weight=lists.lexicon_weight)
     if lists.dictionary is not None:
         found = read_dictionary(lists.dictionary, vocabularies, layout)
-        warn(found.warnings)
+        warn([*found.warnings, *_disagreements(speller, found.entries, lists.dictionary)])
         speller = speller.with_dictionary(found.entries)
     return speller
+
+
+def _disagreements(speller: Speller, entries: Sequence[tuple[Symbols, Symbols, Symbols]], path: Path) -> list[str]:
+    """A sentence where a dictionary has other first targets than the training pairs that a run keeps."""
+    if speller.remembered is None:
+        return []
+    first: dict[tuple[Symbols, Symbols], Symbols] = {}
+    for source, target, features in entries:
+        first.setdefault((source, features), target)
+    lookup = speller.remembered.lookup
+    others = [given for given, target in first.items() if lookup(*given)[:1] not in ((), (target,))]
+    if not others:
+        return []
+    join, write = speller.vocabularies.source_tokenizer.join, speller.vocabularies.target_tokenizer.join
+    shown = others[0]
+    return [
+        f"{path}: its entries come before the training pairs that the run keeps, of which {len(others)} have another "
+        f"target; the first: {join(shown[0])!r}, {write(first[shown])!r} and not {write(lookup(*shown)[0])!r}."
+    ]
 
 
 def with_packed_dictionary(model: Speller, recipe: SpellRecipe, run: Run) -> Speller:
@@ -53,15 +74,16 @@ def with_packed_dictionary(model: Speller, recipe: SpellRecipe, run: Run) -> Spe
 
 
 def with_named_set(speller: Speller, recipe: SpellRecipe, name: str) -> Speller:
-    """A speller that answers with a named data set first, read as the recipe reads its data, all splits of it.
+    """A speller that answers with all pairs of a named data set first, read as the recipe reads its data.
 
     Raises:
         DataError: the set cannot be read.
     """
-    changes = {"set": name, "max_train_pairs": 0, "max_eval_pairs": 0}
-    tokenizers = speller.vocabularies.source_tokenizer, speller.vocabularies.target_tokenizer
-    corpus = load_corpus(recipe.data.model_copy(update=changes), None, known=tokenizers)
-    return speller.with_dictionary((pair.source, pair.target) for split in corpus.splits.values() for pair in split)
+    source, target = speller.vocabularies.source_tokenizer, speller.vocabularies.target_tokenizer
+    settings = recipe.data.model_copy(update={"set": name, "skip_bad": True})
+    if settings.reverse:
+        return speller.with_dictionary((pair.target, pair.source) for pair in named_pairs(settings, target, source))
+    return speller.with_dictionary((pair.source, pair.target) for pair in named_pairs(settings, source, target))
 
 
 def label(lists: SpellWordLists) -> str:

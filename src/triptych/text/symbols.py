@@ -91,8 +91,7 @@ class Tokenizer:
         `join(split(text))` is `normalise(text)` in the written form, with runs of white space made one space where the
         unit is "symbols".
         """
-        forward = reversed(tuple(symbols)) if self.backward else symbols
-        text = (" " if self.unit == "symbols" else "").join(forward)
+        text = self.pack(symbols)
         form = self.written_form
         return text if form == "" or form == "none" else unicodedata.normalize(form, text)
 
@@ -100,8 +99,16 @@ class Tokenizer:
         """The symbols of the text that `join` writes: what a person counts, as syllables of Korean letters."""
         if not self.written_form:
             return symbols
-        written = self._cut(self.join(symbols))
-        return written[::-1] if self.backward else written
+        return self.unpack(self.join(symbols))
+
+    def pack(self, symbols: Iterable[str]) -> str:
+        """Symbols as a text from which `unpack` makes the same ones."""
+        return (" " if self.unit == "symbols" else "").join(reversed(tuple(symbols)) if self.backward else symbols)
+
+    def unpack(self, text: str) -> tuple[str, ...]:
+        """The symbols that `pack` wrote."""
+        symbols = self._cut(text)
+        return symbols[::-1] if self.backward else symbols
 
     def _cut(self, text: str) -> tuple[str, ...]:
         if self.unit == "symbols":

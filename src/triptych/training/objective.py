@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -58,12 +58,14 @@ class Prepared:
         objective: what to train, with a freshly initialised network.
         loaders: its batches.
         description: the content of `model.json`.
+        files: content of further files of the run, by name.
     """
 
     recipe: Recipe
     objective: Objective
     loaders: Loaders
     description: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def trainable(self) -> int:
