@@ -134,6 +134,12 @@ def test_csv_lines_are_counted_through_quoted_line_breaks(write: Write) -> None:
             2,
             "the row has 1 column; expected at least 2, the target's column, or a dictionary (data.layout)",
         ),
+        (
+            "a\tb\nk æ t;cat\n",
+            2,
+            "the row has 1 column; expected at least 2, the target's column, or another delimiter (data.delimiter)",
+        ),
+        ("a\tb\ncat\n", 2, "the row has 1 column; expected at least 2, the target's column"),
         ("a\tb\n\tcat\n", 2, "the source is empty; expected at least one symbol"),
         ("a\tb\nk \t  \n", 2, "the target is empty; expected at least one symbol"),
         ("a\tb\n\na\tb\n", 2, "the row is blank; expected a source and a target"),
