@@ -60,7 +60,7 @@ def toy_runs(tmp_path_factory: pytest.TempPathFactory) -> ToyRuns:
 INFLECTION_SETTINGS = [
     "data.source_unit=characters", "data.features_column=2", "data.target_column=3", "model.hidden=32",
     "model.embedding=32", "model.encoder_hidden=32", "model.dropout=0.1", "optimizer.learning_rate=0.01",
-    "training.epochs=6",
+    "training.epochs=6", "model.copy_symbols=true", "model.copied_symbol_dropout=0.3",
 ]  # fmt: skip
 
 

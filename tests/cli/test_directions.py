@@ -21,7 +21,10 @@ FILES = {
     "g2p": LEXICON,
     "p2g": LEXICON,
     "translit": "".join(f"{roman}\t{whole}\n" for whole, _, roman in hangul.words(80)),
-    "normalise": LONG_S,
+    "normalise": LONG_S.replace("\n", "\n\n", 5),
+    "inflect": "".join(
+        f"{word}\t{tag}\t{word}{end}\n" for _, word in PAIRS for tag, end in (("V;PST", "ed"), ("V", ""))
+    ),
 }
 
 
@@ -72,6 +75,25 @@ def test_old_spellings_become_modern_ones(triptych: Triptych, tmp_path: Path) ->
     trained(triptych, "normalise", tmp_path)
     tested = json_of(triptych, "test", "normalise", "--json")
     assert tested["n_items"] == api.Run.open("normalise").facts()["counts"]["test"], "each token counts"
+    known = api.load("normalise").predict([line.split("\t")[0] for line in LONG_S.splitlines()])
+    old, new = next(("".join(f.source), f.text) for f in known if f.best.origin == "dictionary" and "ſ" in f.source)
+    text = f"  {old}, 12 ({old}-) ... {old}!\n\n"
+    out = triptych("predict", "normalise", "--text", stdin=text.encode()).out.split("\n")
+    assert out[0] == f"  {old}, 12 ({old}-) ... {old}!\t  {new}, 12 ({new}-) ... {new}!\t0.0000"
+    assert out[1] == "\t\t0.0000"
+    assert triptych("predict", "normalise", "--text", "--line-buffered", stdin=text.encode()).out.split("\n") == out
+    bad = triptych("predict", "normalise", "--text", stdin=f"{old}\n".encode() + b"\xff\n")
+    assert (bad.status, bad.out.split("\t")[:2]) == (2, [old, new]), "what comes before a bad line is still predicted"
+    assert "standard input:2: byte 0xff" in bad.err
+    skipped = triptych("predict", "normalise", "--text", "--skip-bad", stdin=b"\xff\n" + f"{old}\n".encode())
+    assert skipped.out.split("\t")[:2] == [old, new]
+    assert "Skipped 1 unreadable lines" in skipped.err
+
+
+def test_lemmas_are_inflected_by_features(triptych: Triptych, tmp_path: Path) -> None:
+    trained(triptych, "inflect", tmp_path)
+    out = triptych("predict", "inflect", stdin=f"{PAIRS[0][1]}\tV;PST\n".encode()).out.split("\t")
+    assert out[:2] == [PAIRS[0][1], "V;PST"]
 
 
 def test_a_named_set_is_read_in_either_direction(tmp_path: Path) -> None:

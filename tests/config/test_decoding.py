@@ -52,7 +52,7 @@ def test_every_setting_is_described_and_belongs_to_one_method_or_to_all() -> Non
     assert sorted([*of_methods, *of_all]) == sorted(SpellDecoding.model_fields)
     assert SpellDecoding.of_method("greedy") == ()
     assert SpellDecoding.of_method("beam") == ("beam_size", "n_best", "length_penalty")
-    assert of_all == ["method", "max_length_factor", "max_length_extra", "batch_size"]
+    assert of_all == ["method", "remembered", "max_length_factor", "max_length_extra", "batch_size"]
 
 
 def test_more_candidates_than_the_beam_has_are_refused_with_beam_search_alone() -> None:

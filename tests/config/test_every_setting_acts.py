@@ -20,6 +20,7 @@ from triptych.config import SpellDecoding, SpellRecipe, parse_recipe
 from triptych.decoding import Sources
 from triptych.errors import TriptychError
 from triptych.runs.run import Run
+from triptych.spell.batches import PairBatch, hide_copied
 from triptych.spell.build import build_transducer
 from triptych.spell.corpus import load_corpus
 from triptych.spell.encoder import SourceBatch
@@ -77,6 +78,7 @@ DATA = {
     "features_separator": Data("features_separator=i", ("features_column=3",)),
     "delimiter": Data("delimiter=';'"),
     "layout": Data("layout=dictionary", ("max_symbols=2",)),
+    "blank_rows": Data("blank_rows=skip", location="blank"),
     "split_alternatives": Data("split_alternatives=,"),
     "source_unit": Data("source_unit=characters"),
     "target_unit": Data("target_unit=symbols"),
@@ -112,8 +114,11 @@ def test_data(key: str, tmp_path: Path) -> None:
     rows = [f"S{i % 9} É;{i}\tÉ, {'ab'[i % 2]} {i % 7}\tthird{i}" for i in range(40)]
     for split, part in (("train", rows[:20]), ("valid", rows[20:30]), ("test", rows[30:]), ("all", rows)):
         (tmp_path / f"{split}.tsv").write_text("\n".join([*part, part[0]]) + "\nA\tB\tC\n", encoding="utf-8")
+    (tmp_path / "blank.tsv").write_text("\n\n".join(rows) + "\n", encoding="utf-8")
     case = DATA[key]
-    location = {"folder": tmp_path, "file": tmp_path / "all.tsv", "none": None}[case.location]
+    location = {"folder": tmp_path, "file": tmp_path / "all.tsv", "blank": tmp_path / "blank.tsv", "none": None}[
+        case.location
+    ]
     base = [f"data.{setting}" for setting in case.base]
     assert read(recipe_with(*base), location) != read(recipe_with(*base, f"data.{case.change}"), location)
 
@@ -128,6 +133,7 @@ MODEL = {
     "embedding": ("embedding=24", ("tie_output=false",)),
     "encoder_layers": ("encoder_layers=2", ()),
     "encoder_residual": ("encoder_residual=true", ("encoder_layers=2", "attention=dot")),
+    "encoder_shortcut": ("encoder_shortcut=true", ("attention=dot",)),
     "decoder_layers": ("decoder_layers=2", ()),
     "attention": ("attention=dot", ()),
     "attention_width": ("attention_width=24", ("attention=monotonic",)),
@@ -140,6 +146,8 @@ MODEL = {
     "layer_dropout": ("layer_dropout=0.9", ("encoder_layers=2",)),
     "source_symbol_dropout": ("source_symbol_dropout=0.9", ()),
     "target_symbol_dropout": ("target_symbol_dropout=0.9", ()),
+    "copy_symbols": ("copy_symbols=true", ("attention=monotonic",)),
+    "copied_symbol_dropout": ("copied_symbol_dropout=0.9", ("attention=monotonic", "copy_symbols=true")),
 }
 
 
@@ -147,8 +155,13 @@ def compute(recipe: SpellRecipe) -> list[float]:
     torch.manual_seed(0)
     network = build_transducer(recipe.model, source_size=12, target_size=9).train()
     torch.manual_seed(1)
-    batch = SourceBatch(torch.tensor([[4, 5, 6], [7, 8, 0]]), torch.tensor([3, 2]))
-    values: list[float] = network(batch, torch.tensor([[1, 4, 5], [1, 6, 7]])).detach().flatten().tolist()
+    ids = torch.tensor([[4, 5, 11], [6, 10, 0]])
+    source = SourceBatch(torch.tensor([[4, 5, 6], [7, 8, 0]]), torch.tensor([3, 2]), copy_ids=ids)
+    fed = torch.tensor([[1, 4, 5], [1, 6, 7]])
+    batch = PairBatch(source, fed, fed, (0, 1))
+    if recipe.model.copy_symbols:
+        batch = hide_copied(batch, recipe.model.copied_symbol_dropout, 9)
+    values: list[float] = network(batch.source, batch.fed).detach().flatten().tolist()
     return values
 
 

@@ -38,6 +38,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "additive-gru-untied": {"attention": "additive", "cell": "gru", **UNTIED},
     "monotonic-gru": {"attention": "monotonic", "cell": "gru", "embedding": 10},
     "monotonic-deep": {"attention": "monotonic", "encoder_hidden": 20, "attention_width": 6, **DEEP},
+    "monotonic-shortcut": {"attention": "monotonic", "encoder_hidden": 20, "encoder_shortcut": True},
+    "additive-shortcut": {"attention": "additive", "encoder_shortcut": True, **UNTIED},
 }
 SHAPES = ((1, 1), (1, 9), (5, 1), (7, 6), (40, 15))
 

@@ -105,6 +105,9 @@ def encode_one(encoder: Encoder, symbols: list[int]) -> tuple[list[Tensor], list
         if encoder.residual and number > 0:
             outputs = [before + after for before, after in zip(inputs, outputs, strict=True)]
         finals.append([torch.cat(pair) for pair in zip(final_ahead, final_back, strict=True)])
+    if encoder.shortcut is not None:
+        local = [encoder.shortcut.weight @ encoder.embedding.weight[symbol] for symbol in symbols]
+        outputs = [state + own for state, own in zip(outputs, local, strict=True)]
     return outputs, finals
 
 

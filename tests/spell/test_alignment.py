@@ -28,7 +28,7 @@ def best_walk(transducer: MonotonicTransducer, source: list[int], target: list[i
     """The most probable walk and its probability, by enumerating every walk of one source alone."""
     decoder, viewed = transducer.decoder, transducer._view(batch(source))
     states, _ = decoder.states(torch.tensor([[Vocabulary.start, *target[:-1]]]), None)
-    transitions, written = decoder.transitions(states, viewed)[0], decoder.written(states, viewed)[0]
+    transitions, written = decoder.transitions(states, viewed)[0], decoder.written(states, viewed)[0][0]
 
     def probability(walk: tuple[int, ...]) -> float:
         total, before = 1.0, 0

@@ -32,6 +32,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "deep": {"attention": "dot", "encoder_layers": 2, "decoder_layers": 2},
     "deeper decoder": {"attention": "dot", "encoder_layers": 2, "decoder_layers": 3},
     "residual encoder": {"encoder_layers": 2, "encoder_residual": True, "attention": "dot"},
+    "encoder with a shortcut": {"encoder_shortcut": True, "attention": "dot"},
     "deeper encoder": {"attention": "additive", "encoder_layers": 3, "decoder_layers": 1},
     "deep gru": {"cell": "gru", "encoder_layers": 2, "decoder_layers": 2},
     "untied": {"attention": "general", "tie_output": False, "embedding": 6},

@@ -39,7 +39,7 @@ def sum_over_walks(network: MonotonicTransducer, source: SourceBatch, target: li
     fed = torch.tensor([[Vocabulary.start, *target[:-1]]])
     view = network._view(source)
     states, _ = decoder.states(fed, None)
-    transitions, written = decoder.transitions(states, view)[0], decoder.written(states, view)[0]
+    transitions, written = decoder.transitions(states, view)[0], decoder.written(states, view)[0][0]
     total = 0.0
     for walk in itertools.product(range(view.keys.shape[1]), repeat=len(target)):
         probability, before = 1.0, 0
@@ -168,7 +168,7 @@ def by_hand(network: MonotonicTransducer, source: SourceBatch, target: list[int]
     decoder, view = network.decoder, network._view(source)
     states, _ = decoder.states(torch.tensor([[Vocabulary.start, *target[:-1]]]), None)
     transitions = decoder.transitions(states, view)[0].tolist()
-    written = decoder.written(states, view)[0].tolist()
+    written = decoder.written(states, view)[0][0].tolist()
     position = transitions[0][0]
     found = []
     for step, symbol in enumerate(target):

@@ -50,7 +50,7 @@ def test_smaller_data_is_seen_more_often_and_less_in_all() -> None:
     updates = [total / training.items_per_update for total, training in zip(seen, chosen, strict=True)]
     assert epochs == sorted(epochs, reverse=True)
     assert seen == sorted(seen)
-    assert min(updates) > 1_000, "at any size weights can leave where they started"
+    assert min(updates) > 900, "at any size weights can leave where they started"
 
 
 def test_a_network_needs_numbers() -> None:

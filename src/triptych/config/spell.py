@@ -65,6 +65,9 @@ class SpellData(Table):
         "Kaldi, MFA and Sphinx, where column 1 is the word and column 2 the phonemes; auto: a dictionary where that is "
         "certain",
     )
+    blank_rows: Literal["bad", "skip"] = Field(
+        default="bad", description="skip: rows without content are ends of sentences and not mistakes"
+    )
     split_alternatives: str = Field(
         default="",
         description="what separates several sources or targets in one field, such as ~ or a comma; each makes a pair",
@@ -184,6 +187,9 @@ class SpellModel(Table):
     encoder_residual: bool = Field(
         default=False, description="add each encoder layer's input to its output, from the second layer on"
     )
+    encoder_shortcut: bool = Field(
+        default=False, description="add a linear map of each source symbol's embedding to the encoder's state there"
+    )
     decoder_layers: PositiveInt = 1
     attention: AttentionKind = Field(
         default="none",
@@ -214,6 +220,16 @@ class SpellModel(Table):
     target_symbol_dropout: Probability = Field(
         default=0.0, description="share of symbols fed to the decoder that are hidden in training"
     )
+    copy_symbols: bool = Field(
+        default=False,
+        description="with monotonic attention: the symbol at the present position may be written as it is, also one "
+        "that training never showed",
+    )
+    copied_symbol_dropout: Probability = Field(
+        default=0.2,
+        description="with copy_symbols: share of each source's symbols that training hides, so that the target can "
+        "have them by copying alone",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -240,6 +256,11 @@ class SpellModel(Table):
                     "decoder does not start from the encoder's final state"
                 )
             return self
+        if self.copy_symbols:
+            raise ValueError(
+                f"copy_symbols is true with attention {self.attention!r}; expected attention 'monotonic', which has a "
+                "position to copy from"
+            )
         if self.encoder_hidden or self.attention_width:
             raise ValueError(
                 f"encoder_hidden is {self.encoder_hidden} and attention_width is {self.attention_width} with attention "
@@ -306,6 +327,10 @@ class SpellOutput(Table):
 
     alignment: bool = Field(
         default=False, description="add a column after each log-probability: what is written from which source symbol"
+    )
+    text: bool = Field(
+        default=False,
+        description="read running text: predict its words, and keep white space, punctuation and numbers",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Generic, Self
 
 import numpy as np
 
-from triptych.decoding.contract import END, Array, Penalised, Sources, StateT, StepModel
+from triptych.decoding.contract import END, Array, Penalised, Sources, StateT, StepModel, copies
 from triptych.decoding.trie import Lexicon
 from triptych.errors import RecipeError, ShapeError
 
@@ -75,6 +75,7 @@ class Constrained(Generic[StateT]):
                 hint="Pass words without start and end symbols.",
             )
         self.model = model
+        self.copies = copies(model)  # symbols that only copying writes are in no word
         self.lexicon = lexicon
         self.weight = math.inf if weight is None else weight
 

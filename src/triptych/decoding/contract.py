@@ -19,7 +19,7 @@ from triptych.text.symbols import Vocabulary
 
 Array = NDArray[Any]
 
-START, END = Vocabulary.start, Vocabulary.end
+START, END, UNKNOWN = Vocabulary.start, Vocabulary.end, Vocabulary.unknown
 IMPOSSIBLE = np.float32(-np.inf)
 
 
@@ -33,12 +33,15 @@ class Sources:
         row_ids: numbers >= 0 that set the rows' random numbers apart, such as their places in the whole data. B.
         features: vocabulary indices of each row's features, padded; None for a model without features. Shape (B, F),
             int64, F >= 1.
+        copy_ids: what copying each position writes (`triptych.text.copying`), 0 in padding; None for a model that does
+            not copy. Shape (B, S), int64.
     """
 
     symbols: Array
     lengths: Array
     row_ids: Sequence[int]
     features: Array | None = None
+    copy_ids: Array | None = None
 
     @classmethod
     def of(
@@ -47,11 +50,18 @@ class Sources:
         row_ids: Sequence[int] | None = None,
         *,
         features: Sequence[Sequence[int]] | None = None,
+        copy_ids: Sequence[Sequence[int]] | None = None,
     ) -> Self:
         """Sequences of indices side by side; row_ids count from 0 unless given."""
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
         ids = range(len(sequences)) if row_ids is None else row_ids
-        return cls(padded(sequences), lengths, ids, None if features is None else padded(features, least=1))
+        return cls(
+            padded(sequences),
+            lengths,
+            ids,
+            None if features is None else padded(features, least=1),
+            None if copy_ids is None else padded(copy_ids),
+        )
 
     def __len__(self) -> int:
         """B."""
@@ -95,7 +105,14 @@ class StepModel(Protocol[StateT]):
 
         Symbols that must never be produced (padding, start, unknown) have log-probability -inf. Decoders rely only on
         values <= 0, not on normalised rows: a model held to a lexicon takes more off.
+
+        A model that copies returns V + S log-probabilities, S being the batch's; beyond V are those of `copy_ids`.
         """
+
+
+def copies(model: Any) -> bool:
+    """Whether a step model copies, and is given `copy_ids` with its sources."""
+    return bool(getattr(model, "copies", False))
 
 
 @dataclass(frozen=True)

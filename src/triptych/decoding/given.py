@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Sources, StepModel
+from triptych.decoding.contract import Sources, StepModel, copies
 from triptych.decoding.dictionary import Symbols
 from triptych.decoding.ensemble import Ensemble
 from triptych.decoding.scoring import Forced, force, heaviest_path
 from triptych.errors import DataError, RecipeError
 from triptych.text.alignment import Alignment, PairScore, places_of
+from triptych.text.copying import copy_ids, extended
 from triptych.text.pairs import Input
 from triptych.text.predictions import Prediction
 from triptych.text.symbols import Vocabularies
@@ -20,14 +21,34 @@ from triptych.text.symbols import Vocabularies
 USUAL_LENGTH = 32  # symbols; a batch of longer sources has fewer rows, so that it needs no more memory
 
 
-def encoded(vocabularies: Vocabularies, inputs: Sequence[Input], row_ids: Sequence[int] | None = None) -> Sources:
-    """Sources and features as indices, side by side."""
+def encoded(
+    model: StepModel[Any], vocabularies: Vocabularies, inputs: Sequence[Input], row_ids: Sequence[int] | None = None
+) -> Sources:
+    """Sources and features as indices, side by side, for a model."""
     features = vocabularies.features
+    sources = [given.source for given in inputs]
     return Sources.of(
-        [vocabularies.sources.encode(given.source) for given in inputs],
+        [vocabularies.sources.encode(source) for source in sources],
         row_ids,
         features=None if features is None else [features.encode(given.features) for given in inputs],
+        copy_ids=[copy_ids(source, vocabularies.targets) for source in sources] if copies(model) else None,
     )
+
+
+def paired(inputs: Sequence[Input], targets: Sequence[Symbols]) -> list[tuple[Input, Symbols]]:
+    """Sources with their targets.
+
+    Raises:
+        DataError: another number of targets than of sources, or one without symbols.
+    """
+    if len(inputs) != len(targets):
+        raise DataError(field="the number of targets", value=len(targets), expected=f"{len(inputs)}, as of sources")
+    pairs = list(zip(inputs, targets, strict=True))
+    for number, (given, target) in enumerate(pairs):
+        for side, symbols in (("source", given.source), ("target", target)):
+            if not symbols:
+                raise DataError(f"{side} {number} has 0 symbols; expected at least one. Numbers begin at 0.")
+    return pairs
 
 
 def accounts(
@@ -52,13 +73,19 @@ def accounts(
     order = sorted(range(len(pairs)), key=lambda position: (lengths[position], len(pairs[position][1])))
     found: list[Forced | None] = [None] * len(pairs)
     for positions in batches(order, [lengths[position] for position in order], batch_size):
-        sources = encoded(vocabularies, [pairs[position][0] for position in positions])
-        targets = [vocabularies.targets.encode(pairs[position][1]) for position in positions]
+        sources = encoded(model, vocabularies, [pairs[position][0] for position in positions])
+        targets = [_target_ids(model, vocabularies, *pairs[position]) for position in positions]
         for position, account in zip(
             positions, force(model, sources, targets, with_alignment=with_alignment), strict=True
         ):
             found[position] = account
     return [account for account in found if account is not None]
+
+
+def _target_ids(model: StepModel[Any], vocabularies: Vocabularies, given: Input, target: Symbols) -> list[int]:
+    return (
+        extended(target, given.source, vocabularies.targets) if copies(model) else vocabularies.targets.encode(target)
+    )
 
 
 def scores_of(

@@ -10,14 +10,15 @@ from typing import Any
 from triptych.config.decoding import SpellDecoding
 from triptych.decoding.beam import beam_search
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel
+from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel, copies
 from triptych.decoding.dictionary import Dictionary, Symbols, first_known
-from triptych.decoding.given import accounts, alignment_of, batches, encoded, reordered, scores_of, taken
+from triptych.decoding.given import accounts, alignment_of, batches, encoded, paired, reordered, scores_of, taken
 from triptych.decoding.greedy import greedy
 from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
 from triptych.text.alignment import Alignment, PairScore
+from triptych.text.copying import written
 from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
 from triptych.text.symbols import Tokenizer, Vocabularies
@@ -108,6 +109,11 @@ class Speller:
         settings = (decoding or self.decoding).for_candidates(n_best)
         found = self._predict(self.inputs(sources, features), settings, with_attention=with_attention)
         return self._with_alignments(found) if with_alignment else found
+
+    @property
+    def copies(self) -> bool:
+        """Whether source symbols that training never showed can be written as they are."""
+        return copies(self.model)
 
     def inputs(self, sources: str | Sequence[Text], features: str | Sequence[Text] | None = None) -> list[Input]:
         """Sources and their features, split as in training; see `predict`.
@@ -281,14 +287,7 @@ class Speller:
 
     def _pairs(self, inputs: Sequence[Input], targets: str | Sequence[Text]) -> list[tuple[Input, Symbols]]:
         texts = [targets] if isinstance(targets, str) else targets
-        if len(inputs) != len(texts):
-            raise DataError(field="the number of targets", value=len(texts), expected=f"{len(inputs)}, as of sources")
-        symbols = [_symbols(text, self.vocabularies.target_tokenizer) for text in texts]
-        for number, sides in enumerate(zip(inputs, symbols, strict=True)):
-            for side, found in (("source", sides[0].source), ("target", sides[1])):
-                if not found:
-                    raise DataError(f"{side} {number} has 0 symbols; expected at least one. Numbers begin at 0.")
-        return list(zip(inputs, symbols, strict=True))
+        return paired(inputs, [_symbols(text, self.vocabularies.target_tokenizer) for text in texts])
 
     def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
@@ -360,11 +359,8 @@ class Speller:
         order = sorted(range(len(inputs)), key=lambda position: len(inputs[position].source))
         lengths = [len(inputs[position].source) for position in order]
         for positions in batches(order, lengths, settings.batch_size):
-            batch = encoded(
-                self.vocabularies,
-                [inputs[position] for position in positions],
-                [numbers[position] for position in positions],
-            )
+            chosen = [inputs[position] for position in positions]
+            batch = encoded(self.model, self.vocabularies, chosen, [numbers[position] for position in positions])
             decoded = decode(self.model, batch, settings, with_attention=with_attention)
             for position, hypotheses in zip(positions, decoded, strict=True):
                 results[position] = self._prediction(inputs[position], hypotheses)
@@ -374,14 +370,14 @@ class Speller:
         features = self.vocabularies.features
         return Prediction(
             given.source,
-            tuple(self._candidate(hypothesis) for hypothesis in hypotheses),
+            tuple(self._candidate(hypothesis, given.source) for hypothesis in hypotheses),
             self.vocabularies.sources.unknown_in(given.source),
             given.features,
             () if features is None else features.unknown_in(given.features),
         )
 
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
-        symbols = self.vocabularies.targets.decode(hypothesis.symbols)
+    def _candidate(self, hypothesis: Hypothesis, source: Symbols) -> Candidate:
+        symbols = written(hypothesis.symbols, source, self.vocabularies.targets)
         return Candidate(
             symbols,
             self.vocabularies.target_tokenizer.join(symbols),

@@ -8,13 +8,16 @@ Letters in shapes: B rows, S source length with boundaries, V target vocabulary,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from triptych.export.graph import Graph
 from triptych.export.recurrent import encode, one_step
 from triptych.export.transducer import F32, state_names
-from triptych.runtime.network import NEXT, TRANSITIONS
+from triptych.runtime.network import COPY_IDS, NEXT, TRANSITIONS
 from triptych.spell.monotonic import TINY, MonotonicDecoder, MonotonicTransducer
+from triptych.text.symbols import Vocabulary
 
 
 def encoder_graph(network: MonotonicTransducer) -> Graph:
@@ -37,11 +40,16 @@ def encoder_graph(network: MonotonicTransducer) -> Graph:
     graph.output("position", position, F32, "rows", "positions")
     certain = graph.op("Expand", graph.tensor(1.0), graph.op("Concat", shape, graph.tensor([vocabulary]), axis=0))
     graph.output("written", certain, F32, "rows", "positions", vocabulary)
+    if network.copies:
+        graph.output("copied", graph.op("Expand", graph.tensor(0.0), shape), F32, "rows", "positions")
     return graph
 
 
 def step_graph(network: MonotonicTransducer) -> Graph:
-    """One symbol further: `log_probabilities` (B, V), the walk after, `attention` (B, S - 2)."""
+    """One symbol further: `log_probabilities` (B, V), the walk after, `attention` (B, S - 2).
+
+    With copying there are V + S - 2 log-probabilities, and `copy_ids` (B, S) is an input.
+    """
     graph, decoder = Graph("step"), network.decoder
     embedding, vocabulary = decoder.embedding.embedding_dim, decoder.embedding.num_embeddings
     hidden = decoder.recurrent.hidden_size
@@ -55,20 +63,34 @@ def step_graph(network: MonotonicTransducer) -> Graph:
     for name in (name for layer in names for name in layer):
         graph.input(name, F32, "rows", hidden)
 
-    embedded = graph.op("Gather", graph.tensor(decoder.embedding.weight), symbols)
+    copying = _Copying.of(graph, symbols, vocabulary) if network.copies else None
+    fed = symbols if copying is None else copying.fed
+    embedded = graph.op("Gather", graph.tensor(decoder.embedding.weight), fed)
     output, after = one_step(graph, decoder.recurrent, embedded, names)
-    seen = _seen(graph, written_before, symbols)
+    seen = _seen(graph, written_before, fed)
+    if copying is not None:
+        seen = copying.seen(graph, seen)
     transitions = _transitions(graph, decoder, output, keys)
     position = _moved(graph, before, seen, transitions)
     mixed = graph.op("Tanh", graph.op("Add", states, graph.unsqueeze(graph.linear(output, decoder.from_state), 1)))
     logits = graph.op("Add", graph.matmul(mixed, decoder.embedding.weight), graph.tensor(decoder.output_bias))
     written = graph.op("Softmax", logits, axis=-1)  # (B, S, V)
+    copied = None
+    if copying is not None and decoder.gate is not None:
+        copied = copying.share(graph, graph.squeeze(graph.linear(mixed, decoder.gate), 2))
+        written = graph.op("Mul", written, graph.unsqueeze(graph.op("Sub", graph.tensor(1.0), copied), 2))
 
     total = graph.squeeze(graph.op("MatMul", graph.unsqueeze(position, 1), written), 1)
     allowed = graph.op("Mul", total, graph.tensor((~network.get_buffer("never")).float()))
+    if copying is not None and copied is not None:
+        allowed = copying.added(graph, allowed, graph.op("Mul", position, copied))
     sums = graph.op("ReduceSum", allowed, graph.tensor([1]), keepdims=1)
     log_probabilities = graph.op("Log", graph.op("Div", allowed, sums))
-    graph.output("log_probabilities", log_probabilities, F32, "rows", vocabulary)
+    graph.output(
+        "log_probabilities", log_probabilities, F32, "rows", vocabulary if copying is None else "symbols_after"
+    )
+    if copied is not None:
+        graph.output(f"{NEXT}copied", copied, F32, "rows", "positions")
     for layer, parts in zip(names, after, strict=True):
         for name, part in zip(layer, parts, strict=True):
             graph.output(NEXT + name, part, F32, "rows", hidden)
@@ -77,6 +99,50 @@ def step_graph(network: MonotonicTransducer) -> Graph:
     graph.output("attention", _attention(graph, position, valid), F32, "rows", "inner_positions")
     graph.output(TRANSITIONS, transitions, F32, "rows", "positions", "positions")
     return graph
+
+
+@dataclass(frozen=True)
+class _Copying:
+    """Nodes of a step graph whose positions may copy.
+
+    Attributes:
+        ids: what copying each position writes, an input. Shape (B, S).
+        symbols: the symbols that came. Shape (B,).
+        is_known: 1 where the vocabulary has them, 0 elsewhere. Shape (B,).
+        fed: those symbols, unknown where the vocabulary lacks them. Shape (B,).
+    """
+
+    ids: str
+    symbols: str
+    is_known: str
+    fed: str
+
+    @classmethod
+    def of(cls, graph: Graph, symbols: str, vocabulary: int) -> _Copying:
+        """Declares the inputs."""
+        ids = graph.input(COPY_IDS, np.int64, "rows", "positions")
+        graph.input("copied", F32, "rows", "positions")
+        known = graph.op("Less", symbols, graph.tensor([vocabulary]))
+        fed = graph.op("Where", known, symbols, graph.tensor([Vocabulary.unknown]))
+        return cls(ids, symbols, graph.op("Cast", known, to=1), fed)
+
+    def seen(self, graph: Graph, likelihood: str) -> str:
+        """The probability that each position gave the symbol that came, from that of the fed one. Shape (B, S)."""
+        by_vocabulary = graph.op("Mul", likelihood, graph.unsqueeze(self.is_known, 1))
+        same = graph.op("Cast", graph.op("Equal", self.ids, graph.unsqueeze(self.symbols, 1)), to=1)
+        return graph.op("Add", by_vocabulary, graph.op("Mul", "copied", same))
+
+    def share(self, graph: Graph, scores: str) -> str:
+        """The probability that each position copies, 0 at boundaries and padding. Shape (B, S)."""
+        nothing = graph.op("Equal", self.ids, graph.tensor([Vocabulary.pad]))
+        return graph.op("Where", nothing, graph.tensor(0.0), graph.op("Sigmoid", scores))
+
+    def added(self, graph: Graph, total: str, copied: str) -> str:
+        """The vocabulary's probabilities (B, V) and the copies' (B, S) together. Shape (B, V + S - 2)."""
+        inner = graph.op("Slice", copied, graph.tensor([1]), graph.tensor([-1]), graph.tensor([1]))
+        nothing = graph.op("Mul", inner, graph.tensor(0.0))
+        wide = graph.op("Concat", total, nothing, axis=1)
+        return graph.op("ScatterElements", wide, self.ids, copied, axis=1, reduction="add")
 
 
 def _seen(graph: Graph, written: str, symbols: str) -> str:

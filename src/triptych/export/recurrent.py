@@ -77,7 +77,7 @@ def encode(graph: Graph, encoder: Encoder) -> Encoded:
         features = graph.input("features", np.int64, "rows", "features")
         each = graph.op("Gather", graph.tensor(encoder.features.embedding.weight), features)  # (B, F, E)
         embedded = graph.op("Add", embedded, graph.op("ReduceSum", each, graph.tensor([1]), keepdims=1))
-    states = graph.transpose(embedded, 1, 0, 2)  # (S, B, E)
+    states = embedded = graph.transpose(embedded, 1, 0, 2)  # (S, B, E)
     finals = []
     for number, layer in enumerate(encoder.recurrent):
         assert isinstance(layer, nn.LSTM | nn.GRU)
@@ -86,6 +86,8 @@ def encode(graph: Graph, encoder: Encoder) -> Encoded:
         joined = graph.op("Reshape", side_by_side, graph.tensor([0, 0, -1]))
         states = graph.op("Add", joined, states) if encoder.residual and number > 0 else joined
         finals.append([_both_directions(graph, part) for part in final])
+    if encoder.shortcut is not None:
+        states = graph.op("Add", states, graph.linear(embedded, encoder.shortcut))
     position = graph.count(graph.size(symbols, 1))
     valid = graph.op("Less", graph.unsqueeze(position, 0), graph.unsqueeze(lengths, 1))
     return Encoded(graph.transpose(states, 1, 0, 2), finals, valid)

@@ -13,6 +13,7 @@ import numpy as np
 from triptych.config import SpellDecoding, SpellRecipe
 from triptych.decoding import Sources, Speller, StepModel, decode
 from triptych.decoding.contract import END, START, Array
+from triptych.decoding.given import encoded
 from triptych.decoding.voting import MEMBERS, Voting
 from triptych.errors import TriptychError
 from triptych.export import monotonic, transducer
@@ -29,13 +30,14 @@ from triptych.spell.evaluating import predictions_of, results_of
 from triptych.spell.metrics import ItemResult, errors_of, score
 from triptych.spell.monotonic import MonotonicTransducer
 from triptych.text import remembered
-from triptych.text.symbols import Vocabulary
+from triptych.text.pairs import Input
 
 TOLERANCE = 1e-5
 SHAPES = ((1, 1), (3, 7), (8, 4))  # number and length of the random sources that an export is checked on
 OWN_SOURCES = 64  # of the run's predictions, that it is checked on too
 STEPS = 6
 LOWEST = -69.0  # log of 1e-30: less probable symbols are impossible ones, in single precision
+UNSEEN = "\N{REPLACEMENT CHARACTER}"  # a symbol that no training showed
 LISTS = SpellDecoding(method="beam", beam_size=5, n_best=3)
 
 
@@ -160,13 +162,18 @@ def _next_symbols(log_probs: Array, random: np.random.Generator | None) -> Array
 def _random_sources(speller: Speller, rows: int, length: int, seed: int) -> Sources:
     """Sources of random symbols: one of that length, and shorter ones."""
     random = np.random.default_rng(seed)
+    vocabularies = speller.vocabularies
     lengths = [length, *random.integers(1, length + 1, rows - 1).tolist()]
-    symbols = [random.integers(Vocabulary.unknown, len(speller.vocabularies.sources), n) for n in lengths]
-    known = speller.vocabularies.features
-    if known is None:
-        return Sources.of(symbols)
-    features = [random.integers(Vocabulary.unknown, len(known), n) for n in random.integers(0, 4, rows)]
-    return Sources.of(symbols, features=features)
+    known, features = vocabularies.sources.symbols, vocabularies.features
+    symbols = [*known, UNSEEN, UNSEEN * 2]
+    inputs = [
+        Input(
+            tuple(random.choice(symbols, count).tolist()),
+            () if features is None else tuple(random.choice([*features.symbols, UNSEEN], count % 4).tolist()),
+        )
+        for count in lengths
+    ]
+    return encoded(speller.model, vocabularies, inputs)
 
 
 def _own_sources(speller: Speller, run: Run) -> Sources | None:
@@ -177,12 +184,14 @@ def _own_sources(speller: Speller, run: Run) -> Sources | None:
             rows = list(islice(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE), OWN_SOURCES))
         if not rows:  # of a list of errors without any
             continue
-        split, known = vocabularies.source_tokenizer.split, vocabularies.features
-        symbols = [vocabularies.sources.encode(split(row.get("source") or "")) or [Vocabulary.unknown] for row in rows]
-        if known is None:
-            return Sources.of(symbols)
-        features = [known.encode(vocabularies.split_features(row.get("features") or "")) for row in rows]
-        return Sources.of(symbols, features=features)
+        inputs = [
+            Input(
+                vocabularies.source_tokenizer.split(row.get("source") or "") or (UNSEEN,),
+                vocabularies.split_features(row.get("features") or ""),
+            )
+            for row in rows
+        ]
+        return encoded(speller.model, vocabularies, inputs)
     return None
 
 

@@ -6,7 +6,7 @@ A model is two graphs that share names. The encoder turns `symbols` (B, S), `len
 features, `features` (B, F) into tensors with one row per source. The step takes those tensors and the latest `symbols`
 (B,), and returns `log_probabilities` (B, V), perhaps `attention` (B, S), and for each tensor X that changes, `next_X`.
 The others stay as the encoder made them. The step of a hard monotonic model also has `transitions` (B, S, S), which is
-fetched only for alignments.
+fetched only for alignments. That of one that copies also takes `copy_ids` (B, S).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from triptych.decoding.contract import END, START, Array, Sources
 from triptych.text.symbols import Vocabulary
 
 NEXT = "next_"
+COPY_IDS = "copy_ids"  # (B, S), what a model that copies writes from each position; not the encoder's
 TRANSITIONS = "transitions"  # (B, S, S), computed again where a walk is asked for
 
 
@@ -45,7 +46,9 @@ class GraphState:
     @property
     def walk(self) -> tuple[Array, Array] | None:
         """The latest step of a hard monotonic model; see `triptych.decoding.scoring.Walking`."""
-        return None if self.transitions is None else (self.transitions(), self.changing["written"])
+        if self.transitions is None:
+            return None
+        return self.transitions(), _with_copies(self.changing["written"], self.changing, self.fixed)
 
     def select(self, index: Array) -> GraphState:
         """Rows by index. Where hypotheses only change places within their source, the fixed part is not copied."""
@@ -76,6 +79,7 @@ class GraphModel:
         self._after = [name for name in outputs if name != TRANSITIONS]
         self._wanted = {entry.name for entry in step.get_inputs()}
         self._changing = [name for name in self._encoded if NEXT + name in self._after]
+        self.copies = COPY_IDS in self._wanted
 
     def start(self, sources: Sources) -> GraphState:
         """The state before the first target symbol, one row per source."""
@@ -89,6 +93,9 @@ class GraphModel:
         made = dict(zip(self._encoded, values, strict=True))
         changing = {name: made.pop(name) for name in self._changing}
         fixed = {name: value for name, value in made.items() if name in self._wanted}
+        if self.copies:
+            assert sources.copy_ids is not None
+            fixed[COPY_IDS] = np.pad(sources.copy_ids, ((0, 0), (1, 1)))  # nothing is copied from a boundary
         return GraphState(changing, fixed, np.arange(len(lengths)))
 
     def step(self, symbols: Array, state: GraphState) -> tuple[Array, GraphState]:
@@ -103,6 +110,21 @@ class GraphModel:
 
         walk = transitions if self._walks else None
         return made["log_probabilities"], GraphState(changing, state.fixed, state.source, made.get("attention"), walk)
+
+
+def _with_copies(written: Array, changing: Mapping[str, Array], fixed: Mapping[str, Array]) -> Array:
+    """Probability of each symbol at each position, of copied ones too. Shapes: written (B, S, V) to (B, S, V + S - 2).
+
+    `copied` (B, S) is the probability that a position copies, and `written` is the rest's.
+    """
+    if COPY_IDS not in fixed:
+        return written
+    ids, vocabulary = fixed[COPY_IDS], written.shape[2]
+    whole = np.pad(written, ((0, 0), (0, 0), (0, ids.shape[1] - 2)))
+    rows, positions = np.indices(ids.shape)
+    whole[rows, positions, ids] += changing["copied"]
+    assert whole.shape[2] == vocabulary + ids.shape[1] - 2
+    return whole
 
 
 def with_boundaries(symbols: Array, lengths: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.decoding.constrained import Constrained
-from triptych.decoding.contract import Array, Sources, StepModel
+from triptych.decoding.contract import Array, Sources, StepModel, copies
 from triptych.decoding.ensemble import Ensemble
 from triptych.spell.encoder import SourceBatch
 from triptych.spell.monotonic import WalkState
@@ -59,9 +59,11 @@ class TorchState:
     def walk(self) -> tuple[Array, Array] | None:
         """The latest step of a hard monotonic network; see `triptych.decoding.scoring.Walking`."""
         state = self.inner
-        if not isinstance(state, WalkState) or state.transitions is None or state.written is None:
+        if not isinstance(state, WalkState) or state.transitions is None:
             return None
-        return as_array(state.transitions), as_array(state.written)
+        with torch.inference_mode():
+            written = state.all_written
+        return None if written is None else (as_array(state.transitions), as_array(written))
 
     def select(self, index: Array) -> TorchState:
         """Rows by index."""
@@ -80,12 +82,16 @@ class TorchModel:
     def __init__(self, network: StepNetwork, device: torch.device | str = "cpu") -> None:
         self.network = network
         self.device = torch.device(device)
+        self.copies = copies(network)
 
     def start(self, sources: Sources) -> TorchState:
         """The state before the first target symbol, one row per source."""
         with torch.inference_mode():
-            features = None if sources.features is None else torch.from_numpy(sources.features)
-            batch = SourceBatch(torch.from_numpy(sources.symbols), torch.from_numpy(sources.lengths), features)
+            parts = (sources.symbols, sources.lengths, sources.features, sources.copy_ids)
+            symbols, lengths, *others = (None if part is None else torch.from_numpy(part) for part in parts)
+            assert symbols is not None
+            assert lengths is not None
+            batch = SourceBatch(symbols, lengths, *others)
             return TorchState(self.network.start(batch.to(self.device)), self.device)
 
     def step(self, symbols: Array, state: TorchState) -> tuple[Array, TorchState]:

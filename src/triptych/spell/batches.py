@@ -6,7 +6,7 @@ Letters in shapes: B batch, S source length, T target length.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from triptych.spell.encoder import SourceBatch
+from triptych.text.copying import copy_ids, extended
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
 from triptych.training.hardware import check_shares
@@ -47,15 +48,23 @@ class EncodedPairs(Dataset[PairBatch]):
     """Pairs as indices, fetched by whole batches."""
 
     def __init__(
-        self, pairs: Sequence[Pair], sources: Vocabulary, targets: Vocabulary, features: Vocabulary | None = None
+        self,
+        pairs: Sequence[Pair],
+        sources: Vocabulary,
+        targets: Vocabulary,
+        features: Vocabulary | None = None,
+        *,
+        copies: bool = False,
     ) -> None:
+        def target_ids(pair: Pair) -> list[int]:
+            return extended(pair.target, pair.source, targets) if copies else targets.encode(pair.target)
+
         self.sources = [torch.tensor(sources.encode(pair.source)) for pair in pairs]
+        self.copy_ids = [torch.tensor(copy_ids(pair.source, targets)) for pair in pairs] if copies else None
         self.features = (
             None if features is None else [torch.tensor(features.encode(pair.features)).long() for pair in pairs]
         )
-        self.targets = [
-            torch.tensor([Vocabulary.start, *targets.encode(pair.target), Vocabulary.end]) for pair in pairs
-        ]
+        self.targets = [torch.tensor([Vocabulary.start, *target_ids(pair), Vocabulary.end]) for pair in pairs]
         self.target_lengths = np.array([len(target) for target in self.targets])
         self.source_lengths = np.array([len(source) for source in self.sources])
 
@@ -69,7 +78,39 @@ class EncodedPairs(Dataset[PairBatch]):
         fed = targets[:, :-1].masked_fill(expected == Vocabulary.pad, Vocabulary.pad)
         features = None if self.features is None else [self.features[i] for i in indices]
         source = encode_sources([self.sources[i] for i in indices], features)
+        if self.copy_ids is not None:
+            source = replace(source, copy_ids=_pad([self.copy_ids[i] for i in indices]))
         return PairBatch(source, fed, expected, tuple(indices))
+
+
+def hide_copied(batch: PairBatch, share: float, vocabulary: int) -> PairBatch:
+    """Hide a random share of each source's symbols, so that the target can have them by copying alone.
+
+    Every occurrence of a chosen symbol becomes unknown in the source, and a symbol beyond the vocabulary in the target,
+    as are symbols that training never shows.
+
+    Args:
+        batch: of a network that copies.
+        share: of the different symbols of a source, in [0, 1).
+        vocabulary: size of the target vocabulary.
+    """
+    ids, symbols = batch.source.copy_ids, batch.source.symbols
+    if share == 0 or ids is None:
+        return batch
+    real = symbols != Vocabulary.pad
+    first = (symbols.unsqueeze(1) == symbols.unsqueeze(2)).int().argmax(2)  # (B, S), of the same symbol
+    hidden = (torch.rand(symbols.shape, device=symbols.device) < share).gather(1, first) & real
+
+    def hide(targets: Tensor) -> Tensor:
+        found = (targets.unsqueeze(2) == ids.unsqueeze(1)) & hidden.unsqueeze(1)  # (B, T, S)
+        return torch.where(found.any(2), vocabulary + found.int().argmax(2), targets)
+
+    source = replace(
+        batch.source,
+        symbols=symbols.masked_fill(hidden, Vocabulary.unknown),
+        copy_ids=torch.where(hidden, vocabulary + first, ids),
+    )
+    return PairBatch(source, hide(batch.fed), hide(batch.expected), batch.items)
 
 
 def encode_sources(sources: Sequence[Tensor], features: Sequence[Tensor] | None = None) -> SourceBatch:

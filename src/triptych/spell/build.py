@@ -76,6 +76,7 @@ def build_transducer(settings: SpellModel, *, source_size: int, target_size: int
         layers=decided(settings.encoder_layers, "model.encoder_layers"),
         residual=settings.encoder_residual,
         dropped=settings.encoder_dropout,
+        shortcut=settings.encoder_shortcut,
         features=FeatureEncoder(features_size, sizes.embedding) if features_size else None,
     )
     hidden_symbols = {
@@ -101,6 +102,7 @@ def _monotonic_decoder(settings: SpellModel, target_size: int, sizes: Sizes, sou
         source_hidden=source_hidden,
         attention_width=settings.attention_width or sizes.hidden,
         layers=settings.decoder_layers,
+        copy=settings.copy_symbols,
     )
 
 

@@ -121,7 +121,13 @@ def dictionary_layout(settings: SpellData) -> DictionaryLayout:
 
 def layout_of(settings: SpellData) -> Layout:
     """Layout of the recipe's files, before `reverse`."""
-    return Layout(columns_of(settings), settings.delimiter or None, settings.layout, settings.split_alternatives)
+    return Layout(
+        columns_of(settings),
+        settings.delimiter or None,
+        settings.layout,
+        settings.split_alternatives,
+        settings.blank_rows == "skip",
+    )
 
 
 def columns_of(settings: SpellData) -> Columns:
@@ -144,8 +150,11 @@ def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
     )
 
 
-def unseen_symbols(items: Sequence[Item], sources: Vocabulary) -> str:
-    """A sentence on source symbols that training never showed, which a model takes for one and the same; else ''."""
+def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool = False) -> str:
+    """A sentence on source symbols that training never showed, which a model takes for one and the same; else ''.
+
+    A model that copies writes them as they are.
+    """
     unseen = Counter(symbol for item in items for symbol in sources.unknown_in(item.source))
     if not unseen:
         return ""
@@ -153,8 +162,8 @@ def unseen_symbols(items: Sequence[Item], sources: Vocabulary) -> str:
     first = ", ".join(repr(symbol) for symbol in list(unseen)[:SHOWN])
     more = f" and {len(unseen) - SHOWN} more" if len(unseen) > SHOWN else ""
     return (
-        f"{affected} of {len(items)} sources have symbols that training never showed ({first}{more}); expect poor "
-        "predictions for them."
+        f"{affected} of {len(items)} sources have symbols that training never showed ({first}{more}); "
+        f"{'they can only be copied' if copies else 'expect poor predictions for them'}."
     )
 
 
@@ -302,7 +311,7 @@ def _folder(settings: SpellData, folder: Path) -> Corpus:
         settings,
         {split: file.pairs for split, file in files.items()},
         [fingerprint_file(path) for path in paths.values()],
-        [*remarks, *_shared_pairs(files)],
+        [*remarks, *([] if settings.remember else _shared_pairs(files))],
         [files["train"]],
     )
 

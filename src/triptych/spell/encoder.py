@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from triptych.nn.dropout import Dropout
@@ -30,16 +31,19 @@ class SourceBatch:
         symbols: source vocabulary indices. Shape (B, S), int64.
         lengths: number of real symbols in each row, >= 1. Shape (B,), int64, on the CPU.
         features: indices of each row's features, padded; None for a network without features. Shape (B, F), int64.
+        copy_ids: what copying each position writes, see `triptych.text.copying`, 0 where nothing is copied; None for a
+            network that does not copy. Shape (B, S), int64.
     """
 
     symbols: Tensor
     lengths: Tensor
     features: Tensor | None = None
+    copy_ids: Tensor | None = None
 
     def to(self, device: Any) -> SourceBatch:
         """The same batch with its indices on another device."""
-        features = None if self.features is None else self.features.to(device)
-        return replace(self, symbols=self.symbols.to(device), features=features)
+        features, copy_ids = (None if part is None else part.to(device) for part in (self.features, self.copy_ids))
+        return replace(self, symbols=self.symbols.to(device), features=features, copy_ids=copy_ids)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class EncodedSources:
         keys: what attention compares queries with; empty without attention. Shape (R, S, width).
         valid: True where the source is real. Shape (R, S).
         source: which source each hypothesis belongs to. Shape (B,).
+        copy_ids: what copying each position writes, 0 where nothing is copied; None without copying. Shape (R, S).
         places: position of each hypothesis in the grid; None where there is one for each source. Shape (B,).
         columns: K.
     """
@@ -83,11 +88,19 @@ class EncodedSources:
     source: Tensor
     places: Tensor | None = None
     columns: int = 1
+    copy_ids: Tensor | None = None
 
     @property
     def row_valid(self) -> Tensor:
         """True where the source of each hypothesis is real. Shape (B, S)."""
         return self.valid if self.places is None else self.valid.index_select(0, self.source)
+
+    @property
+    def row_copy_ids(self) -> Tensor | None:
+        """What copying writes, for each hypothesis. Shape (B, S)."""
+        if self.copy_ids is None or self.places is None:
+            return self.copy_ids
+        return self.copy_ids.index_select(0, self.source)
 
     def spread(self, rows: Tensor) -> Tensor:
         """Rows of hypotheses over the grid, zeros in empty places. Shape (B, ...) to (R, K, ...)."""
@@ -120,7 +133,7 @@ class EncodedSources:
         first = counts.cumsum(0) - counts
         places = number * columns + torch.arange(len(number), device=number.device) - first[number]
         fewer = self if len(kept) == len(self.states) else self._copied(kept)
-        return EncodedSources(fewer.states, fewer.keys, fewer.valid, number, None if columns == 1 else places, columns)
+        return replace(fewer, source=number, places=None if columns == 1 else places, columns=columns)
 
     def _copied(self, source: Tensor) -> EncodedSources:
         """Each of these sources for a hypothesis of its own."""
@@ -129,6 +142,7 @@ class EncodedSources:
             self.keys.index_select(0, source),
             self.valid.index_select(0, source),
             torch.arange(len(source), device=source.device),
+            copy_ids=None if self.copy_ids is None else self.copy_ids.index_select(0, source),
         )
 
 
@@ -142,6 +156,7 @@ class Encoder(nn.Module):
         residual: add each layer's input to its output, from the second layer on.
         dropped: which final outputs have dropout: the `states` that attention reads, every part of the `final` state
             that the decoder starts from, or `none`.
+        shortcut: add a linear map of each symbol's embedding to its state, so that what is local needs no recurrence.
         features: encodes the features of a row, whose vector is added to each of its embeddings; None without.
     """
 
@@ -153,6 +168,7 @@ class Encoder(nn.Module):
         layers: int = 1,
         residual: bool = False,
         dropped: Dropped = "states",
+        shortcut: bool = False,
         features: FeatureEncoder | None = None,
     ) -> None:
         super().__init__()
@@ -165,6 +181,7 @@ class Encoder(nn.Module):
         )
         self.residual = residual
         self.dropped = dropped
+        self.shortcut = nn.Linear(sizes.embedding, sizes.hidden, bias=False) if shortcut else None
         self.features = features
 
     def forward(self, batch: SourceBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -172,7 +189,7 @@ class Encoder(nn.Module):
         embedded = self.embedding(batch.symbols)
         if self.features is not None:
             embedded = embedded + self.features(batch.features).unsqueeze(1)
-        states = self.dropout(embedded)
+        states = embedded = self.dropout(embedded)
         finals: list[tuple[Tensor, ...]] = []
         for number, layer in enumerate(self.recurrent):
             outputs, final = _run(layer, states, batch.lengths)
@@ -185,6 +202,8 @@ class Encoder(nn.Module):
                 final = tuple(self.dropout(part) for part in final)
             states = outputs + states if self.residual and number > 0 else outputs
             finals.append(final)
+        if self.shortcut is not None:
+            states = states + self.shortcut(embedded)
         return states, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 
@@ -221,4 +240,6 @@ def with_boundaries(source: SourceBatch) -> SourceBatch:
     longer[:, 0] = Vocabulary.start
     longer[:, 1:-1] = source.symbols
     ends = (source.lengths + 1).to(longer.device).unsqueeze(1)
-    return replace(source, symbols=longer.scatter(1, ends, Vocabulary.end), lengths=source.lengths + 2)
+    copy_ids = None if source.copy_ids is None else F.pad(source.copy_ids, (1, 1))  # boundaries are not copied
+    symbols = longer.scatter(1, ends, Vocabulary.end)
+    return replace(source, symbols=symbols, lengths=source.lengths + 2, copy_ids=copy_ids)

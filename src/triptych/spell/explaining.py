@@ -12,7 +12,7 @@ from triptych.config import SpellDecoding
 from triptych.decoding import Speller
 from triptych.report.canvas import file_stem, save
 from triptych.report.figures import attention_map
-from triptych.text.predictions import Prediction
+from triptych.text.predictions import ONLY_COPIED, POOR, Prediction
 
 CANDIDATES = 3  # listed where nothing else is asked for
 
@@ -26,11 +26,13 @@ class Explanation:
         weights: attention of the first candidate over source symbols, a row per target symbol and one for the end;
             None without attention.
         picture: the figure of them; None without attention.
+        copies: whether the model can copy source symbols that training never showed.
     """
 
     prediction: Prediction
     weights: list[list[float]] | None
     picture: Path | None
+    copies: bool = False
 
     @property
     def title(self) -> str:
@@ -52,10 +54,13 @@ class Explanation:
     def notes(self) -> list[str]:
         """Sentences for the person who reads the table."""
         notes = []
-        unknown = (*self.prediction.unknown, *self.prediction.unknown_features)
-        if unknown:
-            names = ", ".join(repr(symbol) for symbol in unknown)
-            notes.append(f"warning: {names} never seen in training; expect a poor prediction.")
+        for names, expected in (
+            (self.prediction.unknown, ONLY_COPIED if self.copies else POOR),
+            (self.prediction.unknown_features, POOR),
+        ):
+            if names:
+                listed = ", ".join(repr(symbol) for symbol in names)
+                notes.append(f"warning: {listed} never seen in training; {expected}.")
         if self.picture is None:
             notes.append(
                 "This model has no attention to draw. Train one that has, for example: triptych train p2g-additive"
@@ -112,9 +117,9 @@ def explained(
         prediction = replace(prediction, candidates=(*prediction.candidates, *further)[:wanted])
     attention = prediction.attention
     if attention is None:
-        return Explanation(prediction, None, None)
+        return Explanation(prediction, None, None, speller.copies)
     figure = attention_map(attention, prediction.source, prediction.symbols)
     given = "\0".join((*prediction.source, *prediction.features))
     digest = hashlib.sha256(given.encode()).hexdigest()[:6]  # homophones share their target
     saved = save(figure, out, f"attention-{file_stem(prediction.text)}-{digest}")
-    return Explanation(prediction, attention.tolist(), saved.png)
+    return Explanation(prediction, attention.tolist(), saved.png, speller.copies)

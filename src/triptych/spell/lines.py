@@ -19,7 +19,7 @@ from triptych.errors import DataError
 from triptych.spell.corpus import columns_of
 from triptych.text.features import SourceColumns
 from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
-from triptych.text.predictions import Prediction, cut_warnings
+from triptych.text.predictions import ONLY_COPIED, POOR, Prediction, cut_warnings
 
 STANDARD_INPUT = "-"
 UNSEEN_LISTED = 10  # symbols that training never showed and that get a warning of their own
@@ -120,6 +120,7 @@ class _Unseen:
 
     def __init__(self, speller: Speller, warn: Callable[[Sequence[str]], None]) -> None:
         self._warn = warn
+        self._copies = speller.copies
         self._known: set[str] = set()
         self._tabs_separate = speller.vocabularies.source_tokenizer.unit == "symbols"
         self._expects_sources = speller.vocabularies.features is None  # no columns; False after a warning
@@ -140,13 +141,15 @@ class _Unseen:
                     "Give the column of sources alone, for example with: cut -f 1"
                 ]
             )
-        strange = (*prediction.unknown, *prediction.unknown_features)
-        fresh = [symbol for symbol in dict.fromkeys(strange) if symbol not in self._known]
-        listed = len(self._known) < UNSEEN_LISTED
-        self._known.update(fresh)
-        if fresh and listed:
-            names = ", ".join(repr(symbol) for symbol in fresh)
-            self._warn([f"{place}: {names} never seen in training; expect a poor prediction."])
+        for names, expected in (
+            (prediction.unknown, ONLY_COPIED if self._copies else POOR),
+            (prediction.unknown_features, POOR),
+        ):
+            fresh = [name for name in names if name not in self._known]
+            listed = len(self._known) < UNSEEN_LISTED
+            self._known.update(fresh)
+            if fresh and listed:
+                self._warn([f"{place}: {', '.join(map(repr, fresh))} never seen in training; {expected}."])
 
     def finish(self) -> None:
         """Say how many symbols there were where not all were listed."""

@@ -36,8 +36,10 @@ def sizes_of(vocabularies: Vocabularies) -> dict[str, int]:
 def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
     """Batches of the training pairs and of the validation items."""
     known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
-    train = EncodedPairs(corpus.splits["train"], *known)
-    valid = EncodedPairs([Pair(item.source, item.references[0], 0, item.features) for item in valid_items], *known)
+    copies = recipe.model.copy_symbols
+    train = EncodedPairs(corpus.splits["train"], *known, copies=copies)
+    valid_pairs = [Pair(item.source, item.references[0], 0, item.features) for item in valid_items]
+    valid = EncodedPairs(valid_pairs, *known, copies=copies)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.items_per_update, recipe.training.seed

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from triptych.config import SpellDecoding
 from triptych.decoding import Sources, greedy
 from triptych.spell.adapter import TorchModel
-from triptych.spell.batches import PairBatch
+from triptych.spell.batches import PairBatch, hide_copied
 from triptych.spell.build import Network
 from triptych.spell.corpus import Item
 from triptych.spell.metrics import nearest_reference
+from triptych.text import copying
 from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.objective import Share
 
@@ -27,6 +29,7 @@ class SpellObjective:
         valid_items: validation items, in the order of the validation data set.
         decoding: limits of the length of what is decoded.
         label_smoothing: share of the target probability that is spread over all symbols, in [0, 1).
+        hidden: of a network that copies, the share of each source's symbols that training hides, in [0, 1).
     """
 
     def __init__(
@@ -37,28 +40,34 @@ class SpellObjective:
         valid_items: Sequence[Item],
         decoding: SpellDecoding,
         label_smoothing: float = 0.0,
+        hidden: float = 0.0,
     ) -> None:
         self.network = network
         self.vocabularies = vocabularies
         written = vocabularies.target_tokenizer.written
         self.references = [tuple(written(reference) for reference in item.references) for item in valid_items]
+        self.sources = [item.source for item in valid_items]
         self.decoding = decoding
         self.label_smoothing = label_smoothing
+        self.hidden = hidden
 
     def loss(self, batch: PairBatch) -> Share:
         """Sum of the cross-entropies in nats, and the number of target symbols, end symbols included."""
+        if self.network.training:
+            batch = hide_copied(batch, self.hidden, len(self.vocabularies.targets))
         return self._cross_entropy(batch, self.label_smoothing)
 
     def measure(self, batch: PairBatch) -> dict[str, Share]:
         """`loss` against the first reference, `cer`, `wer` and `mean_error` against the nearest."""
         source = batch.source
-        features = None if source.features is None else source.features.cpu().numpy()
-        sources = Sources(source.symbols.cpu().numpy(), source.lengths.numpy(), batch.items, features)
+        features, ids = (None if part is None else part.cpu().numpy() for part in (source.features, source.copy_ids))
+        sources = Sources(source.symbols.cpu().numpy(), source.lengths.numpy(), batch.items, features, ids)
         decoded = greedy(TorchModel(self.network, source.symbols.device), sources, self.decoding)
         targets, written = self.vocabularies.targets, self.vocabularies.target_tokenizer.written
         edits, lengths, wrong, errors = 0, 0, 0, 0.0
         for item, (hypothesis,) in zip(batch.items, decoded, strict=True):
-            prediction = written(targets.decode(hypothesis.symbols))
+            symbols = copying.written(hypothesis.symbols, self.sources[item], targets)
+            prediction = written(symbols)
             near = nearest_reference(prediction, self.references[item])
             edits += near.edits
             lengths += len(near.reference)
@@ -73,7 +82,10 @@ class SpellObjective:
         }
 
     def _cross_entropy(self, batch: PairBatch, smoothing: float) -> Share:
-        logits = self.network(batch.source, batch.fed)  # (B, T, V)
+        logits = self.network(batch.source, batch.fed)  # (B, T, V), with copying (B, T, V + S)
+        count = torch.count_nonzero(batch.expected != Vocabulary.pad)
+        if smoothing and logits.shape[2] > len(self.vocabularies.targets):
+            return Share(self._smoothed(logits.float().log_softmax(-1), batch.expected, smoothing), count)
         total = F.cross_entropy(
             logits.flatten(0, 1).float(),
             batch.expected.flatten(),
@@ -81,4 +93,10 @@ class SpellObjective:
             reduction="sum",
             label_smoothing=smoothing,
         )
-        return Share(total, torch.count_nonzero(batch.expected != Vocabulary.pad))
+        return Share(total, count)
+
+    def _smoothed(self, log_probs: Tensor, expected: Tensor, smoothing: float) -> Tensor:
+        """The same with the smoothed share spread over the vocabulary, and not over symbols that no row can copy."""
+        nll = F.nll_loss(log_probs.flatten(0, 1), expected.flatten(), ignore_index=Vocabulary.pad, reduction="sum")
+        spread = -log_probs[..., : len(self.vocabularies.targets)].mean(-1)[expected != Vocabulary.pad].sum()
+        return (1 - smoothing) * nll + smoothing * spread

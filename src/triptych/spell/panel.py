@@ -34,6 +34,7 @@ from triptych.spell.labels import decoding_label
 from triptych.spell.loaders import loaders_of, sizes_of, vocabularies_of
 from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
+from triptych.spell.running_text import predicted_text
 from triptych.spell.sizing import sized
 from triptych.text import remembered
 from triptych.text.symbols import Vocabularies, Vocabulary
@@ -72,6 +73,7 @@ class SpellPanel:
             valid_items=valid_items,
             decoding=decoding,
             label_smoothing=recipe.training.label_smoothing,
+            hidden=recipe.model.copied_symbol_dropout if recipe.model.copy_symbols else 0.0,
         )
         files = {}
         if recipe.data.remember:
@@ -155,7 +157,7 @@ class SpellPanel:
         """Sentences on source symbols and features of a split that training never showed."""
         items = data.items(split, references=recipe.data.references)
         known = model.vocabularies
-        found = (unseen_symbols(items, known.sources), unseen_features(items, known.features))
+        found = (unseen_symbols(items, known.sources, copies=model.copies), unseen_features(items, known.features))
         return [sentence for sentence in found if sentence]
 
     def evaluate(
@@ -209,12 +211,24 @@ class SpellPanel:
 
         Of a run with features they come after the source.
         """
+        output = check_table(SpellOutput, given_fields(SpellOutput, "predict", given), origin="")
+        if output.text:
+            return predicted_text(
+                model,
+                places,
+                decoding=decoding,
+                features=given.get("features"),
+                max_symbols=recipe.data.max_symbols,
+                skip_bad=skip_bad,
+                line_buffered=line_buffered,
+                warn=warn,
+            )
         return lines.predicted(
             model,
             places,
             decoding=decoding,
             data=recipe.data,
-            output=check_table(SpellOutput, given_fields(SpellOutput, "predict", given), origin=""),
+            output=output,
             skip_bad=skip_bad,
             line_buffered=line_buffered,
             warn=warn,
@@ -287,7 +301,8 @@ class SpellPanel:
             purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols"
             f"{depends}.",
             limits=(
-                "Source symbols absent from training are read as one unknown symbol; `triptych predict` reports them.",
+                "Source symbols absent from training are read as one unknown symbol"
+                f"{', and can only be copied' if _copies(description) else ''}; `triptych predict` reports them.",
                 "It always predicts something, also for input that is not a word of its language.",
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
@@ -313,6 +328,11 @@ def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Voca
             held, expected = (max(count - special, 0) for count in (found, architecture.get(size, 0)))
             if held != expected:
                 raise RunError(f"{names[size]} has {held} entries; expected {expected}.", path=path)
+
+
+def _copies(description: Mapping[str, Any]) -> bool:
+    members = description.get("members", [description.get("architecture", {})])
+    return any(architecture.get("copy_symbols", False) for architecture in members)
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:

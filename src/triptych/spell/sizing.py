@@ -8,7 +8,7 @@ from triptych.config import SpellRecipe
 from triptych.config.common import AUTO
 
 PASSES = 3600  # epochs over the square root of the number of pairs
-MOST_EPOCHS = 400
+MOST_EPOCHS = 150
 
 
 def sized(recipe: SpellRecipe, pairs: int) -> SpellRecipe:

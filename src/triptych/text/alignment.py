@@ -90,7 +90,8 @@ class PairScore:
         log_probabilities: natural logarithm of each target symbol's probability given those before it, and of the
             end's; -inf for a symbol that the model cannot write.
         unknown_source: source symbols that training never showed.
-        unknown_target: target symbols that training never showed; with one of them the pair has probability 0.
+        unknown_target: target symbols that training never showed; with one of them that the model cannot copy from the
+            source either, the pair has probability 0.
     """
 
     source: tuple[str, ...]

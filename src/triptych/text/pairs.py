@@ -152,6 +152,8 @@ def read_pairs(
             has_header = True
             reader.read_header(header, path)
         for row in without_blank_end(table):
+            if row.is_blank and layout.skips_blank_rows:
+                continue
             try:
                 pairs += [reader(part) for part in reader.alternatives(row, layout.alternatives)]
             except _BadRowError as error:

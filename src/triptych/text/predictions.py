@@ -87,6 +87,9 @@ class Prediction:
         return self.best.attention
 
 
+POOR, ONLY_COPIED = "expect a poor prediction", "it can only be copied"  # of what training never showed
+
+
 def cut_warnings(count: int) -> list[str]:
     """A warning with the number of predictions that the length limit cut; empty for 0."""
     if not count:

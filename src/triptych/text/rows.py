@@ -120,6 +120,7 @@ class Layout(NamedTuple):
         kind: `table`; `dictionary`, with white space after a word (see `triptych.text.lexicons`); or `auto`, which is a
             dictionary where that is certain.
         alternatives: what separates several sources or targets in one field, each of which makes a pair; empty is none.
+        skips_blank_rows: rows without content are ends of sentences and not mistakes.
         remark: a sentence if the layout was guessed.
     """
 
@@ -127,6 +128,7 @@ class Layout(NamedTuple):
     delimiter: str | None = None
     kind: Literal["auto", "table", "dictionary"] = "table"
     alternatives: str = ""
+    skips_blank_rows: bool = False
     remark: str = ""
 
 
