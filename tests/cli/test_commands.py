@@ -259,7 +259,7 @@ def test_ensembles_that_cannot_be_are_refused_and_leave_their_members(triptych: 
     description = json.loads(path.read_text())
     path.write_text(json.dumps({**description, "source_symbols": ["x", *description["source_symbols"][1:]]}))
     assert one_error(triptych("ensemble", "first", "second", "--name", "x")).startswith(
-        "second has other symbols than first. Train the members on the same data"
+        "second has other symbols or another direction than first. Train the members on the same data"
     )
     assert sorted(path.name for path in Path("runs").iterdir()) == ["both", "first", "second"]
     assert triptych("predict", "first", stdin=b"B IY\n").status == 0

@@ -147,3 +147,10 @@ def test_a_packed_run_is_served_under_its_own_name(triptych: Triptych, workspace
     assert served.spellers["first"].speller.predict("B IY T")[0].text == api.load("first").predict("B IY T")[0].text
     with pytest.raises(TriptychError, match="two folders are named 'first'"):
         load_catalogue(["mine.triptych", "first"], [], limits=ServeLimits())
+
+
+def test_the_model_of_english_answers_from_its_dictionary_and_otherwise_by_itself() -> None:
+    assert "en-us-g2p" in ready_made()
+    known, new = api.load("en-us-g2p").predict(["Cat", "flembost"])
+    assert (known.text, known.best.origin) == ("K AE T", "dictionary")
+    assert (new.symbols[:4], new.best.origin) == (("F", "L", "EH", "M"), "model")

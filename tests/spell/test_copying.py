@@ -329,6 +329,14 @@ def test_graphs_equal_pytorch(settings: dict[str, Any], tmp_path: Path) -> None:
         assert [c.alignment for c in found.candidates] == [c.alignment for c in wanted.candidates]
 
 
+def test_a_model_that_is_sure_to_copy_passes_the_check(tmp_path: Path) -> None:
+    """Where g is 1 but for a millionth, what the vocabulary writes must not be the rounding of 1 - g."""
+    own = speller(copying(gate=14.0))
+    check = verify(own, ship(own, tmp_path / "out"))
+    assert check["difference"] <= 1e-5
+    assert check["lists_that_differ"] == 0
+
+
 def test_a_wrong_gate_is_noticed(tmp_path: Path) -> None:
     built = copying()
     graphs = load(ship(speller(built), tmp_path / "out")).model

@@ -187,8 +187,10 @@ class SpellModel(Table):
     encoder_residual: bool = Field(
         default=False, description="add each encoder layer's input to its output, from the second layer on"
     )
-    encoder_shortcut: bool = Field(
-        default=False, description="add a linear map of each source symbol's embedding to the encoder's state there"
+    encoder_shortcut: bool | Auto = Field(
+        default=False,
+        description="add a linear map of each source symbol's embedding to the encoder's state there; auto: for few "
+        "pairs",
     )
     decoder_layers: PositiveInt = 1
     attention: AttentionKind = Field(

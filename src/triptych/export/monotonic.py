@@ -77,8 +77,8 @@ def step_graph(network: MonotonicTransducer) -> Graph:
     written = graph.op("Softmax", logits, axis=-1)  # (B, S, V)
     copied = None
     if copying is not None and decoder.gate is not None:
-        copied = copying.share(graph, graph.squeeze(graph.linear(mixed, decoder.gate), 2))
-        written = graph.op("Mul", written, graph.unsqueeze(graph.op("Sub", graph.tensor(1.0), copied), 2))
+        copied, rest = copying.shares(graph, graph.squeeze(graph.linear(mixed, decoder.gate), 2))
+        written = graph.op("Mul", written, graph.unsqueeze(rest, 2))
 
     total = graph.squeeze(graph.op("MatMul", graph.unsqueeze(position, 1), written), 1)
     allowed = graph.op("Mul", total, graph.tensor((~network.get_buffer("never")).float()))
@@ -132,10 +132,19 @@ class _Copying:
         same = graph.op("Cast", graph.op("Equal", self.ids, graph.unsqueeze(self.symbols, 1)), to=1)
         return graph.op("Add", by_vocabulary, graph.op("Mul", "copied", same))
 
-    def share(self, graph: Graph, scores: str) -> str:
-        """The probability that each position copies, 0 at boundaries and padding. Shape (B, S)."""
+    def shares(self, graph: Graph, scores: str) -> tuple[str, str]:
+        """The probability that each position copies, 0 at boundaries and padding, and that it does not. Each (B, S).
+
+        By a softmax: ONNX Runtime's sigmoid is exact in its absolute size alone, and small shares are multiplied.
+        """
         nothing = graph.op("Equal", self.ids, graph.tensor([Vocabulary.pad]))
-        return graph.op("Where", nothing, graph.tensor(0.0), graph.op("Sigmoid", scores))
+        score = graph.unsqueeze(scores, 2)
+        both = graph.op("Concat", score, graph.op("Mul", score, graph.tensor(0.0)), axis=2)
+        copied, rest = graph.ops("Split", [graph.op("Softmax", both, axis=-1), graph.tensor([1, 1])], 2, axis=2)
+        return (
+            graph.op("Where", nothing, graph.tensor(0.0), graph.squeeze(copied, 2)),
+            graph.op("Where", nothing, graph.tensor(1.0), graph.squeeze(rest, 2)),
+        )
 
     def added(self, graph: Graph, total: str, copied: str) -> str:
         """The vocabulary's probabilities (B, V) and the copies' (B, S) together. Shape (B, V + S - 2)."""

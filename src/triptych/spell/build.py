@@ -76,7 +76,7 @@ def build_transducer(settings: SpellModel, *, source_size: int, target_size: int
         layers=decided(settings.encoder_layers, "model.encoder_layers"),
         residual=settings.encoder_residual,
         dropped=settings.encoder_dropout,
-        shortcut=settings.encoder_shortcut,
+        shortcut=bool(decided(settings.encoder_shortcut, "model.encoder_shortcut")),
         features=FeatureEncoder(features_size, sizes.embedding) if features_size else None,
     )
     hidden_symbols = {

@@ -194,8 +194,10 @@ class MonotonicDecoder(nn.Module):
         if self.gate is None or source.copy_ids is None:
             return written, None
         nothing = (source.copy_ids == Vocabulary.pad).unsqueeze(1)
-        copied = torch.sigmoid(self.gate(mixed).squeeze(-1)).masked_fill(nothing, 0.0)
-        return written * (1 - copied).unsqueeze(-1), copied
+        scores = self.gate(mixed).squeeze(-1)
+        copied = torch.sigmoid(scores).masked_fill(nothing, 0.0)
+        rest = torch.sigmoid(-scores).masked_fill(nothing, 1.0)  # 1 - g would round to a few digits where g is near 1
+        return written * rest.unsqueeze(-1), copied
 
 
 class MonotonicTransducer(nn.Module):

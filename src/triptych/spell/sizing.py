@@ -9,6 +9,7 @@ from triptych.config.common import AUTO
 
 PASSES = 3600  # epochs over the square root of the number of pairs
 MOST_EPOCHS = 150
+FEW_PAIRS = 1_000  # below, a shortcut from each symbol helps; above, validation errors are no better with it
 
 
 def sized(recipe: SpellRecipe, pairs: int) -> SpellRecipe:
@@ -39,13 +40,14 @@ def training_sizes(pairs: int) -> dict[str, Any]:
 
 
 def model_sizes(pairs: int) -> dict[str, Any]:
-    """Width, depth and dropout."""
+    """Width, depth, shortcut and dropout."""
     width = 192 if pairs >= 50_000 else 128
     return {
         "hidden": width,
         "embedding": width,
         "encoder_hidden": 2 * width,
         "encoder_layers": 2,
+        "encoder_shortcut": pairs < FEW_PAIRS,
         "dropout": 0.3,
         "layer_dropout": 0.3,
     }
