@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import io
 import json
 import os
@@ -248,7 +249,7 @@ def test_output_begins_before_the_input_ends(
 
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
     monkeypatch.setattr(sys, "stdout", Out())
-    predict("first", given={})
+    inspect.unwrap(predict)("first", given={})
     assert len(ahead) == 400
     assert max(ahead) <= 50
 
@@ -267,7 +268,7 @@ def test_line_buffered_answers_each_line_before_the_next_is_read(
 
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": stream}))
     monkeypatch.setattr(sys, "stdout", Out())
-    predict("first", line_buffered=True, given={})
+    inspect.unwrap(predict)("first", line_buffered=True, given={})
     assert seen[:5] == [(number, number) for number in range(1, 6)]
 
 
