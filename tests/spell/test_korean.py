@@ -25,7 +25,7 @@ DECODING = SpellDecoding(max_length_factor=1.0)
 
 
 def recipe(*settings: str) -> SpellRecipe:
-    return spell_recipe("p2g-plain", [*SETTINGS, *settings])
+    return spell_recipe("p2g-plain", ["data.normal_form=auto", *SETTINGS, *settings])
 
 
 @pytest.fixture
