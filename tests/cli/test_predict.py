@@ -117,6 +117,16 @@ def test_an_unknown_symbol_is_warned_of_once_with_its_place(triptych: Triptych, 
     ]
 
 
+def test_rows_of_a_table_in_place_of_sources_are_warned_of_once(triptych: Triptych, workspace: Path) -> None:
+    result = triptych("predict", "first", stdin=piped("B IY", "B IY\tbee", "B IY\tbee", "B\tIY"))
+    assert len(rows(result.out)) == 4
+    assert result.err.splitlines() == [
+        "warning: standard input:2: the line has a tab, and all of it is read as the source, further columns included. "
+        "Give the column of sources alone, for example with: cut -f 1",
+        "warning: standard input:2: 'bee' never seen in training; expect a poor prediction.",
+    ]
+
+
 def test_the_place_of_an_unknown_symbol_counts_skipped_lines(triptych: Triptych, workspace: Path) -> None:
     result = triptych("predict", "first", "--skip-bad", stdin=piped("", "B IY", "", "ZZ"))
     assert "warning: standard input:4: 'ZZ'" in result.err

@@ -105,6 +105,27 @@ def test_a_reversed_run_reads_its_own_files_as_its_data_and_a_pipe_as_its_predic
     assert triptych("score", "first", stdin=b"B IY T\tbeet\n").out == from_file
 
 
+def test_a_dictionary_is_read_as_training_reads_it(triptych: Triptych, pairs: Path) -> None:
+    expected = rows(triptych("score", "first", "pairs.tsv").out)[:2]
+    (pairs / "words.dict").write_text(";;; words\nbeet  B IY T\nshoo(2)  SH UW\n", encoding="utf-8")
+    scored = triptych("score", "first", "words.dict")
+    assert (scored.status, rows(scored.out)) == (0, expected)
+    aligned = triptych("align", "first", "words.dict")
+    assert (aligned.status, [row[:2] for row in rows(aligned.out)]) == (0, [list(pair) for pair in PAIRS[:2]])
+
+
+def test_alternatives_in_a_field_are_a_pair_each_as_in_training(triptych: Triptych, pairs: Path) -> None:
+    expected = rows(triptych("score", "first", "pairs.tsv").out)[:2]
+    recipe = pairs / "runs" / "first" / "recipe.toml"
+    text = recipe.read_text(encoding="utf-8")
+    assert 'split_alternatives = ""' in text
+    recipe.write_text(text.replace('split_alternatives = ""', 'split_alternatives = "~"'), encoding="utf-8")
+    (pairs / "both.tsv").write_text("B IY T ~ SH UW\tbeet\nB IY T\tbeet ~ shoo\n", encoding="utf-8")
+    found = rows(triptych("score", "first", "both.tsv").out)
+    assert [row[:2] for row in found] == [["B IY T", "beet"], ["SH UW", "beet"], ["B IY T", "beet"], ["B IY T", "shoo"]]
+    assert found[0] == found[2] == expected[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
@@ -112,7 +133,11 @@ def test_a_reversed_run_reads_its_own_files_as_its_data_and_a_pipe_as_its_predic
         (("align", "first"), b"B IY\t\n", "standard input:1: the target is empty; expected at least one symbol."),
         (("score", "first", "no.tsv"), b"", "no.tsv: no such file."),
         (("score", "first", "--rerank"), b"B IY\tbee\n", "standard input:1: the row has 2 columns; expected a source"),
-        (("score", "first", "--rerank"), b"B\tb\tx\n", "standard input:1: could not convert string to float: 'x'."),
+        (
+            ("score", "first", "--rerank"),
+            b"B\tb\tx\n",
+            "standard input:1: the log-probability of a candidate is 'x'; expected a number.",
+        ),
         (("score", "first", "--rerank", "--weight", "2"), b"", "--weight is 2.0; expected a number from 0 to 1."),
         (("score", "first", "--weight", "1"), b"", "--weight has no effect without --rerank. Add --rerank"),
         (("score", "first", "--reverse"), b"", "--reverse has no effect without --rerank."),

@@ -134,6 +134,12 @@ def test_csv_lines_are_counted_through_quoted_line_breaks(write: Write) -> None:
             2,
             "the row has 1 column; expected at least 2, the target's column, or a dictionary (data.layout)",
         ),
+        (
+            "a\tb\nk æ t;cat\n",
+            2,
+            "the row has 1 column; expected at least 2, the target's column, or another delimiter (data.delimiter)",
+        ),
+        ("a\tb\ncat\n", 2, "the row has 1 column; expected at least 2, the target's column"),
         ("a\tb\n\tcat\n", 2, "the source is empty; expected at least one symbol"),
         ("a\tb\nk \t  \n", 2, "the target is empty; expected at least one symbol"),
         ("a\tb\n\na\tb\n", 2, "the row is blank; expected a source and a target"),
@@ -280,6 +286,17 @@ def test_a_first_row_like_a_header_is_warned_of(write: Write) -> None:
     assert read(write(rows)).warnings == ()
     (warning,) = read(write("PRONUNCIATION\tword\n" + rows)).warnings
     assert ":1: the first row has symbols that no other row has, as a header would" in warning
+
+
+def test_a_rare_syllable_in_the_first_row_is_not_called_a_header(write: Write) -> None:
+    syllables = [chr(0xAC00 + 588 * first + 28 * vowel) for first in range(6) for vowel in range(5)]
+    rows = "".join(f"{syllable}\t{number % 3} {number % 4}\n" for number, syllable in enumerate(syllables))
+    korean = Tokenizer(unit="characters")
+    assert read(write(rows), source_tokenizer=korean).warnings == (), "each syllable occurs once, its letters often"
+    (warning,) = read(write("word\tpronunciation\n" + rows), source_tokenizer=korean).warnings
+    assert ":1: the first row has symbols that no other row has" in warning
+    signs = "".join(f"{chr(0x4E00 + number)}\t{number % 3} {number % 4}\n" for number in range(30))
+    assert read(write(signs), source_tokenizer=korean).warnings == (), "Chinese characters that all occur once"
 
 
 def test_words_read_as_symbols_are_warned_of_instead_of_a_header(write: Write) -> None:

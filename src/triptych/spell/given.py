@@ -18,11 +18,12 @@ from triptych.config import SpellRecipe
 from triptych.data.files import number_lines, open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError, RecipeError
-from triptych.spell.corpus import dictionary_layout
+from triptych.spell.corpus import layout_of
 from triptych.spell.distilling import distil
+from triptych.text.layouts import other_layout, resolved
 from triptych.text.pairs import BadRow, Pair, stream_pairs
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.rows import Columns, Row, delimiter_of, fitting_layout, rows, without_blank_end
+from triptych.text.rows import Columns, Layout, Row, delimiter_of, rows, without_blank_end
 
 __all__ = ["Line", "align", "distil", "rerank", "score"]
 
@@ -129,25 +130,28 @@ def _pairs(
     """Pairs of files, as the model has them: source first also where the run reverses its data."""
     for place in places:
         is_file = place != STANDARD_INPUT
-        vocabularies = speller.vocabularies
-        columns, delimiter, reverse = Columns(), "\t", False
-        if vocabularies.features is not None:  # the columns of what `predict` writes
-            columns = Columns(1, 3, 2, vocabularies.features_separator)
+        vocabularies, reverse, lexicon = speller.vocabularies, is_file and recipe.data.reverse, None
+        sides = (vocabularies.source_tokenizer, vocabularies.target_tokenizer)
+        first, second = reversed(sides) if reverse else sides
         if is_file:
-            layout = dictionary_layout(recipe.data)
-            found = fitting_layout(Path(place), layout.layout)
-            warn([found.remark] if found.remark else [])
-            columns, delimiter, reverse = found.columns, delimiter_of(Path(place), found.delimiter), layout.reverse
-        first, second = vocabularies.source_tokenizer, vocabularies.target_tokenizer
+            layout = other_layout(Path(place), layout_of(recipe.data))
+            warn([layout.remark] if layout.remark else [])
+            layout, lexicon = resolved(Path(place), layout, first.unit, second.unit)
+            delimiter = None if lexicon else delimiter_of(Path(place), layout.delimiter)
+            layout = layout._replace(delimiter=delimiter)
+        elif vocabularies.features is None:
+            layout = Layout()
+        else:  # the columns of what `predict` writes
+            layout = Layout(Columns(1, 3, 2, vocabularies.features_separator))
         bad: list[BadRow] = []
         with ExitStack() as stack:
             stream: Any = stack.enter_context(open_binary(Path(place))) if is_file else sys.stdin.buffer
             for pair in stream_pairs(
                 stream,
-                columns=columns,
-                delimiter=delimiter,
-                source_tokenizer=second if reverse else first,
-                target_tokenizer=first if reverse else second,
+                layout=layout,
+                lexicon=lexicon,
+                source_tokenizer=first,
+                target_tokenizer=second,
                 path_label=_label(place),
                 max_symbols=recipe.data.max_symbols,
                 on_bad_row=bad.append if skip_bad else None,
@@ -176,6 +180,13 @@ def _lists(
         _warn_of(bad, place, warn)
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"the log-probability of a candidate is {text!r}; expected a number") from None
+
+
 def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction:
     """The candidates of one row; ValueError with what is wrong with it."""
     if row.problem:
@@ -194,7 +205,7 @@ def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction:
     source = first.split(cells[0])
     candidates = []
     for text, value in zip(cells[1::2], cells[2::2], strict=True):
-        symbols, number = second.split(text), float(value)
+        symbols, number = second.split(text), _number(value)
         if symbols:
             candidates.append(Candidate(symbols, second.join(symbols), number, number))
     if not source or not candidates:

@@ -54,7 +54,7 @@ def predicted(
         DataError: a file or line cannot be read; the sources before it are predicted first.
     """
     output = output or SpellOutput()
-    unseen, cut = _Unseen(warn, copies=speller.copies), 0
+    unseen, cut = _Unseen(speller, warn), 0
     for file in files:
         label = "standard input" if file == STANDARD_INPUT else file
         bad: list[BadRow] = []
@@ -79,7 +79,7 @@ def predicted(
                 inputs(), decoding=decoding, chunk=1 if line_buffered else None, with_alignment=output.alignment
             ):
                 line = ahead.popleft()
-                unseen.note(f"{label}:{line.line}", prediction)
+                unseen.note(f"{label}:{line.line}", prediction, line.text)
                 cut += not prediction.best.finished
                 yield _cells(speller, prediction, line)
         if bad:
@@ -116,15 +116,31 @@ def _cells(speller: Speller, prediction: Prediction, line: SourceLine) -> list[s
 
 
 class _Unseen:
-    """Warnings of symbols that training never showed, one for each symbol and not without end."""
+    """Warnings of symbols that training never showed, one for each and not without end, and of rows of a table."""
 
-    def __init__(self, warn: Callable[[Sequence[str]], None], *, copies: bool) -> None:
+    def __init__(self, speller: Speller, warn: Callable[[Sequence[str]], None]) -> None:
         self._warn = warn
-        self._copies = copies
+        self._copies = speller.copies
         self._known: set[str] = set()
+        self._tabs_separate = speller.vocabularies.source_tokenizer.unit == "symbols"
+        self._expects_sources = speller.vocabularies.features is None  # no columns; False after a warning
 
-    def note(self, place: str, prediction: Prediction) -> None:
-        """Warn of the symbols and features of a source that are met for the first time."""
+    def note(self, place: str, prediction: Prediction, text: str) -> None:
+        """Warn of symbols and features that are met for the first time, and of the first line with a tab.
+
+        Args:
+            place: file and line.
+            prediction: of the source.
+            text: the line.
+        """
+        if self._expects_sources and "\t" in text and (self._tabs_separate or "\t" in prediction.unknown):
+            self._expects_sources = False
+            self._warn(
+                [
+                    f"{place}: the line has a tab, and all of it is read as the source, further columns included. "
+                    "Give the column of sources alone, for example with: cut -f 1"
+                ]
+            )
         for names, expected in (
             (prediction.unknown, ONLY_COPIED if self._copies else POOR),
             (prediction.unknown_features, POOR),

@@ -13,6 +13,7 @@ from triptych.data.splits import connected_groups
 from triptych.errors import DataError, RecipeError
 from triptych.text.features import Features, SourceColumns, split_features
 from triptych.text.layouts import alternatives, described, resolved
+from triptych.text.lexicons import Lexicon
 from triptych.text.remarks import PairRemarks
 from triptych.text.rows import Columns, Layout, Row, delimiter_of, rows, without_blank_end
 from triptych.text.symbols import Tokenizer
@@ -226,8 +227,8 @@ def read_sources(
 def stream_pairs(
     lines: Iterable[str] | Iterable[bytes],
     *,
-    columns: Columns,
-    delimiter: str,
+    layout: Layout,
+    lexicon: Lexicon | None = None,
     source_tokenizer: Tokenizer,
     target_tokenizer: Tokenizer,
     path_label: Path | str,
@@ -238,8 +239,8 @@ def stream_pairs(
 
     Args:
         lines: lines, or an open stream; a binary one lets lines that are not UTF-8 be skipped.
-        columns: where source and target are; further columns are ignored.
-        delimiter: one character.
+        layout: without `auto`; no delimiter is a tab.
+        lexicon: how entries are written where it is a dictionary.
         source_tokenizer: splits sources.
         target_tokenizer: splits targets.
         path_label: what to call the lines in errors: a path, or "standard input".
@@ -249,21 +250,22 @@ def stream_pairs(
         DataError: a row is bad and `on_bad_row` is None, or the stream cannot be read on.
     """
     _check_max_symbols(max_symbols)
-    tokenizers = {"source": source_tokenizer, "target": target_tokenizer}
+    tokenizers, columns = {"source": source_tokenizer, "target": target_tokenizer}, layout.columns
     reader = _PairReader(columns, tokenizers, max_symbols, PairRemarks(Path(path_label), columns, tokenizers))
-    table = rows(number_lines(lines, path=path_label), delimiter)
+    numbered = number_lines(lines, path=path_label)
+    table = lexicon.rows(numbered) if lexicon else rows(numbered, layout.delimiter or "\t")
     if columns.named and (header := next(table, None)):
         reader.read_header(header, Path(path_label))
     for row in without_blank_end(table):
         try:
-            pair = reader(row)
+            pairs = [reader(part) for part in reader.alternatives(row, layout.alternatives)]
         except _BadRowError as error:
             if on_bad_row is None:
                 hint = "Fix the row, or pass --skip-bad."
                 raise DataError(f"{error}.", hint=hint, path=path_label, line=row.line) from None
             on_bad_row(BadRow(row.line, str(error), is_blank=row.is_blank))
         else:
-            yield pair
+            yield from pairs
 
 
 def group_references(pairs: Iterable[Pair]) -> dict[Input, tuple[tuple[str, ...], ...]]:
@@ -345,9 +347,15 @@ class _PairReader:
             columns = "1 column" if len(row.fields) == 1 else f"{len(row.fields)} columns"
             owner = "features'" if side == "features" else f"{side}'s"
             found = f"the row has {columns}; expected at least {position + 1}, the {owner} column"
-            is_spaced = len(row.fields) == 1 and len(row.fields[0].split()) > 1
-            raise _BadRowError(found + (", or a dictionary (data.layout)" if is_spaced else ""))
+            raise _BadRowError(found + (_other_layout(row.fields[0]) if len(row.fields) == 1 else ""))
         return row.fields[position]
+
+
+def _other_layout(text: str) -> str:
+    """The setting by which a row of one column may have several, if it looks so."""
+    if any(delimiter in text for delimiter in "\t;,|"):
+        return ", or another delimiter (data.delimiter)"
+    return ", or a dictionary (data.layout)" if len(text.split()) > 1 else ""
 
 
 def _columns_of(line: Line, columns: SourceColumns | None) -> tuple[str, str]:

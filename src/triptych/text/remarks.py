@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -124,11 +125,21 @@ class PairRemarks:
                 f"{side.sequences[0][0]!r}, and most of them differ; expected sequences. Are the columns swapped, or "
                 f"should data.{side.name}_unit be {'characters' if self._unit(side) == 'symbols' else 'symbols'}?"
             )
-        if not single and not self._columns.named and pairs[0][2] == 1 and _begins_with_header(sides):
+        if not single and not self._columns.named and pairs[0][2] == 1 and self._begins_with_header(sides):
             yield (
                 f"{self._path}:1: the first row has symbols that no other row has, as a header would, and is read as a "
                 "pair. If it is a header, name the columns: data.source_column and data.target_column."
             )
+
+    def _begins_with_header(self, sides: Sequence[_Side]) -> bool:
+        """Whether one side of the first pair has symbols of its own; a composed syllable counts as its letters."""
+        for side in sides:
+            rows: Sequence[Sequence[str]] = side.sequences
+            if self._unit(side) != "symbols":
+                rows = [unicodedata.normalize("NFD", "".join(row)) for row in rows]
+            if len(rows) >= ENOUGH_ROWS and _stands_alone(rows):
+                return True
+        return False
 
     def _unit(self, side: _Side | str) -> str:
         return self._tokenizers[side if isinstance(side, str) else side.name].unit
@@ -194,10 +205,13 @@ def _is_split_wrongly(side: _Side) -> bool:
     return 2 * min(len(set(side.sequences)), len(long)) > len(side.sequences)
 
 
-def _begins_with_header(sides: Sequence[_Side]) -> bool:
-    """Whether one side of the first pair is made of symbols that this side of no other pair has."""
-    return any(
-        len(side.sequences) >= ENOUGH_ROWS
-        and set(side.sequences[0]).isdisjoint(symbol for sequence in side.sequences[1:] for symbol in sequence)
-        for side in sides
-    )
+def _stands_alone(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is made of symbols that no other row has, and at most one row in ten is so.
+
+    Where many rows have symbols of their own, as words in Chinese characters do, a first one says nothing.
+    """
+    if not set(rows[0]).isdisjoint(symbol for row in rows[1:] for symbol in row):
+        return False
+    counts = Counter(symbol for row in rows for symbol in set(row))
+    alone = sum(all(counts[symbol] == 1 for symbol in row) for row in rows)
+    return alone * ENOUGH_ROWS <= len(rows)
