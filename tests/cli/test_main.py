@@ -118,7 +118,10 @@ def test_without_any_run_the_message_says_how_to_make_one(
     triptych: Triptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert one_error(triptych("test", "first")).endswith("Train one with: triptych train RECIPE --name NAME")
+    train = "Train one with: triptych train RECIPE --name NAME"
+    included = f"{train}, or use a model that is included: en-us-g2p."
+    assert one_error(triptych("test", "first")).endswith(included)
+    assert one_error(triptych("test", "en-us-g2q")).endswith("Did you mean 'en-us-g2p'?")
 
 
 def failing_command(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def arrange(moment: str) -> None:
         case ["before", "the", "end", *_]:
             _before(run.Run, "update_facts", lambda *_, **changes: changes.get("status") == "finished")
         case ["half", "of", "the", "evaluation"]:
-            _half(run, "write_text_atomically", countdown=1, only=(".greedy.json", ".shifts.json"))
+            _half(run, "write_json", countdown=1, only=(".greedy.json", ".shifts.json"))
         case ["before", "the", ("evaluation" | "report") as stage]:
             _before(api, {"evaluation": "evaluate", "report": "write_report"}[stage], lambda *_, **__: True)
         case _:
@@ -146,10 +146,10 @@ def _half(owner: Any, name: str, *, countdown: int, only: str | tuple[str, ...] 
     whole = getattr(owner, name)
     left = [countdown]
 
-    def dying(path: Path, content: bytes | str) -> None:
+    def dying(path: Path, content: bytes | dict[str, Any]) -> None:
         left[0] -= str(path).endswith(only)
         if left[0] == 0:
-            data = content.encode() if isinstance(content, str) else content
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
             with atomic_write(path) as temporary:
                 temporary.write_bytes(data[: len(data) // 2])
                 die()

@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 
 from triptych.config import AnyRecipe, Recipe, dump_recipe, load_recipe
 from triptych.config.loading import parse_recipe_text
-from triptych.errors import RunError, did_you_mean
+from triptych.errors import RunError, did_you_mean, nearest
 from triptych.files import parse_json, read_json, write_bytes_atomically, write_json, write_text_atomically
 from triptych.runs.packed import Packed, packed_at, ready_made
 
@@ -140,8 +140,11 @@ class Run:
                 return cls(file, packed=Packed.open(file))
             folder = runs_folder()
             names = [path.parent.name for path in folder.glob("[!.]*/recipe.toml")] if folder.is_dir() else []
-            names += ready_made()
-            hint = did_you_mean(str(name), names) if names else "Train one with: triptych train RECIPE --name NAME"
+            included = list(ready_made())
+            hint = did_you_mean(str(name), [*names, *included])
+            if not names and nearest(str(name), included) is None:
+                hint = "Train one with: triptych train RECIPE --name NAME"
+                hint += f", or use a model that is included: {', '.join(included)}." if included else ""
             raise RunError(field="run", value=str(name), expected="the name or path of a run", hint=hint)
         return run
 
