@@ -11,7 +11,8 @@ import pytest
 from tests.data.server import Site
 from triptych.errors import DataError, DownloadError
 from triptych.spell.named_sets import list_named_sets, resolve
-from triptych.text.pairs import Input, Pair, PairFile, group_references
+from triptych.text.groups import group_references
+from triptych.text.pairs import Input, Pair, PairFile
 from triptych.text.symbols import Tokenizer
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 from tests.messages import check_message
 from triptych.errors import DataError, RecipeError
 from triptych.text.features import SourceColumns, join_features, split_features
-from triptych.text.pairs import BadRow, Input, Pair, group_references, read_pairs, read_sources
+from triptych.text.groups import group_references
+from triptych.text.pairs import BadRow, Input, Pair, read_pairs, read_sources
 from triptych.text.rows import Columns, Layout, fitting_layout
 from triptych.text.symbols import Tokenizer, Vocabularies, Vocabulary
 

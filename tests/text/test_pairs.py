@@ -14,17 +14,8 @@ from hypothesis import example, given, strategies as st
 from tests.messages import check_message
 from triptych.data.files import MAX_LINE_BYTES
 from triptych.errors import DataError, RecipeError
-from triptych.text.pairs import (
-    BadRow,
-    Input,
-    Pair,
-    PairFile,
-    SourceLine,
-    group_references,
-    read_pairs,
-    read_sources,
-    split_keys,
-)
+from triptych.text.groups import group_references, split_keys
+from triptych.text.pairs import BadRow, Input, Pair, PairFile, SourceLine, read_pairs, read_sources
 from triptych.text.rows import Columns, Layout, fitting_layout
 from triptych.text.symbols import Tokenizer
 

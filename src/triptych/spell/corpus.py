@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,10 @@ from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
 from triptych.spell.named_sets import resolve
 from triptych.text.dictionaries import DictionaryLayout
+from triptych.text.groups import group_references, sample_pairs, split_keys
 from triptych.text.layouts import other_layout
 from triptych.text.normal_form import fit_pairs, resplit
-from triptych.text.pairs import Pair, PairFile, group_references, read_pairs, split_keys
+from triptych.text.pairs import Pair, PairFile, read_pairs
 from triptych.text.rows import Columns, Layout
 from triptych.text.symbols import NormalForm, Tokenizer, Unit, Vocabulary
 
@@ -378,23 +377,6 @@ def _limited(settings: SpellData, corpus: Corpus) -> Corpus:
         is_evaluated = split != "train"
         most = settings.max_eval_pairs if is_evaluated else settings.max_train_pairs
         by_source = is_evaluated and settings.references == "any"
-        splits[split] = _some(pairs, most, settings.split_seed, by_source=by_source)
+        splits[split] = sample_pairs(pairs, most, settings.split_seed, by_source=by_source)
     available = {split: len(pairs) for split, pairs in corpus.splits.items() if len(splits[split]) < len(pairs)}
     return replace(corpus, splits=splits, available=available)
-
-
-def _some(pairs: Sequence[Pair], most: int, seed: int, *, by_source: bool = False) -> Sequence[Pair]:
-    """At most that many pairs, drawn at random, in their order; 0 takes all.
-
-    With `by_source` a source (with its features) comes with all its targets or not at all: an evaluation must know
-    every right answer.
-    """
-    if most == 0 or len(pairs) <= most:
-        return pairs
-    groups: dict[Any, list[int]] = {}
-    for place, pair in enumerate(pairs):
-        groups.setdefault(pair.input if by_source else place, []).append(place)
-    drawn = random.Random(seed).sample(list(groups.values()), len(groups))
-    counts = list(accumulate(map(len, drawn)))
-    chosen = [place for group, count in zip(drawn, counts, strict=True) if count <= most for place in group]
-    return [pairs[place] for place in sorted(chosen or drawn[0])]

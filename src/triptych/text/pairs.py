@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from triptych.data.files import Line, number_lines, open_binary
-from triptych.data.splits import connected_groups
 from triptych.errors import DataError, RecipeError
 from triptych.text.features import Features, SourceColumns, split_features
 from triptych.text.layouts import alternatives, described, resolved
@@ -266,33 +265,6 @@ def stream_pairs(
             on_bad_row(BadRow(row.line, str(error), is_blank=row.is_blank))
         else:
             yield from pairs
-
-
-def group_references(pairs: Iterable[Pair]) -> dict[Input, tuple[tuple[str, ...], ...]]:
-    """All different targets of each source with its features, in order of appearance: any of them is a right output."""
-    groups: dict[Input, dict[tuple[str, ...], None]] = {}
-    for pair in pairs:
-        groups.setdefault(pair.input, {})[pair.target] = None
-    return {given: tuple(targets) for given, targets in groups.items()}
-
-
-def split_keys(pairs: Iterable[Pair], *, by: Literal["target", "source", "both"] = "target") -> list[Hashable]:
-    """One key per pair for `split_by_fraction`; pairs with equal keys stay in one split.
-
-    Args:
-        pairs: the pairs.
-        by: "target" keeps all pronunciations of a word together in phoneme-to-spelling data; "source" keeps all
-            targets of a source together; "both" joins pairs that share either, through any chain of pairs.
-    Raises:
-        RecipeError: `by` is none of these.
-    """
-    if by == "target":
-        return [pair.target for pair in pairs]
-    if by == "source":
-        return [pair.source for pair in pairs]
-    if by == "both":
-        return connected_groups([(("source", *pair.source), ("target", *pair.target)) for pair in pairs])
-    raise RecipeError(field="group_by", value=by, expected="one of target, source, both")
 
 
 class _BadRowError(Exception):
