@@ -110,7 +110,18 @@ def parse_json(content: bytes, path: Path, *, version: int | None = None, hint: 
         raise RunError(f"the file is damaged ({error}).", hint=hint, path=path) from None
     if not isinstance(document, dict):
         raise RunError(f"the file is damaged (it holds a {type(document).__name__}).", hint=hint, path=path)
-    if version is not None and document.get("format") != version:
+    if version is not None:
+        check_format(document, path, version)
+    return document
+
+
+def check_format(document: Mapping[str, Any], path: Path, version: int) -> None:
+    """See that a document is of the format that this version reads.
+
+    Raises:
+        RunError: it is of another, as a newer Triptych writes it.
+    """
+    if document.get("format") != version:
         raise RunError(
             field="format",
             value=document.get("format"),
@@ -118,7 +129,6 @@ def parse_json(content: bytes, path: Path, *, version: int | None = None, hint: 
             hint="Update Triptych with: pip install --upgrade triptych",
             path=path,
         )
-    return document
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -92,6 +92,8 @@ def test_a_dictionary_comes_before_the_vote_and_drawing_is_refused() -> None:
     for refused in (voting.score, voting.align):
         with pytest.raises(RecipeError, match="members that vote cannot"):
             refused(["y"], ["b"])
+    with pytest.raises(RecipeError, match="members that vote cannot score"):
+        voting.rescore(voting.predict(["y"]))
 
 
 def test_members_are_chosen_by_what_they_get_wrong_together() -> None:

@@ -73,6 +73,13 @@ def without_retired(
     return {(renamed or {}).get(key, key): value for key, value in kept.items()}
 
 
+def _check_one_length(table: Table, count: str, fraction: str) -> None:
+    """See that a length is not given both as a count and as a share of the training."""
+    number, share = getattr(table, count), getattr(table, fraction)
+    if number and share:
+        raise ValueError(f"{count} is {number} and {fraction} is {share:g}; expected one of them to be 0")
+
+
 class OptimizerTable(Table):
     """`[optimizer]`: the update rule and its schedule."""
 
@@ -100,11 +107,7 @@ class OptimizerTable(Table):
 
     @model_validator(mode="after")
     def _one_warmup(self) -> Self:
-        if self.warmup_steps and self.warmup_fraction:
-            raise ValueError(
-                f"warmup_steps is {self.warmup_steps} and warmup_fraction is {self.warmup_fraction:g}; expected one of "
-                "them to be 0"
-            )
+        _check_one_length(self, "warmup_steps", "warmup_fraction")
         return self
 
     @model_validator(mode="after")
@@ -156,11 +159,7 @@ class TrainingTable(Table):
 
     @model_validator(mode="after")
     def _one_patience(self) -> Self:
-        if self.patience and self.patience_fraction:
-            raise ValueError(
-                f"patience is {self.patience} and patience_fraction is {self.patience_fraction:g}; expected one of "
-                "them to be 0"
-            )
+        _check_one_length(self, "patience", "patience_fraction")
         return self
 
     @property

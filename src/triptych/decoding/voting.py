@@ -27,7 +27,8 @@ class Voting(Speller):
 
     Every member lists its candidates. A candidate's rank is the number of members that have it first, and among equals
     the mean over members of its probability, where one that does not list it gives it none. Members may read and write
-    in unlike directions and be of unlike architectures; they share symbols.
+    in unlike directions and be of unlike architectures; they share symbols. `score`, `rescore` and `align` raise
+    RecipeError: members that vote give a pair no probability and have no alignment in common.
 
     Args:
         members: at least one.
@@ -53,25 +54,8 @@ class Voting(Speller):
             found.remembered = self.remembered.within({split(text) for text in texts})
         return found
 
-    def score(
-        self,
-        sources: str | Sequence[Text],
-        targets: str | Sequence[Text],
-        *,
-        features: str | Sequence[Text] | None = None,
-    ) -> list[PairScore]:
-        """Raises RecipeError: members that vote give a pair no probability."""
+    def _score(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[PairScore]:
         raise _one_by_one("score")
-
-    def align(
-        self,
-        sources: str | Sequence[Text],
-        targets: str | Sequence[Text],
-        *,
-        features: str | Sequence[Text] | None = None,
-    ) -> list[Alignment]:
-        """Raises RecipeError: members that vote have no alignment in common."""
-        raise _one_by_one("align")
 
     def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
         raise _one_by_one("align")

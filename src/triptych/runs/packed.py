@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from triptych.errors import RunError, did_you_mean
-from triptych.files import write_bytes_atomically
+from triptych.files import check_format, write_bytes_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,14 +80,7 @@ class Packed:
             raise RunError(f"cannot be read: {error.strerror or error}.", path=path) from None
         if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
             raise _foreign(path, f"{MANIFEST} is of something else")
-        if manifest.get("format") != FORMAT:
-            raise RunError(
-                field="format",
-                value=manifest.get("format"),
-                expected=str(FORMAT),
-                hint="Update Triptych with: pip install --upgrade triptych",
-                path=path,
-            )
+        check_format(manifest, path, FORMAT)
         missing = [name for name in ("recipe.toml", "model.json", "model.safetensors") if name not in manifest["files"]]
         if missing or not isinstance(manifest.get("name"), str) or manifest.get("weights") not in WEIGHTS:
             raise _foreign(path, f"{MANIFEST} lacks {', '.join(missing) or 'name or weights'}")

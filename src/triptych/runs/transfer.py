@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from triptych.errors import RunError
+from triptych.runs.run import Run
+
 Rows = Sequence[tuple[int, int]]
 """(row of the new tensor, row of the old one), for the names that both know."""
 
@@ -74,6 +77,34 @@ def transfer(network: nn.Module, tensors: Mapping[str, Tensor], rows: Mapping[st
             else:
                 initialised.append(name)
     return Transfer(copied, by_row, initialised, (count, sum(own.numel() for own in state.values())))
+
+
+def description_of_start(start: Run, panel: str) -> dict[str, Any]:
+    """What a start run says of its model.
+
+    Raises:
+        RunError: it is of another panel, is an ensemble or has no model.
+    """
+    description = start.model(panel)
+    if "members" in description:
+        raise RunError("this run is an ensemble.", hint="Start from one of its members.", path=start.path)
+    return description
+
+
+def transfer_from(start: Run, network: nn.Module, rows: Mapping[str, Rows]) -> Transfer:
+    """Copy into a network what fits of a start run's model; see `transfer`.
+
+    Raises:
+        RunError: no tensor fits as a whole.
+    """
+    found = transfer(network, start.tensors(), rows)
+    if not found.copied:
+        raise RunError(
+            f"no weights of {start.name} fit this recipe, whose [model] is another.",
+            hint=f"Leave the recipe out to use the start run's: triptych train --start-from {start.name} --data PATH",
+            path=start.path,
+        )
+    return found
 
 
 def known_rows(new: Sequence[str], old: Sequence[str], first: int = 0) -> Rows:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from triptych.errors import RunError
 from triptych.runs.run import Run
-from triptych.runs.transfer import Transfer, known_rows, transfer
+from triptych.runs.transfer import Transfer, description_of_start, known_rows, transfer_from
 
 OF_CLASSES = ("last", "classifier", "fc", "head.fc")  # names of the layer that has a row per class
 
@@ -24,19 +24,11 @@ def started(network: nn.Module, description: Mapping[str, Any], start: Run) -> T
     Raises:
         RunError: the start run is of another panel, is an ensemble or has no model, or nothing of it fits.
     """
-    before = start.model("see")
-    if "members" in before:
-        raise RunError("this run is an ensemble.", hint="Start from one of its members.", path=start.path)
+    before = description_of_start(start, "see")
     new, old = list(description["classes"]), list(before.get("classes", []))
     rows = known_rows(new, old)
     names = [f"{layer}.{part}" for layer in OF_CLASSES for part in ("weight", "bias")]
-    found = transfer(network, start.tensors(), dict.fromkeys(names, rows))
-    if not found.copied:
-        raise RunError(
-            f"no weights of {start.name} fit this recipe, whose [model] is another.",
-            hint=f"Leave the recipe out to use the start run's: triptych train --start-from {start.name} --data PATH",
-            path=start.path,
-        )
+    found = transfer_from(start, network, dict.fromkeys(names, rows))
     fresh = [name for name in new if name not in old]
     remarks = [f"{len(fresh)} of {len(new)} classes are new to {start.name} ({', '.join(fresh[:5])})."] if fresh else []
-    return Transfer(found.copied, found.rows, found.initialised, found.numbers, remarks)
+    return replace(found, remarks=remarks)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,16 @@ def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
     if features is None or not unseen:
         return ""
     affected = sum(bool(features.unknown_in(item.features)) for item in items)
-    first = ", ".join(repr(name) for name in list(unseen)[:SHOWN])
-    more = f" and {len(unseen) - SHOWN} more" if len(unseen) > SHOWN else ""
     return (
-        f"{affected} of {len(items)} items have features that training never showed ({first}{more}), which are "
+        f"{affected} of {len(items)} items have features that training never showed ({_some_of(unseen)}), which are "
         "ignored; expect poor predictions for them."
     )
+
+
+def _some_of(names: Collection[str]) -> str:
+    """The first names, and how many more there are."""
+    first = ", ".join(repr(name) for name in islice(names, SHOWN))
+    return first + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool = False) -> str:
@@ -158,10 +163,8 @@ def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool =
     if not unseen:
         return ""
     affected = sum(bool(sources.unknown_in(item.source)) for item in items)
-    first = ", ".join(repr(symbol) for symbol in list(unseen)[:SHOWN])
-    more = f" and {len(unseen) - SHOWN} more" if len(unseen) > SHOWN else ""
     return (
-        f"{affected} of {len(items)} sources have symbols that training never showed ({first}{more}); "
+        f"{affected} of {len(items)} sources have symbols that training never showed ({_some_of(unseen)}); "
         f"{'they can only be copied' if copies else 'expect poor predictions for them'}."
     )
 

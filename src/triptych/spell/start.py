@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -11,7 +12,7 @@ from triptych.config import SpellRecipe
 from triptych.config.common import AUTO
 from triptych.errors import RunError
 from triptych.runs.run import Run
-from triptych.runs.transfer import Transfer, known_rows, transfer
+from triptych.runs.transfer import Transfer, description_of_start, known_rows, transfer_from
 from triptych.text.symbols import Vocabularies, Vocabulary
 
 OF_SOURCE = ("encoder.embedding.weight",)
@@ -27,7 +28,7 @@ def sized_as(recipe: SpellRecipe, start: Run) -> SpellRecipe:
     Raises:
         RunError: the start run is of another panel, is an ensemble or has no model.
     """
-    architecture = _description(start)["architecture"]
+    architecture = description_of_start(start, "spell")["architecture"]
     derived = {
         name: architecture[name]
         for name, value in recipe.model.model_dump().items()
@@ -48,7 +49,10 @@ def started(network: nn.Module, description: Mapping[str, Any], start: Run) -> T
             another normal form or script; or nothing of it fits.
     """
     path = start.path / "model.json"
-    old, new = Vocabularies.from_dict(_description(start), path), Vocabularies.from_dict(description, path)
+    old, new = (
+        Vocabularies.from_dict(description_of_start(start, "spell"), path),
+        Vocabularies.from_dict(description, path),
+    )
     remarks = []
     for side in ("source", "target"):
         _check_notation(side, new, old, start)
@@ -64,21 +68,8 @@ def started(network: nn.Module, description: Mapping[str, Any], start: Run) -> T
     if new.features is not None:
         known_features = () if old.features is None else old.features.symbols
         rows |= dict.fromkeys(OF_FEATURES, known_rows(new.features.symbols, known_features, special))
-    found = transfer(network, start.tensors(), rows)
-    if not found.copied:
-        raise RunError(
-            f"no weights of {start.name} fit this recipe, whose [model] is another.",
-            hint=f"Leave the recipe out to use the start run's: triptych train --start-from {start.name} --data PATH",
-            path=start.path,
-        )
-    return Transfer(found.copied, found.rows, found.initialised, found.numbers, remarks)
-
-
-def _description(start: Run) -> dict[str, Any]:
-    description = start.model("spell")
-    if "members" in description:
-        raise RunError("this run is an ensemble.", hint="Start from one of its members.", path=start.path)
-    return description
+    found = transfer_from(start, network, rows)
+    return replace(found, remarks=remarks)
 
 
 def _check_notation(side: str, new: Vocabularies, old: Vocabularies, start: Run) -> None:
