@@ -23,6 +23,7 @@ from triptych.errors import TriptychError
 from triptych.images.classifier import Classifier
 from triptych.images.form import InputForm
 from triptych.runs.run import Run
+from triptych.see import panel
 from triptych.see.adapter import NetworkScorer
 from triptych.see.collection import load_collection
 from triptych.see.images import input_form
@@ -203,6 +204,7 @@ MODEL: dict[str, Case] = {
     "squeeze": ("squeeze=2", RESIDUAL),
     "dropout": ("dropout=0.9", RESIDUAL),
 }
+LITE = ("name=efficientnet-lite0", "block_dropout=0.0", "hidden=[]", "hidden_dropout=[]", "channels=[32, 64, 128]")
 
 
 def compute(recipe: SeeRecipe) -> list[float]:
@@ -223,6 +225,16 @@ def test_model(key: str) -> None:
     plain = compute(recipe_with(*settings))
     assert plain == compute(recipe_with(*settings)), "the observation itself must be repeatable"
     assert plain != compute(recipe_with(*settings, f"model.{change}"))
+
+
+def test_weights(monkeypatch: pytest.MonkeyPatch, places: dict[str, Path | None]) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(panel, "load_published", lambda _network, name: loaded.append(name))
+    settings = ("data.height=32", "data.width=32", *(f"model.{each}" for each in LITE))
+    prepare(recipe_with(*settings), places["classes"])
+    assert not loaded
+    prepare(recipe_with(*settings, "model.weights=imagenet"), places["classes"])
+    assert loaded == ["efficientnet-lite0"]
 
 
 # optimizer and training: what a short training leaves behind
@@ -257,6 +269,7 @@ TRAINING: dict[str, Case] = {
     "precision": ("training.precision=64-true", ("training.average_decay=0.5",)),
     "label_smoothing": ("training.label_smoothing=0.5", ()),
     "class_weights": ("training.class_weights=balanced", ()),
+    "fit_last": ("training.fit_last=true", ("data.height=32", "data.width=32", *(f"model.{each}" for each in LITE))),
 }
 
 

@@ -81,11 +81,11 @@ def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> 
         (
             "scenes-cnn",
             "model.name=x",
-            "model.name is 'x'; expected cnn, residual or timm/NAME, NAME being a network of the timm library, "
-            "such as timm/resnet18.",
+            "model.name is 'x'; expected cnn, residual, efficientnet-lite0, efficientnet-lite1, efficientnet-lite2 or "
+            "timm/NAME, NAME being a network of the timm library, such as timm/resnet18.",
         ),
-        ("scenes-cnn", 'model.name="cnn\\n"', "model.name is 'cnn\\n'; expected cnn, residual or timm/NAME, "),
-        ("scenes-cnn", "model.name=timm/", "model.name is 'timm/'; expected cnn, residual or timm/NAME, "),
+        ("scenes-cnn", 'model.name="cnn\\n"', "model.name is 'cnn\\n'; expected cnn, residual, efficientnet-lite0, "),
+        ("scenes-cnn", "model.name=timm/", "model.name is 'timm/'; expected cnn, residual, efficientnet-lite0, "),
         ("scenes-cnn", "model.head=x", "model.head is 'x'; expected one of '', flatten, average, hopfield."),
         ("recall-capacity", "networks.names=[]", "networks.names is []; expected a list with at least 1 entry."),
         ("recall-capacity", "patterns.counts=[4]", "patterns.counts is [4]; expected a list with at least 2 entries."),

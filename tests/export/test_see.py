@@ -38,6 +38,7 @@ KINDS: dict[str, Architecture] = {
     "hopfield": SMALL.changed(**HOPFIELD),
     "no-hidden": SMALL.changed(hidden=(), hidden_dropout=(), head="average"),
     "residual": RESIDUAL,
+    "efficientnet": Architecture.of(height=40, width=48, classes=3, in_channels=3, name="efficientnet-lite0"),
     "residual-odd-size": RESIDUAL.changed(height=27, width=33, in_channels=1),
     "residual-squeeze": RESIDUAL.changed(squeeze=4, dropout=0.2, drop_path=0.3, channels=(8, 8, 12)),
     "residual-hopfield": RESIDUAL.changed(**HOPFIELD),

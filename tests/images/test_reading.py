@@ -171,6 +171,13 @@ def test_a_crop_is_the_middle_and_padding_is_black() -> None:
     assert torch.equal(padded[:, 10:20], torch.from_numpy(stripes.transpose(2, 0, 1).copy()))
 
 
+def test_a_crop_begins_inside_the_image() -> None:
+    """Rounding made the offset of some heights, such as 191, slightly negative."""
+    for height in (55, 97, 110, 191, 224):
+        data = content(Image.new("RGB", (256, height), (9, 90, 200)), "PNG")
+        assert read(data, size=(224, 224), fit="crop").shape == (3, 224, 224)
+
+
 def test_a_large_jpeg_is_decoded_small_and_yet_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoded at an eighth, within two grey levels of the plain path; a picture not much larger is not touched."""
     from PIL import JpegImagePlugin

@@ -273,9 +273,8 @@ def write_report(run: Run) -> Path:
     sections += [
         _with_origin(panel.section(name, details, run.figures), details) for name, details in evaluations.items()
     ]
-    history = run.history()
-    if history:
-        training = recipe.training
+    history, training = run.history(), recipe.training
+    if any(training.monitor in row for row in history):
         sections.append(training_section(history, monitor=training.monitor, goal=training.mode, figures=run.figures))
     sections += [facts_section(facts), recipe_section(dump_recipe(recipe))]
     path = run.path / "report.html"

@@ -17,8 +17,8 @@ from triptych.report.figures import compare_curves
 from triptych.report.run_report import column_label
 from triptych.report.search import search_picture
 from triptych.runs.run import Row, hashes
+from triptych.training.beginning import fit_prepared
 from triptych.training.dimensions import Choices, Dimension, Value, settings_of
-from triptych.training.fit import fit
 from triptych.training.output import Output
 from triptych.training.tuning import Limits, Search, default_storage, search
 
@@ -84,9 +84,8 @@ def tune(
         prepared = panel.build(varied, own)
         output = Output(listener=lambda row, _: report(row))
         try:
-            fitted = fit(
-                prepared.objective,
-                prepared.loaders,
+            fitted = fit_prepared(
+                prepared,
                 optimizer=prepared.recipe.optimizer,
                 training=prepared.recipe.training,
                 run=None,

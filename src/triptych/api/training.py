@@ -15,11 +15,12 @@ import triptych
 from triptych.api.panels import Data, Panel, panel_of
 from triptych.config import Recipe, TrainingTable, differences as recipe_differences
 from triptych.data.fingerprints import short_digests
-from triptych.errors import RunError
+from triptych.errors import RecipeError, RunError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
 from triptych.runs.run import Row, Run, hashes, is_helper_process, now
 from triptych.runs.transfer import Transfer
+from triptych.training.beginning import fit_prepared
 from triptych.training.hardware import Hardware, precision_here
 from triptych.training.objective import Prepared
 from triptych.training.output import Fitted, Output
@@ -158,11 +159,8 @@ def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, outp
                 output.warn(begun_from.remarks)
                 output.describe(f"started from {Path(before['started_from']['run']).name}: {begun_from}")
     output.decide(prepared.recipe)
-    from triptych.training.fit import fit  # seconds of importing Lightning, which no mistake above waits for
-
-    fitted = fit(
-        prepared.objective,
-        prepared.loaders,
+    fitted = fit_prepared(
+        prepared,
         optimizer=prepared.recipe.optimizer,
         training=prepared.recipe.training.model_copy(update={"precision": precision}),
         run=run,
@@ -270,7 +268,11 @@ class LearningRates:
 def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Path) -> LearningRates:
     """Try ever higher learning rates for a few updates; nothing is kept, and later trainings are untouched."""
     panel = panel_of(recipe.panel)
+    if recipe.training.epochs == 0:
+        raise RecipeError(field="training.epochs", value=0, expected="an integer >= 1, since no epoch has no rate")
     prepared = panel.build(recipe, panel.read(recipe, data))
+    if prepared.first_fit is not None:
+        prepared.first_fit()
     from triptych.training.learning_rate import try_learning_rates
 
     rates, losses, suggestion = try_learning_rates(
@@ -312,6 +314,8 @@ def _write_beginning(
 
 def _few_updates(count: int, training: TrainingTable) -> list[str]:
     """A warning where a training has so few updates that weights hardly leave where they started."""
+    if training.most_epochs == 0:
+        return []
     each = -(-count // training.items_per_update)
     updates = each * training.most_epochs
     if updates >= FEW_UPDATES:

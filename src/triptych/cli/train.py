@@ -159,7 +159,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
         epochs.decide(decided)
         automatic = [f"{key} {value}" for key, (_, value) in differences(recipe, decided).items()]
         if automatic:
-            say(f"chosen  {', '.join(automatic)} (from the number of training pairs)")
+            say(f"chosen  {', '.join(automatic)} (from the training data)")
 
     return Output(
         progress=sys.stderr.isatty(),
@@ -200,21 +200,22 @@ def finish(trained: Trained) -> dict[str, Any]:
             f"Resume with: triptych train --resume --name {shell_name(run)}"
         )
         return document
-    evaluation = api.evaluate(run, split="valid", read=trained.data)
+    has_valid = "valid" in run.facts().get("counts", {})
+    evaluation = api.evaluate(run, split="valid", read=trained.data) if has_valid else None
     report = api.write_report(run)
-    kept = run.recipe().training.keep
-    say(
-        f"kept the {kept} epoch's model ({run.facts()['best_epoch']} was best of {len(trained.fitted.rows)}), "
-        f"{trained.seconds:.0f} s of training"
-    )
-    scores = evaluation.scores.to_dict()
-    say_validation(panel_of(run.recipe().panel).measures(scores), evaluation.scores.n_items)
-    warn(evaluation.warnings)
+    kept, epochs = run.recipe().training.keep, run.recipe().training.epochs
+    how = f"kept the {kept} epoch's model ({run.facts()['best_epoch']} was best of {len(trained.fitted.rows)}), "
+    say(f"{how if epochs else ''}{trained.seconds:.0f} s of training")
+    scores = None if evaluation is None else evaluation.scores.to_dict()
+    if evaluation is not None and scores is not None:
+        say_validation(panel_of(run.recipe().panel).measures(scores), evaluation.scores.n_items)
+        warn(evaluation.warnings)
     say(f"report  {report}")
     if not trained.fitted.complete:
         say(f"Interrupted. Resume with: triptych train --resume --name {shell_name(run)}")
     else:
         has_test = "test" in run.facts().get("counts", {})
         commands = panel_of(run.recipe().panel).next_commands(shell_name(run), has_test=has_test)
-        say(f"next    {'   '.join(commands)}")
+        possible = [command for command in commands if has_valid or not command.startswith("triptych calibrate")]
+        say(f"next    {'   '.join(possible)}")
     return {**document, "report": str(report), "best": dict(trained.best), "valid": scores}

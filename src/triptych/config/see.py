@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from triptych.config.common import (
+    AUTO,
+    Auto,
     Fraction,
     Fractions,
     NonNegativeInt,
@@ -21,6 +23,7 @@ from triptych.config.common import (
     Table,
     TrainingTable,
     check_fractions,
+    decided,
     without_retired,
 )
 
@@ -28,12 +31,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
 Padding = Literal["same", "valid"]
 Side = Annotated[int, Field(ge=1, le=4096)]
+PRETRAINED = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")  # their weights can be installed
 Strength = Annotated[float, Field(ge=0, le=100)]
 
 
 def _is_network(name: str) -> str:
-    if not re.fullmatch(r"cnn|residual|timm/[\w.\-]+", name):
-        rule = "cnn, residual or timm/NAME, NAME being a network of the timm library, such as timm/resnet18"
+    if not re.fullmatch(r"cnn|residual|efficientnet-lite[012]|timm/[\w.\-]+", name):
+        rule = (
+            "cnn, residual, efficientnet-lite0, efficientnet-lite1, efficientnet-lite2 or timm/NAME, NAME being a "
+            "network of the timm library, such as timm/resnet18"
+        )
         raise PydanticCustomError("network_name", rule)
     return name
 
@@ -86,13 +93,18 @@ class SeeData(ImageForm):
     becomes `valid_fraction` of the training images.
     """
 
+    height: Side | Auto = Field(  # type: ignore[assignment]  # a form has numbers; data may yet be asked for them
+        default=32, description="pixels; auto chooses a size for pretrained weights from the sizes of the images"
+    )
+    width: Side | Auto = Field(default=32, description="pixels; auto with height")  # type: ignore[assignment]
     set: str = Field(default="", description="named data set; empty when the images come from --data")
     train: str = Field(default="train", description="folder of the training images; common names are found too")
     valid: str = Field(default="valid", description="folder of the validation images, likewise")
     test: str = Field(default="test", description="folder of the test images, likewise")
-    pixels: Literal["unit", "standard"] = Field(
+    pixels: Literal["unit", "standard", "pretrained"] = Field(
         default="unit",
-        description="values from 0 to 1; or less the training images' mean and divided by their deviation, per channel",
+        description="values from 0 to 1; or less the training images' mean and divided by their deviation per channel, "
+        "or as pretrained weights expect them",
     )
     skip_bad: bool = Field(default=False, description="skip files that cannot be read, and report how many")
     memory_limit_mb: PositiveInt = Field(
@@ -101,8 +113,10 @@ class SeeData(ImageForm):
     fractions: Fractions = Field(
         default={"train": 0.8, "valid": 0.1, "test": 0.1}, description="shares of the splits of data without splits"
     )
-    valid_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.1, description="share of the training images that validate where only validation is missing"
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)] | Auto = Field(
+        default=0.1,
+        description="share of the training images that validate where only validation is missing; auto, for a fitted "
+        "last layer alone, is a tenth, or none of few images, which are then cross-validated",
     )
     split_seed: Seed = 0
     max_train_images: NonNegativeInt = Field(default=0, description="use at most this many training images; 0 uses all")
@@ -119,6 +133,26 @@ class SeeData(ImageForm):
     def _fractions_are_whole(self) -> Self:
         check_fractions(self.fractions)
         return self
+
+    @model_validator(mode="after")
+    def _both_sides_are_known(self) -> Self:
+        if (self.height == AUTO) != (self.width == AUTO):
+            raise ValueError(f"height is {self.height} and width is {self.width}; expected both to be auto, or neither")
+        return self
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether height and width are numbers."""
+        return self.height != AUTO
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width).
+
+        Raises:
+            RecipeError: they are still "auto".
+        """
+        return self.channels, decided(self.height, "data.height"), decided(self.width, "data.width")
 
 
 class SeeAugmentation(Table):
@@ -164,10 +198,18 @@ class SeeModel(Table):
     """`[model]`: the network.
 
     `cnn` is blocks of convolution, ReLU, pooling and dropout, then linear layers; `residual` is a compact
-    pre-activation residual network; `timm/NAME` is a network of the timm library.
+    pre-activation residual network; `efficientnet-lite0` to `efficientnet-lite2` are networks for photographs with
+    weights to begin with; `timm/NAME` is a network of the timm library.
     """
 
-    name: NetworkName = Field(default="cnn", description="cnn, residual or timm/NAME")
+    name: NetworkName = Field(
+        default="cnn", description="cnn, residual, efficientnet-lite0, -lite1, -lite2 or timm/NAME"
+    )
+    weights: Literal["", "imagenet"] = Field(
+        default="",
+        description="(efficientnet) what a training begins with: empty is random weights, imagenet those trained on "
+        "ImageNet, from the extra triptych[pretrained]",
+    )
     normalised: bool = Field(
         default=False,
         description="(cnn) batch normalisation in each block and after the hidden linear layers, and the average "
@@ -212,7 +254,10 @@ class SeeModel(Table):
         of_cnn = ("normalised", "last_hidden_norm", "kernels", "padding", "block_dropout", "hidden", "hidden_dropout")
         of_residual = ("blocks", "drop_path", "squeeze", "dropout")
         of_both = ("channels", "head", "head_steps", "head_queries")
-        idle = {"cnn": of_residual, "residual": of_cnn}.get(self.name, (*of_cnn, *of_residual, *of_both))
+        of_pretrained = ("weights",)
+        idle = {"cnn": (*of_residual, *of_pretrained), "residual": (*of_cnn, *of_pretrained)}.get(
+            self.name, (*of_cnn, *of_residual, *of_both, *(() if self.name in PRETRAINED else of_pretrained))
+        )
         usual = {key: type(self).model_fields[key].default for key in idle}
         changed = [key for key in idle if getattr(self, key) != usual[key]]
         if changed:
@@ -252,8 +297,13 @@ class SeeModel(Table):
 class SeeTraining(TrainingTable):
     """`[training]` of a see recipe."""
 
-    epochs: PositiveInt = 20
+    epochs: NonNegativeInt = Field(default=20, description="0, with fit_last, trains nothing but the last layer")
     batch_size: PositiveInt = Field(default=64, description="items per update, over all devices together")
+    fit_last: bool = Field(
+        default=False,
+        description="(efficientnet) before any epoch, fit the last layer to the features of the training images, once: "
+        "logistic regression whose penalty is chosen on validation images, or by cross-validation where there are none",
+    )
     monitor: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
     label_smoothing: Probability = Field(
         default=0.0, description="share of the target probability that is spread over all classes"
@@ -318,3 +368,20 @@ class SeeRecipe(Table):
     optimizer: OptimizerTable = OptimizerTable()
     training: SeeTraining = SeeTraining()
     decoding: SeeDecoding = SeeDecoding()
+
+    @model_validator(mode="after")
+    def _fits_the_last_layer(self) -> Self:
+        is_pretrained, named = self.model.name in PRETRAINED, f"with model.name {self.model.name!r}"
+        if self.training.fit_last and not is_pretrained:
+            raise ValueError(f"training.fit_last is true {named}; expected one of {', '.join(PRETRAINED)}")
+        if self.training.epochs == 0 and not self.training.fit_last:
+            raise ValueError("training.epochs is 0; expected an integer >= 1, or training.fit_last to be true")
+        if self.training.epochs and self.data.valid_fraction == AUTO:
+            raise ValueError(
+                f"data.valid_fraction is auto with training.epochs {self.training.epochs}; expected a number, since "
+                "epochs need validation images"
+            )
+        for key, value in (("data.height", self.data.height), ("data.pixels", self.data.pixels)):
+            if value in (AUTO, "pretrained") and not is_pretrained:
+                raise ValueError(f"{key} is {value} {named}; expected another value, or one of {', '.join(PRETRAINED)}")
+        return self

@@ -343,7 +343,8 @@ def _fitted(image: Image.Image, form: ImageForm) -> Image.Image:
     across, down = form.width / image.width, form.height / image.height
     if form.fit == "crop":
         scale = max(across, down)
-        left, top = (image.width - form.width / scale) / 2, (image.height - form.height / scale) / 2
+        # Rounding can make an offset that should be 0 slightly negative, which Pillow refuses.
+        left, top = max(0.0, image.width - form.width / scale) / 2, max(0.0, image.height - form.height / scale) / 2
         return image.resize(size, bilinear, box=(left, top, image.width - left, image.height - top))
     scale = min(across, down)
     inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

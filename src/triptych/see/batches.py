@@ -125,7 +125,7 @@ def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Modul
     Raises:
         RecipeError, DataError: a process would normalise over a single image.
     """
-    train, valid = collection.splits["train"], collection.splits["valid"]
+    train, valid = collection.splits["train"], collection.splits.get("valid")
     count, size = len(train.labels), recipe.training.items_per_update
 
     def train_loader(rank: int, world_size: int) -> Any:
@@ -133,6 +133,7 @@ def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Modul
         return loader(train, Shuffled(count, size, seed=recipe.training.seed, rank=rank, world_size=world_size))
 
     def valid_loader(rank: int, world_size: int) -> Any:
+        assert valid is not None  # only a recipe without epochs may go without
         rows, at_once = len(valid.labels), recipe.decoding.batch_size
         return loader(valid, Shuffled(rows, at_once, shuffle=False, rank=rank, world_size=world_size))
 

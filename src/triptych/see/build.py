@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from triptych.config import SeeModel
+from triptych.config.see import PRETRAINED
 from triptych.errors import RecipeError, RunError, ShapeError
 from triptych.see.convolutional import build_convolutional
+from triptych.see.efficientnet import build_efficientnet
 from triptych.see.residual import build_residual
 from triptych.see.timm_network import PREFIX, build_timm
 
@@ -26,7 +28,7 @@ def build_network(model: SeeModel, shape: tuple[int, int, int], classes: int) ->
         classes: how many.
     Raises:
         RecipeError: there is no network of that name in timm, or it cannot take images of that size.
-        ShapeError: the images are too small for the network.
+        ShapeError: the images are too small for the network, or grey where it takes colour.
         MissingExtraError: a timm network without timm.
     """
     match model.name:
@@ -34,6 +36,8 @@ def build_network(model: SeeModel, shape: tuple[int, int, int], classes: int) ->
             return build_convolutional(model, shape, classes)
         case "residual":
             return build_residual(model, shape, classes)
+    if model.name in PRETRAINED:
+        return build_efficientnet(model.name, shape, classes)
     return build_timm(model.name.removeprefix(PREFIX), shape, classes)
 
 

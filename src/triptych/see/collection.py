@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from triptych.config import SeeData
+from triptych.config.common import AUTO
 from triptych.data.files import check_location
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError
@@ -22,12 +23,19 @@ from triptych.images.cache import Decoded, decode_images
 from triptych.images.folders import read_folder
 from triptych.images.reader import FileReader
 from triptych.images.reading import has_sixteen_bits
+from triptych.images.sizing import usual_side
 from triptych.images.sources import CLASSES_LISTED, SPLITS, WHOLE, Collection, ImageList
 from triptych.see.images import Images, check_known, relabelled, without_classes
 from triptych.see.named_sets import resolve
 
 _MIB = 2**20
 _DARK = 64
+PRETRAINED_SIDE = 224  # pixels, as the weights were trained
+SMALL = 96  # images whose shorter side is usually less gain nothing by being enlarged that far
+SIDE_OF_SMALL = 160
+USUAL_VALID_SHARE = 0.1
+LEAST_TO_VALIDATE = 2000  # training images, of which a tenth is enough to choose by; fewer are cross-validated
+LEAST_TO_TEST = 10  # images of the smallest class; a tenth of fewer would test nothing
 
 
 def load_collection(
@@ -51,8 +59,12 @@ def load_collection(
     """
     limit = settings.memory_limit_mb * _MIB
     is_limited = whole is None and bool(settings.max_train_images or settings.max_eval_images)
-    reader = FileReader(settings, early=not is_limited, room=limit, progress=progress)
+    # Where the size is yet to be chosen nothing is decoded before all files are known.
+    reader = FileReader(settings, early=settings.is_sized and not is_limited, room=limit, progress=progress)
     source = _read(settings, location, whole, reader)
+    if not settings.is_sized:
+        settings = sized(settings, source)
+        reader = FileReader(settings, room=limit, progress=progress)
     place = settings.set if location is None else shown(location)
     if classes is not None and not settings.skip_bad:  # otherwise a class may yet turn out to have no images
         check_known([source.classes[label] for part in source.splits.values() for label in part.labels], classes, place)
@@ -105,6 +117,13 @@ def _read(settings: SeeData, location: Path | None, whole: str | None, reader: F
     )
 
 
+def sized(settings: SeeData, source: Collection[ImageList]) -> SeeData:
+    """The settings with a size for pretrained weights, chosen by the usual size of the training images."""
+    side = usual_side(source.splits.get("train") or next(iter(source.splits.values())))
+    chosen = PRETRAINED_SIDE if side >= SMALL else SIDE_OF_SMALL
+    return settings.model_copy(update={"height": chosen, "width": chosen})
+
+
 def _whole(source: Collection[ImageList], whole: str) -> dict[str, ImageList]:
     for part in (whole, WHOLE):
         if part in source.splits:
@@ -116,15 +135,39 @@ def _split(settings: SeeData, source: Collection[ImageList]) -> dict[str, ImageL
     """Splits by fractions of what has none; validation out of training where only that is missing."""
     parts = dict(source.splits)
     if WHOLE in parts:
-        given: dict[str, float] = {str(split): share for split, share in settings.fractions.items()}
-        fractions = {split: given[split] for split in SPLITS if split in given}
+        fractions = _fractions(settings, parts[WHOLE])
+        if len(fractions) == 1:
+            return {"train": parts[WHOLE]}
         return _by_fraction(parts[WHOLE], fractions, settings.split_seed)
     if "train" not in parts:
         raise DataError(f"the data has only {', '.join(parts)}; expected images to train on.")
-    if "valid" not in parts:
-        fractions = {"train": 1 - settings.valid_fraction, "valid": settings.valid_fraction}
+    share = _valid_share(settings, len(parts["train"]))
+    if "valid" not in parts and share:
+        fractions = {"train": 1 - share, "valid": share}
         parts.update(_by_fraction(parts["train"], fractions, settings.split_seed))
     return {split: parts[split] for split in SPLITS if split in parts}
+
+
+def _fractions(settings: SeeData, images: ImageList) -> dict[str, float]:
+    """The shares of the splits of data that has none.
+
+    Where validation is left to the data, few images are not validated on, and with very few all are trained on.
+    """
+    given: dict[str, float] = {str(split): share for split, share in settings.fractions.items()}
+    fractions = {split: given[split] for split in SPLITS if split in given}
+    if settings.valid_fraction != AUTO or _valid_share(settings, len(images)):
+        return fractions
+    if min(Counter(images.labels).values()) < LEAST_TO_TEST:
+        return {"train": 1.0}
+    fractions["train"] += fractions.pop("valid")
+    return fractions
+
+
+def _valid_share(settings: SeeData, count: int) -> float:
+    """The share of `count` training images that validates; 0 for none."""
+    if settings.valid_fraction == AUTO:
+        return USUAL_VALID_SHARE if count >= LEAST_TO_VALIDATE else 0.0
+    return settings.valid_fraction
 
 
 def _by_fraction(part: ImageList, fractions: Mapping[str, float], seed: int) -> dict[str, ImageList]:

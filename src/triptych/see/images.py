@@ -11,6 +11,7 @@ from torch import Tensor
 from triptych.config import ImageForm, SeeData
 from triptych.errors import DataError
 from triptych.images.form import InputForm
+from triptych.see.pretrained import DEVIATION, MEAN
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ def input_form(settings: SeeData, train_pixels: Tensor) -> InputForm:
     mean, deviation = (0.0,) * channels, (1.0,) * channels
     if settings.pixels == "standard":
         mean, deviation = _statistics(train_pixels)
-    form = settings.model_dump(include=set(ImageForm.model_fields))
+    elif settings.pixels == "pretrained":
+        mean, deviation = MEAN, DEVIATION
+    height, width = train_pixels.shape[2:]
+    form = {**settings.model_dump(include=set(ImageForm.model_fields)), "height": height, "width": width}
     return InputForm(**form, mean=mean, deviation=deviation)
 
 

@@ -16,6 +16,7 @@ from triptych.anatomy.modes import evaluating, watching
 from triptych.errors import RecipeError, ShapeError, did_you_mean
 from triptych.see.adapter import EnsembleNetwork
 from triptych.see.convolutional import ConvolutionalNetwork
+from triptych.see.efficientnet import EfficientNetLite
 from triptych.see.residual import ResidualNetwork
 
 _INTEGRATION_STEPS = 32
@@ -151,7 +152,7 @@ class _Place:
 def _place_of(network: nn.Module, image: Tensor, layer: str | int | None) -> _Place:
     if layer is not None:
         return _Place(*find_convolution(network, layer))
-    if isinstance(network, ConvolutionalNetwork | ResidualNetwork):
+    if isinstance(network, ConvolutionalNetwork | ResidualNetwork | EfficientNetLite):
         return _Place("head", network.head, before=True)
     known = convolutions(network)
     last = _Place(*find_convolution(network, -1))

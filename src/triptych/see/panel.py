@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,10 +33,13 @@ from triptych.see.batches import loaders
 from triptych.see.build import build_described, build_network, describe_network
 from triptych.see.calibration import fit_temperature
 from triptych.see.collection import load_collection
+from triptych.see.efficientnet import EfficientNetLite
+from triptych.see.fitting import fit_last_layer
 from triptych.see.images import Images, input_form
 from triptych.see.metrics import Predicted, Scores, score
 from triptych.see.named_sets import classes_of
 from triptych.see.objective import SeeObjective, balanced_weights
+from triptych.see.pretrained import load_published
 from triptych.training.hardware import check_device
 from triptych.training.objective import Prepared
 
@@ -82,9 +86,11 @@ class SeePanel:
 
         With `whole`, only that split: the part of that name where the data has splits, otherwise all of it.
         """
-        classes = None if model is None else model.classes
+        classes, settings = None if model is None else model.classes, recipe.data
+        if model is not None and not settings.is_sized:
+            settings = settings.model_copy(update={"height": model.form.height, "width": model.form.width})
         with reading_bar("images") as progress:
-            return load_collection(recipe.data, location, whole=whole, classes=classes, progress=progress)
+            return load_collection(settings, location, whole=whole, classes=classes, progress=progress)
 
     def build(self, recipe: SeeRecipe, data: Collection[Images]) -> Prepared:
         """Build the network for some images, initialised from `training.seed`."""
@@ -96,15 +102,18 @@ class SeePanel:
         form = input_form(recipe.data, data.splits["train"].pixels)
         torch.manual_seed(recipe.training.seed)
         network = build_network(recipe.model, form.shape, len(data.classes))
+        if isinstance(network, EfficientNetLite) and recipe.model.weights:
+            load_published(network, recipe.model.name)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         balanced = recipe.training.class_weights == "balanced"
+        class_weights = balanced_weights(data.splits["train"].labels, len(data.classes)) if balanced else None
         objective = SeeObjective(
             network,
             form=form,
             classes=len(data.classes),
             augmentation=recipe.augmentation,
             label_smoothing=recipe.training.label_smoothing,
-            class_weights=balanced_weights(data.splits["train"].labels, len(data.classes)) if balanced else None,
+            class_weights=class_weights,
         )
         description = {
             "architecture": describe_network(recipe.model, form.shape, len(data.classes)),
@@ -112,7 +121,11 @@ class SeePanel:
             "classes": list(data.classes),
             "decoding": recipe.decoding.model_dump(),
         }
-        return Prepared(recipe, objective, loaders(recipe, data, network), description)
+        recipe = _decided(recipe, form)
+        first_fit = None
+        if recipe.training.fit_last:
+            first_fit = partial(fit_last_layer, recipe, network, form, data, class_weights)
+        return Prepared(recipe, objective, loaders(recipe, data, network), description, first_fit=first_fit)
 
     def sized_as(self, recipe: SeeRecipe, run: Run) -> SeeRecipe:
         """The recipe with a start run's sizes wherever it leaves sizes to the data.
@@ -256,7 +269,13 @@ class SeePanel:
 
     def fit_temperature(self, run: Run, model: Model, data: Collection[Images]) -> float:
         """The temperature with which the model's probabilities fit the validation images best."""
-        images = data.splits["valid"]
+        images = data.splits.get("valid")
+        if images is None:
+            raise DataError(
+                "this run has no validation images to calibrate on.",
+                hint="Its last layer was chosen by the log loss of held-out images, which keeps probabilities close to "
+                "shares. To calibrate, train with a folder of validation images or --set data.valid_fraction=0.1.",
+            )
         decoding = _decoding(run.model(self.name), run.path / "model.json")
         scores = torch.from_numpy(model.scores(images.pixels.numpy(), decoding=decoding))
         return round(fit_temperature(scores, images.labels), 4)
@@ -345,6 +364,14 @@ def _errors(rows: Sequence[Mapping[str, str]]) -> Errors:
     losses = np.array([float(row["log_loss"]) for row in rows])
     ones = np.ones(len(rows))
     return Errors(items, {"error rate": (wrong, ones), "log loss": (losses, ones)})
+
+
+def _decided(recipe: SeeRecipe, form: InputForm) -> SeeRecipe:
+    """The recipe with the size of the images where it leaves that to the data."""
+    if recipe.data.is_sized:
+        return recipe
+    data = recipe.data.model_copy(update={"height": form.height, "width": form.width})
+    return recipe.model_copy(update={"data": data})
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SeeDecoding:

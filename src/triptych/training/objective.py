@@ -50,6 +50,21 @@ class Loaders:
 
 
 @dataclass(frozen=True)
+class FirstFit:
+    """Result of a direct fit.
+
+    Attributes:
+        metrics: `train_loss` and validation metrics, as an epoch has them.
+        facts: what `run.json` keeps of it.
+        text: one line about it.
+    """
+
+    metrics: Mapping[str, float]
+    facts: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A network for some data, ready to train.
 
@@ -59,6 +74,7 @@ class Prepared:
         loaders: its batches.
         description: the content of `model.json`.
         files: content of further files of the run, by name.
+        first_fit: fits a part of the network directly, before the first epoch, and changes it in place; None for most.
     """
 
     recipe: Recipe
@@ -66,6 +82,7 @@ class Prepared:
     loaders: Loaders
     description: Mapping[str, Any]
     files: Mapping[str, bytes] = field(default_factory=dict)
+    first_fit: Callable[[], FirstFit] | None = None
 
     @property
     def trainable(self) -> int:

@@ -69,7 +69,7 @@ class PrintEpochs:
 
     def decide(self, recipe: Recipe) -> None:
         """Take the number of epochs and the monitored metric of a recipe."""
-        self._epochs = f"/{recipe.training.epochs}"
+        self._epochs = f"/{recipe.training.epochs}" if recipe.training.epochs else ""
         self._monitor = recipe.training.monitor.removeprefix("valid_")
 
     def __call__(self, row: Row, is_best: bool) -> None:
