@@ -367,7 +367,7 @@ def test_no_key_is_missing() -> None:
     tables: dict[str, Iterable[str]] = {
         "data": DATA,
         "augmentation": AUGMENTATION,
-        "model": MODEL,
+        "model": [*MODEL, "weights"],
         "optimizer": OPTIMIZER,
         "training": [*TRAINING, "monitor"],
         "decoding": DECODING,

@@ -97,8 +97,8 @@ def test_a_wrong_value_gives_key_value_and_rule(override: str, message: str) -> 
         ("scenes-cnn", "model.channels=[0]", "model.channels.0 is 0; expected an integer >= 1."),
         ("scenes-cnn", "model.channels=[]", "model.channels is []; expected a list with at least 1 entry."),
         ("scenes-best", "model.blocks=1001", "model.blocks is 1001; expected an integer <= 1000."),
-        ("scenes-cnn", "data.height=4097", "data.height is 4097; expected an integer <= 4096."),
-        ("scenes-cnn", "data.width=4097", "data.width is 4097; expected an integer <= 4096."),
+        ("scenes-cnn", "data.height=4097", "data.height is 4097; expected an integer <= 4096 or 'auto'."),
+        ("scenes-cnn", "data.width=4097", "data.width is 4097; expected an integer <= 4096 or 'auto'."),
         *(
             ("scenes-cnn", f"augmentation.{name}=100.5", f"augmentation.{name} is 100.5; expected a number <= 100.")
             for name in ("brightness", "contrast", "saturation", "mixup", "cutmix")

@@ -29,7 +29,7 @@ SIZES_AND_LENGTHS = {
     "training.epochs", "training.batch_size", "training.patience", "training.average_decay",
     "data.max_train_pairs", "data.max_eval_pairs",
     "data.set", "data.height", "data.width", "data.max_train_images", "data.max_eval_images",
-    "model.channels", "model.blocks", "model.drop_path",
+    "model.channels", "model.blocks", "model.drop_path", "model.weights",
     "optimizer.warmup_steps",
     "patterns.width", "patterns.counts", "patterns.seeds", "patterns.count", "cues.per_memory", "cues.noise",
     "cues.draws", "networks.points", "grid.resolution", "grid.paths",

@@ -75,7 +75,7 @@ def test_only_new_images_are_computed(
     monkeypatch.setattr(features, "IMAGES_PER_FILE", 3)
     first = features_of(network, images(1, 2, 3, 4, 5), FORM)
     assert sum(computed) == 5
-    assert len(list(cache.glob("*/*.npz"))) == 2
+    assert len(list(cache.glob("*/*.safetensors"))) == 2
     again = features_of(network, images(5, 9, 1), FORM)
     assert sum(computed) == 6
     assert np.array_equal(again[[0, 2]], first[[4, 0]])
@@ -105,11 +105,11 @@ def test_files_that_are_damaged_or_cannot_be_written_cost_time_alone(
     network: EfficientNetLite, cache: Path, computed: list[int]
 ) -> None:
     first = features_of(network, images(1, 2), FORM)
-    (file,) = cache.glob("*/*.npz")
+    (file,) = cache.glob("*/*.safetensors")
     file.write_bytes(file.read_bytes()[:-200])
     assert np.array_equal(features_of(network, images(1, 2), FORM), first)
     assert sum(computed) == 4
-    for path in cache.glob("*/*.npz"):
+    for path in cache.glob("*/*.safetensors"):
         path.unlink()
     cache.joinpath(next(cache.iterdir()).name).rmdir()
     cache.rmdir()
@@ -121,11 +121,11 @@ def test_the_cache_forgets_what_was_not_used_for_longest(
     network: EfficientNetLite, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features_of(network, images(1), FORM)
-    (first,) = cache.glob("*/*.npz")
+    (first,) = cache.glob("*/*.safetensors")
     monkeypatch.setattr(features, "LIMIT_BYTES", first.stat().st_size + 10)
     features_of(network, images(2), FORM)
-    assert first not in list(cache.glob("*/*.npz"))
-    assert len(list(cache.glob("*/*.npz"))) == 1
+    assert first not in list(cache.glob("*/*.safetensors"))
+    assert len(list(cache.glob("*/*.safetensors"))) == 1
 
 
 def test_normalisations_become_part_of_the_convolutions(network: EfficientNetLite) -> None:

@@ -102,7 +102,7 @@ def test_the_run_is_evaluated_explained_and_cannot_be_calibrated(trained: Traine
     tested = api.evaluate(trained.run, split="test")
     assert tested.scores.n_items == 9
     assert "valid_accuracy" in trained.run.history()[0]
-    assert "Evaluation on test" in api.write_report(trained.run).read_text(encoding="utf-8")
+    assert "Evaluation test" in api.write_report(trained.run).read_text(encoding="utf-8")
     image = draw_shape(tmp_path / "image.png", "striped", 77)
     (explained,) = PANEL.explain(PANEL.load(trained.run), photos(), [str(image)], {}, out=tmp_path)
     assert explained.saliency.exists()

@@ -19,7 +19,7 @@ def usual_side(images: ImageList) -> int:
     Only headers of files are read.
     """
     if isinstance(images.images, np.ndarray):
-        return min(images.images.shape[1:3])
+        return int(min(images.images.shape[1:3]))
     step = max(1, len(images) // SAMPLE)
     sides = []
     for path in images.images[::step]:

@@ -31,7 +31,7 @@ from triptych.see.named_sets import resolve
 _MIB = 2**20
 _DARK = 64
 PRETRAINED_SIDE = 224  # pixels, as the weights were trained
-SMALL = 96  # images whose shorter side is usually less gain nothing by being enlarged that far
+SMALL = 48  # images whose shorter side is usually less gain nothing by being enlarged that far (docs/decisions.md)
 SIDE_OF_SMALL = 160
 USUAL_VALID_SHARE = 0.1
 LEAST_TO_VALIDATE = 2000  # training images, of which a tenth is enough to choose by; fewer are cross-validated

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from triptych.errors import ShapeError
 from triptych.nn.dropout import Dropout
 
-LiteName = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
 FEATURES = 1280
 STEM = 32
 DIVISOR = 8  # channels are rounded to multiples of it
@@ -35,7 +33,7 @@ class Scale:
     dropout: float
 
 
-SCALES: dict[LiteName, Scale] = {
+SCALES: dict[str, Scale] = {
     "efficientnet-lite0": Scale(1.0, 1.0, 0.2),
     "efficientnet-lite1": Scale(1.0, 1.1, 0.2),
     "efficientnet-lite2": Scale(1.1, 1.2, 0.3),
@@ -175,7 +173,7 @@ def build_efficientnet(name: str, shape: tuple[int, int, int], classes: int) -> 
             f"images are {shape[1]} x {shape[2]} pixels; expected at least {STRIDES} x {STRIDES} for {name}. "
             "Use larger data.height and data.width."
         )
-    return EfficientNetLite(SCALES[cast(LiteName, name)], classes)
+    return EfficientNetLite(SCALES[name], classes)
 
 
 def rounded(channels: float) -> int:

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +22,8 @@ import numpy as np
 import PIL
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -40,7 +40,6 @@ IMAGES_AT_ONCE = 8  # fit a processor's cache
 LIMIT_BYTES = 4 * 2**30
 
 Features = NDArray[np.float32]
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def features_of(
@@ -119,9 +118,10 @@ def _key(network: nn.Module, form: InputForm) -> str:
 def _kept(folder: Path, wanted: set[str]) -> dict[str, Features]:
     """What the files of a folder hold of the wanted digests; a file that cannot be read is passed over."""
     found: dict[str, Features] = {}
-    for path in sorted(folder.glob("*.npz")):
-        with suppress(*_DAMAGED), path.open("rb") as stream, np.load(stream) as file:
-            digests = file["digests"].astype(str).tolist()
+    for path in sorted(folder.glob("*.safetensors")):
+        with suppress(OSError, SafetensorError, KeyError, UnicodeDecodeError):
+            file = load_file(path)
+            digests = [row.tobytes().decode("ascii") for row in file["digests"]]
             rows = [row for row, digest in enumerate(digests) if digest in wanted and digest not in found]
             if rows:
                 vectors = file["features"]
@@ -132,16 +132,15 @@ def _kept(folder: Path, wanted: set[str]) -> dict[str, Features]:
 
 def _keep(folder: Path, digests: Sequence[str], vectors: Features) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    stream = io.BytesIO()
-    np.savez(stream, digests=np.array(digests, dtype="S64"), features=vectors)
-    path = folder / f"{fingerprint_items(digests)[:32]}.npz"
-    write_bytes_atomically(path, stream.getvalue())
+    rows = np.array([np.frombuffer(digest.encode("ascii"), np.uint8) for digest in digests])
+    path = folder / f"{fingerprint_items(digests)[:32]}.safetensors"
+    write_bytes_atomically(path, save({"digests": rows, "features": vectors}))
     _delete_unused(folder.parent, keep=path)
 
 
 def _delete_unused(root: Path, *, keep: Path) -> None:
     """Delete the files that were not used for longest, until the folder is within the limit."""
-    files = {path: path.stat() for path in root.glob("*/*.npz")}
+    files = {path: path.stat() for path in root.glob("*/*.safetensors")}
     total = sum(state.st_size for state in files.values())
     for path in sorted(files, key=lambda path: files[path].st_mtime):
         if total <= LIMIT_BYTES:
