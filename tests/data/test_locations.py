@@ -28,7 +28,9 @@ def test_one_path_or_one_for_each_language(tmp_path: Path, monkeypatch: pytest.M
     assert parse_location(None) is None
     assert parse_location(["folder"]) == Path("folder")
     assert parse_location(["ady=a", "dut=b=c"]) == BY_LANGUAGE
-    assert list(parse_location(["dut=b", "ady=a"]) or ()) == ["dut", "ady"], "the order is kept"
+    swapped = parse_location(["dut=b", "ady=a"])
+    assert isinstance(swapped, dict)
+    assert list(swapped) == ["dut", "ady"], "the order is kept"
     assert parse_location(["my data/x=1"]) == Path("my data/x=1"), "what has a slash is not a language"
     Path("seed=1").mkdir()
     assert parse_location(["seed=1"]) == Path("seed=1"), "what exists is a path"
