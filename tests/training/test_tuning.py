@@ -339,9 +339,9 @@ def test_spans_are_drawn_as_often_as_asked_by_several_workers(tmp_path: Path) ->
     assert len(searcher.tried) == 3
 
 
-def start(storage: str, log: Path, seconds: float) -> subprocess.Popen[str]:
+def start(storage: str, log: Path, seconds: float, *, processes: int = 1) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.training.searching", storage, str(log), str(seconds)],
+        [sys.executable, "-m", "tests.training.searching", storage, str(log), str(seconds), str(processes)],
         cwd=REPOSITORY,
         env=surroundings(log.parent),
         stdout=subprocess.PIPE,
@@ -365,7 +365,7 @@ def trainings(log: Path) -> list[tuple[str, str]]:
 
 def test_two_processes_share_a_grid(tmp_path: Path) -> None:
     storage, log = f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "log"
-    processes = [start(storage, log, 0.3), start(storage, log, 0.3)]
+    processes = [start(storage, log, 0.1, processes=2) for _ in range(2)]
     expected = ["1a", "1b", "2a", "2b", "3a", "3b"]
     assert [end(process) for process in processes] == [expected, expected]
     assert sorted(point for _, point in trainings(log)) == expected

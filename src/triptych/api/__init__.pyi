@@ -89,6 +89,7 @@ from .models import (
     search_members as search_members,
 )
 from .names import (
+    Combination as Combination,
     DataError as DataError,
     Recipe as Recipe,
     RecipeError as RecipeError,

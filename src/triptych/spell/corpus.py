@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from triptych.text.layouts import other_layout
 from triptych.text.normal_form import fit_pairs, resplit
 from triptych.text.pairs import Pair, PairFile, read_pairs
 from triptych.text.rows import Columns, Layout
-from triptych.text.symbols import NormalForm, Tokenizer, Unit, Vocabulary
+from triptych.text.symbols import NormalForm, Tokenizer, Unit, Vocabulary, quoted, some_of
 
 SPLITS = ("train", "valid", "test")
 CLEANING = ("lowercase", "strip_diacritics", "letters_only")  # settings that act on the source, the target or both
@@ -143,15 +142,9 @@ def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
         return ""
     affected = sum(bool(features.unknown_in(item.features)) for item in items)
     return (
-        f"{affected} of {len(items)} items have features that training never showed ({_some_of(unseen)}), which are "
+        f"{affected} of {len(items)} items have features that training never showed ({some_of(unseen)}), which are "
         "ignored; expect poor predictions for them."
     )
-
-
-def _some_of(names: Collection[str]) -> str:
-    """The first names, and how many more there are."""
-    first = ", ".join(repr(name) for name in islice(names, SHOWN))
-    return first + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool = False) -> str:
@@ -164,7 +157,7 @@ def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool =
         return ""
     affected = sum(bool(sources.unknown_in(item.source)) for item in items)
     return (
-        f"{affected} of {len(items)} sources have symbols that training never showed ({_some_of(unseen)}); "
+        f"{affected} of {len(items)} sources have symbols that training never showed ({some_of(unseen)}); "
         f"{'they can only be copied' if copies else 'expect poor predictions for them'}."
     )
 
@@ -305,6 +298,12 @@ def named_pairs(settings: SpellData, source: Tokenizer, target: Tokenizer) -> Pa
 def _folder(settings: SpellData, folder: Path) -> Corpus:
     names = {"train": settings.train, "valid": settings.valid, "test": settings.test}
     paths = {split: folder / name for split, name in names.items()}
+    if not any(path.exists() for path in paths.values()):
+        raise DataError(
+            f"the folder has none of the files {', '.join(names.values())}.",
+            hint="Give one file of pairs, or name the files with data.train, data.valid and data.test.",
+            path=folder,
+        )
     if not paths["test"].exists():  # a test split is only asked for by an evaluation
         del paths["test"]
     files = {split: _read(settings, path) for split, path in paths.items()}
@@ -350,7 +349,7 @@ def _remarks(settings: SpellData, file: PairFile) -> list[str]:
     options = [option for option in CLEANING if getattr(settings, option) is True]
     for side, groups in file.merged.items() if options else ():
         other = "target" if side == "source" else "source"
-        first = " and ".join(repr(symbol) for symbol in groups[0][:SHOWN])
+        first = " and ".join(quoted(symbol) for symbol in groups[0][:SHOWN])
         remarks.append(
             f"{file.path}: data.{options[0]} acts on both sides and makes {side} symbols equal that differ, such as "
             f'{first}; merged symbols: {len(groups)}. Use data.{options[0]} = "{other}" to keep the '
