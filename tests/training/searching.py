@@ -16,7 +16,7 @@ from triptych.runs.run import Row
 from triptych.training import tuning
 from triptych.training.dimensions import Choices, Value
 
-LONGEST_WAIT_S = 60
+LONGEST_WAIT_S = 240  # starting takes 4 s of processor time, of which a busy machine gives little
 NO_PRUNING = tuning.Limits(prune=False)
 DIMENSIONS = [Choices("x", (1, 2, 3)), Choices("y", ("a", "b"))]
 
