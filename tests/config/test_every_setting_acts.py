@@ -75,6 +75,7 @@ DATA = {
     "source_column": Data("source_column=3"),
     "target_column": Data("target_column=3"),
     "features_column": Data("features_column=3"),
+    "languages": Data("languages=['a']"),
     "features_separator": Data("features_separator=i", ("features_column=3",)),
     "delimiter": Data("delimiter=';'"),
     "layout": Data("layout=dictionary", ("max_symbols=2",)),

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from triptych.api.locating import check_placed
 from triptych.api.models import choose, recorded_data
 from triptych.api.panels import Evaluation, Panel, Warn, panel_of, recipe_in_use
 from triptych.config import dump_recipe, with_changes
 from triptych.data.fingerprints import fingerprint_items, short_digests
+from triptych.data.locations import Location, absolute, describe_location, location_arguments, name_of, to_plain
 from triptych.errors import DataError
 from triptych.files import write_text_atomically
 from triptych.report import html as report_page
@@ -45,7 +47,7 @@ class EvaluationData:
 
 
 def read_for_evaluation(
-    run: Run, model: Any, *, split: str, data: Path | None = None, skip_bad: bool = False
+    run: Run, model: Any, *, split: str, data: Location | None = None, skip_bad: bool = False
 ) -> EvaluationData:
     """Read a run's own data, split as in training, or other data: that split of it, or all where it has no splits.
 
@@ -72,8 +74,8 @@ def _own_data(run: Run, recipe: Any, model: Any, split: str) -> Any:
     location = recorded_data(run)
     own = panel_of(recipe.panel).read(recipe, location, model=model)
     if not _is_trained_on(run.facts(), own):
-        place = recipe.data.set if location is None else location
-        again = f"--data {location}" if location is not None else "--data FILE"
+        place = recipe.data.set if location is None else describe_location(location)
+        again = " ".join(location_arguments(location)) or "--data FILE"
         raise DataError(
             f"the data of {run.name}, {place}, has changed since training; a new split would move training items "
             f"into {split}.",
@@ -82,8 +84,9 @@ def _own_data(run: Run, recipe: Any, model: Any, split: str) -> Any:
     return own
 
 
-def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> EvaluationData:
+def _given(run: Run, recipe: Any, model: Any, split: str, location: Location) -> EvaluationData:
     """Data at a place that the user named: the run's own, moved, or other data."""
+    check_placed(recipe, location)
     facts, panel = run.facts(), panel_of(recipe.panel)
     other: Any = None
     problem: DataError | None = None
@@ -96,14 +99,12 @@ def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> Eva
         moved = _read_if_own(facts, panel, recipe, location, model)
         if moved is not None:
             if run.packed is None:
-                run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
+                run.update_facts(data_location=to_plain(location))  # from now on it is found there
             return EvaluationData(moved)
     if problem is not None:
         raise problem
-    origin = {"path": str(location.absolute()), "sha256": fingerprint_items(hashes(other.fingerprints))}
-    place = location.resolve()
-    end = f"-on-{place.name if place.is_dir() else place.stem}"
-    return EvaluationData(other, end, origin, _seen_items(run, other, split))
+    origin = {"path": describe_location(absolute(location)), "sha256": fingerprint_items(hashes(other.fingerprints))}
+    return EvaluationData(other, f"-on-{name_of(location)}", origin, _seen_items(run, other, split))
 
 
 def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
@@ -116,7 +117,7 @@ def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
     return is_same and len(data.keys("train")) == counts.get("train", len(data.keys("train")))
 
 
-def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: Path, model: Any) -> Any:
+def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: Location, model: Any) -> Any:
     """The run's own data, read as in training where it lies now; None where it is other data.
 
     A part of it, such as the folder of its training split, is other data: it would be split again.
@@ -199,7 +200,7 @@ def run_test(
     given: Mapping[str, Any] | None = None,
     *,
     split: str = "test",
-    data: Path | None = None,
+    data: Location | None = None,
     skip_bad: bool = False,
     device: str = "cpu",
     warn: Warn = lambda _: None,

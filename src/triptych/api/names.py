@@ -16,7 +16,13 @@ from triptych.config import (
 )
 from triptych.config.options import RunOption as RunOption, run_options as run_options
 from triptych.config.serve import describe_limits as describe_limits, load_limits as load_limits
-from triptych.data.files import check_location as check_location
+from triptych.data.locations import (
+    Location as Location,
+    check_locations as check_locations,
+    describe_location as describe_location,
+    location_arguments as location_arguments,
+    parse_location as parse_location,
+)
 from triptych.errors import (
     DataError as DataError,
     RecipeError as RecipeError,

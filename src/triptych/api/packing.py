@@ -12,6 +12,7 @@ import triptych
 from triptych.api.evaluation import card_of, read_for_evaluation
 from triptych.api.panels import panel_of, recipe_in_use
 from triptych.config import dump_recipe
+from triptych.data.locations import Location
 from triptych.errors import RecipeError, RunError, did_you_mean
 from triptych.report.tables import Cell, Table
 from triptych.runs.packed import SUFFIX, WEIGHTS, Packed, Weights, ready_made, stored, without_paths, write_packed
@@ -47,7 +48,7 @@ def pack(
     out: Path | None = None,
     *,
     weights: str = "float32",
-    data: Path | None = None,
+    data: Location | None = None,
     dictionary: bool = False,
     force: bool = False,
 ) -> PackedRun:
@@ -101,7 +102,7 @@ def pack(
     return PackedRun(place, size, weights, before, after, items)
 
 
-def _measured(run: Run, place: Path, data: Path | None) -> tuple[dict[str, Estimate], dict[str, Estimate], int]:
+def _measured(run: Run, place: Path, data: Location | None) -> tuple[dict[str, Estimate], dict[str, Estimate], int]:
     """Measures on validation data of a run and of what was packed of it, and the number of items."""
     recipe = recipe_in_use(run)
     panel = panel_of(recipe.panel)

@@ -142,12 +142,13 @@ class Panel(Protocol):
     def given(self) -> Any:
         """Functions `score`, `align`, `rerank` and `distil`; None where items are not pairs."""
 
-    def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
+    def read(self, recipe: Any, location: Any, *, model: Any = None, whole: str | None = None) -> Any:
         """Read the recipe's data, with `Data`'s properties, split as for training.
 
         Args:
             recipe: the recipe.
-            location: folder or file of the data; None for the recipe's named set.
+            location: folder or file of the data, or one for each language where the recipe has languages; None for the
+                recipe's named set.
             model: a loaded model whose classes label the data.
             whole: read this split alone, or all of what has no splits as this split.
         """
@@ -248,9 +249,7 @@ class Panel(Protocol):
     def network_of(self, model: Any) -> tuple[Any, tuple[int, int, int] | None]:
         """A loaded model's network, and the shape of one input where it is fixed."""
 
-    def untrained(
-        self, recipe: Any, location: Path | None, *, classes: int | None
-    ) -> tuple[Any, tuple[int, int, int] | None]:
+    def untrained(self, recipe: Any, location: Any, *, classes: int | None) -> tuple[Any, tuple[int, int, int] | None]:
         """The network that a recipe would train, and the shape of one input where it is fixed."""
 
     def label(self, decoding: Any) -> str:

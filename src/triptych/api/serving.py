@@ -40,8 +40,10 @@ from triptych.runs.run import Run
 from triptych.see.adapter import Model
 from triptych.see.explaining import Evidence, evidence
 from triptych.text.alignment import Alignment as Alignment, PairScore as PairScore
+from triptych.text.languages import language_of, without_language as without_language
 from triptych.text.pairs import Input as Input
 from triptych.text.predictions import Prediction as Prediction
+from triptych.text.symbols import Vocabularies
 
 _EXAMPLES = 12
 # Of run.json: no paths of this machine.
@@ -66,8 +68,13 @@ class ServedSpeller:
     @classmethod
     def of(cls, run: Run, model: Speller, limits: ServeLimits) -> Self:
         """The run with its loaded model."""
-        unit, has_features = model.vocabularies.source_tokenizer.unit, model.vocabularies.features is not None
-        return cls({**_info(run, model), "source_unit": unit, "features": has_features, **_examples(run)}, model)
+        known = model.vocabularies
+        own = {
+            "source_unit": known.source_tokenizer.unit,
+            "features": known.takes_features,
+            "languages": list(known.languages),
+        }
+        return cls({**_info(run, model), **own, **_examples(run, known)}, model)
 
     def settings(self, given: Mapping[str, Any]) -> SpellDecoding:
         """The run's decoding settings with some changed; a setting of one method implies that method.
@@ -231,11 +238,18 @@ def _info(run: Run, model: Speller | Model) -> dict[str, Any]:
     }
 
 
-def _examples(run: Run) -> dict[str, list[str]]:
-    """Sources to try, with the features of each, from the items that the run was tested on."""
+def _examples(run: Run, vocabularies: Vocabularies) -> dict[str, list[str]]:
+    """Sources to try, with features and language of each, from the items that the run was tested on."""
     every = [file for file in sorted((run.path / "predictions").glob("*.tsv")) if ".errors." not in file.name]
     files = [file for file in every if file.name.startswith("test.")] or every
     rows = (row for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
     features = {row["source"]: row.get("features") or "" for row in rows if row.get("source")}
     chosen = list(features)[:_EXAMPLES]
-    return {"examples": chosen, "example_features": [features[source] for source in chosen]}
+    if not vocabularies.languages:
+        return {"examples": chosen, "example_features": [features[source] for source in chosen]}
+    split = [vocabularies.split_features(features[source]) for source in chosen]
+    return {
+        "examples": chosen,
+        "example_features": [vocabularies.join_features(without_language(each)) for each in split],
+        "example_languages": [language_of(each) for each in split],
+    }

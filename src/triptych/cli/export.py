@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, OtherDataPath
+from triptych.cli.options import AsJson, OtherDataPath, located
 
 if TYPE_CHECKING:
     from triptych.api import Cost
@@ -52,7 +52,7 @@ def export(
         else:
             print(f"exported    {out}, {size / 1e6:.2f} MB")
         return
-    shipped = api.export(api.Run.open(run), out, int8=int8, split=split, data=data, force=force)
+    shipped = api.export(api.Run.open(run), out, int8=int8, split=split, data=located(data), force=force)
     if json:
         cost = None if shipped.cost is None else shipped.cost.to_dict()
         found = {"bytes": shipped.bytes, "difference": shipped.difference, "cost": cost}

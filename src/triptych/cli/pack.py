@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, OtherDataPath, RunName
+from triptych.cli.options import AsJson, OtherDataPath, RunName, located
 
 
 def pack(
@@ -40,7 +40,7 @@ def pack(
     from triptych import api
     from triptych.cli.output import interval, print_json, print_table
 
-    made = api.pack(api.Run.open(run), out, weights=weights, data=data, dictionary=dictionary, force=force)
+    made = api.pack(api.Run.open(run), out, weights=weights, data=located(data), dictionary=dictionary, force=force)
     if json:
         measures = {
             name: {"before": made.before[name].to_dict(), "after": made.after[name].to_dict()} for name in made.before

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, Device, OtherDataPath, RunName, SkipBad, with_run_options
+from triptych.cli.options import AsJson, Device, OtherDataPath, RunName, SkipBad, located, with_run_options
 
 if TYPE_CHECKING:
     from triptych.api import Tested
@@ -43,7 +43,7 @@ def test(
     from triptych.cli.output import warn
 
     opened = Run.open(run)
-    tested = api.run_test(opened, given, split=split, data=data, skip_bad=skip_bad, device=device, warn=warn)
+    tested = api.run_test(opened, given, split=split, data=located(data), skip_bad=skip_bad, device=device, warn=warn)
     show(tested, opened.name, as_json=json)
 
 

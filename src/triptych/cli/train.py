@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Settings, SkipBad, Tiny
+from triptych.cli.options import AsJson, DataPath, Settings, SkipBad, Tiny, located
 
 if TYPE_CHECKING:
-    from triptych.api import Hardware, Trained
+    from triptych.api import Hardware, Location, Trained
 
 
 def train(
@@ -55,6 +54,8 @@ def train(
 
         triptych train --start-from first --data other-folder --name second
 
+        triptych train g2p --data ady=adyghe --data dut=dutch --name two-languages
+
         triptych train --resume --name first
     """
     from triptych import api
@@ -70,15 +71,16 @@ def train(
     hardware = _hardware(accelerator, devices, nodes, begun_on={})  # a mistake is reported before a run is begun
     named = api.tiny(recipe) if tiny and recipe is not None else recipe
     if resume:
-        run, chosen, data = _resumed(named, data, name, overrides, start_from=start_from)
+        run, chosen, place = _resumed(named, located(data), name, overrides, start_from=start_from)
     else:
-        run, chosen = _begun(named, data, name, overrides, force=force, start_from=start_from)
+        place = located(data)
+        run, chosen = _begun(named, place, name, overrides, force=force, start_from=start_from)
     if resume:
         hardware = _hardware(accelerator, devices, nodes, begun_on=run.facts().get("hardware", {}))
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
     output = show_progress(chosen, tensorboard=tensorboard)
     try:
-        trained = api.train(chosen, run, data=data, hardware=hardware, output=output)
+        trained = api.train(chosen, run, data=place, hardware=hardware, output=output)
     except KeyboardInterrupt:
         say(f"Interrupted. Resume with: triptych train --resume --name {shell_name(run)}")
         raise typer.Exit(130) from None
@@ -104,7 +106,7 @@ def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *
 
 def _begun(
     recipe: str | None,
-    data: Path | None,
+    data: Location | None,
     name: str | None,
     overrides: list[str],
     *,
@@ -118,17 +120,17 @@ def _begun(
     if start_from is not None:
         start = Run.open(start_from)
         chosen = api.recipe_from(start, None if recipe is None else load_recipe(recipe, overrides), overrides)
-        named = recipe or start.name
+        chosen, named = api.placed(chosen, data), recipe or start.name
         return api.start_run(chosen, recipe_name=named, name=name, data=data, force=force, start_from=start), chosen
     if recipe is None:
         raise RecipeError(field="recipe", expected="one", hint="List them with: triptych recipes")
-    chosen = load_recipe(recipe, overrides)
+    chosen = api.placed(load_recipe(recipe, overrides), data)
     return api.start_run(chosen, recipe_name=recipe, name=name, data=data, force=force), chosen
 
 
 def _resumed(
-    recipe: str | None, data: Path | None, name: str | None, overrides: list[str], *, start_from: str | None
-) -> tuple[Any, Any, Path | None]:
+    recipe: str | None, data: Location | None, name: str | None, overrides: list[str], *, start_from: str | None
+) -> tuple[Any, Any, Location | None]:
     """The run to resume, its recipe and the path of its data."""
     from triptych import api
     from triptych.api import RecipeError, Run, load_recipe

@@ -40,6 +40,11 @@ def decided(value: Decided | Auto, key: str) -> Decided:
     return value
 
 
+def is_language(name: str) -> bool:
+    """Whether a language can have this name: letters and digits of any script, hyphens and underscores."""
+    return bool(name) and all(letter.isalnum() or letter in "-_" for letter in name)
+
+
 class Table(BaseModel):
     """A strict, frozen table of a recipe: unknown keys fail, values are not coerced from other types."""
 

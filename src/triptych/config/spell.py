@@ -20,6 +20,7 @@ from triptych.config.common import (
     Table,
     TrainingTable,
     check_fractions,
+    is_language,
     without_retired,
 )
 from triptych.config.decoding import SpellDecoding
@@ -55,6 +56,11 @@ class SpellData(Table):
     )
     features_separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(
         default=";", description="between features: ; as in V;NOM(1,SG), | or a space"
+    )
+    languages: list[str] = Field(
+        default=[],
+        description="of one model for several languages, each with --data LANG=PATH; a row's language is one of its "
+        "features",
     )
     delimiter: Annotated[str, BeforeValidator(_named_delimiter)] = Field(
         default="", description=r"one character, or \t for a tab; empty takes it from the file's name"
@@ -146,6 +152,20 @@ class SpellData(Table):
                 f"features_separator is {self.features_separator!r}; expected one character, not a bracket, tab or "
                 "line break"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _languages_have_names(self) -> Self:
+        for name in self.languages:
+            if not is_language(name) or self.languages.count(name) > 1:
+                raise ValueError(
+                    f"languages has {name!r}; expected different names of letters, digits, hyphens and underscores"
+                )
+            if self.features_separator in f"language={name}":
+                raise ValueError(
+                    f"features_separator is {self.features_separator!r}; expected a character that 'language={name}', "
+                    "the feature of a language, does not have"
+                )
         return self
 
     @model_validator(mode="after")
@@ -321,6 +341,14 @@ class SpellFeatures(Table):
 
     features: str | None = Field(
         default=None, description="of the source, written as in the run's data, for a run with features: 'V;PST'"
+    )
+
+
+class SpellLanguage(Table):
+    """What a model of several languages is asked about beside a source."""
+
+    language: str | None = Field(
+        default=None, description="of the sources, one of the run's, for a run of several languages"
     )
 
 

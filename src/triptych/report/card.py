@@ -74,9 +74,15 @@ def _figures(evaluated: Sequence[Evaluated]) -> str:
 
 def _data(facts: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.get("counts", {}).items())
-    rows: list[list[Cell]] = [[str(entry.get("path", "")), str(entry.get("sha256", ""))] for entry in facts["data"]]
+    rows: list[list[Cell]] = [[place_of(entry), str(entry.get("sha256", ""))] for entry in facts["data"]]
     table = Table("Data", ["file or set", "SHA-256"], rows).to_markdown()
     return f"Items: {counts}. The data has its own licence, which may apply to the model.\n\n{table}"
+
+
+def place_of(entry: Mapping[str, Any]) -> str:
+    """File or set of a fingerprint, after its language where data has several."""
+    language = f"{entry['language']}: " if "language" in entry else ""
+    return f"{language}{entry.get('path', '')}"
 
 
 def _loading(name: str, place: str, use: Use) -> str:

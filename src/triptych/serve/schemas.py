@@ -59,6 +59,7 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
                 {"sources": ["K AE T"], "alignment": True},
                 {"sources": ["K AE T"], "method": "sample", "samples": 3, "top_p": 0.8, "seed": 1},
                 {"sources": ["walk"], "features": ["V;PST"]},
+                {"sources": ["huis"], "language": "dut"},
             ]
         },
     )
@@ -66,6 +67,7 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
     features: list[Text] | None = Field(
         default=None, description="of each source, in the run's own notation, such as V;PST, for a run with features"
     )
+    language: Text | None = Field(default=None, description="of all sources, for a run of several languages")
     alignment: bool = Field(default=False, description="give each candidate's places in the source")
 
 
@@ -75,6 +77,7 @@ class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
     model_config = ConfigDict(json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]})
     source: Text
     features: Text | None = Field(default=None, description="of the source, for a run with features")
+    language: Text | None = Field(default=None, description="of the source, for a run of several languages")
 
 
 class AlignmentAnswer(BaseModel):
@@ -111,7 +114,8 @@ class CandidateAnswer(BaseModel):
 class PredictionAnswer(BaseModel):
     """The candidates for one source, best first.
 
-    `unknown` are symbols and `unknown_features` features that did not occur in training.
+    `unknown` are symbols and `unknown_features` features that did not occur in training. `language` is empty for a run
+    of one language.
     """
 
     source: str
@@ -119,6 +123,7 @@ class PredictionAnswer(BaseModel):
     unknown: list[str]
     features: list[str]
     unknown_features: list[str]
+    language: str = ""
     candidates: list[CandidateAnswer]
 
 
@@ -142,6 +147,7 @@ class ScoreRequest(Asked):
     model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
     pairs: list[tuple[Text, Text]] = Field(min_length=1, description="source and target, in the run's own notation")
     features: list[Text] | None = Field(default=None, description="of each source, for a run with features")
+    language: Text | None = Field(default=None, description="of all sources, for a run of several languages")
     alignment: bool = Field(default=False, description="give each target symbol's place in the source")
 
 

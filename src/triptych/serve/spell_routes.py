@@ -17,6 +17,7 @@ from triptych.api.serving import (
     ServedSpeller,
     ServeLimits,
     SpellDecoding,
+    without_language,
 )
 from triptych.serve.refusals import check_limit, printable
 from triptych.serve.schemas import (
@@ -47,7 +48,7 @@ async def predict(run: RunName, asked: SpellRequest, state: State) -> SpellAnswe
     speller = state.speller(run)
     check_limit("the number of sources", len(asked.sources), state.limits.max_sources, "max_sources")
     settings = checked_settings(speller, asked, state.limits)
-    inputs = inputs_of(speller, asked.sources, asked.features, state.limits)
+    inputs = inputs_of(speller, asked.sources, asked, state.limits)
     found = await _predicted(state, run, inputs, settings, with_alignment=asked.alignment)
     return SpellAnswer(run=run, decoding=settings.model_dump(), predictions=_answers(asked.sources, found))
 
@@ -57,8 +58,7 @@ async def explain(run: RunName, asked: SpellExplainRequest, state: State) -> Spe
     """Predict one target and give the attention over source symbols for each of its symbols."""
     speller = state.speller(run)
     settings = checked_settings(speller, asked, state.limits)
-    features = None if asked.features is None else [asked.features]
-    inputs = inputs_of(speller, [asked.source], features, state.limits)
+    inputs = inputs_of(speller, [asked.source], asked, state.limits)
     found = (await _predicted(state, run, inputs, settings, with_attention=True))[0]
     return SpellExplainAnswer(
         run=run,
@@ -73,7 +73,7 @@ async def score(run: RunName, asked: ScoreRequest, state: State) -> ScoreAnswer:
     """Score given pairs of source and target, and align them where that is asked for."""
     speller = state.speller(run)
     check_limit("the number of pairs", len(asked.pairs), state.limits.max_sources, "max_sources")
-    inputs = inputs_of(speller, [source for source, _ in asked.pairs], asked.features, state.limits)
+    inputs = inputs_of(speller, [source for source, _ in asked.pairs], asked, state.limits)
     targets = [symbols_of(speller.split_target, target, state.limits, "target") for _, target in asked.pairs]
     pairs = list(zip(inputs, targets, strict=True))
 
@@ -100,18 +100,23 @@ def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) ->
 
 
 def inputs_of(
-    speller: ServedSpeller, sources: Sequence[str], features: Sequence[str] | None, limits: ServeLimits
+    speller: ServedSpeller,
+    sources: Sequence[str],
+    asked: SpellRequest | SpellExplainRequest | ScoreRequest,
+    limits: ServeLimits,
 ) -> list[Input]:
-    """Sources split into symbols, with the features of each.
+    """Sources split into symbols, with the features of each and the language of a request.
 
     Raises:
-        DataError: a source without symbols, or features that the run does not have, or lacks.
+        DataError: a source without symbols, or features or a language that the run does not have, or lacks.
         TooLargeError: a source or its features are too long.
     """
+    features = [asked.features] if isinstance(asked.features, str) else asked.features
     most = _CHARACTERS_PER_SYMBOL * limits.max_source_symbols
     for text in features or ():
         check_limit("the number of characters of the features", len(text), most, "max_source_symbols")
-    return speller.speller.inputs([symbols_of(speller.split, text, limits) for text in sources], features)
+    symbols = [symbols_of(speller.split, text, limits) for text in sources]
+    return speller.speller.inputs(symbols, features, asked.language)
 
 
 def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, side: str = "source") -> Symbols:
@@ -160,7 +165,8 @@ def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[Predicti
             source=text,
             symbols=list(prediction.source),
             unknown=list(prediction.unknown),
-            features=list(prediction.features),
+            features=list(without_language(prediction.features)),
+            language=prediction.language,
             unknown_features=list(prediction.unknown_features),
             candidates=[CandidateAnswer.model_validate(candidate) for candidate in prediction.candidates],
         )

@@ -62,7 +62,7 @@ def distil(teacher: Speller, recipe: SpellRecipe, data: Corpus, words: Path, out
     """
     if teacher.vocabularies.features is not None:
         raise RecipeError(
-            "the teacher needs features beside each word, and a list of words has none.",
+            "the teacher needs features or a language beside each word, and a list of words has none.",
             hint="Train the student on the teacher's own data.",
         )
     sources, unreadable = _words(teacher, recipe, words)

@@ -18,13 +18,15 @@ def vocabularies_of(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
     """The vocabularies of the training pairs."""
     source_tokenizer, target_tokenizer = corpus.tokenizers
     train = corpus.splits["train"]
+    has_features = recipe.data.features_column != "" or bool(recipe.data.languages)
     return Vocabularies(
         source_tokenizer,
         target_tokenizer,
         Vocabulary.build(pair.source for pair in train),
         Vocabulary.build(pair.target for pair in train),
-        Vocabulary.build(pair.features for pair in train) if recipe.data.features_column != "" else None,
+        Vocabulary.build(pair.features for pair in train) if has_features else None,
         recipe.data.features_separator,
+        tuple(recipe.data.languages),
     )
 
 

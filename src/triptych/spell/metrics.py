@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,6 +94,7 @@ class Scores:
             averaged over all its predictions before they are summed. None unless predictions are samples.
         wer_over_predictions: likewise, the mean over items of the share of their predictions that are not right.
         from_dictionary: share of items whose first prediction is a dictionary's; None where none is.
+        languages: the same of the items of each language, where there are several.
     """
 
     n_items: int
@@ -104,17 +105,17 @@ class Scores:
     cer_over_predictions: Estimate | None = None
     wer_over_predictions: Estimate | None = None
     from_dictionary: Estimate | None = None
+    languages: Mapping[str, Scores] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; `wer_at_k` is keyed by k, and what does not apply is omitted."""
-        values: dict[str, Any] = {"n_items": self.n_items}
-        for name in ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions", "from_dictionary"):
-            estimate = getattr(self, name)
-            if estimate is not None:
-                values[name] = estimate.to_dict()
+        names = ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions", "from_dictionary")
+        found = {name: getattr(self, name) for name in names}
+        values = {"n_items": self.n_items, **{name: each.to_dict() for name, each in found.items() if each is not None}}
         if self.wer_at_k:
             values["wer_at_k"] = {str(k): estimate.to_dict() for k, estimate in enumerate(self.wer_at_k, start=1)}
-        return values
+        own = {name: scores.to_dict() for name, scores in self.languages.items()}
+        return {**values, "languages": own} if own else values
 
 
 @dataclass(frozen=True, slots=True)

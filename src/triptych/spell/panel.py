@@ -14,6 +14,7 @@ from triptych.config import Combination, SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
 from triptych.config.options import given_fields
 from triptych.config.spell import SpellOutput, SpellWordLists
+from triptych.data.locations import Location
 from triptych.decoding import Speller
 from triptych.decoding.voting import speller_of
 from triptych.errors import RecipeError, RunError
@@ -27,7 +28,7 @@ from triptych.runs.transfer import Transfer
 from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
 from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import Corpus, load_corpus, unseen_features, unseen_symbols
+from triptych.spell.corpus import Corpus, load_corpus
 from triptych.spell.ensembles import Selection, join_runs, search_members
 from triptych.spell.evaluating import Evaluation, evaluate_items
 from triptych.spell.labels import decoding_label
@@ -36,6 +37,7 @@ from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
 from triptych.spell.running_text import predicted_text
 from triptych.spell.sizing import sized
+from triptych.spell.unseen import unseen_features, unseen_symbols
 from triptych.text import remembered
 from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.hardware import check_device
@@ -54,7 +56,7 @@ class SpellPanel:
     label_prefix = ""
 
     def read(
-        self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
+        self, recipe: SpellRecipe, location: Location | None, *, model: Any = None, whole: str | None = None
     ) -> Corpus:
         """Read the recipe's pairs and split them; with `whole`, other data as that split."""
         known = None if model is None else (model.vocabularies.source_tokenizer, model.vocabularies.target_tokenizer)
@@ -119,7 +121,7 @@ class SpellPanel:
         return module_of(model.model), None
 
     def untrained(
-        self, recipe: SpellRecipe, location: Path | None, *, classes: int | None
+        self, recipe: SpellRecipe, location: Location | None, *, classes: int | None
     ) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The network that a recipe would train on its data; see `network_of`."""
         if classes is not None:
@@ -176,7 +178,7 @@ class SpellPanel:
     def equip(
         self, model: Speller, recipe: SpellRecipe, given: Mapping[str, Any], *, warn: Callable[[Sequence[str]], None]
     ) -> tuple[Speller, str]:
-        """The model with the word list and dictionary that options of a command name, and what to call that."""
+        """The model with the language and word lists that options of a command name, and what to call that."""
         if "remembered" in given and model.remembered is None:
             option = "--remembered" if given["remembered"] else "--no-remembered"
             raise RecipeError(
@@ -185,6 +187,8 @@ class SpellPanel:
                 value=given["remembered"],
                 hint="Remove it, or train with --set data.remember=true",
             )
+        if "language" in given:
+            model = model.in_language(given["language"])
         lists = check_table(SpellWordLists, given_fields(SpellWordLists, "predict", given), origin="")
         return word_lists.with_word_lists(model, lists, recipe=recipe, warn=warn), word_lists.label(lists)
 
@@ -210,7 +214,6 @@ class SpellPanel:
                 model,
                 places,
                 decoding=decoding,
-                features=given.get("features"),
                 max_symbols=recipe.data.max_symbols,
                 skip_bad=skip_bad,
                 line_buffered=line_buffered,
@@ -240,6 +243,7 @@ class SpellPanel:
                 f"{len(items)} sources are given; expected one.", hint="Put a source with spaces in quotes."
             )
         decoding = self.choose(recipe, given)
+        model = model.in_language(given["language"]) if "language" in given else model
         n_best, features = given.get("n_best"), given.get("features")
         return [
             explaining.explained(model, item, features=features, decoding=decoding, out=out, n_best=n_best)
@@ -277,6 +281,8 @@ class SpellPanel:
         """Error rates as people read them."""
         named = {"CER": scores["cer"], "WER": scores["wer"], "mean error": scores["mean_error"]}
         named |= {f"WER@{k}": value for k, value in scores.get("wer_at_k", {}).items() if int(k) > 1}
+        for language, own in scores.get("languages", {}).items():
+            named |= {f"CER, {language}": own["cer"], f"WER, {language}": own["wer"]}
         if "from_dictionary" in scores:
             named["answered by a dictionary"] = scores["from_dictionary"]
         further = {
@@ -289,7 +295,10 @@ class SpellPanel:
         """The model card's sections on a speller."""
         sources, targets = description["source_symbols"], description["target_symbols"]
         features = description.get("features")
-        depends = f", depending on {len(features)} features" if features else ""
+        languages = description.get("languages", ())
+        count = len(features or ()) - len(languages)
+        depends = f", depending on {count} features" if count else ""
+        depends += f", in {len(languages)} languages: {', '.join(languages)}" if languages else ""
         return Use(
             purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} symbols"
             f"{depends}.",
@@ -300,8 +309,9 @@ class SpellPanel:
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
             ),
-            python=f"model.predict([SOURCE], {'features=[FEATURES], ' if features else ''}n_best=3)[0].candidates",
-            command="triptych predict RUN SOURCES.txt --n-best 3",
+            python=f"model.predict([SOURCE], {'features=[FEATURES], ' if count else ''}"
+            f"{'language=LANGUAGE, ' if languages else ''}n_best=3)[0].candidates",
+            command=f"triptych predict RUN SOURCES.txt {'--language LANGUAGE ' if languages else ''}--n-best 3",
         )
 
     def read_errors(self, path: Path) -> Errors:

@@ -86,7 +86,6 @@ def predicted_text(
     files: Sequence[str],
     *,
     decoding: SpellDecoding,
-    features: str | None,
     max_symbols: int,
     skip_bad: bool,
     line_buffered: bool,
@@ -95,7 +94,7 @@ def predicted_text(
     """Cells of a line of output for each line of running text: the line, its prediction, the log-probability.
 
     Args:
-        speller, decoding, features, max_symbols: see `rewrite`.
+        speller, decoding, max_symbols: see `rewrite`.
         files: paths; `-` is standard input.
         skip_bad: skip lines that cannot be read, and warn of them at the end.
         line_buffered: predict each line before reading the next.
@@ -115,7 +114,7 @@ def predicted_text(
                 good = [line.text for line in held if not line.problem]
                 if first is not None and not skip_bad:
                     good = [line.text for line in held[: held.index(first)]]
-                for each in rewrite(speller, good, decoding=decoding, features=features, max_symbols=max_symbols):
+                for each in rewrite(speller, good, decoding=decoding, max_symbols=max_symbols):
                     cut.update(word for word, found in each.words.items() if not found.best.finished)
                     yield [each.text, each.prediction, f"{each.log_probability:.4f}"]
                 if first is not None and not skip_bad:

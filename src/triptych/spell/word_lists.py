@@ -36,7 +36,7 @@ def with_word_lists(
             f"--lexicon-weight is {lists.lexicon_weight} without a word list.", hint="Add --lexicon FILE."
         )
     vocabularies = speller.vocabularies
-    layout = dictionary_layout(recipe.data) if recipe else None
+    layout = dictionary_layout(recipe.data, speller.language) if recipe else None
     if lists.lexicon is not None:
         words = read_words(lists.lexicon, vocabularies, layout)
         warn(words.warnings)

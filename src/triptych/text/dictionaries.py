@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from triptych.data.files import open_binary
@@ -68,7 +68,8 @@ def read_words(path: Path, vocabularies: Vocabularies, layout: DictionaryLayout 
     texts = [(line.text, line.symbols) for line in lines]
     remarks = []
     if 2 * sum(not vocabularies.targets.unknown_in(symbols) for _, symbols in texts) < len(texts) and is_lexicon(path):
-        targets = dict.fromkeys(target for _, target, _ in read_dictionary(path, vocabularies, layout).entries)
+        listed = read_dictionary(path, vocabularies, _of_any_language(layout or DictionaryLayout()))
+        targets = dict.fromkeys(target for _, target, _ in listed.entries)
         texts = [(vocabularies.target_tokenizer.join(target), target) for target in targets]
         remarks.append(f"{path}: read as a dictionary; the words of the list are the targets of its entries.")
     usable: list[str] = []
@@ -104,6 +105,12 @@ def read_dictionary(path: Path, vocabularies: Vocabularies, layout: DictionaryLa
     entries = list(dict.fromkeys((*sides, pair.features) for sides, pair in zip(pairs, file, strict=True)))
     remark = _strangers(path, [source for source, *_ in entries], vocabularies)
     return Dictionary(entries, [text for text in (found.remark, remark) if text])
+
+
+def _of_any_language(layout: DictionaryLayout) -> DictionaryLayout:
+    """The layout of a file whose targets alone are used."""
+    columns = replace(layout.layout.columns, languages=(), language=None)
+    return replace(layout, layout=layout.layout._replace(columns=columns))
 
 
 def _strangers(path: Path, sources: Sequence[Symbols], vocabularies: Vocabularies) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from triptych.errors import DataError, RecipeError, RunError, did_you_mean
 from triptych.text.features import Features, check_separator, join_features, split_features
+from triptych.text.languages import with_language, without_language
 
 Unit = Literal["characters", "graphemes", "symbols"]
 NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
@@ -278,8 +279,9 @@ class Vocabularies:
     Attributes:
         source_tokenizer, target_tokenizer: from text to symbols.
         sources, targets: from symbols to indices.
-        features: from features to indices; None for a model without features.
+        features: from features to indices, languages among them; None for a model without features.
         features_separator: between the features of a text.
+        languages: of a model of several languages.
     """
 
     source_tokenizer: Tokenizer
@@ -288,6 +290,16 @@ class Vocabularies:
     targets: Vocabulary
     features: Vocabulary | None = None
     features_separator: str = ";"
+    languages: tuple[str, ...] = ()
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether sources have features beside a language."""
+        return self.features is not None and (not self.languages or bool(without_language(self.features.symbols)))
+
+    def with_language(self, features: Features, language: str | None = None) -> Features:
+        """Features with a language among them; see `triptych.text.languages.with_language`."""
+        return with_language(features, language, self.languages)
 
     def split_features(self, text: str) -> Features:
         """The features of a text; see `triptych.text.features.split_features`."""
@@ -298,8 +310,8 @@ class Vocabularies:
         return join_features(features, self.features_separator)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; features are there only if the model has them."""
-        values = {
+        """Plain values for JSON; features and languages are there only if the model has them."""
+        values: dict[str, Any] = {
             "source_tokenizer": self.source_tokenizer.to_dict(),
             "target_tokenizer": self.target_tokenizer.to_dict(),
             "source_symbols": self.sources.to_list(),
@@ -307,7 +319,8 @@ class Vocabularies:
         }
         if self.features is None:
             return values
-        return {**values, "features": self.features.to_list(), "features_separator": self.features_separator}
+        values |= {"features": self.features.to_list(), "features_separator": self.features_separator}
+        return {**values, "languages": list(self.languages)} if self.languages else values
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Vocabularies:
@@ -321,6 +334,7 @@ class Vocabularies:
             Vocabulary.from_list(values["target_symbols"]),
             Vocabulary.from_list(values["features"]) if "features" in values else None,
             separator,
+            tuple(values.get("languages", ())),
         )
 
     @classmethod

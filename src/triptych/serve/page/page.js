@@ -109,17 +109,19 @@ function chooseSpellRun() {
   const run = spellRuns().find((one) => one.name === byId("spell-run").value);
   byId("spell-hint").textContent = (run.title ? `${run.title}. ` : "") + (run.source_unit === "symbols" ? "Enter symbols with spaces between them." : "Enter a text.");
   byId("spell-features-row").hidden = !run.features;
+  byId("spell-language-row").hidden = !run.languages.length;
+  byId("spell-language").replaceChildren(...run.languages.map((name) => element("option", { value: name, textContent: name })));
+  const example = (i) => [run.examples[i] || "", (run.features && run.example_features[i]) || "", (run.languages.length && run.example_languages[i]) || ""];
   byId("spell-examples").replaceChildren(...run.examples.map((text, i) => {
-    const features = run.features ? run.example_features[i] : "";
-    return element("button", { type: "button", textContent: features ? `${text} [${features}]` : text, onclick: () => chooseExample(text, features) });
+    const beside = example(i).slice(1).filter((part) => part).join(" ");
+    return element("button", { type: "button", textContent: beside ? `${text} [${beside}]` : text, onclick: () => { fillSpell(example(i)); byId("spell-form").requestSubmit(); } });
   }));
-  byId("spell-source").value = run.examples[0] || "";
-  byId("spell-features").value = (run.features && run.example_features[0]) || "";
+  fillSpell(example(0));
 }
-function chooseExample(source, features) {
+function fillSpell([source, features, language]) {
   byId("spell-source").value = source;
   byId("spell-features").value = features;
-  byId("spell-form").requestSubmit();
+  if (language) byId("spell-language").value = language;
 }
 function chooseMethod() {
   for (const one of document.querySelectorAll("[data-method]")) {
@@ -142,6 +144,7 @@ async function spell() {
   const method = byId("spell-method").value;
   const asked = { source: byId("spell-source").value, method };
   if (!byId("spell-features-row").hidden) asked.features = byId("spell-features").value;
+  if (!byId("spell-language-row").hidden) asked.language = byId("spell-language").value;
   if (method === "beam") asked.n_best = Number(byId("spell-n").value);
   if (method === "sample") Object.assign(asked, { samples: Number(byId("spell-samples").value), top_p: Number(byId("spell-p").value), seed: Number(byId("spell-seed").value) });
   const answer = await askJson(path("v1", "spell", byId("spell-run").value, "explain"), asked);
