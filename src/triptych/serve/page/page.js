@@ -109,6 +109,8 @@ function chooseSpellRun() {
   const run = spellRuns().find((one) => one.name === byId("spell-run").value);
   byId("spell-hint").textContent = (run.title ? `${run.title}. ` : "") + (run.source_unit === "symbols" ? "Enter symbols with spaces between them." : "Enter a text.");
   byId("spell-features-row").hidden = !run.features;
+  byId("text-form").hidden = !run.running_text;
+  byId("text-answer").hidden = byId("spell-answer").hidden = true;
   byId("spell-language-row").hidden = !run.languages.length;
   byId("spell-language").replaceChildren(...run.languages.map((name) => element("option", { value: name, textContent: name })));
   const example = (i) => [run.examples[i] || "", (run.features && run.example_features[i]) || "", (run.languages.length && run.example_languages[i]) || ""];
@@ -140,11 +142,18 @@ function rowsOf(candidates, counted) {
   const all = [...rows.values()];
   return counted ? all.sort((a, b) => b.probability - a.probability) : all;
 }
+const language = () => byId("spell-language-row").hidden ? {} : { language: byId("spell-language").value };
+async function rewriteText() {
+  const asked = { text: byId("text-source").value, ...language() };
+  if (!byId("spell-features-row").hidden) asked.features = [byId("spell-features").value];
+  const answer = await askJson(path("v1", "spell", byId("spell-run").value, "predict"), asked);
+  byId("text-prediction").textContent = answer.text.prediction;
+  byId("text-answer").hidden = false;
+}
 async function spell() {
   const method = byId("spell-method").value;
-  const asked = { source: byId("spell-source").value, method };
+  const asked = { source: byId("spell-source").value, method, ...language() };
   if (!byId("spell-features-row").hidden) asked.features = byId("spell-features").value;
-  if (!byId("spell-language-row").hidden) asked.language = byId("spell-language").value;
   if (method === "beam") asked.n_best = Number(byId("spell-n").value);
   if (method === "sample") Object.assign(asked, { samples: Number(byId("spell-samples").value), top_p: Number(byId("spell-p").value), seed: Number(byId("spell-seed").value) });
   const answer = await askJson(path("v1", "spell", byId("spell-run").value, "explain"), asked);
@@ -425,6 +434,7 @@ async function start() {
 }
 byId("key-form").addEventListener("submit", (event) => { key = byId("key").value; sessionStorage.setItem("key", key); during(start, "Loading…")(event); });
 byId("spell-form").addEventListener("submit", during(spell, "Predicting…", "spell-answer"));
+byId("text-form").addEventListener("submit", during(rewriteText, "Predicting…", "text-answer"));
 byId("spell-run").addEventListener("change", chooseSpellRun);
 byId("spell-method").addEventListener("change", chooseMethod);
 byId("see-form").addEventListener("submit", during(see, "Classifying…", "see-answer"));
