@@ -159,10 +159,14 @@ async function spell() {
   const answer = await askJson(path("v1", "spell", byId("spell-run").value, "explain"), asked);
   const prediction = answer.predictions[0];
   const counted = method === "sample";
-  byId("spell-unknown").textContent = [["Symbols", prediction.unknown], ["Features", prediction.unknown_features]].map(([what, names]) => names.length ? `${what} that did not occur in training: ${names.join(" ")} ` : "").join("");
+  byId("spell-unknown").textContent = [["Symbols", prediction.unknown], ["Features", prediction.unknown_features]].map(([what, names]) => names.length ? `${what} that did not occur in training: ${names.map(visible).join(" ")} ` : "").join("");
   table(byId("spell-table"), [["", true], ["text"], [counted ? "times drawn" : "score", true], ["probability", true]], rowsOf(prediction.candidates, counted).map((one, i) => [String(i + 1), one.text || "(empty)", counted ? String(one.times) : one.score.toFixed(3), percent(one.probability)]));
   drawAttention(prediction, answer.attention);
   byId("spell-answer").hidden = false;
+}
+// A combining mark alone is shown on a dotted circle, as figures do.
+function visible(symbol) {
+  return /^\p{M}/u.test(symbol) ? `◌${symbol}` : symbol;
 }
 function drawAttention(prediction, weights) {
   const place = byId("spell-attention");
@@ -170,7 +174,7 @@ function drawAttention(prediction, weights) {
   byId("spell-attention-hint").textContent = weights ? `Rows: symbols of “${prediction.candidates[0].text || "(empty)"}”. Columns: source symbols. Cells: attention weights in percent.` : "This model has no attention.";
   if (!weights) return;
   const rows = [...prediction.candidates[0].symbols, "end"];
-  place.append(element("tr", {}, element("td", {}), ...prediction.symbols.map((symbol) => element("th", { scope: "col", textContent: symbol }))));
+  place.append(element("tr", {}, element("td", {}), ...prediction.symbols.map((symbol) => element("th", { scope: "col", textContent: visible(symbol) }))));
   weights.forEach((row, i) => {
     const cells = row.map((weight) => {
       const cell = element("td", { textContent: String(Math.round(100 * weight)) });
@@ -178,7 +182,7 @@ function drawAttention(prediction, weights) {
       if (weight > 0.5) cell.style.color = "white";
       return cell;
     });
-    place.append(element("tr", {}, element("th", { scope: "row", textContent: rows[i] ?? "" }), ...cells));
+    place.append(element("tr", {}, element("th", { scope: "row", textContent: visible(rows[i] ?? "") }), ...cells));
   });
 }
 
