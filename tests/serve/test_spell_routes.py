@@ -134,7 +134,7 @@ def test_settings_of_requests_are_those_of_the_decoding_table(url: str) -> None:
     settings = {*DECODING_SETTINGS}
     assert settings < {*SpellDecoding.model_fields}
     for request, own in (
-        ("SpellRequest", {"sources", "features", "language", "alignment"}),
+        ("SpellRequest", {"sources", "text", "features", "language", "alignment"}),
         ("SpellExplainRequest", {"source", "features", "language"}),
     ):
         properties = document[request]["properties"]

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from triptych.errors import DataError
-from triptych.spell.batches import EncodedPairs, LengthBuckets, encode_sources, loader
+from triptych.spell.batches import EncodedPairs, by_length, encode_sources
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
+from triptych.training.batches import loader
 
 LENGTHS = np.random.default_rng(0).integers(1, 30, size=203)
 
@@ -18,7 +19,7 @@ def epoch_of(
     batch_size: int = 16, *, lengths: np.ndarray = LENGTHS, epoch: int = 0, seed: int = 0, rank: int = 0,
     world_size: int = 1, shuffle: bool = True,
 ) -> list[list[int]]:  # fmt: skip
-    buckets = LengthBuckets(lengths, batch_size, seed=seed, shuffle=shuffle, rank=rank, world_size=world_size)
+    buckets = by_length(lengths, batch_size, seed=seed, shuffle=shuffle, rank=rank, world_size=world_size)
     buckets.set_epoch(epoch)
     batches = list(buckets)
     assert len(batches) == len(buckets), "len() must be the number of batches of this process"
@@ -39,7 +40,7 @@ def test_every_item_comes_exactly_once_over_all_processes(
     lengths = np.random.default_rng(count).integers(1, 9, size=count)
     if shuffle and min(count, batch_size) < world_size:
         with pytest.raises(DataError, match="expected at least one for each"):
-            LengthBuckets(lengths, batch_size, world_size=world_size)
+            by_length(lengths, batch_size, world_size=world_size)
         return
     shares = [
         epoch_of(batch_size, lengths=lengths, epoch=epoch, rank=rank, world_size=world_size, shuffle=shuffle)
@@ -91,12 +92,12 @@ def test_evaluation_goes_by_length_and_then_by_position() -> None:
 
 def test_too_few_items_for_the_processes_are_refused() -> None:
     with pytest.raises(DataError) as caught:
-        LengthBuckets(np.array([3]), 8, world_size=2)
+        by_length(np.array([3]), 8, world_size=2)
     assert str(caught.value) == "the number of items is 1; expected at least one for each of 2 processes."
     with pytest.raises(
         DataError, match=r"^training\.batch_size is 2; expected at least one for each of 3 processes\.$"
     ):
-        LengthBuckets(LENGTHS, 2, world_size=3)
+        by_length(LENGTHS, 2, world_size=3)
 
 
 PAIRS = [Pair(("a", "b", "c"), ("x",), 1), Pair(("a",), ("x", "y", "y"), 2), Pair(("zz", "b"), ("q",), 3)]
@@ -122,8 +123,8 @@ def test_a_batch_moves_whole_and_keeps_lengths_on_the_cpu() -> None:
     assert moved.source.lengths.device.type == "cpu"
 
 
-def test_a_loader_hands_out_the_buckets_batches() -> None:
+def test_a_loader_hands_out_the_batches_in_order() -> None:
     data = EncodedPairs(PAIRS, SOURCES, TARGETS)
-    buckets = LengthBuckets(data.source_lengths, 2, shuffle=False)
-    assert [batch.items for batch in loader(data, buckets)] == [(1, 2), (0,)]
+    order = by_length(data.source_lengths, 2, shuffle=False)
+    assert [batch.items for batch in loader(data, order)] == [(1, 2), (0,)]
     assert encode_sources(data.sources[:2]).symbols.tolist() == [[4, 5, 6], [4, 0, 0]]

@@ -90,6 +90,7 @@ from .models import (
     search_members as search_members,
 )
 from .names import (
+    Combination as Combination,
     DataError as DataError,
     Location as Location,
     Recipe as Recipe,

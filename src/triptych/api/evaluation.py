@@ -17,10 +17,12 @@ from triptych.config import dump_recipe, with_changes
 from triptych.data.fingerprints import fingerprint_items, short_digests
 from triptych.data.locations import Location, absolute, describe_location, location_arguments, name_of, to_plain
 from triptych.errors import DataError
+from triptych.files import write_text_atomically
 from triptych.report import html as report_page
-from triptych.report.card import Evaluated, write_card
+from triptych.report.card import Evaluated, card_text
 from triptych.report.html import Section
 from triptych.report.run_report import facts_section, recipe_section, training_section
+from triptych.runs.packed import without_paths
 from triptych.runs.run import Run, hashes, now
 from triptych.statistics import Estimate as Estimate
 
@@ -183,11 +185,13 @@ class Tested:
     Attributes:
         evaluation: the panel's evaluation.
         label: its name in the run, after the split.
+        how: the same as people read it, such as `views flips`.
         measures: its main figures, by the name people read.
     """
 
     evaluation: Evaluation
     label: str
+    how: str
     measures: Mapping[str, Estimate]
 
 
@@ -240,7 +244,8 @@ def run_test(
 
 def _tested(panel: Panel, evaluation: Evaluation, label: str) -> Tested:
     figures = panel.measures(evaluation.scores.to_dict())
-    return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
+    measures = {name: Estimate.from_dict(value) for name, value in figures.items()}
+    return Tested(evaluation, label, panel.label_prefix + label, measures)
 
 
 def _limits(data: Any, split: str) -> list[str]:
@@ -281,6 +286,23 @@ def write_report(run: Run) -> Path:
     path = run.path / "report.html"
     subtitle = f"{recipe.title}. {facts.get('parameters', 0):,} parameters, panel {recipe.panel}."
     report_page.write_report(path, report_page.Report(run.name, subtitle, sections))
+    write_text_atomically(run.path / "card.md", card_of(run))
+    return path
+
+
+def card_of(run: Run, *, file: str = "") -> str:
+    """The model card of a run, from what it holds.
+
+    Args:
+        run: a run folder, or a packed run.
+        file: name of the file that the run is packed into, whose card has no paths of this machine; empty for the card
+            of the folder.
+    """
+    panel = panel_of(run.recipe().panel)
+    facts = without_paths(run.facts()) if file else run.facts()
+    evaluations = run.evaluations() or {
+        name: {"scores": scores} for name, scores in facts.get("evaluations", {}).items()
+    }
     evaluated = [
         Evaluated(
             name,
@@ -290,9 +312,7 @@ def write_report(run: Run) -> Path:
         )
         for name, details in evaluations.items()
     ]
-    use = panel.use(run.model(recipe.panel))
-    write_card(run.path / "card.md", name=run.name, facts=facts, use=use, evaluated=evaluated)
-    return path
+    return card_text(name=run.name, facts=facts, use=panel.use(run.model(panel.name)), evaluated=evaluated, file=file)
 
 
 def _with_origin(section: Section, details: Mapping[str, Any]) -> Section:

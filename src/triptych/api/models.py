@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from triptych.api.panels import Selection, Warn, given_options, panel_of, recipe_in_use
+from triptych.config import Combination
 from triptych.data.fingerprints import fingerprint_file
 from triptych.data.locations import Location, from_plain
 from triptych.errors import DataError, RecipeError, RunError
-from triptych.runs.members import Combination
 from triptych.runs.run import Run, now
 from triptych.text.remembered import FILES, checked
 

@@ -1,6 +1,7 @@
 """Names of lower layers that callers need: recipes, options, limits, files and errors. Quick to import."""
 
 from triptych.config import (
+    Combination as Combination,
     Recipe as Recipe,
     TrainingTable as TrainingTable,
     describe_shipped as describe_shipped,

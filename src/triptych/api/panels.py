@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from triptych.config import Recipe
+from triptych.config import Combination, Recipe
 from triptych.config.options import options_of
 from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.members import Combination
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.training.objective import Prepared
@@ -131,11 +130,13 @@ class Panel(Protocol):
         name: in recipes.
         demo: its demo.
         ensemble_test_options: options of `triptych test` for an ensemble.
+        label_prefix: what to print before the label of an evaluation where the label alone does not say it.
     """
 
     name: str
     demo: ClassVar[Demo]
     ensemble_test_options: str
+    label_prefix: str
 
     @property
     def given(self) -> Any:
@@ -154,6 +155,9 @@ class Panel(Protocol):
 
     def build(self, recipe: Any, data: Any) -> Prepared:
         """Build the network for some data, initialised from `training.seed`."""
+
+    def sized(self, recipe: Any, data: Any) -> Any:
+        """The recipe with a number in place of every "auto", for some data."""
 
     def sized_as(self, recipe: Any, run: Run) -> Any:
         """The recipe with a start run's sizes wherever it leaves sizes to the data.

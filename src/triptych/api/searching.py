@@ -78,7 +78,7 @@ def tune(
     for warning in read.warnings:
         listener(f"warning: {warning}")
     read_with = recipe.data
-    epochs = panel.build(recipe, read).recipe.training.most_epochs
+    epochs = panel.sized(recipe, read).training.most_epochs
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))

@@ -39,6 +39,7 @@ from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.adapter import Model
 from triptych.see.explaining import Evidence, evidence
+from triptych.spell.running_text import Cut as Cut, cut
 from triptych.text.alignment import Alignment as Alignment, PairScore as PairScore
 from triptych.text.languages import language_of, without_language as without_language
 from triptych.text.pairs import Input as Input
@@ -69,7 +70,9 @@ class ServedSpeller:
     def of(cls, run: Run, model: Speller, limits: ServeLimits) -> Self:
         """The run with its loaded model."""
         known = model.vocabularies
+        data: Any = run.recipe().data
         own = {
+            "running_text": known.source_tokenizer.unit != "symbols" and data.blank_rows == "skip",
             "source_unit": known.source_tokenizer.unit,
             "features": known.takes_features,
             "languages": list(known.languages),
@@ -84,9 +87,19 @@ class ServedSpeller:
         """
         try:
             return self.speller.decoding.changed(given)
-        except RecipeError as error:  # requests have no tables
-            text, field = str(error).removeprefix("decoding."), error.field.removeprefix("decoding.")
-            raise RecipeError(text, field=field) from None
+        except RecipeError as error:
+            raise _without_table(error) from None
+
+    def cut(self, text: str, settings: SpellDecoding, limits: ServeLimits) -> Cut:
+        """Running text cut into words; those that are too long for the server stay as they are.
+
+        Raises:
+            RecipeError: the run's sources are not words, or samples are asked for.
+        """
+        try:
+            return cut(self.speller, [text], settings, max_symbols=limits.max_source_symbols)
+        except RecipeError as error:
+            raise _without_table(error) from None
 
     def split(self, text: str) -> tuple[str, ...]:
         """The symbols of a source; empty where there are none."""
@@ -223,6 +236,11 @@ def declared_pixels(content: bytes) -> int:
         return 2 * (Image.MAX_IMAGE_PIXELS or 2**31)
     except Exception:  # noqa: BLE001 - Pillow's readers raise all kinds on damaged files
         return 0
+
+
+def _without_table(error: RecipeError) -> RecipeError:
+    """An error about a setting, for requests, which have no tables."""
+    return RecipeError(str(error).removeprefix("decoding."), field=error.field.removeprefix("decoding."))
 
 
 def _info(run: Run, model: Speller | Model) -> dict[str, Any]:

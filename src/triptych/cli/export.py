@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, located
+from triptych.cli.options import AsJson, OtherDataPath, located
 
 if TYPE_CHECKING:
     from triptych.api import Cost
@@ -22,7 +22,7 @@ def export(
     split: Annotated[
         str, typer.Option(help="With --int8: split that the metrics are measured on, valid or test.")
     ] = "valid",
-    data: DataPath = None,
+    data: OtherDataPath = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing exported folder.")] = False,
     json: AsJson = False,
 ) -> None:

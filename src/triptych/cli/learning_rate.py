@@ -38,4 +38,4 @@ def find_learning_rate(
         print(f"suggested learning rate  {found.suggestion:.2g}")
         chosen = [*(settings or ()), f"optimizer.learning_rate={found.suggestion:.2g}"]
         say(f"use it   {train_command(named, data=located(data), settings=chosen)}")
-    say(f"picture  {found.picture}")
+    say(f"figure   {found.picture}")

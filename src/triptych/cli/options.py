@@ -45,11 +45,21 @@ DataPath = Annotated[
         callback=_existing,
     ),
 ]
+OtherDataPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Path of other data, or of the run's own where it has moved; LANG=PATH once for each of several "
+        "languages. Default: the run's own data.",
+        callback=_existing,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a setting of the recipe; may be repeated."),
 ]
-Tiny = Annotated[bool, typer.Option("--tiny", help="Scale the shipped recipe down to run in seconds on built-in data.")]
+Tiny = Annotated[bool, typer.Option("--tiny", help="Scale the shipped recipe down to run in seconds.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only one JSON object on standard output.")]
 Device = Annotated[str, typer.Option("--device", help="Device that runs the model: cpu, cuda, mps.")]
 SkipBad = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RunName, located
+from triptych.cli.options import AsJson, OtherDataPath, RunName, located
 
 
 def pack(
@@ -19,7 +19,7 @@ def pack(
         str,
         typer.Option(help="float32, float16 or int8; for the last two, the change on validation data is measured."),
     ] = "float32",
-    data: DataPath = None,
+    data: OtherDataPath = None,
     dictionary: Annotated[
         bool,
         typer.Option("--dictionary", help="Let the recipe's named data set answer first; the set is not packed."),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Device, RunName, SkipBad, located
+from triptych.cli.options import AsJson, Device, OtherDataPath, RunName, SkipBad, located
 
 Language = Annotated[
     str | None,
@@ -121,7 +121,7 @@ def distil(
     min_probability: Annotated[
         float, typer.Option(help="Add answers of at least this probability; below 0.5 a word may have several.")
     ] = 0.5,
-    data: DataPath = None,
+    data: OtherDataPath = None,
     device: Device = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Replace the files of an existing folder.")] = False,
     json: AsJson = False,
@@ -146,9 +146,12 @@ def distil(
     if json:
         print_json({"folder": str(out), **found.to_dict()})
         return
-    print(f"distilled  {out}: {found.own:,} own training pairs and {found.added:,} of {found.words:,} words")
-    skipped = {"in the data already": found.known, "not sure enough": found.doubtful, "not readable": found.unreadable}
-    say(f"skipped    {', '.join(f'{count:,} {why}' for why, count in skipped.items())}")
+    print(f"distilled  {out}: {found.own:,} own training pairs and {found.added:,} new ones")
+    say(
+        f"words      {found.answered:,} of {found.words:,} answered; {found.known:,} in the data already, "
+        f"{found.doubtful:,} without an answer of probability {min_probability:g} or more, {found.unreadable:,} not "
+        "readable"
+    )
     say(f"next       triptych train RECIPE --data {shlex.quote(str(out))} --name NAME")
 
 

@@ -32,7 +32,9 @@ def train(
             help="Begin with the weights of a run, as far as they fit. Without RECIPE: with its recipe too.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume run --name from its last epoch.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run of that name from its last complete epoch.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     skip_bad: SkipBad = False,
     accelerator: Annotated[str | None, typer.Option(help="auto (the default), cpu, gpu, mps or tpu.")] = None,
@@ -150,6 +152,7 @@ def _resumed(
 
 def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     """Output of a training on standard error: a progress bar on a terminal, and a line per epoch."""
+    import json
     import sys
 
     from triptych.api import Output, PrintEpochs, differences
@@ -159,7 +162,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
 
     def decide(decided: Any) -> None:
         epochs.decide(decided)
-        automatic = [f"{key} {value}" for key, (_, value) in differences(recipe, decided).items()]
+        automatic = [f"{key} {json.dumps(value)}" for key, (_, value) in differences(recipe, decided).items()]
         if automatic:
             say(f"chosen  {', '.join(automatic)} (from the training data)")
 
@@ -181,7 +184,7 @@ def already_finished(trained: Trained) -> dict[str, Any]:
     run = trained.run
     say(f"{run.name} has already finished; nothing to do.")
     name = shell_name(run)
-    say(f"next    triptych test {name}   triptych train RECIPE --name {name} --force to retrain")
+    say(f"next    triptych test {name}   triptych train RECIPE --name {name} --force")
     label = panel_of(run.recipe().panel).label(run.recipe().decoding)
     valid = run.facts().get("evaluations", {}).get(f"valid/{label}")
     report = str(run.path / "report.html")

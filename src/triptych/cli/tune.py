@@ -100,7 +100,7 @@ def _print_result(tuned: Tuned, data: Location | None, training: TrainingTable) 
         rows.append([str(trial.number), *(str(trial.params.get(key, "")) for key in keys), value, trial.state, mark])
     metric, better = training.monitor.replace("_", " "), "lower" if training.mode == "min" else "higher"
     print_table(["trial", *keys, f"{metric} ({better} is better)", "state", ""], rows)
-    say(f"picture {tuned.picture}")
+    say(f"figure  {tuned.picture}")
     for path in tuned.curves.values():
         say(f"curves  {path}")
     if tuned.recipe is not None:

@@ -20,6 +20,9 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = dict[Literal["train", "valid", "test"], Fraction]
 RISING = ("valid_accuracy",)  # metrics that are better the higher they are
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "auto"]
+Combination = Literal[
+    "average", "vote"
+]  # of an ensemble's members: mean probabilities, or the most frequent prediction
 Auto = Literal["auto"]
 AUTO: Auto = "auto"  # of a setting that is derived from the training data; `decided` is its value afterwards
 Decided = TypeVar("Decided", int, float)

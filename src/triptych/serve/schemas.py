@@ -60,12 +60,22 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
                 {"sources": ["K AE T"], "method": "sample", "samples": 3, "top_p": 0.8, "seed": 1},
                 {"sources": ["walk"], "features": ["V;PST"]},
                 {"sources": ["huis"], "language": "dut"},
+                {"text": "Vnd er ſprach: ja!"},
             ]
         },
     )
-    sources: list[Text] = Field(min_length=1, description="in the run's own notation, such as phonemes with spaces")
+    sources: list[Text] | None = Field(
+        default=None, min_length=1, description="in the run's own notation, such as phonemes with spaces"
+    )
+    text: Text | None = Field(
+        default=None,
+        min_length=1,
+        description="running text in place of sources, whose words are predicted, and the rest is kept",
+    )
     features: list[Text] | None = Field(
-        default=None, description="of each source, in the run's own notation, such as V;PST, for a run with features"
+        default=None,
+        description="of each source, in the run's own notation, such as V;PST, for a run with features; one for all "
+        "words of a text",
     )
     language: Text | None = Field(default=None, description="of all sources, for a run of several languages")
     alignment: bool = Field(default=False, description="give each candidate's places in the source")
@@ -127,12 +137,25 @@ class PredictionAnswer(BaseModel):
     candidates: list[CandidateAnswer]
 
 
+class TextAnswer(BaseModel):
+    """A text, the same with its words predicted, and the sum of their log-probabilities, in nats."""
+
+    model_config = ConfigDict(from_attributes=True)
+    text: str
+    prediction: str
+    log_probability: float
+
+
 class SpellAnswer(BaseModel):
-    """Predictions in the order of the sources, and the settings they were decoded with."""
+    """Predictions in the order of the sources, and the settings they were decoded with.
+
+    Of running text, `predictions` are those of its different words, and `text` is the whole.
+    """
 
     run: str
     decoding: dict[str, Any]
     predictions: list[PredictionAnswer]
+    text: TextAnswer | None = None
 
 
 class SpellExplainAnswer(SpellAnswer):

@@ -20,7 +20,7 @@ from triptych.text.layouts import other_layout
 from triptych.text.normal_form import fit_pairs, resplit
 from triptych.text.pairs import Pair, PairFile, read_pairs
 from triptych.text.rows import Columns, Layout
-from triptych.text.symbols import NormalForm, Tokenizer, Unit
+from triptych.text.symbols import NormalForm, Tokenizer, Unit, quoted
 
 SPLITS = ("train", "valid", "test")
 CLEANING = ("lowercase", "strip_diacritics", "letters_only")  # settings that act on the source, the target or both
@@ -290,6 +290,12 @@ def named_pairs(settings: SpellData, source: Tokenizer, target: Tokenizer) -> Pa
 def _folder(settings: SpellData, folder: Path, layout: Layout) -> Corpus:
     names = {"train": settings.train, "valid": settings.valid, "test": settings.test}
     paths = {split: folder / name for split, name in names.items()}
+    if not any(path.exists() for path in paths.values()):
+        raise DataError(
+            f"the folder has none of the files {', '.join(names.values())}.",
+            hint="Give one file of pairs, or name the files with data.train, data.valid and data.test.",
+            path=folder,
+        )
     if not paths["test"].exists():  # a test split is only asked for by an evaluation
         del paths["test"]
     files = {split: _read(settings, path, layout) for split, path in paths.items()}
@@ -335,7 +341,7 @@ def _remarks(settings: SpellData, file: PairFile) -> list[str]:
     options = [option for option in CLEANING if getattr(settings, option) is True]
     for side, groups in file.merged.items() if options else ():
         other = "target" if side == "source" else "source"
-        first = " and ".join(repr(symbol) for symbol in groups[0][:SHOWN])
+        first = " and ".join(quoted(symbol) for symbol in groups[0][:SHOWN])
         remarks.append(
             f"{file.path}: data.{options[0]} acts on both sides and makes {side} symbols equal that differ, such as "
             f'{first}; merged symbols: {len(groups)}. Use data.{options[0]} = "{other}" to keep the '

@@ -20,6 +20,7 @@ from triptych.spell.corpus import columns_of
 from triptych.text.features import SourceColumns
 from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
 from triptych.text.predictions import ONLY_COPIED, POOR, Prediction, cut_warnings
+from triptych.text.symbols import quoted
 
 STANDARD_INPUT = "-"
 UNSEEN_LISTED = 10  # symbols that training never showed and that get a warning of their own
@@ -155,7 +156,7 @@ class _Unseen:
             listed = len(self._known) < UNSEEN_LISTED
             self._known.update(fresh)
             if fresh and listed:
-                self._warn([f"{place}: {', '.join(map(repr, fresh))} never seen in training; {expected}."])
+                self._warn([f"{place}: {', '.join(map(quoted, fresh))} never seen in training; {expected}."])
 
     def finish(self) -> None:
         """Say how many symbols there were where not all were listed."""

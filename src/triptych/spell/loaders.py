@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from triptych.config import SpellRecipe
-from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
+from triptych.spell.batches import EncodedPairs, by_length
 from triptych.spell.corpus import Corpus, Item
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.training.batches import loader
 from triptych.training.objective import Loaders
 
 
@@ -45,7 +46,7 @@ def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, 
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.items_per_update, recipe.training.seed
-        buckets = LengthBuckets(
+        order = by_length(
             train.source_lengths,
             size,
             target_lengths=train.target_lengths,
@@ -53,11 +54,11 @@ def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, 
             rank=rank,
             world_size=world_size,
         )
-        return loader(train, buckets)
+        return loader(train, order)
 
     def valid_loader(rank: int, world_size: int) -> Any:
         size = recipe.decoding.batch_size
-        buckets = LengthBuckets(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
-        return loader(valid, buckets)
+        order = by_length(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
+        return loader(valid, order)
 
     return Loaders(train_loader, valid_loader)

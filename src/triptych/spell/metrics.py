@@ -120,17 +120,15 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class LengthBin:
-    """The scores of the items whose source has from `shortest` to `longest` symbols; None: no upper end."""
+    """The scores of some items, whose sources have from `shortest` to `longest` symbols."""
 
     shortest: int
-    longest: int | None
+    longest: int
     scores: Scores
 
     @property
     def label(self) -> str:
-        """`5-9`, `7` or `10+`."""
-        if self.longest is None:
-            return f"{self.shortest}+"
+        """`5-9` or `7`."""
         return str(self.shortest) if self.shortest == self.longest else f"{self.shortest}-{self.longest}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -301,7 +299,7 @@ def by_length(
 
     Args:
         items: at least one.
-        edges: shortest lengths of all bins but the first, rising: (5, 10) makes the bins 0-4, 5-9 and 10+.
+        edges: rising; (5, 10) separates lengths below 5, from 5 to 9, and from 10. A bin's label has its own lengths.
         level: of the intervals, in (0, 1).
         samples: bootstrap resamples, >= 1.
         seed: of the resampling.
@@ -315,13 +313,12 @@ def by_length(
     binned: list[list[ItemResult]] = [[] for _ in range(len(edges) + 1)]
     for item in items:
         binned[bisect.bisect_right(edges, len(item.source))].append(item)
-    shortest = [0, *edges]
-    longest: list[int | None] = [*(edge - 1 for edge in edges), None]
-    return [
-        LengthBin(low, high, score(members, level=level, samples=samples, seed=seed))
-        for low, high, members in zip(shortest, longest, binned, strict=True)
-        if members
-    ]
+    found = []
+    for members in filter(None, binned):
+        lengths = [len(item.source) for item in members]
+        scores = score(members, level=level, samples=samples, seed=seed)
+        found.append(LengthBin(min(lengths), max(lengths), scores))
+    return found
 
 
 def confusions(items: Iterable[ItemResult]) -> list[Confusion]:

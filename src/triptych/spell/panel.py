@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from triptych.config import SpellDecoding, SpellRecipe
+from triptych.config import Combination, SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
 from triptych.config.options import given_fields
 from triptych.config.spell import SpellOutput, SpellWordLists
@@ -22,7 +22,7 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.members import Combination, members_of
+from triptych.runs.members import architectures_of, load_networks
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
@@ -53,6 +53,7 @@ class SpellPanel:
     sized_as = staticmethod(start.sized_as)
     with_dictionary = staticmethod(word_lists.with_packed_dictionary)
     ensemble_test_options = " --decode beam"
+    label_prefix = ""
 
     def read(
         self, recipe: SpellRecipe, location: Location | None, *, model: Any = None, whole: str | None = None
@@ -61,9 +62,13 @@ class SpellPanel:
         known = None if model is None else (model.vocabularies.source_tokenizer, model.vocabularies.target_tokenizer)
         return load_corpus(recipe.data, location, whole=whole, known=known)
 
+    def sized(self, recipe: SpellRecipe, data: Corpus) -> SpellRecipe:
+        """The recipe with a number in place of every "auto", by the number of training pairs."""
+        return sized(recipe, len(data.splits["train"]))
+
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
-        """Build the network for some pairs, initialised from `training.seed`; see `sized` for what is "auto"."""
-        recipe = sized(recipe, len(data.splits["train"]))
+        """Build the network for some pairs, initialised from `training.seed`."""
+        recipe = self.sized(recipe, data)
         vocabularies = vocabularies_of(recipe, data)
         torch.manual_seed(recipe.training.seed)
         sizes = sizes_of(vocabularies)
@@ -101,22 +106,10 @@ class SpellPanel:
         """
         check_device(device)
         description, path = run.model(self.name), run.path / "model.json"
-        networks, members = [], []
-        for architecture, own in members_of(description, run.tensors(), path):
-            network = build_from_description(architecture, path)
-            try:
-                network.load_state_dict(own)
-            except RuntimeError as error:
-                raise RunError(
-                    f"model.safetensors does not fit model.json ({error}).",
-                    hint="Copy both files from the same training.",
-                    path=run.path,
-                ) from None
-            networks.append(network.eval().to(device))
-            members.append(architecture)
+        networks = load_networks(run, description, lambda own: build_from_description(own, path))
         vocabularies = Vocabularies.from_dict(description, path)
-        _check_vocabularies(members, vocabularies, path)
-        models = [TorchModel(network, device) for network in networks]
+        _check_vocabularies(architectures_of(description), vocabularies, path)
+        models = [TorchModel(network.to(device), device) for network in networks]
         speller = speller_of(
             models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
         )
@@ -307,7 +300,7 @@ class SpellPanel:
         depends = f", depending on {count} features" if count else ""
         depends += f", in {len(languages)} languages: {', '.join(languages)}" if languages else ""
         return Use(
-            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols"
+            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} symbols"
             f"{depends}.",
             limits=(
                 "Source symbols absent from training are read as one unknown symbol"
@@ -341,8 +334,7 @@ def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Voca
 
 
 def _copies(description: Mapping[str, Any]) -> bool:
-    members = description.get("members", [description.get("architecture", {})])
-    return any(architecture.get("copy_symbols", False) for architecture in members)
+    return any(architecture.get("copy_symbols", False) for architecture in architectures_of(description))
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
-from triptych.spell.corpus import SHOWN, Item
-from triptych.text.symbols import Vocabulary
+from triptych.spell.corpus import Item
+from triptych.text.symbols import Vocabulary, some_of
 
 
 def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
@@ -17,15 +16,9 @@ def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
         return ""
     affected = sum(bool(features.unknown_in(item.features)) for item in items)
     return (
-        f"{affected} of {len(items)} items have features that training never showed ({_some_of(unseen)}), which are "
+        f"{affected} of {len(items)} items have features that training never showed ({some_of(unseen)}), which are "
         "ignored; expect poor predictions for them."
     )
-
-
-def _some_of(names: Collection[str]) -> str:
-    """The first names, and how many more there are."""
-    first = ", ".join(repr(name) for name in islice(names, SHOWN))
-    return first + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool = False) -> str:
@@ -38,6 +31,6 @@ def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool =
         return ""
     affected = sum(bool(sources.unknown_in(item.source)) for item in items)
     return (
-        f"{affected} of {len(items)} sources have symbols that training never showed ({_some_of(unseen)}); "
+        f"{affected} of {len(items)} sources have symbols that training never showed ({some_of(unseen)}); "
         f"{'they can only be copied' if copies else 'expect poor predictions for them'}."
     )

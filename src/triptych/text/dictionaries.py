@@ -12,7 +12,7 @@ from triptych.text.layouts import other_layout
 from triptych.text.lexicons import is_lexicon
 from triptych.text.pairs import BadRow, read_pairs, read_sources
 from triptych.text.rows import Layout
-from triptych.text.symbols import Vocabularies
+from triptych.text.symbols import Vocabularies, some_of
 
 Symbols = tuple[str, ...]
 _AUTO = Layout(kind="auto")
@@ -118,9 +118,9 @@ def _strangers(path: Path, sources: Sequence[Symbols], vocabularies: Vocabularie
     strange = [source for source in sources if vocabularies.sources.unknown_in(source)]
     if 2 * len(strange) <= len(sources):
         return ""
-    symbols = " ".join(vocabularies.sources.symbols[:8])
     return (
         f"{path}: {len(sources) - len(strange)} of {len(sources)} entries have sources made of the model's symbols "
-        f"({symbols} …); the first that has not: {vocabularies.source_tokenizer.join(strange[0])!r}. Are the columns "
-        "swapped, or is the dictionary for another model?"
+        f"({some_of(vocabularies.sources.symbols)}); the first that has not: "
+        f"{vocabularies.source_tokenizer.join(strange[0])!r}. Are the columns swapped, or is the dictionary for "
+        "another model?"
     )

@@ -84,7 +84,7 @@ def join_features(features: Sequence[str], separator: str = ";") -> str:
 
 
 def _unpaired(text: str) -> DataError:
-    return DataError(field="the features", value=text[:80], expected="brackets in pairs, as in V;NOM(1,SG)")
+    return DataError(field="features", value=text[:80], expected="brackets in pairs, as in V;NOM(1,SG)")
 
 
 @dataclass

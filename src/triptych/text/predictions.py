@@ -93,7 +93,7 @@ class Prediction:
         return self.best.attention
 
 
-POOR, ONLY_COPIED = "expect a poor prediction", "it can only be copied"  # of what training never showed
+POOR, ONLY_COPIED = "expect a poor prediction", "the model can only copy such symbols"  # of what training never showed
 
 
 def cut_warnings(count: int) -> list[str]:

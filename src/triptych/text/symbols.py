@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -23,6 +24,20 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 _LATER = ("written_form", "backward")  # options that descriptions of earlier versions lack
 _SENTENCE_MARKS = ".!?"
+_NAMED = 5  # symbols that a message names
+
+
+def quoted(symbol: str) -> str:
+    """A symbol as messages name it: in quotes; one that begins with a combining mark on ◌, with its code points."""
+    if not unicodedata.category(symbol[:1] or " ").startswith("M"):
+        return repr(symbol)
+    return f"'◌{symbol}' ({' '.join(f'U+{ord(character):04X}' for character in symbol)})"
+
+
+def some_of(symbols: Collection[str]) -> str:
+    """The first symbols, and how many more there are."""
+    first = ", ".join(quoted(symbol) for symbol in islice(symbols, _NAMED))
+    return first + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else "")
 
 
 @dataclass(frozen=True)
