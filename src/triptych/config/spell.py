@@ -20,6 +20,7 @@ from triptych.config.common import (
     Table,
     TrainingTable,
     check_fractions,
+    decided,
     without_retired,
 )
 from triptych.config.decoding import SpellDecoding
@@ -296,6 +297,20 @@ class SpellTraining(TrainingTable):
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
     label_smoothing: Probability = 0.0
+    synthetic_pairs: NonNegativeInt | Auto = Field(
+        default=0,
+        description="pairs made of pieces of aligned training pairs, trained on beside them; auto: some for few pairs "
+        "without features, and none otherwise",
+    )
+
+    @property
+    def synthetic_count(self) -> int:
+        """How many synthetic pairs there are.
+
+        Raises:
+            RecipeError: it is "auto", and was not derived from training data.
+        """
+        return decided(self.synthetic_pairs, "training.synthetic_pairs")
 
     @model_validator(mode="before")
     @classmethod
@@ -346,3 +361,13 @@ class SpellRecipe(Table):
     optimizer: OptimizerTable = OptimizerTable()
     training: SpellTraining = SpellTraining()
     decoding: SpellDecoding = SpellDecoding()
+
+    @model_validator(mode="after")
+    def _synthetic_pairs_have_no_features(self) -> Self:
+        if self.training.synthetic_pairs not in (0, AUTO) and self.data.features_column != "":
+            raise ValueError(
+                f"training.synthetic_pairs is {self.training.synthetic_pairs} and data.features_column is "
+                f"{self.data.features_column!r}; expected 0 synthetic pairs, since pieces of pairs with different "
+                "features do not belong together"
+            )
+        return self

@@ -10,6 +10,7 @@ from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
 from triptych.spell.corpus import Corpus, Item
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.text.synthetic import synthetic_pairs
 from triptych.training.objective import Loaders
 
 
@@ -34,10 +35,12 @@ def sizes_of(vocabularies: Vocabularies) -> dict[str, int]:
 
 
 def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
-    """Batches of the training pairs and of the validation items."""
+    """Batches of the training pairs, with synthetic ones where the recipe has them, and of the validation items."""
     known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
     copies = recipe.model.copy_symbols
-    train = EncodedPairs(corpus.splits["train"], *known, copies=copies)
+    pairs = corpus.splits["train"]
+    synthetic = synthetic_pairs(pairs, recipe.training.synthetic_count, seed=recipe.training.seed)
+    train = EncodedPairs([*pairs, *synthetic], *known, copies=copies)
     valid_pairs = [Pair(item.source, item.references[0], 0, item.features) for item in valid_items]
     valid = EncodedPairs(valid_pairs, *known, copies=copies)
 
