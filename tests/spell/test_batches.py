@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from triptych.errors import DataError
-from triptych.spell.batches import EncodedPairs, LengthBuckets, encode_sources, loader
+from triptych.spell.batches import EncodedPairs, by_length, encode_sources, synthetic_first
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
+from triptych.training.batches import loader
 
 LENGTHS = np.random.default_rng(0).integers(1, 30, size=203)
 
@@ -18,7 +19,7 @@ def epoch_of(
     batch_size: int = 16, *, lengths: np.ndarray = LENGTHS, epoch: int = 0, seed: int = 0, rank: int = 0,
     world_size: int = 1, shuffle: bool = True,
 ) -> list[list[int]]:  # fmt: skip
-    buckets = LengthBuckets(lengths, batch_size, seed=seed, shuffle=shuffle, rank=rank, world_size=world_size)
+    buckets = by_length(lengths, batch_size, seed=seed, shuffle=shuffle, rank=rank, world_size=world_size)
     buckets.set_epoch(epoch)
     batches = list(buckets)
     assert len(batches) == len(buckets), "len() must be the number of batches of this process"
@@ -39,7 +40,7 @@ def test_every_item_comes_exactly_once_over_all_processes(
     lengths = np.random.default_rng(count).integers(1, 9, size=count)
     if shuffle and min(count, batch_size) < world_size:
         with pytest.raises(DataError, match="expected at least one for each"):
-            LengthBuckets(lengths, batch_size, world_size=world_size)
+            by_length(lengths, batch_size, world_size=world_size)
         return
     shares = [
         epoch_of(batch_size, lengths=lengths, epoch=epoch, rank=rank, world_size=world_size, shuffle=shuffle)
@@ -91,12 +92,46 @@ def test_evaluation_goes_by_length_and_then_by_position() -> None:
 
 def test_too_few_items_for_the_processes_are_refused() -> None:
     with pytest.raises(DataError) as caught:
-        LengthBuckets(np.array([3]), 8, world_size=2)
+        by_length(np.array([3]), 8, world_size=2)
     assert str(caught.value) == "the number of items is 1; expected at least one for each of 2 processes."
     with pytest.raises(
         DataError, match=r"^training\.batch_size is 2; expected at least one for each of 3 processes\.$"
     ):
-        LengthBuckets(LENGTHS, 2, world_size=3)
+        by_length(LENGTHS, 2, world_size=3)
+
+
+def with_synthetic(epoch: int, *, rank: int = 0, world_size: int = 1) -> list[list[int]]:
+    """An epoch of ten over 203 items, of which the last 150 are synthetic."""
+    order = synthetic_first(
+        LENGTHS, 16, target_lengths=LENGTHS, synthetic=150, epochs=10, seed=3, rank=rank, world_size=world_size
+    )
+    order.set_epoch(epoch)
+    batches = list(order)
+    assert len(batches) == len(order) == 13
+    return batches
+
+
+def test_synthetic_items_become_fewer_and_end_halfway() -> None:
+    counts = []
+    for epoch in range(10):
+        seen = np.bincount(np.concatenate(with_synthetic(epoch)), minlength=203)
+        counts.append(int(seen[53:].sum()))
+        assert seen[53:].max(initial=0) <= 1, "each at most once"
+        assert seen[:53].min() >= 1, "every other item, as often as its neighbours but for a last pass that is cut"
+        assert np.ptp(seen[:53]) <= 1
+    assert counts == [150, 120, 90, 60, 30, 0, 0, 0, 0, 0]
+
+
+def test_batches_with_synthetic_items_are_shared_and_repeatable() -> None:
+    assert with_synthetic(2) == with_synthetic(2) != with_synthetic(3)
+    for batch, *parts in zip(with_synthetic(1), *(with_synthetic(1, rank=r, world_size=3) for r in range(3)), strict=True):
+        assert sorted(item for part in parts for item in part) == sorted(batch)
+        assert all(parts)
+
+
+def test_synthetic_items_do_not_stand_in_for_the_others() -> None:
+    with pytest.raises(DataError, match="the number of items is 1"):
+        synthetic_first(LENGTHS, 16, target_lengths=LENGTHS, synthetic=202, epochs=2, world_size=2)
 
 
 PAIRS = [Pair(("a", "b", "c"), ("x",), 1), Pair(("a",), ("x", "y", "y"), 2), Pair(("zz", "b"), ("q",), 3)]
@@ -122,8 +157,8 @@ def test_a_batch_moves_whole_and_keeps_lengths_on_the_cpu() -> None:
     assert moved.source.lengths.device.type == "cpu"
 
 
-def test_a_loader_hands_out_the_buckets_batches() -> None:
+def test_a_loader_hands_out_the_batches_in_order() -> None:
     data = EncodedPairs(PAIRS, SOURCES, TARGETS)
-    buckets = LengthBuckets(data.source_lengths, 2, shuffle=False)
-    assert [batch.items for batch in loader(data, buckets)] == [(1, 2), (0,)]
+    order = by_length(data.source_lengths, 2, shuffle=False)
+    assert [batch.items for batch in loader(data, order)] == [(1, 2), (0,)]
     assert encode_sources(data.sources[:2]).symbols.tolist() == [[4, 5, 6], [4, 0, 0]]

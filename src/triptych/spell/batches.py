@@ -1,26 +1,28 @@
-"""Encoded pairs, and batches of them bucketed by source length.
+"""Encoded pairs, and batches of them sorted by source length.
 
 Letters in shapes: B batch, S source length, T target length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from triptych.spell.encoder import SourceBatch
 from triptych.text.copying import copy_ids, extended
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
+from triptych.training.batches import Batches, Items, cut
 from triptych.training.hardware import check_shares
 
 BLUR = 2.0  # symbols by which target lengths may differ from their order
+SYNTHETIC_PART = 0.5  # of a training, in which synthetic items become fewer; after it there are none
 
 
 @dataclass
@@ -123,16 +125,22 @@ def _pad(rows: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=Vocabulary.pad)
 
 
-class LengthBuckets(Sampler[list[int]]):
+def by_length(
+    lengths: np.ndarray[Any, Any],
+    batch_size: int,
+    *,
+    target_lengths: np.ndarray[Any, Any] | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Batches:
     """Batches of items of nearly equal source length, in another random order in every epoch.
-
-    The order is a function of seed and epoch alone, so a resumed training sees the batches it would have seen. With
-    several processes each takes its share of every batch: an update sees the same items as one process would.
 
     Args:
         lengths: source length of every item. Shape (items,).
-        target_lengths: the second key, blurred by up to two symbols so that batches differ; None for none. (items,).
         batch_size: items per batch over all processes, >= 1.
+        target_lengths: the second key, blurred by up to two symbols so that batches differ; None for none. (items,).
         seed: of the order.
         shuffle: False gives items sorted by length, for evaluation.
         rank: this process, from 0.
@@ -140,67 +148,73 @@ class LengthBuckets(Sampler[list[int]]):
     Raises:
         DataError: a process would have nothing to train on.
     """
+    if shuffle:
+        check_shares(batch_size, len(lengths), what="items", world_size=world_size)
 
-    def __init__(
-        self,
-        lengths: np.ndarray[Any, Any],
-        batch_size: int,
-        *,
-        target_lengths: np.ndarray[Any, Any] | None = None,
-        seed: int = 0,
-        shuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if shuffle:
-            check_shares(batch_size, len(lengths), what="items", world_size=world_size)
-        self.lengths = lengths
-        self.target_lengths = target_lengths
-        self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle = shuffle
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
+    def arrange(random: np.random.Generator, _: int) -> list[Items]:
+        if not shuffle:
+            return cut(np.argsort(lengths, kind="stable"), batch_size, least=0)
+        batches = _bucketed(np.arange(len(lengths)), lengths, target_lengths, batch_size, random, least=world_size)
+        return [batches[place] for place in random.permutation(len(batches))]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of that epoch; the trainer calls it before each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Batches of this process."""
-        count = self._batches()
-        if self.shuffle:
-            return count
-        last = len(self.lengths) - (count - 1) * self.batch_size
-        return (count - 1) * (self.rank < self.batch_size) + (self.rank < last)
-
-    def _batches(self) -> int:
-        """Batches over all processes; in training, every process has a part of each."""
-        count = -(-len(self.lengths) // self.batch_size)
-        last = len(self.lengths) - (count - 1) * self.batch_size
-        return count - 1 if self.shuffle and last < self.world_size else count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        random = np.random.default_rng((self.seed, self.epoch))
-        tie_break = BLUR * random.random(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
-        if self.shuffle and self.target_lengths is not None:
-            tie_break = tie_break + self.target_lengths
-        order = np.lexsort((tie_break, self.lengths))
-        batches = np.split(order, np.arange(self.batch_size, len(order), self.batch_size))
-        if len(batches) > self._batches():  # too few items left for every process to have one
-            batches[-2:] = [np.concatenate(batches[-2:])]
-        if self.shuffle:
-            batches = [batches[i] for i in random.permutation(len(batches))]
-        for batch in batches:
-            share = batch[self.rank :: self.world_size].tolist()
-            if share:
-                yield share
+    return Batches(arrange, seed=seed, rank=rank, world_size=world_size)
 
 
-def loader(items: EncodedPairs, buckets: LengthBuckets) -> DataLoader[PairBatch]:
-    """A loader that hands out one `PairBatch` per bucket.
+def synthetic_first(
+    lengths: np.ndarray[Any, Any],
+    batch_size: int,
+    *,
+    target_lengths: np.ndarray[Any, Any],
+    synthetic: int,
+    epochs: int,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Batches:
+    """Batches of nearly equal source length, at first mostly of synthetic items and at last of the others alone.
 
-    The buckets are its sampler, not its batch sampler: Lightning calls `set_epoch` of the former alone.
+    Each epoch has as many batches as all items fill. The synthetic ones in it fall evenly from all of them, in the
+    first epoch, to none halfway through the training; the others fill their place, as often as it takes.
+
+    Args:
+        lengths: source length of every item. Shape (items,).
+        batch_size: items per batch over all processes, >= 1.
+        target_lengths: the second key, as in `by_length`. (items,).
+        synthetic: how many items, the last ones, are synthetic; fewer than all.
+        epochs: of the whole training.
+        seed: of the order.
+        rank: this process, from 0.
+        world_size: processes in all.
+    Raises:
+        DataError: a process would have nothing to train on.
     """
-    return DataLoader(items, sampler=buckets, batch_size=None)
+    check_shares(batch_size, len(lengths) - synthetic, what="items", world_size=world_size)
+    real = np.arange(len(lengths) - synthetic)
+    made = np.arange(len(real), len(lengths))
+    count = len(cut(np.arange(len(lengths)), batch_size, least=world_size))
+
+    def arrange(random: np.random.Generator, epoch: int) -> list[Items]:
+        share = max(0.0, 1 - epoch / (SYNTHETIC_PART * epochs))
+        items = np.concatenate([real, random.permutation(made)[: round(share * synthetic)]])
+        batches: list[Items] = []
+        while len(batches) < count:
+            those = _bucketed(items, lengths, target_lengths, batch_size, random, least=world_size)
+            batches += [those[place] for place in random.permutation(len(those))][: count - len(batches)]
+            items = real
+        return [batches[place] for place in random.permutation(count)]
+
+    return Batches(arrange, seed=seed, rank=rank, world_size=world_size)
+
+
+def _bucketed(
+    items: Items,
+    lengths: np.ndarray[Any, Any],
+    target_lengths: np.ndarray[Any, Any] | None,
+    batch_size: int,
+    random: np.random.Generator,
+    *,
+    least: int,
+) -> list[Items]:
+    """Batches of some items in the order of their source lengths, then of their blurred target lengths."""
+    tie_break = BLUR * random.random(len(items)) + (0 if target_lengths is None else target_lengths[items])
+    return cut(items[np.lexsort((tie_break, lengths[items]))], batch_size, least=least)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from triptych.config import SpellRecipe
-from triptych.spell.batches import EncodedPairs, LengthBuckets, loader
+from triptych.spell.batches import EncodedPairs, by_length, synthetic_first
 from triptych.spell.corpus import Corpus, Item
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.text.synthetic import synthetic_pairs
+from triptych.training.batches import loader
 from triptych.training.objective import Loaders
 
 
@@ -46,19 +47,27 @@ def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, 
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.items_per_update, recipe.training.seed
-        buckets = LengthBuckets(
-            train.source_lengths,
-            size,
-            target_lengths=train.target_lengths,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        return loader(train, buckets)
+        lengths, target_lengths = train.source_lengths, train.target_lengths
+        if not synthetic:
+            order = by_length(
+                lengths, size, target_lengths=target_lengths, seed=seed, rank=rank, world_size=world_size
+            )
+        else:
+            order = synthetic_first(
+                lengths,
+                size,
+                target_lengths=target_lengths,
+                synthetic=len(synthetic),
+                epochs=recipe.training.most_epochs,
+                seed=seed,
+                rank=rank,
+                world_size=world_size,
+            )
+        return loader(train, order)
 
     def valid_loader(rank: int, world_size: int) -> Any:
         size = recipe.decoding.batch_size
-        buckets = LengthBuckets(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
-        return loader(valid, buckets)
+        order = by_length(valid.source_lengths, size, shuffle=False, rank=rank, world_size=world_size)
+        return loader(valid, order)
 
     return Loaders(train_loader, valid_loader)
