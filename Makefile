@@ -8,9 +8,9 @@ INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      train a phoneme-to-spelling model on CMUdict and look at it (about five minutes)"
-	@echo "make demo-see  train a classifier of handwritten digits and look at it (under a minute)"
-	@echo "make demo-recall  store the digits and retrieve them from damaged cues (seconds)"
+	@echo "make demo      train a phoneme-to-spelling model on CMUdict and look at it (one and a half to four minutes)"
+	@echo "make demo-see  train a classifier of handwritten digits and look at it (half a minute)"
+	@echo "make demo-recall  store the digits and retrieve them from damaged cues (ten seconds)"
 	@echo "make test      linting, strict types, import contracts and the tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make bench     the speed ratios of benchmarks/"

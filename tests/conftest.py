@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.toy import write_inflections, write_toy
+from tests.toy import write_inflections, write_languages, write_toy
 
 if TYPE_CHECKING:
     from triptych.runs.run import Run
@@ -74,6 +74,24 @@ def inflection_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     data = write_inflections(place / "forms")
     recipe = load_recipe("p2g-best-tiny", INFLECTION_SETTINGS)
     run = api.start_run(recipe, recipe_name="p2g-best-tiny", name=str(place / "runs" / "forms"), data=data)
+    api.train(recipe, run, data=data)
+    api.evaluate(run, split="test")
+    return run
+
+
+LANGUAGE_SETTINGS = [*(setting for setting in INFLECTION_SETTINGS if "column" not in setting), "training.epochs=4"]
+
+
+@pytest.fixture(scope="session")
+def languages_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A monotonic run that has learnt two languages, which give the same stems other endings; to be read only."""
+    from triptych import api
+    from triptych.config import load_recipe
+
+    place = tmp_path_factory.mktemp("languages")
+    data = write_languages(place / "words")
+    recipe = load_recipe("p2g-best-tiny", LANGUAGE_SETTINGS)
+    run = api.start_run(recipe, recipe_name="p2g-best-tiny", name=str(place / "runs" / "two"), data=data)
     api.train(recipe, run, data=data)
     api.evaluate(run, split="test")
     return run

@@ -69,3 +69,26 @@ def write_inflections(folder: Path, *, train: int = 60, valid: int = 10, test: i
         lines = [f"{stem}\t{name}\t{inflect(stem, name)}\n" for stem in listed[first:last] for name in SUFFIXES]
         (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
     return folder
+
+
+ENDINGS = {"ady": "s", "dut": "um"}
+
+
+def write_languages(
+    folder: Path, *, train: int = 100, valid: int = 20, test: int = 20, seed: int = 0
+) -> dict[str, Path]:
+    """A folder for each of two languages, which give the same stems other endings; no stem is in two splits of one."""
+    drawn = random.Random(seed)
+    places = {}
+    for language, ending in ENDINGS.items():
+        stems: dict[str, None] = {}
+        while len(stems) < train + valid + test:
+            stems["".join(drawn.choice("bdgmt") + drawn.choice("aiu") for _ in range(drawn.randint(2, 3)))] = None
+        listed = list(stems)
+        places[language] = folder / language
+        places[language].mkdir(parents=True)
+        bounds = {"train": (0, train), "valid": (train, train + valid), "test": (train + valid, len(listed))}
+        for split, (first, last) in bounds.items():
+            lines = [f"{stem}\t{stem}{ending}\n" for stem in listed[first:last]]
+            (places[language] / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+    return places

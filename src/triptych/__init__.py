@@ -1,4 +1,4 @@
-"""Triptych: small neural systems to train on a laptop, take apart, trust and ship.
+"""Triptych: small neural systems to train on a laptop, look inside, and ship without PyTorch.
 
 import triptych
 

@@ -442,7 +442,9 @@ def test_locations_that_hold_no_data_are_reported(triptych: Triptych, workspace:
     arguments = ("train", "p2g-plain-tiny", "--name", "mine", *QUICK)
     assert one_error(triptych(*arguments, "--data", "toi")) == "toi: no such file or folder. Did you mean 'toy'?"
     Path("empty").mkdir()
-    assert one_error(triptych(*arguments, "--data", "empty")).startswith("empty/train.tsv: no such file.")
+    assert one_error(triptych(*arguments, "--data", "empty")).startswith(
+        "empty: the folder has none of the files train.tsv, valid.tsv, test.tsv. Give one file of pairs"
+    )
     Path("toy/train.tsv").unlink()
     Path("toy/train.tsv").mkdir()
     assert one_error(triptych(*arguments, "--data", "toy")) == "toy/train.tsv: is a directory; expected a file."

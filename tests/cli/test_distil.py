@@ -44,6 +44,7 @@ def test_sure_answers_join_the_training_and_held_out_words_do_not(
     for split in ("valid", "test"):
         assert rows(workspace / "student" / f"{split}.tsv") == rows(words / f"{split}.tsv")
     assert document["added"] == len(expected)
+    assert document["answered"] == len({source for source, _ in expected})
     assert document["unreadable"] == 1
     assert document["known"] == len(set(FRESH) & held) + 1
     assert document["words"] == len(set(FRESH)) + 2
@@ -54,7 +55,12 @@ def test_sure_answers_join_the_training_and_held_out_words_do_not(
 def test_a_low_probability_gives_a_word_several_answers(triptych: Triptych, workspace: Path, words: Path) -> None:
     arguments = ("distil", "second", "--words", "words.txt", "--out", "student", "--min-probability", "0.001")
     document = json_of(triptych, *arguments)
-    assert document["added"] > document["words"] - document["known"] - document["unreadable"] - document["doubtful"]
+    added, answered, words_in_file = (document[key] for key in ("added", "answered", "words"))
+    assert answered == words_in_file - document["known"] - document["unreadable"] - document["doubtful"]
+    assert added > answered
+    printed = triptych(*arguments[:-3], "again", *arguments[-2:])
+    assert printed.out.splitlines()[0].endswith(f" own training pairs and {added} new ones")
+    assert f"words      {answered} of {words_in_file} answered; " in printed.err
     quick = ("--set", "training.epochs=1", "--set", "data.max_train_pairs=40", "--set", "data.max_eval_pairs=10")
     result = triptych("train", "p2g-additive-tiny", "--data", "student", "--name", "student", *quick)
     assert result.status == 0, result.err

@@ -44,6 +44,10 @@ def test_a_packed_run_predicts_explains_and_tests_as_the_run(triptych: Triptych,
     card = triptych("models", place).out
     assert "## Evaluation" in card
     assert "Weights are kept in 32 bits" in card
+    assert "model = triptych.load('first.triptych')  # or the path of this file\n" in card
+    assert "`triptych predict first.triptych SOURCES.txt --n-best 3`" in card
+    assert "folder" not in card
+    assert "metrics.csv" not in card, "only the recipe is in the file"
     assert str(workspace) not in card
 
 
@@ -131,11 +135,29 @@ def test_ready_made_models_are_listed_and_answer_with_their_dictionary_first(
     assert tested["n_items"] == 60
 
 
+def test_a_packed_run_is_packed_again_with_a_card_of_its_own(triptych: Triptych, workspace: Path) -> None:
+    assert triptych("pack", "first", "--weights", "float16").status == 0
+    shutil.rmtree(workspace / "runs" / "first" / "evaluations")
+    again = triptych("pack", "first.triptych", "--out", "again.triptych")
+    assert again.out.startswith("packed      again.triptych, ")
+    card = triptych("models", "again.triptych").out
+    assert card.count("## Storage") == 1
+    assert "triptych.load('again.triptych')" in card
+    evaluated = list(api.Run.open("first").facts()["evaluations"])
+    assert all(f"| {name} |" in card for name in evaluated)
+
+
+def test_a_ready_made_model_is_found_with_its_suffix_too() -> None:
+    name = next(iter(ready_made()))
+    assert api.Run.open(f"{name}.triptych").path == api.Run.open(name).path
+
+
 def test_the_packages_own_models_are_small_and_whole() -> None:
     for name, path in ready_made().items():
         assert path.stat().st_size <= 3_000_000
         run = api.Run.open(name)
         assert "## Storage" in run.card()
+        assert f"triptych.load('{path.name}')  # or the path of this file" in run.card()
         assert any(key.startswith("test/") for key in run.facts()["evaluations"])
         assert len(run.tensors()) > 0
 

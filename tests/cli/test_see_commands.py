@@ -146,7 +146,7 @@ def test_test_measures_and_writes_what_it_says(triptych: Triptych, place: Path) 
     assert document["accuracy"]["value"] == pytest.approx(sum(right) / 48)
     assert "Evaluation train/flips" in (place / "runs/good/report.html").read_text(encoding="utf-8")
     printed = triptych("test", "good")
-    assert "good, test, one: 6 items" in printed.out
+    assert "good, test, views one: 6 items" in printed.out
     assert "accuracy" in printed.out
 
 

@@ -75,6 +75,7 @@ DATA = {
     "source_column": Data("source_column=3"),
     "target_column": Data("target_column=3"),
     "features_column": Data("features_column=3"),
+    "languages": Data("languages=['a']"),
     "features_separator": Data("features_separator=i", ("features_column=3",)),
     "delimiter": Data("delimiter=';'"),
     "layout": Data("layout=dictionary", ("max_symbols=2",)),
@@ -206,6 +207,7 @@ TRAINING: dict[str, tuple[str, tuple[str, ...]]] = {
     "average_decay": ("training.average_decay=0.5", ()),
     "precision": ("training.precision=64-true", ()),
     "label_smoothing": ("training.label_smoothing=0.5", ()),
+    "synthetic_pairs": ("training.synthetic_pairs=12", ()),
 }
 
 

@@ -103,14 +103,14 @@ def arrange(moment: str) -> None:
             _before(run.Run, "update_facts", lambda *_, **__: True)
         case ["batch", batch, *_]:
             _before(
-                loop.Keeper,
+                loop.Checkpointing,
                 "on_train_batch_start",
                 lambda _self, trainer, _module, _batch, index: (
                     trainer.current_epoch == epoch - 1 and index == int(batch) - 1
                 ),
             )
         case ["validation", *_]:
-            _before(loop.Keeper, "on_validation_epoch_end", lambda self, *_: len(self.rows) == epoch - 1)
+            _before(loop.Checkpointing, "on_validation_epoch_end", lambda self, *_: len(self.rows) == epoch - 1)
         case ["before", "the", "history", *_]:
             _before(run.Run, "write_history", lambda _self, rows: len(rows) == epoch)
         case ["half", "of", "the", "model", *_]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.conftest import ToyRuns
 from triptych import api
-from triptych.report.card import Evaluated, Use, write_card
+from triptych.report.card import Evaluated, Use, card_text
 from triptych.runs.run import Run
 from triptych.statistics import Estimate, Interval
 
@@ -29,11 +29,10 @@ def test_the_card_of_a_run_has_its_figures_data_and_a_loading_block_that_works(
     assert "model" in space
 
 
-def test_a_run_that_was_never_evaluated_says_so(tmp_path: Path) -> None:
+def test_a_run_that_was_never_evaluated_says_so() -> None:
     use = Use("It does something.", ["It has an end."], "model", "triptych predict RUN")
     facts = {"title": "A title", "panel": "spell", "parameters": 12345, "data": [], "counts": {}}
-    write_card(tmp_path / "card.md", name="mine", facts=facts, use=use, evaluated=[])
-    text = (tmp_path / "card.md").read_text(encoding="utf-8")
+    text = card_text(name="mine", facts=facts, use=use, evaluated=[])
     assert "A title. 12,345 parameters, panel spell." in text
     assert "Not evaluated yet." in text
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
@@ -44,11 +43,11 @@ def test_a_run_that_was_never_evaluated_says_so(tmp_path: Path) -> None:
     assert "triptych.load('mine')  # or the path of this folder" in text
 
 
-def test_evaluations_with_other_measures_share_a_table(tmp_path: Path) -> None:
+def test_evaluations_with_other_measures_share_a_table() -> None:
     half = Estimate(0.5, Interval(0.4, 0.6, 0.95))
     use = Use("It does something.", [], "model", "triptych predict RUN")
     evaluated = [Evaluated("test/a", 7, {"x": half}), Evaluated("test/b", 8, {"x": half, "y": half})]
     facts = {"data": [{"path": "set", "sha256": "ab"}], "counts": {}}
-    write_card(tmp_path / "card.md", name="mine", facts=facts, use=use, evaluated=evaluated)
-    rows = [line for line in (tmp_path / "card.md").read_text().splitlines() if line.startswith("| test/")]
+    text = card_text(name="mine", facts=facts, use=use, evaluated=evaluated)
+    rows = [line for line in text.splitlines() if line.startswith("| test/")]
     assert [row.split(" | ")[3].strip(" |") for row in rows] == ["–", "0.5000 [0.4000, 0.6000]"]

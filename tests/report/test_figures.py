@@ -185,7 +185,21 @@ def test_letters_that_no_font_has_are_boxes_with_one_warning(caplog: pytest.LogC
             assert figure_bytes(confusion_bars([(letter, "a", 2) for letter in strange]), "png")
     (record,) = caplog.records
     assert "no installed font has" in record.getMessage()
-    assert strange[0] in record.getMessage()
+    assert f"({strange[0]} ◌{strange[1]})" in record.getMessage()
+
+
+def test_of_a_mark_on_a_circle_the_mark_is_what_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    """Matplotlib names the circle, the first letter of the cluster, which the font has."""
+    mark = "\u0943"  # a Devanagari vowel sign
+    fonts = canvas._fonts_with(frozenset(mark))
+    assert figure_bytes(attention_map([[1.0]], [mark], ["a"]), "png")
+    messages = [record.getMessage() for record in caplog.records]
+    if fonts:
+        assert messages == []
+    else:
+        assert len(messages) == 1
+        assert f"has 1 of the letters in a figure (◌{mark})" in messages[0]
+        assert "this script (Devanagari)" in messages[0]
 
 
 def test_letters_that_another_font_has_are_drawn_with_it(

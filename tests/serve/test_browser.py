@@ -13,10 +13,12 @@ import torch
 
 from tests.serve.running import running
 from tests.serve.test_see_routes import png
+from tests.serve.test_text import tokens_run
 from triptych.api.memories import ImageSize
-from triptych.api.serving import Catalogue, ServedMemory
+from triptych.api.serving import Catalogue, ServedMemory, load_catalogue
 from triptych.config.serve import ServeLimits
 from triptych.memory.memory import Memory
+from triptych.runs.run import Run
 from triptych.serve.access import Access
 from triptych.serve.app import build_app
 
@@ -244,6 +246,25 @@ def test_colour_images_and_long_lists(browser: Browser, photos: Catalogue) -> No
         assert colours(opened, "#recall-state") == expected
         assert opened.is_hidden("#recall-chart")
         shoot(opened, "photos")
+    opened.close()
+
+
+def test_running_text_and_languages(browser: Browser, languages_run: Run, tmp_path: Path) -> None:
+    served = load_catalogue([str(tokens_run(languages_run, tmp_path / "tokens"))], [], limits=ServeLimits())
+    opened = browser.new_page()
+    with running(build_app(served)) as url:
+        opened.goto(url)
+        opened.wait_for_selector("#text-form:not([hidden])")
+        for language, expected in (("ady", "gabis, 3 mutas!"), ("dut", "gabium, 3 mutaum!")):
+            opened.select_option("#spell-language", language)
+            opened.fill("#text-source", "gabi, 3 muta!")
+            opened.click("#text-form button.go")
+            playwright.expect(opened.locator("#text-prediction")).to_have_text(expected)
+        opened.fill("#spell-source", "gabi")
+        opened.click("#spell-form button.go")
+        opened.wait_for_selector("#spell-answer:not([hidden])")
+        assert opened.locator("#spell-table tbody tr td:nth-child(2)").first.inner_text() == "gabium"
+        shoot(opened, "text")
     opened.close()
 
 

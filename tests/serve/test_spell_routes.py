@@ -134,8 +134,8 @@ def test_settings_of_requests_are_those_of_the_decoding_table(url: str) -> None:
     settings = {*DECODING_SETTINGS}
     assert settings < {*SpellDecoding.model_fields}
     for request, own in (
-        ("SpellRequest", {"sources", "features", "alignment"}),
-        ("SpellExplainRequest", {"source", "features"}),
+        ("SpellRequest", {"sources", "text", "features", "language", "alignment"}),
+        ("SpellExplainRequest", {"source", "features", "language"}),
     ):
         properties = document[request]["properties"]
         assert {*properties} == settings | own

@@ -12,7 +12,8 @@ from tests.toy import LETTERS, toy_pairs, write_toy
 from triptych.config import SpellData
 from triptych.errors import DataError, RecipeError
 from triptych.spell import corpus as corpus_module
-from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers, unseen_symbols
+from triptych.spell.corpus import Corpus, Item, load_corpus, tokenizers
+from triptych.spell.unseen import unseen_symbols
 from triptych.text.pairs import Pair, PairFile
 from triptych.text.symbols import Tokenizer, Vocabulary
 

@@ -217,10 +217,10 @@ def test_by_length_puts_each_item_in_one_bin() -> None:
     assert [(b.label, b.shortest, b.longest, b.scores.n_items, b.scores.wer.value) for b in bins] == [
         ("0-4", 0, 4, 2, 0.0),
         ("5", 5, 5, 1, 1.0),
-        ("11+", 11, None, 1, 1.0),
+        ("11", 11, 11, 1, 1.0),
     ]
     assert bins[0].to_dict()["scores"] == score(items[:2], samples=10).to_dict()
-    assert [b.label for b in by_length(items, ())] == ["0+"]
+    assert [b.label for b in by_length(items, ())] == ["0-11"]
 
 
 def test_worst_comes_first_by_rate_then_edits_then_order() -> None:

@@ -50,7 +50,7 @@ def test_a_dictionary_is_laid_out_as_the_data_or_plainly(tmp_path: Path, name: s
 def test_a_dictionary_with_swapped_columns_is_warned_of(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.tsv", "cat\tK AE T\ntac\tT AE K\nAE\tx\n")
     (warning,) = read_dictionary(path, P2G).warnings
-    assert warning.startswith(f"{path}: 1 of 3 entries have sources made of the model's symbols (AE K T …)")
+    assert warning.startswith(f"{path}: 1 of 3 entries have sources made of the model's symbols ('AE', 'K', 'T')")
     assert "'cat'" in warning
     one_name = write(tmp_path / "names.tsv", "K AE T\tcat\nT AE K\ttac\nNG\tng\n")
     assert read_dictionary(one_name, P2G).warnings == [], "names with further symbols are what dictionaries are for"

@@ -60,7 +60,7 @@ def test_joining_groups_what_belongs_together() -> None:
 def test_brackets_that_do_not_pair_are_refused(text: str) -> None:
     with pytest.raises(DataError) as caught:
         split_features(text)
-    assert (caught.value.field, caught.value.value) == ("the features", text)
+    assert (caught.value.field, caught.value.value) == ("features", text)
     check_message("features.brackets" if "(" in text else "features.bracket-closed", caught.value)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from triptych.errors import DataError, RecipeError
-from triptych.text.symbols import Tokenizer, Vocabulary
+from triptych.text.symbols import Tokenizer, Vocabulary, quoted, some_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 TOKENIZERS = st.builds(
@@ -191,3 +191,25 @@ def test_an_index_outside_the_vocabulary_is_refused(index: int) -> None:
         Vocabulary.from_list(["a"]).decode([index])
     assert (caught.value.field, caught.value.value) == ("symbol index", index)
     assert caught.value.expected.startswith("0 to 4")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "shown"),
+    [
+        ("a", "'a'"),
+        ("'", '"\'"'),
+        ("\u200b", "'\\u200b'"),
+        ("\u0301", "'◌\u0301' (U+0301)"),  # nonspacing
+        ("\u093e", "'◌\u093e' (U+093E)"),  # spacing, the Devanagari vowel sign aa
+        ("\u05bc\u05b8", "'◌\u05bc\u05b8' (U+05BC U+05B8)"),
+        (E_ACUTE, f"'{E_ACUTE}'"),
+        ("", "''"),
+    ],
+)
+def test_messages_name_a_combining_mark_on_a_circle_with_its_code_point(symbol: str, shown: str) -> None:
+    assert quoted(symbol) == shown
+
+
+def test_messages_name_the_first_symbols_and_count_the_others() -> None:
+    assert some_of({"a": 1, "\u0301": 2}) == "'a', '◌\u0301' (U+0301)"
+    assert some_of("abcdef") == "'a', 'b', 'c', 'd', 'e' and 1 more"

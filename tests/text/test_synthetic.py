@@ -67,7 +67,7 @@ def estimated_one_by_one(pairs: Sequence[Pair]) -> list[list[Piece]]:
 
 
 def test_pieces_are_those_of_all_ways_of_cutting_listed_one_by_one() -> None:
-    pairs = words(12)
+    pairs = [pair for pair in words(60) if len(pair.source) <= 5][:12]
     assert cut_into_pieces(pairs) == estimated_one_by_one(pairs)
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from tests.command import surroundings
 from tests.messages import check_message
+from tests.training.searching import LONGEST_WAIT_S
 from triptych.config import dump_recipe, load_recipe
 from triptych.errors import DataError, RecipeError, TrainingError
 from triptych.runs.run import Row
@@ -339,9 +340,9 @@ def test_spans_are_drawn_as_often_as_asked_by_several_workers(tmp_path: Path) ->
     assert len(searcher.tried) == 3
 
 
-def start(storage: str, log: Path, seconds: float) -> subprocess.Popen[str]:
+def start(storage: str, log: Path, seconds: float, *, processes: int = 1) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.training.searching", storage, str(log), str(seconds)],
+        [sys.executable, "-m", "tests.training.searching", storage, str(log), str(seconds), str(processes)],
         cwd=REPOSITORY,
         env=surroundings(log.parent),
         stdout=subprocess.PIPE,
@@ -351,7 +352,12 @@ def start(storage: str, log: Path, seconds: float) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> list[str]:
-    output, errors = process.communicate(timeout=100)
+    try:
+        output, errors = process.communicate(timeout=LONGEST_WAIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     assert process.returncode == 0, errors
     assert errors == ""
     found: list[str] = ast.literal_eval(output)
@@ -365,9 +371,10 @@ def trainings(log: Path) -> list[tuple[str, str]]:
 
 def test_two_processes_share_a_grid(tmp_path: Path) -> None:
     storage, log = f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "log"
-    processes = [start(storage, log, 0.3), start(storage, log, 0.3)]
+    first, second = (start(storage, log, 0.1, processes=2) for _ in range(2))
     expected = ["1a", "1b", "2a", "2b", "3a", "3b"]
-    assert [end(process) for process in processes] == [expected, expected]
+    with first, second:
+        assert [end(first), end(second)] == [expected, expected]
     assert sorted(point for _, point in trainings(log)) == expected
     assert len({pid for pid, _ in trainings(log)}) == 2
 

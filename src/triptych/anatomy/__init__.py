@@ -1,1 +1,1 @@
-"""Theory that runs: convolution as a matrix, counts in closed form, plain attention on images."""
+"""Convolution as a matrix, counts in closed form, plain attention on images."""

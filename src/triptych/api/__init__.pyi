@@ -60,6 +60,7 @@ from .hardware import (
     check_option as check_option,
     parse_search as parse_search,
 )
+from .locating import placed as placed
 from .memories import (
     BuiltIndex as BuiltIndex,
     ImageSize as ImageSize,
@@ -89,7 +90,9 @@ from .models import (
     search_members as search_members,
 )
 from .names import (
+    Combination as Combination,
     DataError as DataError,
+    Location as Location,
     Recipe as Recipe,
     RecipeError as RecipeError,
     RunError as RunError,
@@ -97,8 +100,9 @@ from .names import (
     TrainingTable as TrainingTable,
     TriptychError as TriptychError,
     atomic_write as atomic_write,
-    check_location as check_location,
+    check_locations as check_locations,
     describe_limits as describe_limits,
+    describe_location as describe_location,
     describe_shipped as describe_shipped,
     did_you_mean as did_you_mean,
     differences as differences,
@@ -107,7 +111,9 @@ from .names import (
     load_experiment as load_experiment,
     load_limits as load_limits,
     load_recipe as load_recipe,
+    location_arguments as location_arguments,
     names_recipe as names_recipe,
+    parse_location as parse_location,
     run_options as run_options,
     shipped_recipes as shipped_recipes,
     tiny as tiny,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import nn
 
 from triptych.anatomy.counts import LayerCount as LayerCount, NetworkCount as NetworkCount, count_parameters
+from triptych.api.locating import placed
 from triptych.api.panels import panel_of
 from triptych.config import Recipe
+from triptych.data.locations import Location
 from triptych.runs.run import Run
 
 
@@ -72,7 +73,7 @@ def count_run(run: Run) -> Counted:
     return _counted(panel.name, *panel.network_of(panel.load(run)))
 
 
-def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | None = None) -> Counted:
+def count_recipe(recipe: Recipe, *, data: Location | None = None, classes: int | None = None) -> Counted:
     """Count the network that a recipe would train.
 
     Args:
@@ -82,7 +83,7 @@ def count_recipe(recipe: Recipe, *, data: Path | None = None, classes: int | Non
     Raises:
         RecipeError: the number of classes is not known, breaks its rule, or has no meaning for the panel.
     """
-    panel = panel_of(recipe.panel)
+    recipe, panel = placed(recipe, data), panel_of(recipe.panel)
     return _counted(panel.name, *panel.untrained(recipe, data, classes=classes))
 
 

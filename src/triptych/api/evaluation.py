@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from triptych.api.locating import check_placed
 from triptych.api.models import choose, recorded_data
 from triptych.api.panels import Evaluation, Panel, Warn, panel_of, recipe_in_use
 from triptych.config import dump_recipe, with_changes
 from triptych.data.fingerprints import fingerprint_items, short_digests
+from triptych.data.locations import Location, absolute, describe_location, location_arguments, name_of, to_plain
 from triptych.errors import DataError
+from triptych.files import write_text_atomically
 from triptych.report import html as report_page
-from triptych.report.card import Evaluated, write_card
+from triptych.report.card import Evaluated, card_text
 from triptych.report.html import Section
 from triptych.report.run_report import facts_section, recipe_section, training_section
+from triptych.runs.packed import without_paths
 from triptych.runs.run import Run, hashes, now
 from triptych.statistics import Estimate as Estimate
 
@@ -43,7 +47,7 @@ class EvaluationData:
 
 
 def read_for_evaluation(
-    run: Run, model: Any, *, split: str, data: Path | None = None, skip_bad: bool = False
+    run: Run, model: Any, *, split: str, data: Location | None = None, skip_bad: bool = False
 ) -> EvaluationData:
     """Read a run's own data, split as in training, or other data: that split of it, or all where it has no splits.
 
@@ -70,8 +74,8 @@ def _own_data(run: Run, recipe: Any, model: Any, split: str) -> Any:
     location = recorded_data(run)
     own = panel_of(recipe.panel).read(recipe, location, model=model)
     if not _is_trained_on(run.facts(), own):
-        place = recipe.data.set if location is None else location
-        again = f"--data {location}" if location is not None else "--data FILE"
+        place = recipe.data.set if location is None else describe_location(location)
+        again = " ".join(location_arguments(location)) or "--data FILE"
         raise DataError(
             f"the data of {run.name}, {place}, has changed since training; a new split would move training items "
             f"into {split}.",
@@ -80,8 +84,9 @@ def _own_data(run: Run, recipe: Any, model: Any, split: str) -> Any:
     return own
 
 
-def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> EvaluationData:
+def _given(run: Run, recipe: Any, model: Any, split: str, location: Location) -> EvaluationData:
     """Data at a place that the user named: the run's own, moved, or other data."""
+    check_placed(recipe, location)
     facts, panel = run.facts(), panel_of(recipe.panel)
     other: Any = None
     problem: DataError | None = None
@@ -94,14 +99,12 @@ def _given(run: Run, recipe: Any, model: Any, split: str, location: Path) -> Eva
         moved = _read_if_own(facts, panel, recipe, location, model)
         if moved is not None:
             if run.packed is None:
-                run.update_facts(data_location=str(location.absolute()))  # from now on it is found there
+                run.update_facts(data_location=to_plain(location))  # from now on it is found there
             return EvaluationData(moved)
     if problem is not None:
         raise problem
-    origin = {"path": str(location.absolute()), "sha256": fingerprint_items(hashes(other.fingerprints))}
-    place = location.resolve()
-    end = f"-on-{place.name if place.is_dir() else place.stem}"
-    return EvaluationData(other, end, origin, _seen_items(run, other, split))
+    origin = {"path": describe_location(absolute(location)), "sha256": fingerprint_items(hashes(other.fingerprints))}
+    return EvaluationData(other, f"-on-{name_of(location)}", origin, _seen_items(run, other, split))
 
 
 def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
@@ -114,7 +117,7 @@ def _is_trained_on(facts: Mapping[str, Any], data: Any) -> bool:
     return is_same and len(data.keys("train")) == counts.get("train", len(data.keys("train")))
 
 
-def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: Path, model: Any) -> Any:
+def _read_if_own(facts: Mapping[str, Any], panel: Panel, recipe: Any, location: Location, model: Any) -> Any:
     """The run's own data, read as in training where it lies now; None where it is other data.
 
     A part of it, such as the folder of its training split, is other data: it would be split again.
@@ -182,11 +185,13 @@ class Tested:
     Attributes:
         evaluation: the panel's evaluation.
         label: its name in the run, after the split.
+        how: the same as people read it, such as `views flips`.
         measures: its main figures, by the name people read.
     """
 
     evaluation: Evaluation
     label: str
+    how: str
     measures: Mapping[str, Estimate]
 
 
@@ -195,7 +200,7 @@ def run_test(
     given: Mapping[str, Any] | None = None,
     *,
     split: str = "test",
-    data: Path | None = None,
+    data: Location | None = None,
     skip_bad: bool = False,
     device: str = "cpu",
     warn: Warn = lambda _: None,
@@ -239,7 +244,8 @@ def run_test(
 
 def _tested(panel: Panel, evaluation: Evaluation, label: str) -> Tested:
     figures = panel.measures(evaluation.scores.to_dict())
-    return Tested(evaluation, label, {name: Estimate.from_dict(value) for name, value in figures.items()})
+    measures = {name: Estimate.from_dict(value) for name, value in figures.items()}
+    return Tested(evaluation, label, panel.label_prefix + label, measures)
 
 
 def _limits(data: Any, split: str) -> list[str]:
@@ -281,6 +287,23 @@ def write_report(run: Run) -> Path:
     path = run.path / "report.html"
     subtitle = f"{recipe.title}. {facts.get('parameters', 0):,} parameters, panel {recipe.panel}."
     report_page.write_report(path, report_page.Report(run.name, subtitle, sections))
+    write_text_atomically(run.path / "card.md", card_of(run))
+    return path
+
+
+def card_of(run: Run, *, file: str = "") -> str:
+    """The model card of a run, from what it holds.
+
+    Args:
+        run: a run folder, or a packed run.
+        file: name of the file that the run is packed into, whose card has no paths of this machine; empty for the card
+            of the folder.
+    """
+    panel = panel_of(run.recipe().panel)
+    facts = without_paths(run.facts()) if file else run.facts()
+    evaluations = run.evaluations() or {
+        name: {"scores": scores} for name, scores in facts.get("evaluations", {}).items()
+    }
     evaluated = [
         Evaluated(
             name,
@@ -290,9 +313,7 @@ def write_report(run: Run) -> Path:
         )
         for name, details in evaluations.items()
     ]
-    use = panel.use(run.model(recipe.panel))
-    write_card(run.path / "card.md", name=run.name, facts=facts, use=use, evaluated=evaluated)
-    return path
+    return card_text(name=run.name, facts=facts, use=panel.use(run.model(panel.name)), evaluated=evaluated, file=file)
 
 
 def _with_origin(section: Section, details: Mapping[str, Any]) -> Section:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from triptych.api.evaluation import read_for_evaluation
 from triptych.api.models import load
+from triptych.data.locations import Location
 from triptych.errors import RecipeError, did_you_mean
 from triptych.export.memory import export_store as write_memory
 from triptych.export.quantize import Cost as Cost
@@ -22,7 +23,7 @@ def export(
     *,
     int8: bool = False,
     split: str = "valid",
-    data: Path | None = None,
+    data: Location | None = None,
     force: bool = False,
 ) -> Shipped:
     """Write a run's model as a folder that `triptych.runtime.load` reads without PyTorch.

@@ -9,19 +9,27 @@ from typing import Any
 from triptych.api.evaluation import read_for_evaluation
 from triptych.api.panels import Warn, panel_of, recipe_in_use
 from triptych.data.fingerprints import fingerprint_file
+from triptych.data.locations import Location
 from triptych.errors import RecipeError, RunError
 from triptych.files import write_json
 from triptych.runs.run import Run
 
 
 def score(
-    run: Run, places: Sequence[str], *, skip_bad: bool = False, device: str = "cpu", warn: Warn = lambda _: None
+    run: Run,
+    places: Sequence[str],
+    *,
+    language: str | None = None,
+    skip_bad: bool = False,
+    device: str = "cpu",
+    warn: Warn = lambda _: None,
 ) -> Iterator[Any]:
     """Log-probability of each pair of some files; a line has `cells` for TSV and a `document` for JSON.
 
     Args:
         run: the run.
         places: files laid out like the run's data; `-` is standard input, as `predict` writes.
+        language: of the pairs, for a run of several languages, where their features do not name it.
         skip_bad: skip rows that cannot be read, and warn of them at the end.
         device: where the model runs.
         warn: called with sentences.
@@ -29,12 +37,18 @@ def score(
         RunError: the run's panel has no pairs.
         DataError: a row cannot be read; the pairs before it are answered first.
     """
-    given, recipe, model = _loaded(run, device, "scores pairs")
+    given, recipe, model = _loaded(run, device, "scores pairs", language)
     yield from given.score(model, recipe, places, skip_bad=skip_bad, warn=warn)
 
 
 def align(
-    run: Run, places: Sequence[str], *, skip_bad: bool = False, device: str = "cpu", warn: Warn = lambda _: None
+    run: Run,
+    places: Sequence[str],
+    *,
+    language: str | None = None,
+    skip_bad: bool = False,
+    device: str = "cpu",
+    warn: Warn = lambda _: None,
 ) -> Iterator[Any]:
     """Which source symbol each target symbol of some pairs is written from; arguments as of `score`.
 
@@ -42,7 +56,7 @@ def align(
         RunError, DataError: as of `score`.
         RecipeError: the model has no attention.
     """
-    given, recipe, model = _loaded(run, device, "aligns pairs")
+    given, recipe, model = _loaded(run, device, "aligns pairs", language)
     yield from given.align(model, recipe, places, skip_bad=skip_bad, warn=warn)
 
 
@@ -52,6 +66,7 @@ def rerank(
     *,
     weight: float = 0.5,
     reverse: bool = False,
+    language: str | None = None,
     skip_bad: bool = False,
     device: str = "cpu",
     warn: Warn = lambda _: None,
@@ -63,6 +78,7 @@ def rerank(
         places: files of such lists; `-` is standard input.
         weight: share of the run's log-probability, in [0, 1]; the rest is the score that a candidate has.
         reverse: the run rewrites candidates as sources.
+        language: as of `score`.
         skip_bad: skip rows that cannot be read, and warn of them at the end.
         device: where the model runs.
         warn: called with sentences.
@@ -71,16 +87,17 @@ def rerank(
         RecipeError: a weight out of range.
         DataError: a row cannot be read; the lists before it are answered first.
     """
-    given, _, model = _loaded(run, device, "scores candidates")
+    given, _, model = _loaded(run, device, "scores candidates", language)
     yield from given.rerank(model, places, weight=weight, reverse=reverse, skip_bad=skip_bad, warn=warn)
 
 
-def _loaded(run: Run, device: str, what: str) -> tuple[Any, Any, Any]:
+def _loaded(run: Run, device: str, what: str, language: str | None = None) -> tuple[Any, Any, Any]:
     recipe = recipe_in_use(run)
     panel = panel_of(recipe.panel)
     if panel.given is None:
         raise RunError(f"this is a {panel.name} run; only spell {what}.", path=run.path)
-    return panel.given, recipe, panel.load(run, device=device)
+    model = panel.load(run, device=device)
+    return panel.given, recipe, model if language is None else model.in_language(language)
 
 
 def distil(
@@ -88,7 +105,7 @@ def distil(
     words: Path,
     out: Path,
     *,
-    data: Path | None = None,
+    data: Location | None = None,
     min_probability: float = 0.5,
     device: str = "cpu",
     force: bool = False,

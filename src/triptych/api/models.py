@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from triptych.api.panels import Selection, Warn, given_options, panel_of, recipe_in_use
+from triptych.config import Combination
 from triptych.data.fingerprints import fingerprint_file
+from triptych.data.locations import Location, from_plain
 from triptych.errors import DataError, RecipeError, RunError
-from triptych.runs.members import Combination
 from triptych.runs.run import Run, now
 from triptych.text.remembered import FILES, checked
 
@@ -47,18 +48,17 @@ def _use_one_thread_in_forks() -> None:
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
-def recorded_data(run: Run) -> Path | None:
-    """Path of the run's data when training began; None for a named set.
+def recorded_data(run: Run) -> Location | None:
+    """Path of the run's data when training began, or one for each language; None for a named set.
 
     Raises:
         DataError: it is not there any more.
     """
-    recorded = run.facts().get("data_location")
-    if recorded is None:
-        return None
-    location = Path(recorded)
-    if not location.exists():
-        raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=location)
+    location = from_plain(run.facts().get("data_location"))
+    if location is not None:
+        for path in [location] if isinstance(location, Path) else location.values():
+            if not path.exists():
+                raise DataError(f"the data of {run.name} was not found.", hint="Pass its place with --data.", path=path)
     return location
 
 

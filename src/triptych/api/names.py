@@ -1,6 +1,7 @@
 """Names of lower layers that callers need: recipes, options, limits, files and errors. Quick to import."""
 
 from triptych.config import (
+    Combination as Combination,
     Recipe as Recipe,
     TrainingTable as TrainingTable,
     describe_shipped as describe_shipped,
@@ -15,7 +16,13 @@ from triptych.config import (
 )
 from triptych.config.options import RunOption as RunOption, run_options as run_options
 from triptych.config.serve import describe_limits as describe_limits, load_limits as load_limits
-from triptych.data.files import check_location as check_location
+from triptych.data.locations import (
+    Location as Location,
+    check_locations as check_locations,
+    describe_location as describe_location,
+    location_arguments as location_arguments,
+    parse_location as parse_location,
+)
 from triptych.errors import (
     DataError as DataError,
     RecipeError as RecipeError,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import triptych
-from triptych.api.evaluation import read_for_evaluation, write_report
+from triptych.api.evaluation import card_of, read_for_evaluation
 from triptych.api.panels import panel_of, recipe_in_use
 from triptych.config import dump_recipe
+from triptych.data.locations import Location
 from triptych.errors import RecipeError, RunError, did_you_mean
 from triptych.report.tables import Cell, Table
 from triptych.runs.packed import SUFFIX, WEIGHTS, Packed, Weights, ready_made, stored, without_paths, write_packed
@@ -47,7 +48,7 @@ def pack(
     out: Path | None = None,
     *,
     weights: str = "float32",
-    data: Path | None = None,
+    data: Location | None = None,
     dictionary: bool = False,
     force: bool = False,
 ) -> PackedRun:
@@ -81,20 +82,19 @@ def pack(
         "triptych": triptych.__version__, "name": run.name, "panel": recipe.panel, "weights": weights,
         "dictionary": named,
     }  # fmt: skip
-    if not run.card():
-        write_report(run)
+    card = card_of(run, file=place.name)
     entries = {
         "recipe.toml": dump_recipe(run.recipe()).encode(),
         "run.json": json.dumps(without_paths(run.facts()), ensure_ascii=False, indent=1).encode(),
         "model.json": json.dumps(run.model(), ensure_ascii=False).encode(),
         "model.safetensors": stored(run.tensors(), kind),
-        "card.md": run.card().encode(),
+        "card.md": card.encode(),
         **{name: checked(run.content(name), run.path / name, run.model()) for name in run.model().get(FILES, {})},
     }
     write_packed(place, entries, facts=facts)
     try:
         before, after, items = _measured(run, place, data) if kind != "float32" else ({}, {}, 0)
-        entries["card.md"] = (run.card() + _storage(kind, before, after, items, named)).encode()
+        entries["card.md"] = (card + _storage(kind, before, after, items, named)).encode()
         size = write_packed(place, entries, facts=facts)
     except BaseException:
         place.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def pack(
     return PackedRun(place, size, weights, before, after, items)
 
 
-def _measured(run: Run, place: Path, data: Path | None) -> tuple[dict[str, Estimate], dict[str, Estimate], int]:
+def _measured(run: Run, place: Path, data: Location | None) -> tuple[dict[str, Estimate], dict[str, Estimate], int]:
     """Measures on validation data of a run and of what was packed of it, and the number of items."""
     recipe = recipe_in_use(run)
     panel = panel_of(recipe.panel)

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from triptych.config import Recipe
+from triptych.config import Combination, Recipe
 from triptych.config.options import options_of
 from triptych.errors import RecipeError, did_you_mean
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.members import Combination
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.training.objective import Prepared
@@ -131,28 +130,34 @@ class Panel(Protocol):
         name: in recipes.
         demo: its demo.
         ensemble_test_options: options of `triptych test` for an ensemble.
+        label_prefix: what to print before the label of an evaluation where the label alone does not say it.
     """
 
     name: str
     demo: ClassVar[Demo]
     ensemble_test_options: str
+    label_prefix: str
 
     @property
     def given(self) -> Any:
         """Functions `score`, `align`, `rerank` and `distil`; None where items are not pairs."""
 
-    def read(self, recipe: Any, location: Path | None, *, model: Any = None, whole: str | None = None) -> Any:
+    def read(self, recipe: Any, location: Any, *, model: Any = None, whole: str | None = None) -> Any:
         """Read the recipe's data, with `Data`'s properties, split as for training.
 
         Args:
             recipe: the recipe.
-            location: folder or file of the data; None for the recipe's named set.
+            location: folder or file of the data, or one for each language where the recipe has languages; None for the
+                recipe's named set.
             model: a loaded model whose classes label the data.
             whole: read this split alone, or all of what has no splits as this split.
         """
 
     def build(self, recipe: Any, data: Any) -> Prepared:
         """Build the network for some data, initialised from `training.seed`."""
+
+    def sized(self, recipe: Any, data: Any) -> Any:
+        """The recipe with a number in place of every "auto", for some data."""
 
     def sized_as(self, recipe: Any, run: Run) -> Any:
         """The recipe with a start run's sizes wherever it leaves sizes to the data.
@@ -244,9 +249,7 @@ class Panel(Protocol):
     def network_of(self, model: Any) -> tuple[Any, tuple[int, int, int] | None]:
         """A loaded model's network, and the shape of one input where it is fixed."""
 
-    def untrained(
-        self, recipe: Any, location: Path | None, *, classes: int | None
-    ) -> tuple[Any, tuple[int, int, int] | None]:
+    def untrained(self, recipe: Any, location: Any, *, classes: int | None) -> tuple[Any, tuple[int, int, int] | None]:
         """The network that a recipe would train, and the shape of one input where it is fixed."""
 
     def label(self, decoding: Any) -> str:

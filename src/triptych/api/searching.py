@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 
+from triptych.api.locating import placed
 from triptych.api.panels import panel_of
 from triptych.config import Recipe, dump_recipe, with_changes
+from triptych.data.locations import Location
 from triptych.errors import RecipeError, TrainingError
 from triptych.files import write_text_atomically, write_tsv
 from triptych.report.canvas import save
@@ -50,7 +52,7 @@ def tune(
     dimensions: Sequence[Dimension],
     *,
     name: str,
-    data: Path | None = None,
+    data: Location | None = None,
     storage: str | None = None,
     trials: int | None = None,
     prune: bool = True,
@@ -62,12 +64,13 @@ def tune(
         recipe: what to vary.
         dimensions: settings and their values.
         name: of the search; the same name resumes it.
-        data: folder or file of the data.
+        data: folder or file of the data, or one for each language.
         storage: Optuna storage address; None keeps an SQLite file in the search's folder.
         trials: how many in all; None for a whole grid.
         prune: stop hopeless trials early.
         listener: called with a line per warning about the data, and a line per trial.
     """
+    recipe = placed(recipe, data)
     _check_values(recipe, dimensions)
     folder = Path("searches") / name
     training, panel = recipe.training, panel_of(recipe.panel)
@@ -75,7 +78,7 @@ def tune(
     for warning in read.warnings:
         listener(f"warning: {warning}")
     read_with = recipe.data
-    epochs = panel.build(recipe, read).recipe.training.most_epochs
+    epochs = panel.sized(recipe, read).training.most_epochs
 
     def run(params: Mapping[str, Value], report: Callable[[Row], None]) -> Sequence[Row]:
         listener("trying " + ", ".join(f"{key}={value}" for key, value in params.items()))

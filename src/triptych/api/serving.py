@@ -39,9 +39,12 @@ from triptych.report.comparison import read_rows
 from triptych.runs.run import Run
 from triptych.see.adapter import Model
 from triptych.see.explaining import Evidence, evidence
+from triptych.spell.running_text import Cut as Cut, cut
 from triptych.text.alignment import Alignment as Alignment, PairScore as PairScore
+from triptych.text.languages import language_of, without_language as without_language
 from triptych.text.pairs import Input as Input
 from triptych.text.predictions import Prediction as Prediction
+from triptych.text.symbols import Vocabularies
 
 _EXAMPLES = 12
 # Of run.json: no paths of this machine.
@@ -66,8 +69,15 @@ class ServedSpeller:
     @classmethod
     def of(cls, run: Run, model: Speller, limits: ServeLimits) -> Self:
         """The run with its loaded model."""
-        unit, has_features = model.vocabularies.source_tokenizer.unit, model.vocabularies.features is not None
-        return cls({**_info(run, model), "source_unit": unit, "features": has_features, **_examples(run)}, model)
+        known = model.vocabularies
+        data: Any = run.recipe().data
+        own = {
+            "running_text": known.source_tokenizer.unit != "symbols" and data.blank_rows == "skip",
+            "source_unit": known.source_tokenizer.unit,
+            "features": known.takes_features,
+            "languages": list(known.languages),
+        }
+        return cls({**_info(run, model), **own, **_examples(run, known)}, model)
 
     def settings(self, given: Mapping[str, Any]) -> SpellDecoding:
         """The run's decoding settings with some changed; a setting of one method implies that method.
@@ -77,9 +87,19 @@ class ServedSpeller:
         """
         try:
             return self.speller.decoding.changed(given)
-        except RecipeError as error:  # requests have no tables
-            text, field = str(error).removeprefix("decoding."), error.field.removeprefix("decoding.")
-            raise RecipeError(text, field=field) from None
+        except RecipeError as error:
+            raise _without_table(error) from None
+
+    def cut(self, text: str, settings: SpellDecoding, limits: ServeLimits) -> Cut:
+        """Running text cut into words; those that are too long for the server stay as they are.
+
+        Raises:
+            RecipeError: the run's sources are not words, or samples are asked for.
+        """
+        try:
+            return cut(self.speller, [text], settings, max_symbols=limits.max_source_symbols)
+        except RecipeError as error:
+            raise _without_table(error) from None
 
     def split(self, text: str) -> tuple[str, ...]:
         """The symbols of a source; empty where there are none."""
@@ -218,6 +238,11 @@ def declared_pixels(content: bytes) -> int:
         return 0
 
 
+def _without_table(error: RecipeError) -> RecipeError:
+    """An error about a setting, for requests, which have no tables."""
+    return RecipeError(str(error).removeprefix("decoding."), field=error.field.removeprefix("decoding."))
+
+
 def _info(run: Run, model: Speller | Model) -> dict[str, Any]:
     facts, recipe = run.facts(), run.recipe()
     data = [{**entry, "path": Path(str(entry.get("path", ""))).name} for entry in facts.get("data", [])]
@@ -231,11 +256,18 @@ def _info(run: Run, model: Speller | Model) -> dict[str, Any]:
     }
 
 
-def _examples(run: Run) -> dict[str, list[str]]:
-    """Sources to try, with the features of each, from the items that the run was tested on."""
+def _examples(run: Run, vocabularies: Vocabularies) -> dict[str, list[str]]:
+    """Sources to try, with features and language of each, from the items that the run was tested on."""
     every = [file for file in sorted((run.path / "predictions").glob("*.tsv")) if ".errors." not in file.name]
     files = [file for file in every if file.name.startswith("test.")] or every
     rows = (row for file in files[:1] for row in read_rows(file)[: 4 * _EXAMPLES])
     features = {row["source"]: row.get("features") or "" for row in rows if row.get("source")}
     chosen = list(features)[:_EXAMPLES]
-    return {"examples": chosen, "example_features": [features[source] for source in chosen]}
+    if not vocabularies.languages:
+        return {"examples": chosen, "example_features": [features[source] for source in chosen]}
+    split = [vocabularies.split_features(features[source]) for source in chosen]
+    return {
+        "examples": chosen,
+        "example_features": [vocabularies.join_features(without_language(each)) for each in split],
+        "example_languages": [language_of(each) for each in split],
+    }

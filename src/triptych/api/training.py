@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 import triptych
+from triptych.api.locating import placed
 from triptych.api.panels import Data, Panel, panel_of
-from triptych.config import Recipe, TrainingTable, differences as recipe_differences
+from triptych.config import Recipe, TrainingTable, differences as recipe_differences, with_changes
 from triptych.data.fingerprints import short_digests
+from triptych.data.locations import Location, to_plain
 from triptych.errors import RunError
 from triptych.report.canvas import save
 from triptych.report.search import learning_rate_picture
@@ -62,6 +64,8 @@ def recipe_from(start: Run, recipe: Recipe | None = None, settings: Sequence[str
         RecipeError: a setting that breaks a rule.
     """
     chosen = recipe or start.recipe(settings)
+    if recipe is None and getattr(chosen.data, "languages", []):
+        chosen = with_changes(chosen, {"data.languages": []})  # those of the new data
     sized: Recipe = panel_of(chosen.panel).sized_as(chosen, start)
     return sized
 
@@ -71,7 +75,7 @@ def start_run(
     *,
     recipe_name: str,
     name: str | None,
-    data: Path | None = None,
+    data: Location | None = None,
     force: bool = False,
     start_from: Run | None = None,
 ) -> Run:
@@ -82,6 +86,7 @@ def start_run(
     Raises:
         RunError: the name is taken, or is that of the run to start from.
     """
+    recipe = placed(recipe, data)
     chosen = name or f"{Path(recipe_name).stem}-{recipe.training.seed}"
     if is_helper_process():
         return Run.open(os.environ.get(NAME_FOR_HELPERS, chosen))
@@ -95,7 +100,7 @@ def start_run(
         begun_from = {"started_from": {"run": place, "sha256": digest}}
     run = Run.create(chosen, force=force)
     run.write_recipe(recipe)
-    run.update_facts(status="running", began=now(), data_location=_location(data), **begun_from)
+    run.update_facts(status="running", began=now(), data_location=to_plain(data), **begun_from)
     os.environ[NAME_FOR_HELPERS] = str(run.path.absolute())
     return run
 
@@ -104,7 +109,7 @@ def train(
     recipe: Recipe,
     run: Run,
     *,
-    data: Path | None = None,
+    data: Location | None = None,
     hardware: Hardware | None = None,
     output: Output | None = None,
 ) -> Trained:
@@ -113,7 +118,7 @@ def train(
     Args:
         recipe: what to train; its own when the run is resumed.
         run: from `start_run`, or `Run.open` to resume.
-        data: folder or file of the data; None for the recipe's named set.
+        data: folder or file of the data, or one for each language; None for the recipe's named set.
         hardware: processes and what they run on.
         output: progress, logs and listeners.
     Raises:
@@ -121,6 +126,7 @@ def train(
         RunError: the run was begun with another recipe or other data, is an ensemble, lacks its checkpoint, or another
             process is training it.
     """
+    recipe = placed(recipe, data)
     _check_resumable(run, recipe)
     if run.facts().get("status") == "finished":
         return _finished(run)
@@ -128,7 +134,7 @@ def train(
         return _train(recipe, run, data, hardware or Hardware(), output or Output())
 
 
-def _train(recipe: Recipe, run: Run, data: Path | None, hardware: Hardware, output: Output) -> Trained:
+def _train(recipe: Recipe, run: Run, data: Location | None, hardware: Hardware, output: Output) -> Trained:
     """Read, build and fit, as the only process that writes the run."""
     before, panel = run.facts(), panel_of(recipe.panel)
     try:
@@ -267,9 +273,9 @@ class LearningRates:
     picture: Path
 
 
-def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Path) -> LearningRates:
+def find_learning_rate(recipe: Recipe, *, data: Location | None, steps: int, out: Path) -> LearningRates:
     """Try ever higher learning rates for a few updates; nothing is kept, and later trainings are untouched."""
-    panel = panel_of(recipe.panel)
+    recipe, panel = placed(recipe, data), panel_of(recipe.panel)
     prepared = panel.build(recipe, panel.read(recipe, data))
     from triptych.training.learning_rate import try_learning_rates
 
@@ -282,7 +288,13 @@ def find_learning_rate(recipe: Recipe, *, data: Path | None, steps: int, out: Pa
 
 
 def _write_beginning(
-    run: Run, recipe: Recipe, prepared: Prepared, read: Data, location: Path | None, hardware: Hardware, precision: str
+    run: Run,
+    recipe: Recipe,
+    prepared: Prepared,
+    read: Data,
+    location: Location | None,
+    hardware: Hardware,
+    precision: str,
 ) -> None:
     run.forget_evaluations()
     for name, content in prepared.files.items():
@@ -296,7 +308,7 @@ def _write_beginning(
         title=recipe.title,
         seed=recipe.training.seed,
         began=before.get("began", now()),
-        data_location=_location(location),
+        data_location=to_plain(location),
         data=[dict(entry) for entry in read.fingerprints],
         counts=dict(read.counts),
         parameters=prepared.trainable,
@@ -320,8 +332,3 @@ def _few_updates(count: int, training: TrainingTable) -> list[str]:
         f"the training makes {updates} updates, {each} per epoch; with so few "
         "it learns little. Raise training.epochs, or lower training.batch_size."
     ]
-
-
-def _location(data: Path | None) -> str | None:
-    """Absolute path of the data."""
-    return None if data is None else str(data.absolute())

@@ -20,7 +20,7 @@ Kernel = Annotated[str, typer.Option(metavar="M[xN]", help="Kernel: 3, or 3x5 fo
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Theory that runs: convolutions as matrices, parameter counts, receptive fields.",
+        help="Convolutions as matrices, parameter counts, receptive fields.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
     )

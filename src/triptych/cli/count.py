@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Settings
+from triptych.cli.options import AsJson, DataPath, Settings, located
 
 if TYPE_CHECKING:
-    from triptych.api import Counted, LayerCount, NetworkCount
+    from triptych.api import Counted, LayerCount, Location, NetworkCount
 
 
 def count(
@@ -36,7 +36,7 @@ def count(
     """
     from triptych.cli.output import print_json
 
-    counted = _counted(name, data, classes, settings)
+    counted = _counted(name, located(data), classes, settings)
     if json:
         print_json(_document(name, counted))
     elif counted.network is None:
@@ -45,7 +45,7 @@ def count(
         _print_layers(name, counted, counted.network)
 
 
-def _counted(name: str, data: Path | None, classes: int | None, settings: list[str] | None) -> Counted:
+def _counted(name: str, data: Location | None, classes: int | None, settings: list[str] | None) -> Counted:
     from triptych import api
 
     if api.names_recipe(name):
@@ -58,7 +58,8 @@ def _counted(name: str, data: Path | None, classes: int | None, settings: list[s
             raise
         hint = api.did_you_mean(name, known)
         raise api.RecipeError(f"{name!r} is neither a recipe nor a run.", hint=hint) from error
-    for option, value in (("--data", data), ("--classes", classes), ("--set", settings)):
+    place = data and api.describe_location(data)
+    for option, value in (("--data", place), ("--classes", classes), ("--set", settings)):
         if value:
             shown = " ".join(value) if isinstance(value, list) else value
             raise api.RecipeError(f"{option} is {shown}, but a run's network is fixed.", hint=f"Remove {option}.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from triptych.api import Combination
 from triptych.cli.options import AsJson
-
-Combination = Literal["average", "vote"]
 
 
 def ensemble(
@@ -20,7 +19,7 @@ def ensemble(
         Combination,
         typer.Option(
             help="average: mean of the probabilities (spell: at every step). vote (spell): the prediction that most "
-            "members make, which members of unlike directions can give too."
+            "members make, also of members that read and write in different directions."
         ),
     ] = "average",
     choose: Annotated[
@@ -34,11 +33,12 @@ def ensemble(
 ) -> None:
     """Combine several runs into one.
 
-    The new run is whole: it holds its members' tensors, and `test`, `predict` and `explain` take it as any other.
+    The new run holds its members' tensors. Commands that read a run, such as `test`, `predict` and `explain`, take it.
 
-    Example:
+    Examples:
 
         triptych ensemble seed-1 seed-2 seed-3 --name three
+
         triptych ensemble seed-1 seed-2 seed-3 backward-1 backward-2 --by vote --choose 4 --name four
     """
     from triptych import api

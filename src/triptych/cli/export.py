@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath
+from triptych.cli.options import AsJson, OtherDataPath, located
 
 if TYPE_CHECKING:
     from triptych.api import Cost
@@ -22,7 +22,7 @@ def export(
     split: Annotated[
         str, typer.Option(help="With --int8: split that the metrics are measured on, valid or test.")
     ] = "valid",
-    data: DataPath = None,
+    data: OtherDataPath = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing exported folder.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -52,7 +52,7 @@ def export(
         else:
             print(f"exported    {out}, {size / 1e6:.2f} MB")
         return
-    shipped = api.export(api.Run.open(run), out, int8=int8, split=split, data=data, force=force)
+    shipped = api.export(api.Run.open(run), out, int8=int8, split=split, data=located(data), force=force)
     if json:
         cost = None if shipped.cost is None else shipped.cost.to_dict()
         found = {"bytes": shipped.bytes, "difference": shipped.difference, "cost": cost}

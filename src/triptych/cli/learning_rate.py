@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, Tiny, train_command
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, Tiny, located, train_command
 
 
 def find_learning_rate(
@@ -28,7 +28,7 @@ def find_learning_rate(
     from triptych.cli.output import print_json, say
 
     named = api.tiny(recipe) if tiny else recipe
-    found = api.find_learning_rate(load_recipe(named, settings or ()), data=data, steps=steps, out=out)
+    found = api.find_learning_rate(load_recipe(named, settings or ()), data=located(data), steps=steps, out=out)
     if json:
         print_json({"suggestion": found.suggestion, "picture": str(found.picture), "trials": found.trials})
         return
@@ -37,5 +37,5 @@ def find_learning_rate(
     else:
         print(f"suggested learning rate  {found.suggestion:.2g}")
         chosen = [*(settings or ()), f"optimizer.learning_rate={found.suggestion:.2g}"]
-        say(f"use it   {train_command(named, data=data, settings=chosen)}")
-    say(f"picture  {found.picture}")
+        say(f"use it   {train_command(named, data=located(data), settings=chosen)}")
+    say(f"figure   {found.picture}")

@@ -39,7 +39,7 @@ from triptych.cli import (
 
 app = typer.Typer(
     name="triptych",
-    help="Small neural systems to train on a laptop, take apart, trust and ship.",
+    help="Small neural systems to train on a laptop, look inside, and ship without PyTorch.",
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )

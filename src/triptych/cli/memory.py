@@ -249,13 +249,13 @@ def _image_size(store: Path | None, height: int | None, width: int | None, rgb: 
 
 def _report(memory: Memory, store: Path, *, as_json: bool, verify: bool = False) -> None:
     from triptych import api
-    from triptych.cli.output import cell, print_json, print_table
+    from triptych.cli.output import cell, print_json, print_table, words
 
     facts = {"store": str(store), **api.memory_info(memory, check_files=verify)}
     if as_json:
         print_json(facts)
         return
-    print_table(["", "value"], [[name, cell(value)] for name, value in facts.items()])
+    print_table(["", ""], [[words(name), cell(value)] for name, value in facts.items()])
 
 
 def _write_array(path: Path, rows: Any) -> None:

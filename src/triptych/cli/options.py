@@ -6,19 +6,29 @@ import functools
 import inspect
 import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+if TYPE_CHECKING:
+    from triptych.api import Location
 
-def _existing(location: Path | None) -> Path | None:
-    """Check that a path of data exists, before any slow import."""
+
+def located(data: Sequence[str] | None) -> Location | None:
+    """Where data is, from the texts of `--data`."""
+    from triptych.api import parse_location
+
+    return parse_location(data)
+
+
+def _existing(data: list[str] | None) -> list[str] | None:
+    """Check that the paths of data exist, before any slow import."""
+    location = located(data) if data else None
     if location is not None:
-        from triptych.api import check_location
+        from triptych.api import check_locations
 
-        check_location(location)
-    return location
+        check_locations(location)
+    return data
 
 
 RecipeName = Annotated[
@@ -26,11 +36,22 @@ RecipeName = Annotated[
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")]
 DataPath = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
         "--data",
         metavar="PATH",
-        help="Path of the data: a folder with or without splits, or one file. Default: the recipe's named set.",
+        help="Path of the data: a folder with or without splits, or one file; LANG=PATH once for each of several "
+        "languages. Default: the recipe's named set.",
+        callback=_existing,
+    ),
+]
+OtherDataPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Path of other data, or of the run's own where it has moved; LANG=PATH once for each of several "
+        "languages. Default: the run's own data.",
         callback=_existing,
     ),
 ]
@@ -38,7 +59,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a setting of the recipe; may be repeated."),
 ]
-Tiny = Annotated[bool, typer.Option("--tiny", help="Scale the shipped recipe down to run in seconds on built-in data.")]
+Tiny = Annotated[bool, typer.Option("--tiny", help="Scale the shipped recipe down to run in seconds.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print only one JSON object on standard output.")]
 Device = Annotated[str, typer.Option("--device", help="Device that runs the model: cpu, cuda, mps.")]
 SkipBad = Annotated[
@@ -93,8 +114,9 @@ def _flag(name: str, kind: type) -> str:
     return f"--{text}/--no-{text}" if kind is bool else f"--{text}"
 
 
-def train_command(recipe: str, *, data: Path | None, settings: Sequence[str] = ()) -> str:
+def train_command(recipe: str, *, data: Location | None, settings: Sequence[str] = ()) -> str:
     """The line that trains a recipe on data, with settings in their order, to be pasted into a shell."""
-    located = [] if data is None else ["--data", str(data)]
+    from triptych.api import location_arguments
+
     changed = [part for setting in settings for part in ("--set", setting)]
-    return shlex.join(["triptych", "train", recipe, *located, *changed])
+    return shlex.join(["triptych", "train", recipe, *location_arguments(data), *changed])

@@ -58,7 +58,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -78,12 +78,19 @@ def interval(estimate: Estimate) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: four digits of a number, a dash for nothing."""
+    """A value as a table shows it: four digits of a number, yes or no, a dash for nothing."""
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {cell(inner)}" for name, inner in value.items())
+        return ", ".join(f"{words(name)} {cell(inner)}" for name, inner in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def words(name: str) -> str:
+    """A key of a JSON object as a table shows it: `n_cues` as cues, `false_alarm_rate` with spaces."""
+    return name.removeprefix("n_").replace("_", " ")
 
 
 def _is_number(text: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RunName
+from triptych.cli.options import AsJson, OtherDataPath, RunName, located
 
 
 def pack(
@@ -19,7 +19,7 @@ def pack(
         str,
         typer.Option(help="float32, float16 or int8; for the last two, the change on validation data is measured."),
     ] = "float32",
-    data: DataPath = None,
+    data: OtherDataPath = None,
     dictionary: Annotated[
         bool,
         typer.Option("--dictionary", help="Let the recipe's named data set answer first; the set is not packed."),
@@ -40,7 +40,7 @@ def pack(
     from triptych import api
     from triptych.cli.output import interval, print_json, print_table
 
-    made = api.pack(api.Run.open(run), out, weights=weights, data=data, dictionary=dictionary, force=force)
+    made = api.pack(api.Run.open(run), out, weights=weights, data=located(data), dictionary=dictionary, force=force)
     if json:
         measures = {
             name: {"before": made.before[name].to_dict(), "after": made.after[name].to_dict()} for name in made.before

@@ -9,8 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Device, RunName, SkipBad
+from triptych.cli.options import AsJson, Device, OtherDataPath, RunName, SkipBad, located
 
+Language = Annotated[
+    str | None,
+    typer.Option("--language", help="Language of the pairs, one of the run's, for a run of several languages."),
+]
 PairFiles = Annotated[
     list[str] | None,
     typer.Argument(
@@ -38,6 +42,7 @@ def score(
     reverse: Annotated[
         bool, typer.Option("--reverse", help="With --rerank: the run rewrites candidates as sources.")
     ] = False,
+    language: Language = None,
     skip_bad: SkipBad = False,
     device: Device = "cpu",
     json: AsJson = False,
@@ -64,15 +69,30 @@ def score(
         for option, value in (("--weight", weight), ("--reverse", reverse or None)):
             if value is not None:
                 raise RecipeError(f"{option} has no effect without --rerank.", hint="Add --rerank, or remove it.")
-        _show(api.score(opened, places, skip_bad=skip_bad, device=device, warn=warn), opened.name, as_json=json)
+        scored = api.score(opened, places, language=language, skip_bad=skip_bad, device=device, warn=warn)
+        _show(scored, opened.name, as_json=json)
         return
     share = 0.5 if weight is None else weight
-    lists = api.rerank(opened, places, weight=share, reverse=reverse, skip_bad=skip_bad, device=device, warn=warn)
+    lists = api.rerank(
+        opened,
+        places,
+        weight=share,
+        reverse=reverse,
+        language=language,
+        skip_bad=skip_bad,
+        device=device,
+        warn=warn,
+    )
     _show(lists, opened.name, as_json=json)
 
 
 def align(
-    run: RunName, files: PairFiles = None, skip_bad: SkipBad = False, device: Device = "cpu", json: AsJson = False
+    run: RunName,
+    files: PairFiles = None,
+    language: Language = None,
+    skip_bad: SkipBad = False,
+    device: Device = "cpu",
+    json: AsJson = False,
 ) -> None:
     """Align given pairs: which source symbol each target symbol is written from.
 
@@ -90,7 +110,7 @@ def align(
     from triptych.cli.output import warn
 
     opened = Run.open(run)
-    found = api.align(opened, files or ["-"], skip_bad=skip_bad, device=device, warn=warn)
+    found = api.align(opened, files or ["-"], language=language, skip_bad=skip_bad, device=device, warn=warn)
     _show(found, opened.name, as_json=json)
 
 
@@ -101,7 +121,7 @@ def distil(
     min_probability: Annotated[
         float, typer.Option(help="Add answers of at least this probability; below 0.5 a word may have several.")
     ] = 0.5,
-    data: DataPath = None,
+    data: OtherDataPath = None,
     device: Device = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Replace the files of an existing folder.")] = False,
     json: AsJson = False,
@@ -122,13 +142,16 @@ def distil(
     from triptych.cli.output import print_json, say
 
     run = api.Run.open(teacher)
-    found = api.distil(run, words, out, data=data, min_probability=min_probability, device=device, force=force)
+    found = api.distil(run, words, out, data=located(data), min_probability=min_probability, device=device, force=force)
     if json:
         print_json({"folder": str(out), **found.to_dict()})
         return
-    print(f"distilled  {out}: {found.own:,} own training pairs and {found.added:,} of {found.words:,} words")
-    skipped = {"in the data already": found.known, "not sure enough": found.doubtful, "not readable": found.unreadable}
-    say(f"skipped    {', '.join(f'{count:,} {why}' for why, count in skipped.items())}")
+    print(f"distilled  {out}: {found.own:,} own training pairs and {found.added:,} new ones")
+    say(
+        f"words      {found.answered:,} of {found.words:,} answered; {found.known:,} in the data already, "
+        f"{found.doubtful:,} without an answer of probability {min_probability:g} or more, {found.unreadable:,} not "
+        "readable"
+    )
     say(f"next       triptych train RECIPE --data {shlex.quote(str(out))} --name NAME")
 
 

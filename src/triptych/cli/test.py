@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Device, RunName, SkipBad, with_run_options
+from triptych.cli.options import AsJson, Device, OtherDataPath, RunName, SkipBad, located, with_run_options
 
 if TYPE_CHECKING:
     from triptych.api import Tested
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @with_run_options("test")
 def test(
     run: RunName,
-    data: DataPath = None,
+    data: OtherDataPath = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     skip_bad: SkipBad = False,
     device: Device = "cpu",
@@ -43,7 +43,7 @@ def test(
     from triptych.cli.output import warn
 
     opened = Run.open(run)
-    tested = api.run_test(opened, given, split=split, data=data, skip_bad=skip_bad, device=device, warn=warn)
+    tested = api.run_test(opened, given, split=split, data=located(data), skip_bad=skip_bad, device=device, warn=warn)
     show(tested, opened.name, as_json=json)
 
 
@@ -56,5 +56,5 @@ def show(tested: Tested, name: str, *, as_json: bool) -> None:
         print_json({"run": name, "split": tested.evaluation.split, "decoding": tested.label, **scores.to_dict()})
         return
     rows = [[measure, interval(estimate)] for measure, estimate in tested.measures.items()]
-    title = f"{name}, {tested.evaluation.split}, {tested.label}: {scores.n_items} items"
+    title = f"{name}, {tested.evaluation.split}, {tested.how}: {scores.n_items} items"
     print_table(["measure", "value [95 % interval]"], rows, title=title)

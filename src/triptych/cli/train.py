@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, Settings, SkipBad, Tiny
+from triptych.cli.options import AsJson, DataPath, Settings, SkipBad, Tiny, located
 
 if TYPE_CHECKING:
-    from triptych.api import Hardware, Trained
+    from triptych.api import Hardware, Location, Trained
 
 
 def train(
@@ -33,7 +32,9 @@ def train(
             help="Begin with the weights of a run, as far as they fit. Without RECIPE: with its recipe too.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume run --name from its last epoch.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run of that name from its last complete epoch.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a run of that name.")] = False,
     skip_bad: SkipBad = False,
     accelerator: Annotated[str | None, typer.Option(help="auto (the default), cpu, gpu, mps or tpu.")] = None,
@@ -53,6 +54,8 @@ def train(
 
         triptych train --start-from first --data other-folder --name second
 
+        triptych train g2p --data ady=adyghe --data dut=dutch --name two-languages
+
         triptych train --resume --name first
     """
     from triptych import api
@@ -68,15 +71,16 @@ def train(
     hardware = _hardware(accelerator, devices, nodes, begun_on={})  # a mistake is reported before a run is begun
     named = api.tiny(recipe) if tiny and recipe is not None else recipe
     if resume:
-        run, chosen, data = _resumed(named, data, name, overrides, start_from=start_from)
+        run, chosen, place = _resumed(named, located(data), name, overrides, start_from=start_from)
     else:
-        run, chosen = _begun(named, data, name, overrides, force=force, start_from=start_from)
+        place = located(data)
+        run, chosen = _begun(named, place, name, overrides, force=force, start_from=start_from)
     if resume:
         hardware = _hardware(accelerator, devices, nodes, begun_on=run.facts().get("hardware", {}))
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
     output = show_progress(chosen, tensorboard=tensorboard)
     try:
-        trained = api.train(chosen, run, data=data, hardware=hardware, output=output)
+        trained = api.train(chosen, run, data=place, hardware=hardware, output=output)
     except KeyboardInterrupt:
         say(f"Interrupted. Resume with: triptych train --resume --name {shell_name(run)}")
         raise typer.Exit(130) from None
@@ -102,7 +106,7 @@ def _hardware(accelerator: str | None, devices: int | None, nodes: int | None, *
 
 def _begun(
     recipe: str | None,
-    data: Path | None,
+    data: Location | None,
     name: str | None,
     overrides: list[str],
     *,
@@ -116,17 +120,17 @@ def _begun(
     if start_from is not None:
         start = Run.open(start_from)
         chosen = api.recipe_from(start, None if recipe is None else load_recipe(recipe, overrides), overrides)
-        named = recipe or start.name
+        chosen, named = api.placed(chosen, data), recipe or start.name
         return api.start_run(chosen, recipe_name=named, name=name, data=data, force=force, start_from=start), chosen
     if recipe is None:
         raise RecipeError(field="recipe", expected="one", hint="List them with: triptych recipes")
-    chosen = load_recipe(recipe, overrides)
+    chosen = api.placed(load_recipe(recipe, overrides), data)
     return api.start_run(chosen, recipe_name=recipe, name=name, data=data, force=force), chosen
 
 
 def _resumed(
-    recipe: str | None, data: Path | None, name: str | None, overrides: list[str], *, start_from: str | None
-) -> tuple[Any, Any, Path | None]:
+    recipe: str | None, data: Location | None, name: str | None, overrides: list[str], *, start_from: str | None
+) -> tuple[Any, Any, Location | None]:
     """The run to resume, its recipe and the path of its data."""
     from triptych import api
     from triptych.api import RecipeError, Run, load_recipe
@@ -148,6 +152,7 @@ def _resumed(
 
 def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
     """Output of a training on standard error: a progress bar on a terminal, and a line per epoch."""
+    import json
     import sys
 
     from triptych.api import Output, PrintEpochs, differences
@@ -157,7 +162,7 @@ def show_progress(recipe: Any, *, tensorboard: bool = False) -> Any:
 
     def decide(decided: Any) -> None:
         epochs.decide(decided)
-        automatic = [f"{key} {value}" for key, (_, value) in differences(recipe, decided).items()]
+        automatic = [f"{key} {json.dumps(value)}" for key, (_, value) in differences(recipe, decided).items()]
         if automatic:
             say(f"chosen  {', '.join(automatic)} (from the number of training pairs)")
 
@@ -179,7 +184,7 @@ def already_finished(trained: Trained) -> dict[str, Any]:
     run = trained.run
     say(f"{run.name} has already finished; nothing to do.")
     name = shell_name(run)
-    say(f"next    triptych test {name}   triptych train RECIPE --name {name} --force to retrain")
+    say(f"next    triptych test {name}   triptych train RECIPE --name {name} --force")
     label = panel_of(run.recipe().panel).label(run.recipe().decoding)
     valid = run.facts().get("evaluations", {}).get(f"valid/{label}")
     report = str(run.path / "report.html")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, Tiny, train_command
+from triptych.cli.options import AsJson, DataPath, RecipeName, Settings, Tiny, located, train_command
 
 if TYPE_CHECKING:
-    from triptych.api import TrainingTable, Tuned
+    from triptych.api import Location, TrainingTable, Tuned
 
 
 def tune(
@@ -59,7 +59,7 @@ def tune(
         chosen,
         [parse_search(text) for text in search],
         name=name or Path(named).stem,
-        data=data,
+        data=located(data),
         storage=storage,
         trials=trials,
         prune=prune,
@@ -81,13 +81,13 @@ def tune(
             }
         )
     else:
-        _print_result(tuned, data, chosen.training)
+        _print_result(tuned, located(data), chosen.training)
     if found.interrupted:
         say("Interrupted. Resume with the same command.")
         raise typer.Exit(130)
 
 
-def _print_result(tuned: Tuned, data: Path | None, training: TrainingTable) -> None:
+def _print_result(tuned: Tuned, data: Location | None, training: TrainingTable) -> None:
     """Print the trials as a table, and the paths of the files."""
     from triptych.cli.output import print_table, say
 
@@ -100,7 +100,7 @@ def _print_result(tuned: Tuned, data: Path | None, training: TrainingTable) -> N
         rows.append([str(trial.number), *(str(trial.params.get(key, "")) for key in keys), value, trial.state, mark])
     metric, better = training.monitor.replace("_", " "), "lower" if training.mode == "min" else "higher"
     print_table(["trial", *keys, f"{metric} ({better} is better)", "state", ""], rows)
-    say(f"picture {tuned.picture}")
+    say(f"figure  {tuned.picture}")
     for path in tuned.curves.values():
         say(f"curves  {path}")
     if tuned.recipe is not None:

@@ -1,6 +1,6 @@
 """Strict recipes: TOML in, checked tables, TOML out."""
 
-from triptych.config.common import OptimizerTable, Precision, Table, TrainingTable
+from triptych.config.common import Combination, OptimizerTable, Precision, Table, TrainingTable
 from triptych.config.decoding import SpellDecoding
 from triptych.config.loading import (
     PANELS,
@@ -33,6 +33,7 @@ __all__ = [
     "PANELS",
     "RECALL_EXPERIMENTS",
     "AnyRecipe",
+    "Combination",
     "ImageForm",
     "OptimizerTable",
     "Precision",

@@ -20,6 +20,9 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Fractions = dict[Literal["train", "valid", "test"], Fraction]
 RISING = ("valid_accuracy",)  # metrics that are better the higher they are
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true", "auto"]
+Combination = Literal[
+    "average", "vote"
+]  # of an ensemble's members: mean probabilities, or the most frequent prediction
 Auto = Literal["auto"]
 AUTO: Auto = "auto"  # of a setting that is derived from the training data; `decided` is its value afterwards
 Decided = TypeVar("Decided", int, float)
@@ -35,6 +38,11 @@ def decided(value: Decided | Auto, key: str) -> Decided:
         expected = "a number, since there is no training data here to derive it from"
         raise RecipeError(field=key, value=value, expected=expected)
     return value
+
+
+def is_language(name: str) -> bool:
+    """Whether a language can have this name: letters and digits of any script, hyphens and underscores."""
+    return bool(name) and all(letter.isalnum() or letter in "-_" for letter in name)
 
 
 class Table(BaseModel):

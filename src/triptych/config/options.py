@@ -18,13 +18,13 @@ from pydantic.fields import FieldInfo
 from triptych.config.common import Table
 from triptych.config.decoding import SpellDecoding
 from triptych.config.see import SeeDecoding, SeeEvidence
-from triptych.config.spell import SpellFeatures, SpellOutput, SpellWordLists
+from triptych.config.spell_prediction import SpellFeatures, SpellLanguage, SpellOutput, SpellWordLists
 
 TABLES: Mapping[str, Mapping[str, tuple[type[Table], ...]]] = {
     "spell": {
-        "predict": (SpellDecoding, SpellWordLists, SpellOutput),
+        "predict": (SpellDecoding, SpellWordLists, SpellLanguage, SpellOutput),
         "test": (SpellDecoding, SpellWordLists),
-        "explain": (SpellDecoding, SpellFeatures),
+        "explain": (SpellDecoding, SpellFeatures, SpellLanguage),
     },
     "see": {"predict": (SeeDecoding,), "test": (SeeDecoding,), "explain": (SeeEvidence,)},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -11,7 +10,6 @@ from triptych.config.common import (
     AUTO,
     Auto,
     Fractions,
-    NonNegativeFloat,
     NonNegativeInt,
     OptimizerTable,
     PositiveInt,
@@ -21,6 +19,7 @@ from triptych.config.common import (
     TrainingTable,
     check_fractions,
     decided,
+    is_language,
     without_retired,
 )
 from triptych.config.decoding import SpellDecoding
@@ -56,6 +55,11 @@ class SpellData(Table):
     )
     features_separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(
         default=";", description="between features: ; as in V;NOM(1,SG), | or a space"
+    )
+    languages: list[str] = Field(
+        default=[],
+        description="of one model for several languages, each with --data LANG=PATH; a row's language is one of its "
+        "features",
     )
     delimiter: Annotated[str, BeforeValidator(_named_delimiter)] = Field(
         default="", description=r"one character, or \t for a tab; empty takes it from the file's name"
@@ -118,6 +122,11 @@ class SpellData(Table):
     max_train_pairs: NonNegativeInt = Field(default=0, description="use at most this many training pairs; 0 uses all")
     max_eval_pairs: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
 
+    @property
+    def has_features(self) -> bool:
+        """Whether targets are predicted from features too, of a column or languages."""
+        return self.features_column != "" or bool(self.languages)
+
     @model_validator(mode="before")
     @classmethod
     def _older_settings(cls, values: Any) -> Any:
@@ -147,6 +156,20 @@ class SpellData(Table):
                 f"features_separator is {self.features_separator!r}; expected one character, not a bracket, tab or "
                 "line break"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _languages_have_names(self) -> Self:
+        for name in self.languages:
+            if not is_language(name) or self.languages.count(name) > 1:
+                raise ValueError(
+                    f"languages has {name!r}; expected different names of letters, digits, hyphens and underscores"
+                )
+            if self.features_separator in f"language={name}":
+                raise ValueError(
+                    f"features_separator is {self.features_separator!r}; expected a character that 'language={name}', "
+                    "the feature of a language, does not have"
+                )
         return self
 
     @model_validator(mode="after")
@@ -318,39 +341,6 @@ class SpellTraining(TrainingTable):
         return without_retired(values, {"mode": ["min"]})
 
 
-class SpellWordLists(Table):
-    """Word lists for testing and predicting with a spell run."""
-
-    lexicon: Path | None = Field(
-        default=None, description="word list, one target per line; only its words are predicted"
-    )
-    lexicon_weight: NonNegativeFloat | None = Field(
-        default=None,
-        description="with --lexicon: allow other words too, at this cost in nats; 0 = no penalty, 5 = strong penalty",
-    )
-    dictionary: Path | None = Field(default=None, description="pairs whose targets replace the model's predictions")
-
-
-class SpellFeatures(Table):
-    """What a model with features is asked about beside a source."""
-
-    features: str | None = Field(
-        default=None, description="of the source, written as in the run's data, for a run with features: 'V;PST'"
-    )
-
-
-class SpellOutput(Table):
-    """What predictions come with."""
-
-    alignment: bool = Field(
-        default=False, description="add a column after each log-probability: what is written from which source symbol"
-    )
-    text: bool = Field(
-        default=False,
-        description="read running text: predict its words, and keep white space, punctuation and numbers",
-    )
-
-
 class SpellRecipe(Table):
     """A whole recipe of the panel `spell`."""
 
@@ -364,10 +354,9 @@ class SpellRecipe(Table):
 
     @model_validator(mode="after")
     def _synthetic_pairs_have_no_features(self) -> Self:
-        if self.training.synthetic_pairs not in (0, AUTO) and self.data.features_column != "":
+        if self.training.synthetic_pairs not in (0, AUTO) and self.data.has_features:
             raise ValueError(
-                f"training.synthetic_pairs is {self.training.synthetic_pairs} and data.features_column is "
-                f"{self.data.features_column!r}; expected 0 synthetic pairs, since pieces of pairs with different "
-                "features do not belong together"
+                f"training.synthetic_pairs is {self.training.synthetic_pairs} with features or languages in the data; "
+                "expected 0 synthetic pairs, since pieces of pairs with different features do not belong together"
             )
         return self

@@ -14,6 +14,7 @@ from triptych.decoding.contract import Hypothesis, Sources, StateT, StepModel, c
 from triptych.decoding.dictionary import Dictionary, Symbols, first_known
 from triptych.decoding.given import accounts, alignment_of, batches, encoded, paired, reordered, scores_of, taken
 from triptych.decoding.greedy import greedy
+from triptych.decoding.inputs import Text, features_of, inputs_of, symbols_of
 from triptych.decoding.sampling import sample
 from triptych.decoding.trie import Lexicon
 from triptych.errors import DataError
@@ -21,12 +22,9 @@ from triptych.text.alignment import Alignment, PairScore
 from triptych.text.copying import written
 from triptych.text.pairs import Input
 from triptych.text.predictions import Candidate, Prediction
-from triptych.text.symbols import Tokenizer, Vocabularies
+from triptych.text.symbols import Vocabularies
 
 CHUNK = 4096  # sources held at once while streaming; sorted by length within
-
-Text = str | Sequence[str]
-"""A text, to be split as in training, or its symbols; of features likewise, `V;PST` or ("V", "PST")."""
 
 
 def decode(
@@ -64,9 +62,11 @@ class Speller:
         dictionary: targets that replace the model's predictions for their sources.
 
     `remembered`, from `with_remembered`, has targets of training, which come after the dictionary and before the model.
+    `language`, from `in_language`, is that of all sources.
     """
 
     remembered: Dictionary | None = None
+    language: str | None = None
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class Speller:
         sources: str | Sequence[Text],
         *,
         features: str | Sequence[Text] | None = None,
+        language: str | Sequence[str] | None = None,
         n_best: int | None = None,
         decoding: SpellDecoding | None = None,
         with_attention: bool = False,
@@ -97,17 +98,20 @@ class Speller:
             sources: texts, or sequences of symbols; one text alone is taken as a list of one.
             features: of each source, for a model that was trained with features; one text alone is that of every
                 source.
+            language: of each source, for a model of several languages; one text alone is that of every source.
+                Features that name it, as `language=ady`, need no other.
             n_best: candidates per source; more than one decodes with a beam at least as wide, unless samples are drawn.
                 None takes what `decoding` says.
             decoding: how to decode; None takes the model's own.
             with_attention: keep attention weights with every candidate.
             with_alignment: keep with every candidate which source symbol each of its symbols is written from.
         Raises:
-            DataError: a source without symbols, or features where the model has none, or none where it has them.
+            DataError: a source without symbols; features or a language where the model has none, or none where it has
+                them; an unknown language.
             RecipeError: settings that break their rule; an alignment of a model without attention.
         """
         settings = (decoding or self.decoding).for_candidates(n_best)
-        found = self._predict(self.inputs(sources, features), settings, with_attention=with_attention)
+        found = self._predict(self.inputs(sources, features, language), settings, with_attention=with_attention)
         return self._with_alignments(found) if with_alignment else found
 
     @property
@@ -115,32 +119,18 @@ class Speller:
         """Whether source symbols that training never showed can be written as they are."""
         return copies(self.model)
 
-    def inputs(self, sources: str | Sequence[Text], features: str | Sequence[Text] | None = None) -> list[Input]:
-        """Sources and their features, split as in training; see `predict`.
+    def inputs(
+        self,
+        sources: str | Sequence[Text],
+        features: str | Sequence[Text] | None = None,
+        language: str | Sequence[str] | None = None,
+    ) -> list[Input]:
+        """Sources with their features and languages, split as in training; see `predict`.
 
         Raises:
-            DataError: features where the model has none, or none where it has them, or not as many as sources.
+            DataError: as `predict` does.
         """
-        texts = [sources] if isinstance(sources, str) else sources
-        symbols = [_symbols(text, self.vocabularies.source_tokenizer) for text in texts]
-        if self.vocabularies.features is None:
-            if features:
-                raise DataError(field="features", value=features, expected="none: this model was trained without them")
-            return [Input(source) for source in symbols]
-        if features is None:
-            raise DataError(
-                field="features",
-                value=features,
-                expected="those of each source: this model was trained with them",
-                hint='Write features=["V;PST"], or "" for a source without any.',
-            )
-        listed = [features] * len(symbols) if isinstance(features, str) else features
-        if len(listed) != len(symbols):
-            raise DataError(field="the number of features", value=len(listed), expected=f"{len(symbols)}, as sources")
-        return [Input(source, self._features(given)) for source, given in zip(symbols, listed, strict=True)]
-
-    def _features(self, given: Text) -> Symbols:
-        return self.vocabularies.split_features(given) if isinstance(given, str) else tuple(sorted(set(given)))
+        return inputs_of(self.vocabularies, sources, features, self.language if language is None else language)
 
     def score(
         self,
@@ -148,18 +138,19 @@ class Speller:
         targets: str | Sequence[Text],
         *,
         features: str | Sequence[Text] | None = None,
+        language: str | Sequence[str] | None = None,
     ) -> list[PairScore]:
         """What the model says of given targets. Word lists and dictionary have no part in it.
 
         Args:
             sources: texts, or sequences of symbols; one text alone is taken as a list of one.
             targets: one for each source, alike.
-            features: of each source, as for `predict`.
+            features, language: of each source, as for `predict`.
         Raises:
             DataError: a source or target without symbols, or another number of targets than of sources; of features
                 as `predict` does.
         """
-        return self._score(self._pairs(self.inputs(sources, features), targets))
+        return self._score(self._pairs(self.inputs(sources, features, language), targets))
 
     def _score(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[PairScore]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size)
@@ -171,6 +162,7 @@ class Speller:
         targets: str | Sequence[Text],
         *,
         features: str | Sequence[Text] | None = None,
+        language: str | Sequence[str] | None = None,
     ) -> list[Alignment]:
         """Which source symbol each symbol of given targets is written from.
 
@@ -180,12 +172,12 @@ class Speller:
         Args:
             sources: texts, or sequences of symbols; one text alone is taken as a list of one.
             targets: one for each source, alike.
-            features: of each source, as for `predict`.
+            features, language: of each source, as for `predict`.
         Raises:
             DataError: as `score` does.
             RecipeError: the model has no attention.
         """
-        return self._align(self._pairs(self.inputs(sources, features), targets))
+        return self._align(self._pairs(self.inputs(sources, features, language), targets))
 
     def rescore(
         self, predictions: Sequence[Prediction], *, weight: float = 0.5, reverse: bool = False
@@ -228,9 +220,9 @@ class Speller:
             chunk: sources read before the first of them is answered, >= 1; by default 4,096.
             with_attention, with_alignment: see `predict`.
         Raises:
-            DataError: a source without symbols.
+            DataError: a source without symbols, or without its language where there are several.
         """
-        rest = (source if isinstance(source, Input) else Input(source) for source in sources)
+        rest = map(self._input, sources)
         done = 0
         failure: DataError | None = None
         while failure is None:
@@ -257,7 +249,7 @@ class Speller:
         if isinstance(words, str):
             raise DataError(field="words", value=words, expected="a list of texts", hint=f"Write [{words!r}].")
         targets = self.vocabularies.targets
-        listed = {_symbols(word, self.vocabularies.target_tokenizer): None for word in words}
+        listed = {symbols_of(word, self.vocabularies.target_tokenizer): None for word in words}
         encoded = map(targets.encode, listed)
         lexicon = Lexicon.from_words(word for word in encoded if word and targets.unknown not in word)
         found = copy(self)
@@ -279,15 +271,30 @@ class Speller:
         found.dictionary = Dictionary(self._split_pairs(pairs))
         return found
 
+    def in_language(self, language: str) -> Speller:
+        """A speller for sources of one language, of a model of several: they need not name it.
+
+        Raises:
+            DataError: the model has no such language.
+        """
+        self.vocabularies.with_language((), language)
+        found = copy(self)
+        found.language = language
+        return found
+
     def with_remembered(self, entries: Iterable[Sequence[Symbols]]) -> Speller:
         """A speller that answers with the targets of training: entries of a `Dictionary`, the most frequent first."""
         found = copy(self)
         found.remembered = Dictionary(entries)
         return found
 
+    def _input(self, given: Symbols | Input) -> Input:
+        found = given if isinstance(given, Input) else Input(given)
+        return found._replace(features=self.vocabularies.with_language(found.features, self.language))
+
     def _pairs(self, inputs: Sequence[Input], targets: str | Sequence[Text]) -> list[tuple[Input, Symbols]]:
         texts = [targets] if isinstance(targets, str) else targets
-        return paired(inputs, [_symbols(text, self.vocabularies.target_tokenizer) for text in texts])
+        return paired(inputs, [symbols_of(text, self.vocabularies.target_tokenizer) for text in texts])
 
     def _align(self, pairs: Sequence[tuple[Input, Symbols]]) -> list[Alignment]:
         found = accounts(self.model, self.vocabularies, pairs, self.decoding.batch_size, with_alignment=True)
@@ -324,9 +331,9 @@ class Speller:
                 )
             source, target, *features = pair
             yield (
-                _symbols(source, self.vocabularies.source_tokenizer),
-                _symbols(target, self.vocabularies.target_tokenizer),
-                *(self._features(given) for given in features),
+                symbols_of(source, self.vocabularies.source_tokenizer),
+                symbols_of(target, self.vocabularies.target_tokenizer),
+                features_of(features[0] if features else (), self.vocabularies, self.language),
             )
 
     def _predict(
@@ -389,7 +396,3 @@ class Speller:
 
     def _entry(self, target: Symbols) -> Candidate:
         return Candidate(target, self.vocabularies.target_tokenizer.join(target), 0.0, 0.0, origin="dictionary")
-
-
-def _symbols(text: Text, tokenizer: Tokenizer) -> Symbols:
-    return tokenizer.split(text) if isinstance(text, str) else tuple(text)

@@ -12,7 +12,8 @@ from triptych.config.decoding import SpellDecoding
 from triptych.decoding.contract import StepModel
 from triptych.decoding.dictionary import Dictionary, Symbols
 from triptych.decoding.ensemble import Ensemble
-from triptych.decoding.speller import Speller, Text
+from triptych.decoding.inputs import Text
+from triptych.decoding.speller import Speller
 from triptych.errors import RecipeError
 from triptych.text.alignment import Alignment, PairScore
 from triptych.text.pairs import Input

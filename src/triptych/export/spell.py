@@ -76,7 +76,9 @@ def write(speller: Speller, folder: Path) -> dict[str, Any]:
 def use(description: Mapping[str, Any]) -> Use:
     """How an exported speller is used."""
     units = (description[side].get("unit") for side in ("source_tokenizer", "target_tokenizer"))
-    features = ', features=["..."]' if "features" in description else ""
+    languages = description.get("languages", ())
+    features = ', features=["..."]' if len(description.get("features", ())) > len(languages) else ""
+    features += f", language={languages[0]!r}" if languages else ""
     return Use(f'predict(["..."]{features})', ("regex",) if "graphemes" in units else ())
 
 

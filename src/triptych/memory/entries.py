@@ -236,5 +236,7 @@ def _int64(ids: Any) -> Tensor:
 
 
 def _not_stored(number: Any) -> DataError:
-    message, expected, hint = f"Id {number} is not stored.", "the id of a stored pattern", "memory.ids lists them."
-    return DataError(message, field="id", value=number, expected=expected, hint=hint)
+    hint = "Queries give the ids of the patterns that they find; in Python, memory.ids has all of them."
+    return DataError(
+        f"Id {number} is not stored.", field="id", value=number, expected="the id of a stored pattern", hint=hint
+    )

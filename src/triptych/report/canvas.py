@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -58,7 +58,7 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "triptych",  # the same figure is the same bytes
 }
 _FONT = "DejaVu Sans"  # comes with matplotlib and has the phonetic alphabet; others are added for letters that it lacks
-_MISSING_GLYPH = re.compile(r"Glyph (\d+) .*missing from")
+_MISSING_GLYPH = re.compile(r"Glyph \d+ .*missing from")
 _log = logging.getLogger(__name__)
 
 
@@ -120,19 +120,21 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     its font lacks are drawn with another installed font, or as boxes, with a warning.
     """
     with house_style():
-        content, missing = _drawn(figure, kind)
+        content, missing = _drawn(figure, kind, (_FONT,))
         if missing and (fonts := _fonts_with(missing)):
-            from matplotlib.text import Text
-
-            for text in figure.findobj(Text):
-                text.set_fontfamily([_FONT, *fonts])
-            content, missing = _drawn(figure, kind)
+            content, missing = _drawn(figure, kind, (_FONT, *fonts))
     _warn_of_missing(missing)
     return content
 
 
-def _drawn(figure: Figure, kind: str) -> tuple[bytes, frozenset[str]]:
-    """A figure as a file's content, and the letters for which its fonts have no glyph."""
+def _drawn(figure: Figure, kind: str, fonts: Sequence[str]) -> tuple[bytes, frozenset[str]]:
+    """A figure with some fonts as a file's content, and the letters that none of them has."""
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    if len(fonts) > 1:
+        for text in texts:
+            text.set_fontfamily(fonts)
     written = io.BytesIO()
     metadata: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     with warnings.catch_warnings(record=True) as caught:
@@ -141,8 +143,19 @@ def _drawn(figure: Figure, kind: str) -> tuple[bytes, frozenset[str]]:
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
         figure.savefig(written, format=kind, dpi=PIXELS_PER_INCH, metadata=metadata)
-    found = [_MISSING_GLYPH.match(str(warning.message)) for warning in caught]
-    return written.getvalue(), frozenset(chr(int(match[1])) for match in found if match)
+    missing: frozenset[str] = frozenset()
+    if any(_MISSING_GLYPH.match(str(warning.message)) for warning in caught):  # it names the first letter of a cluster
+        drawn = frozenset("".join(text.get_text() for text in figure.findobj(Text)))
+        missing = frozenset(letter for letter in drawn - _letters_of(tuple(fonts)) if letter.isprintable())
+    return written.getvalue(), missing
+
+
+@cache
+def _letters_of(fonts: tuple[str, ...]) -> frozenset[str]:
+    """The letters that at least one of some fonts has."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(chr(code) for font in fonts for code in get_font(findfont(font)).get_charmap())
 
 
 @cache
@@ -171,7 +184,7 @@ def _fonts_with(letters: frozenset[str]) -> tuple[str, ...]:
 def _warn_of_missing(letters: frozenset[str]) -> None:
     """Warn once of letters that no installed font has; they are drawn as boxes."""
     if letters:
-        shown = " ".join(sorted(letters)[:10])
+        shown = " ".join(map(symbol_label, sorted(letters)[:10]))
         script = unicodedata.name(min(letters), "unknown").split()[0].title()
         _log.warning(
             "warning: no installed font has %d of the letters in a figure (%s); they are drawn as boxes. "

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from triptych.files import write_text_atomically
 from triptych.report.tables import Cell, Table
 from triptych.statistics import Estimate
 
@@ -38,18 +36,26 @@ class Evaluated:
     warnings: Sequence[str] = ()
 
 
-def write_card(path: Path, *, name: str, facts: Mapping[str, Any], use: Use, evaluated: Sequence[Evaluated]) -> None:
-    """Write `card.md` of a run; `facts` are the content of its `run.json`."""
+def card_text(*, name: str, facts: Mapping[str, Any], use: Use, evaluated: Sequence[Evaluated], file: str = "") -> str:
+    """The model card of a run as Markdown.
+
+    Args:
+        name: of the run.
+        facts: the content of its `run.json`.
+        use: the panel's sections.
+        evaluated: its evaluations.
+        file: name of the file that the run is packed into; empty for a run folder.
+    """
     parts = [
         f"# {name}\n\n{facts.get('title', '')}. {facts.get('parameters', 0):,} parameters, panel "
         f"{facts.get('panel', '')}.\n\n{use.purpose}\n",
         f"## Evaluation\n\n{_figures(evaluated)}",
         f"## Training data\n\n{_data(facts)}",
         "## Limitations\n\n" + "".join(f"- {limit}\n" for limit in use.limits),
-        f"## How to use\n\n{_loading(name, use)}",
-        f"## Training\n\n{_making(facts)}",
+        f"## How to use\n\n{_loading(file or name, 'this file' if file else 'this folder', use)}",
+        f"## Training\n\n{_making(facts, packed=bool(file))}",
     ]
-    write_text_atomically(path, "\n".join(parts))
+    return "\n".join(parts)
 
 
 def _figures(evaluated: Sequence[Evaluated]) -> str:
@@ -68,23 +74,30 @@ def _figures(evaluated: Sequence[Evaluated]) -> str:
 
 def _data(facts: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{count:,} {split}" for split, count in facts.get("counts", {}).items())
-    rows: list[list[Cell]] = [[str(entry.get("path", "")), str(entry.get("sha256", ""))] for entry in facts["data"]]
+    rows: list[list[Cell]] = [[place_of(entry), str(entry.get("sha256", ""))] for entry in facts["data"]]
     table = Table("Data", ["file or set", "SHA-256"], rows).to_markdown()
     return f"Items: {counts}. The data has its own licence, which may apply to the model.\n\n{table}"
 
 
-def _loading(name: str, use: Use) -> str:
+def place_of(entry: Mapping[str, Any]) -> str:
+    """File or set of a fingerprint, after its language where data has several."""
+    language = f"{entry['language']}: " if "language" in entry else ""
+    return f"{language}{entry.get('path', '')}"
+
+
+def _loading(name: str, place: str, use: Use) -> str:
     return (
-        f"```python\nimport triptych\n\nmodel = triptych.load({name!r})  # or the path of this folder\n{use.python}\n"
+        f"```python\nimport triptych\n\nmodel = triptych.load({name!r})  # or the path of {place}\n{use.python}\n"
         "```\n\n"
         f"or `{use.command.replace('RUN', name)}`. Loading unpickles nothing.\n"
     )
 
 
-def _making(facts: Mapping[str, Any]) -> str:
+def _making(facts: Mapping[str, Any], *, packed: bool) -> str:
     versions = ", ".join(f"{what} {value}" for what, value in facts.get("versions", {}).items())
+    others = "" if packed else ", `metrics.csv` every epoch, `report.html` the full report"
     return (
-        f"`recipe.toml` holds every setting, `metrics.csv` every epoch, `report.html` the full report. Seed "
-        f"{facts.get('seed', '?')}, best epoch {facts.get('best_epoch', '?')} of {facts.get('epochs', '?')}, "
-        f"{facts.get('seconds', '?')} seconds of training. Versions: {versions}.\n"
+        f"`recipe.toml` holds every setting{others}. Seed {facts.get('seed', '?')}, best epoch "
+        f"{facts.get('best_epoch', '?')} of {facts.get('epochs', '?')}, {facts.get('seconds', '?')} seconds of "
+        f"training. Versions: {versions}.\n"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.report.canvas import Goal, save
+from triptych.report.card import place_of
 from triptych.report.figures import curves
 from triptych.report.html import Picture, Section
 from triptych.report.tables import Cell, Table
@@ -57,7 +58,7 @@ def facts_section(facts: Mapping[str, Any]) -> Section:
     rows += [[f"{split} items", str(count)] for split, count in facts.get("counts", {}).items()]
     data = [
         [
-            str(entry.get("path", "")),
+            place_of(entry),
             str(next((entry[key] for key in ("bytes", "pairs", "images") if key in entry), "")),
             str(entry.get("sha256", "")),
         ]

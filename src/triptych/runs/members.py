@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from triptych.errors import RunError
 from triptych.runs.run import Run, hashes
 
-Combination = Literal["average", "vote"]
+Network = TypeVar("Network", bound=nn.Module)
 _OWN = ("format", "panel", "architecture")  # of a description: what the new one says of itself, or of each member
 
 
@@ -62,23 +62,40 @@ def joined(
     return {"members": [description["architecture"] for description in descriptions], **whole}, tensors
 
 
-def members_of(
-    description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
-) -> Iterator[tuple[Any, dict[str, Tensor]]]:
-    """Architecture and tensors of each member, or of the one model that a run holds.
+def load_networks(run: Run, description: Mapping[str, Any], build: Callable[[Any], Network]) -> list[Network]:
+    """The networks of a run with their weights, for evaluation: its members', or the one that it holds.
 
+    Args:
+        run: whose tensors are loaded.
+        description: of its model.
+        build: makes a network from its part of the description.
     Raises:
-        RunError: the description is damaged.
+        RunError: the description is damaged, or the weights are of another one.
     """
-    members = description.get("members", [description.get("architecture")])
-    if not isinstance(members, list) or not members:
-        raise RunError(field="members", value=members, expected="a list of one model or more", path=path)
-    for number, architecture in enumerate(members):
+    path, tensors = run.path / "model.json", run.tensors()
+    architectures = architectures_of(description)
+    if not isinstance(architectures, list) or not architectures:
+        raise RunError(field="members", value=architectures, expected="a list of one model or more", path=path)
+    networks = []
+    for number, architecture in enumerate(architectures):
         prefix = f"{number}." if "members" in description else ""
-        yield (
-            architecture,
-            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)},
-        )
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        network = build(architecture)
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise RunError(
+                f"model.safetensors does not fit model.json ({' '.join(str(error).split())}).",
+                hint="Copy both files from the same training.",
+                path=run.path,
+            ) from None
+        networks.append(network.eval())
+    return networks
+
+
+def architectures_of(description: Mapping[str, Any]) -> Any:
+    """What a description says of each network: a list, unless the description is damaged."""
+    return description.get("members", [description.get("architecture")])
 
 
 def _data_of(run: Run, free: Mapping[str, Any]) -> tuple[list[Any], Any]:

@@ -192,7 +192,7 @@ def packed_at(name: str) -> Path | None:
         folder = path.absolute().parent
         near = [each.name for each in folder.glob(f"*{SUFFIX}")] if folder.is_dir() else []
         raise RunError("no such file.", hint=did_you_mean(path.name, near) if near else "Check the path.", path=path)
-    return ready_made().get(name)
+    return ready_made().get(name.removesuffix(SUFFIX))
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

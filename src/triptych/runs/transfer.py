@@ -20,12 +20,15 @@ Rows = Sequence[tuple[int, int]]
 class Transfer:
     """What a network began with from another one.
 
+    Statistics that a network keeps of its inputs, as of batch normalisation, are copied where they fit and neither
+    counted nor named: they are not trained.
+
     Attributes:
         copied: names of tensors that were copied whole.
         rows: of tensors with a row per symbol or class: how many rows were copied, and how many there are.
         initialised: names of tensors that begin as in any other training, since the other network has none of that name
             and shape.
-        numbers: how many numbers were copied, and how many the network has.
+        numbers: how many weights were copied, and how many the network has.
         remarks: complete sentences on what does not fit.
     """
 
@@ -46,7 +49,7 @@ class Transfer:
 
     def __str__(self) -> str:
         """One line for the person who watches."""
-        parts = [f"{self.numbers[0]:,} of {self.numbers[1]:,} numbers copied"]
+        parts = [f"{self.numbers[0]:,} of {self.numbers[1]:,} weights copied"]
         parts += [f"{copied} of {of} rows of {name}" for name, (copied, of) in self.rows.items() if copied < of]
         parts += [f"initialised: {', '.join(self.initialised)}"] if self.initialised else []
         return "; ".join(parts)
@@ -62,6 +65,7 @@ def transfer(network: nn.Module, tensors: Mapping[str, Tensor], rows: Mapping[st
     """
     copied, by_row, initialised, count = [], {}, [], 0
     state = network.state_dict()
+    statistics = {name: state.pop(name) for name, _ in network.named_buffers() if name in state}
     with torch.no_grad():
         for name, own in state.items():
             other = tensors.get(name)
@@ -76,6 +80,9 @@ def transfer(network: nn.Module, tensors: Mapping[str, Tensor], rows: Mapping[st
                 count += own.numel()
             else:
                 initialised.append(name)
+        for name, own in statistics.items():
+            if name in tensors and tensors[name].shape == own.shape:
+                own.copy_(tensors[name])
     return Transfer(copied, by_row, initialised, (count, sum(own.numel() for own in state.values())))
 
 

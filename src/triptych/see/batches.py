@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from triptych.config import SeeRecipe
 from triptych.errors import DataError, RecipeError
 from triptych.images.sources import Collection
 from triptych.see.images import Images
+from triptych.training.batches import Batches, Items, cut, loader
 from triptych.training.hardware import check_shares
 from triptych.training.objective import Loaders
 
@@ -39,7 +40,7 @@ class ImageBatch:
         return len(self.labels)
 
 
-class _Gathered(Dataset[ImageBatch]):
+class Gathered(Dataset[ImageBatch]):
     """Gives whole batches."""
 
     def __init__(self, images: Images) -> None:
@@ -53,10 +54,13 @@ class _Gathered(Dataset[ImageBatch]):
         return ImageBatch(self.images.pixels[chosen], self.images.labels[chosen])
 
 
-class Shuffled(Sampler[list[int]]):
-    """Batches of items in a new order for every epoch, a function of seed and epoch alone.
+def shuffled(
+    count: int, batch_size: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world_size: int = 1
+) -> Batches:
+    """Batches of items in a new order for every epoch.
 
-    With several processes each takes its share of every batch: an update sees the same items as one process would.
+    In training the last batch is joined to the one before where it has fewer than two items per process, since batch
+    normalisation cannot train on one.
 
     Args:
         count: items, >= 1.
@@ -68,55 +72,14 @@ class Shuffled(Sampler[list[int]]):
     Raises:
         DataError: a process would have nothing to train on.
     """
+    if shuffle:
+        check_shares(batch_size, count, what="images", world_size=world_size)
+    least = min(2 * world_size, batch_size) if shuffle else 0
 
-    def __init__(
-        self, count: int, batch_size: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world_size: int = 1
-    ) -> None:
-        if shuffle:
-            check_shares(batch_size, count, what="images", world_size=world_size)
-        self.count = count
-        self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle = shuffle
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
+    def arrange(random: np.random.Generator, _: int) -> list[Items]:
+        return cut(random.permutation(count) if shuffle else np.arange(count), batch_size, least=least)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of that epoch; the trainer calls it before each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Batches of this process."""
-        return sum(1 for first, last in self._bounds() if last - first > self.rank)
-
-    def _bounds(self) -> list[tuple[int, int]]:
-        """First and last item of every batch. In training the last is joined to the one before where it is too small.
-
-        Too small is fewer than two items per process, since batch normalisation cannot train on one.
-        """
-        bounds = [(first, min(first + self.batch_size, self.count)) for first in range(0, self.count, self.batch_size)]
-        least = min(2 * self.world_size, self.batch_size)
-        if self.shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < least:
-            bounds[-2:] = [(bounds[-2][0], bounds[-1][1])]
-        return bounds
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.arange(self.count)
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        for first, last in self._bounds():
-            share = order[first:last][self.rank :: self.world_size].tolist()
-            if share:
-                yield share
-
-
-def loader(images: Images, order: Shuffled) -> DataLoader[ImageBatch]:
-    """A loader that hands out one `ImageBatch` per batch of `order`.
-
-    `order` is its sampler, not its batch sampler: Lightning sets the epoch only of the former.
-    """
-    return DataLoader(_Gathered(images), sampler=order, batch_size=None)
+    return Batches(arrange, seed=seed, rank=rank, world_size=world_size)
 
 
 def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Module) -> Loaders:
@@ -130,11 +93,13 @@ def loaders(recipe: SeeRecipe, collection: Collection[Images], network: nn.Modul
 
     def train_loader(rank: int, world_size: int) -> Any:
         _check_normalisable(network, size, count, world_size)
-        return loader(train, Shuffled(count, size, seed=recipe.training.seed, rank=rank, world_size=world_size))
+        return loader(
+            Gathered(train), shuffled(count, size, seed=recipe.training.seed, rank=rank, world_size=world_size)
+        )
 
     def valid_loader(rank: int, world_size: int) -> Any:
         rows, at_once = len(valid.labels), recipe.decoding.batch_size
-        return loader(valid, Shuffled(rows, at_once, shuffle=False, rank=rank, world_size=world_size))
+        return loader(Gathered(valid), shuffled(rows, at_once, shuffle=False, rank=rank, world_size=world_size))
 
     _check_normalisable(network, size, count, 1)
     return Loaders(train_loader, valid_loader)

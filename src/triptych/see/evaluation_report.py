@@ -89,7 +89,7 @@ def section(name: str, details: Mapping[str, Any], figures: Path) -> Section:
         ),
     }
     if details["mistakes"]:
-        captions = [f"{m['prediction']} {100 * m['probability']:.0f} %\nis {m['truth']}" for m in details["mistakes"]]
+        captions = [f"{m['prediction']} ({100 * m['probability']:.0f} %)\nis {m['truth']}" for m in details["mistakes"]]
         drawn["mistakes"] = (
             thumbnails([_decoded(m["png"]) for m in details["mistakes"]], captions),
             "Most confident errors: predicted and true class.",

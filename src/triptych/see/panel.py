@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from triptych.config import SeeDecoding, SeeRecipe, with_changes
+from triptych.config import Combination, SeeDecoding, SeeRecipe, with_changes
 from triptych.config.options import given_fields
 from triptych.config.see import SeeEvidence
 from triptych.data.progress import reading_bar
@@ -23,7 +23,7 @@ from triptych.images.sources import Collection
 from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
-from triptych.runs.members import Combination, joined, members_of
+from triptych.runs.members import joined, load_networks
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.see import demo, evaluation_report, explaining, lines, start
@@ -72,6 +72,7 @@ class SeePanel:
     demo: ClassVar[Any] = demo
     given: ClassVar[Any] = None
     ensemble_test_options = ""
+    label_prefix = "views "
     section = staticmethod(evaluation_report.section)
     overview = staticmethod(evaluation_report.overview)
 
@@ -114,6 +115,10 @@ class SeePanel:
         }
         return Prepared(recipe, objective, loaders(recipe, data, network), description)
 
+    def sized(self, recipe: SeeRecipe, _data: Collection[Images]) -> SeeRecipe:
+        """The recipe: of images nothing is "auto"."""
+        return recipe
+
     def sized_as(self, recipe: SeeRecipe, run: Run) -> SeeRecipe:
         """The recipe with a start run's sizes wherever it leaves sizes to the data.
 
@@ -140,17 +145,7 @@ class SeePanel:
         classes = description.get("classes")
         if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
             raise RunError(field="classes", value=classes, expected="a list of names", path=path)
-        networks = []
-        for document, tensors in members_of(description, run.tensors(), path):
-            network = build_described(document, path, form.shape, len(classes))
-            try:
-                network.load_state_dict(tensors)
-            except RuntimeError as error:
-                raise RunError(
-                    f"{run.path}: model.safetensors does not fit model.json ({_one_line(error)}); "
-                    "expected both from one training."
-                ) from None
-            networks.append(network)
+        networks = load_networks(run, description, lambda own: build_described(own, path, form.shape, len(classes)))
         whole = networks[0] if len(networks) == 1 else EnsembleNetwork(networks)
         whole = whole.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         scorer, decoding = NetworkScorer(whole, device), _decoding(description, path)

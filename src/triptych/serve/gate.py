@@ -153,7 +153,7 @@ class Gate:
                         raise TooLargeError(
                             f"The body has more than {most} bytes, the server's limit max_body_bytes.",
                             field="max_body_bytes",
-                            hint="Send less.",
+                            hint="Send a smaller request.",
                         )
                     if not message.get("more_body", False):
                         return b"".join(parts)

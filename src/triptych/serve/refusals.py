@@ -112,7 +112,7 @@ class TooSlowError(RefusedError):
     status = 504
 
 
-def check_limit(what: str, value: float, most: float, limit: str, advice: str = "Send less.") -> None:
+def check_limit(what: str, value: float, most: float, limit: str, advice: str = "Send a smaller request.") -> None:
     """Check that a value keeps to a limit of the server.
 
     Raises:

@@ -59,13 +59,25 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
                 {"sources": ["K AE T"], "alignment": True},
                 {"sources": ["K AE T"], "method": "sample", "samples": 3, "top_p": 0.8, "seed": 1},
                 {"sources": ["walk"], "features": ["V;PST"]},
+                {"sources": ["huis"], "language": "dut"},
+                {"text": "Vnd er ſprach: ja!"},
             ]
         },
     )
-    sources: list[Text] = Field(min_length=1, description="in the run's own notation, such as phonemes with spaces")
-    features: list[Text] | None = Field(
-        default=None, description="of each source, in the run's own notation, such as V;PST, for a run with features"
+    sources: list[Text] | None = Field(
+        default=None, min_length=1, description="in the run's own notation, such as phonemes with spaces"
     )
+    text: Text | None = Field(
+        default=None,
+        min_length=1,
+        description="running text in place of sources, whose words are predicted, and the rest is kept",
+    )
+    features: list[Text] | None = Field(
+        default=None,
+        description="of each source, in the run's own notation, such as V;PST, for a run with features; one for all "
+        "words of a text",
+    )
+    language: Text | None = Field(default=None, description="of all sources, for a run of several languages")
     alignment: bool = Field(default=False, description="give each candidate's places in the source")
 
 
@@ -75,6 +87,7 @@ class SpellExplainRequest(SpellSettings):  # type: ignore[valid-type, misc]
     model_config = ConfigDict(json_schema_extra={"examples": [{"source": "K AE T", "method": "beam", "n_best": 3}]})
     source: Text
     features: Text | None = Field(default=None, description="of the source, for a run with features")
+    language: Text | None = Field(default=None, description="of the source, for a run of several languages")
 
 
 class AlignmentAnswer(BaseModel):
@@ -111,7 +124,8 @@ class CandidateAnswer(BaseModel):
 class PredictionAnswer(BaseModel):
     """The candidates for one source, best first.
 
-    `unknown` are symbols and `unknown_features` features that did not occur in training.
+    `unknown` are symbols and `unknown_features` features that did not occur in training. `language` is empty for a run
+    of one language.
     """
 
     source: str
@@ -119,15 +133,29 @@ class PredictionAnswer(BaseModel):
     unknown: list[str]
     features: list[str]
     unknown_features: list[str]
+    language: str = ""
     candidates: list[CandidateAnswer]
 
 
+class TextAnswer(BaseModel):
+    """A text, the same with its words predicted, and the sum of their log-probabilities, in nats."""
+
+    model_config = ConfigDict(from_attributes=True)
+    text: str
+    prediction: str
+    log_probability: float
+
+
 class SpellAnswer(BaseModel):
-    """Predictions in the order of the sources, and the settings they were decoded with."""
+    """Predictions in the order of the sources, and the settings they were decoded with.
+
+    Of running text, `predictions` are those of its different words, and `text` is the whole.
+    """
 
     run: str
     decoding: dict[str, Any]
     predictions: list[PredictionAnswer]
+    text: TextAnswer | None = None
 
 
 class SpellExplainAnswer(SpellAnswer):
@@ -142,6 +170,7 @@ class ScoreRequest(Asked):
     model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [["K AE T", "cat"]]}]})
     pairs: list[tuple[Text, Text]] = Field(min_length=1, description="source and target, in the run's own notation")
     features: list[Text] | None = Field(default=None, description="of each source, for a run with features")
+    language: Text | None = Field(default=None, description="of all sources, for a run of several languages")
     alignment: bool = Field(default=False, description="give each target symbol's place in the source")
 
 

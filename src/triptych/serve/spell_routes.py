@@ -10,13 +10,16 @@ from fastapi import APIRouter, Path
 
 from triptych.api.serving import (
     Alignment,
+    Cut,
     DataError,
     Input,
     PairScore,
     Prediction,
+    RecipeError,
     ServedSpeller,
     ServeLimits,
     SpellDecoding,
+    without_language,
 )
 from triptych.serve.refusals import check_limit, printable
 from triptych.serve.schemas import (
@@ -31,6 +34,7 @@ from triptych.serve.schemas import (
     SpellExplainRequest,
     SpellRequest,
     SpellSettings,
+    TextAnswer,
 )
 from triptych.serve.state import REFUSALS, AppState, State
 
@@ -43,13 +47,24 @@ _CHARACTERS_PER_SYMBOL = 32  # beyond it a text is not even split
 
 @router.post("/{run}/predict")
 async def predict(run: RunName, asked: SpellRequest, state: State) -> SpellAnswer:
-    """Predict targets for sources, with scores; n-best by beam search, or samples."""
+    """Predict targets for sources, with scores, or the words of a text; n-best by beam search, or samples."""
     speller = state.speller(run)
-    check_limit("the number of sources", len(asked.sources), state.limits.max_sources, "max_sources")
     settings = checked_settings(speller, asked, state.limits)
-    inputs = inputs_of(speller, asked.sources, asked.features, state.limits)
+    if asked.sources is None and asked.text is None:
+        raise RecipeError(field="sources", expected="sources, or a text")
+    if asked.sources is not None and asked.text is not None:
+        raise RecipeError("sources and text are both given; expected one of them.", field="sources")
+    made = None if asked.text is None else _cut(speller, asked.text, settings, state.limits)
+    sources = list(made.words) if made is not None else asked.sources or []
+    check_limit("the number of sources", len(sources), state.limits.max_sources, "max_sources")
+    inputs = inputs_of(speller, sources, asked, state.limits)
     found = await _predicted(state, run, inputs, settings, with_alignment=asked.alignment)
-    return SpellAnswer(run=run, decoding=settings.model_dump(), predictions=_answers(asked.sources, found))
+    return SpellAnswer(
+        run=run,
+        decoding=settings.model_dump(),
+        predictions=_answers(sources, found),
+        text=None if made is None else TextAnswer.model_validate(made.joined(found)[0]),
+    )
 
 
 @router.post("/{run}/explain")
@@ -57,8 +72,7 @@ async def explain(run: RunName, asked: SpellExplainRequest, state: State) -> Spe
     """Predict one target and give the attention over source symbols for each of its symbols."""
     speller = state.speller(run)
     settings = checked_settings(speller, asked, state.limits)
-    features = None if asked.features is None else [asked.features]
-    inputs = inputs_of(speller, [asked.source], features, state.limits)
+    inputs = inputs_of(speller, [asked.source], asked, state.limits)
     found = (await _predicted(state, run, inputs, settings, with_attention=True))[0]
     return SpellExplainAnswer(
         run=run,
@@ -73,7 +87,7 @@ async def score(run: RunName, asked: ScoreRequest, state: State) -> ScoreAnswer:
     """Score given pairs of source and target, and align them where that is asked for."""
     speller = state.speller(run)
     check_limit("the number of pairs", len(asked.pairs), state.limits.max_sources, "max_sources")
-    inputs = inputs_of(speller, [source for source, _ in asked.pairs], asked.features, state.limits)
+    inputs = inputs_of(speller, [source for source, _ in asked.pairs], asked, state.limits)
     targets = [symbols_of(speller.split_target, target, state.limits, "target") for _, target in asked.pairs]
     pairs = list(zip(inputs, targets, strict=True))
 
@@ -100,18 +114,25 @@ def checked_settings(speller: ServedSpeller, asked: Any, limits: ServeLimits) ->
 
 
 def inputs_of(
-    speller: ServedSpeller, sources: Sequence[str], features: Sequence[str] | None, limits: ServeLimits
+    speller: ServedSpeller,
+    sources: Sequence[str],
+    asked: SpellRequest | SpellExplainRequest | ScoreRequest,
+    limits: ServeLimits,
 ) -> list[Input]:
-    """Sources split into symbols, with the features of each.
+    """Sources split into symbols, with the features of each and the language of a request.
 
     Raises:
-        DataError: a source without symbols, or features that the run does not have, or lacks.
+        DataError: a source without symbols, or features or a language that the run does not have, or lacks.
         TooLargeError: a source or its features are too long.
     """
+    features = [asked.features] if isinstance(asked.features, str) else asked.features
+    if getattr(asked, "text", None) is not None and features is not None and len(features) == 1:
+        features = features * len(sources)  # of every word
     most = _CHARACTERS_PER_SYMBOL * limits.max_source_symbols
     for text in features or ():
         check_limit("the number of characters of the features", len(text), most, "max_source_symbols")
-    return speller.speller.inputs([symbols_of(speller.split, text, limits) for text in sources], features)
+    symbols = [symbols_of(speller.split, text, limits) for text in sources]
+    return speller.speller.inputs(symbols, features, asked.language)
 
 
 def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, side: str = "source") -> Symbols:
@@ -128,6 +149,18 @@ def symbols_of(split: Callable[[str], Symbols], text: str, limits: ServeLimits, 
         raise DataError(f"{side} is {printable(text)}; expected at least one symbol.", field=side)
     check_limit(f"the number of symbols of a {side}", len(symbols), most, "max_source_symbols")
     return symbols
+
+
+def _cut(speller: ServedSpeller, text: str, settings: SpellDecoding, limits: ServeLimits) -> Cut:
+    """The words of a text, after a check of its length.
+
+    Raises:
+        RecipeError: the run's sources are not words, or samples are asked for.
+        TooLargeError: the text is too long.
+    """
+    most = limits.max_sources * limits.max_source_symbols
+    check_limit("the number of characters of the text", len(text), most, "max_source_symbols")
+    return speller.cut(text, settings, limits)
 
 
 async def _predicted(
@@ -160,7 +193,8 @@ def _answers(texts: Sequence[str], found: Sequence[Prediction]) -> list[Predicti
             source=text,
             symbols=list(prediction.source),
             unknown=list(prediction.unknown),
-            features=list(prediction.features),
+            features=list(without_language(prediction.features)),
+            language=prediction.language,
             unknown_features=list(prediction.unknown_features),
             candidates=[CandidateAnswer.model_validate(candidate) for candidate in prediction.candidates],
         )

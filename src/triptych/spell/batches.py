@@ -173,8 +173,8 @@ def synthetic_first(
 ) -> Batches:
     """Batches of nearly equal source length, at first mostly of synthetic items and at last of the others alone.
 
-    Each epoch has as many batches as all items fill. The synthetic ones in it fall evenly from all of them, in the
-    first epoch, to none halfway through the training; the others fill their place, as often as it takes.
+    Each synthetic item comes once in a training, more of them in each epoch than in the next, and none after the first
+    half. All epochs have as many batches as the first; the others fill the place of the synthetic ones.
 
     Args:
         lengths: source length of every item. Shape (items,).
@@ -190,12 +190,14 @@ def synthetic_first(
     """
     check_shares(batch_size, len(lengths) - synthetic, what="items", world_size=world_size)
     real = np.arange(len(lengths) - synthetic)
-    made = np.arange(len(real), len(lengths))
-    count = len(cut(np.arange(len(lengths)), batch_size, least=world_size))
+    made = len(real) + np.random.default_rng(seed).permutation(synthetic)
+    falling = np.maximum(0.0, 1 - np.arange(epochs) / (SYNTHETIC_PART * epochs))
+    ends = np.round(np.cumsum(falling) / falling.sum() * synthetic).astype(int)
+    count = len(cut(np.arange(len(real) + ends[0]), batch_size, least=world_size))
 
     def arrange(random: np.random.Generator, epoch: int) -> list[Items]:
-        share = max(0.0, 1 - epoch / (SYNTHETIC_PART * epochs))
-        items = np.concatenate([real, random.permutation(made)[: round(share * synthetic)]])
+        first, end = (0, *ends)[min(epoch, epochs)], ends[min(epoch, epochs - 1)]
+        items = np.concatenate([real, made[first:end]])
         batches: list[Items] = []
         while len(batches) < count:
             those = _bucketed(items, lengths, target_lengths, batch_size, random, least=world_size)

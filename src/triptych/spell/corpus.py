@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from triptych.config import SpellData
-from triptych.data.files import check_location
 from triptych.data.fingerprints import fingerprint_file, fingerprint_items
+from triptych.data.locations import Location, check_locations
 from triptych.data.splits import split_by_fraction
 from triptych.errors import DataError, RecipeError
+from triptych.spell.languages import check_languages, together
 from triptych.spell.named_sets import resolve
 from triptych.text.dictionaries import DictionaryLayout
 from triptych.text.groups import group_references, sample_pairs, split_keys
@@ -21,7 +20,7 @@ from triptych.text.layouts import other_layout
 from triptych.text.normal_form import fit_pairs, resplit
 from triptych.text.pairs import Pair, PairFile, read_pairs
 from triptych.text.rows import Columns, Layout
-from triptych.text.symbols import NormalForm, Tokenizer, Unit, Vocabulary
+from triptych.text.symbols import NormalForm, Tokenizer, Unit, quoted
 
 SPLITS = ("train", "valid", "test")
 CLEANING = ("lowercase", "strip_diacritics", "letters_only")  # settings that act on the source, the target or both
@@ -114,15 +113,15 @@ def _column_tokenizers(settings: SpellData) -> tuple[Tokenizer, Tokenizer]:
     return tokenizer("source", settings.source_unit), tokenizer("target", settings.target_unit)
 
 
-def dictionary_layout(settings: SpellData) -> DictionaryLayout:
+def dictionary_layout(settings: SpellData, language: str | None = None) -> DictionaryLayout:
     """Layout of a dictionary for the recipe's data, which is that of the data."""
-    return DictionaryLayout(layout_of(settings), settings.reverse)
+    return DictionaryLayout(layout_of(settings, language), settings.reverse)
 
 
-def layout_of(settings: SpellData) -> Layout:
-    """Layout of the recipe's files, before `reverse`."""
+def layout_of(settings: SpellData, language: str | None = None) -> Layout:
+    """Layout of the recipe's files, before `reverse`, whose rows are of a language where there are several."""
     return Layout(
-        columns_of(settings),
+        columns_of(settings, language),
         settings.delimiter or None,
         settings.layout,
         settings.split_alternatives,
@@ -130,48 +129,21 @@ def layout_of(settings: SpellData) -> Layout:
     )
 
 
-def columns_of(settings: SpellData) -> Columns:
-    """Columns of the recipe's data, before `reverse`."""
-    features = settings.features_column or None
-    return Columns(settings.source_column, settings.target_column, features, settings.features_separator)
-
-
-def unseen_features(items: Sequence[Item], features: Vocabulary | None) -> str:
-    """A sentence on features that training never showed, which a model ignores; else ''."""
-    unseen = Counter(name for item in items for name in (features.unknown_in(item.features) if features else ()))
-    if features is None or not unseen:
-        return ""
-    affected = sum(bool(features.unknown_in(item.features)) for item in items)
-    return (
-        f"{affected} of {len(items)} items have features that training never showed ({_some_of(unseen)}), which are "
-        "ignored; expect poor predictions for them."
-    )
-
-
-def _some_of(names: Collection[str]) -> str:
-    """The first names, and how many more there are."""
-    first = ", ".join(repr(name) for name in islice(names, SHOWN))
-    return first + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def unseen_symbols(items: Sequence[Item], sources: Vocabulary, *, copies: bool = False) -> str:
-    """A sentence on source symbols that training never showed, which a model takes for one and the same; else ''.
-
-    A model that copies writes them as they are.
-    """
-    unseen = Counter(symbol for item in items for symbol in sources.unknown_in(item.source))
-    if not unseen:
-        return ""
-    affected = sum(bool(sources.unknown_in(item.source)) for item in items)
-    return (
-        f"{affected} of {len(items)} sources have symbols that training never showed ({_some_of(unseen)}); "
-        f"{'they can only be copied' if copies else 'expect poor predictions for them'}."
+def columns_of(settings: SpellData, language: str | None = None) -> Columns:
+    """Columns of the recipe's data, before `reverse`; see `layout_of`."""
+    return Columns(
+        settings.source_column,
+        settings.target_column,
+        settings.features_column or None,
+        settings.features_separator,
+        language,
+        tuple(settings.languages),
     )
 
 
 def load_corpus(
     settings: SpellData,
-    location: Path | None,
+    location: Location | None,
     *,
     whole: str | None = None,
     known: tuple[Tokenizer, Tokenizer] | None = None,
@@ -180,7 +152,7 @@ def load_corpus(
 
     Args:
         settings: the recipe's `[data]`.
-        location: a folder with the split files, or one file to split; None for a named set.
+        location: a folder with the split files, or one file to split, or one of them by language; None for a named set.
         whole: read other data than the recipe's, to evaluate on: all of a file as this split, or this split's file of a
             folder, without the recipe's limits, also where its columns or delimiter are not the recipe's.
         known: tokenizers of sources and targets of a model that was trained on the recipe's data; by default they are
@@ -188,6 +160,7 @@ def load_corpus(
     Raises:
         DataError: nothing to read, or a file that is missing or bad.
     """
+    check_languages(settings, location, whole=bool(whole))
     if location is None and not settings.set:
         raise DataError(
             field="data.set",
@@ -195,32 +168,44 @@ def load_corpus(
             expected="the name of a data set where --data is not given",
             hint="Use --data with a folder or a file of pairs, or --set data.set=cmudict",
         )
-    if location is not None:
-        check_location(location)
     if location is None:
         corpus = _named(settings)
-    elif whole:
-        corpus = _other(settings, location, whole)
-    elif location.is_dir():
-        corpus = _folder(settings, location)
     else:
-        file = _read(settings, location)
-        try:
-            splits = _split(settings, file.pairs)
-        except DataError as error:  # too few to split
-            raise DataError(str(error), path=location) from None
-        corpus = _corpus(settings, splits, [fingerprint_file(location)], _remarks(settings, file), [file])
+        check_locations(location)
+        if isinstance(location, Path):
+            corpus = _located(settings, location, whole, layout_of(settings))
+        else:
+            corpora = {
+                name: _located(settings, location[name], whole, layout_of(settings, name))
+                for name in settings.languages
+                if name in location
+            }
+            corpus = together(corpora)
     corpus = _reversed(corpus) if settings.reverse else corpus
     return _with_tokenizers(settings, corpus if whole else _limited(settings, corpus), known)
 
 
-def _other(settings: SpellData, location: Path, split: str) -> Corpus:
+def _located(settings: SpellData, location: Path, whole: str | None, layout: Layout) -> Corpus:
+    """The pairs of a folder or file, sides not swapped."""
+    if whole:
+        return _other(settings, location, whole, layout)
+    if location.is_dir():
+        return _folder(settings, location, layout)
+    file = _read(settings, location, layout)
+    try:
+        splits = _split(settings, file.pairs)
+    except DataError as error:  # too few to split
+        raise DataError(str(error), path=location) from None
+    return _corpus(settings, splits, [fingerprint_file(location)], _remarks(settings, file), [file])
+
+
+def _other(settings: SpellData, location: Path, split: str, layout: Layout) -> Corpus:
     """Other data than the recipe's own, as one split."""
     if location.is_dir():
         if split not in SPLITS:
             raise DataError(field="split", value=split, expected=f"one of {', '.join(SPLITS)}")
         location = location / getattr(settings, split)
-    layout = other_layout(location, layout_of(settings))
+    layout = other_layout(location, layout)
     file = _read(settings, location, layout)
     remarks = [layout.remark] if layout.remark else []
     return _corpus(
@@ -302,12 +287,18 @@ def named_pairs(settings: SpellData, source: Tokenizer, target: Tokenizer) -> Pa
     return file.turned() if words_first else file
 
 
-def _folder(settings: SpellData, folder: Path) -> Corpus:
+def _folder(settings: SpellData, folder: Path, layout: Layout) -> Corpus:
     names = {"train": settings.train, "valid": settings.valid, "test": settings.test}
     paths = {split: folder / name for split, name in names.items()}
+    if not any(path.exists() for path in paths.values()):
+        raise DataError(
+            f"the folder has none of the files {', '.join(names.values())}.",
+            hint="Give one file of pairs, or name the files with data.train, data.valid and data.test.",
+            path=folder,
+        )
     if not paths["test"].exists():  # a test split is only asked for by an evaluation
         del paths["test"]
-    files = {split: _read(settings, path) for split, path in paths.items()}
+    files = {split: _read(settings, path, layout) for split, path in paths.items()}
     remarks = [remark for file in files.values() for remark in _remarks(settings, file)]
     return _corpus(
         settings,
@@ -332,11 +323,11 @@ def _shared_pairs(files: Mapping[str, PairFile]) -> list[str]:
     return sorted(remarks)
 
 
-def _read(settings: SpellData, path: Path, layout: Layout | None = None) -> PairFile:
+def _read(settings: SpellData, path: Path, layout: Layout) -> PairFile:
     source, target = _column_tokenizers(settings)
     return read_pairs(
         path,
-        layout=layout or layout_of(settings),
+        layout=layout,
         source_tokenizer=source,
         target_tokenizer=target,
         max_symbols=settings.max_symbols,
@@ -350,7 +341,7 @@ def _remarks(settings: SpellData, file: PairFile) -> list[str]:
     options = [option for option in CLEANING if getattr(settings, option) is True]
     for side, groups in file.merged.items() if options else ():
         other = "target" if side == "source" else "source"
-        first = " and ".join(repr(symbol) for symbol in groups[0][:SHOWN])
+        first = " and ".join(quoted(symbol) for symbol in groups[0][:SHOWN])
         remarks.append(
             f"{file.path}: data.{options[0]} acts on both sides and makes {side} symbols equal that differ, such as "
             f'{first}; merged symbols: {len(groups)}. Use data.{options[0]} = "{other}" to keep the '

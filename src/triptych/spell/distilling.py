@@ -24,7 +24,8 @@ class Distilled:
     Attributes:
         own: training pairs of the run's data.
         added: pairs of words and the teacher's answers.
-        words: different words that were asked about.
+        answered: words that these pairs are of.
+        words: different words of the file.
         doubtful: words without an answer that is probable enough.
         known: words that the data has already, in any split.
         unreadable: words with symbols that the teacher does not know, and lines that are not text.
@@ -32,6 +33,7 @@ class Distilled:
 
     own: int
     added: int
+    answered: int
     words: int
     doubtful: int
     known: int
@@ -60,7 +62,7 @@ def distil(teacher: Speller, recipe: SpellRecipe, data: Corpus, words: Path, out
     """
     if teacher.vocabularies.features is not None:
         raise RecipeError(
-            "the teacher needs features beside each word, and a list of words has none.",
+            "the teacher needs features or a language beside each word, and a list of words has none.",
             hint="Train the student on the teacher's own data.",
         )
     sources, unreadable = _words(teacher, recipe, words)
@@ -90,6 +92,7 @@ def distil(teacher: Speller, recipe: SpellRecipe, data: Corpus, words: Path, out
     return Distilled(
         own=len(data.splits["train"]),
         added=len(added),
+        answered=len(asked) - doubtful,
         words=len(sources),
         doubtful=doubtful,
         known=len(sources) - len(fresh),

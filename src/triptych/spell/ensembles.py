@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from triptych.config import SpellDecoding
+from triptych.config import Combination, SpellDecoding
 from triptych.decoding import Ensemble, Speller
 from triptych.decoding.voting import MEMBERS, Voting
-from triptych.runs.members import Combination, joined
+from triptych.runs.members import joined
 from triptych.runs.run import Run
 from triptych.spell.corpus import Item
 from triptych.spell.evaluating import predictions_of

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from triptych.config import SpellDecoding
 from triptych.decoding import Speller
 from triptych.spell.corpus import Item
 from triptych.spell.metrics import ItemResult, Scores, score
+from triptych.text.languages import language_of
 from triptych.text.predictions import Prediction, cut_warnings
 from triptych.text.symbols import Vocabularies
 
@@ -36,9 +37,15 @@ class Evaluation:
 
 
 def evaluate_items(model: Speller, items: Sequence[Item], *, split: str, decoding: SpellDecoding) -> Evaluation:
-    """Predict and score some items."""
+    """Predict and score some items, of a model of several languages also by language."""
     results = results_of(items, predictions_of(model, items, decoding), model.vocabularies)
-    return Evaluation(split, decoding, results, score(results, sampled=decoding.method == "sample"))
+    sampled = decoding.method == "sample"
+    scores = score(results, sampled=sampled)
+    by_language: dict[str, list[ItemResult]] = {name: [] for name in model.vocabularies.languages}
+    for result in results if by_language else ():
+        by_language[language_of(result.features)].append(result)
+    own = {name: score(each, sampled=sampled) for name, each in by_language.items() if each}
+    return Evaluation(split, decoding, results, replace(scores, languages=own))
 
 
 def predictions_of(model: Speller, items: Sequence[Item], decoding: SpellDecoding | None = None) -> list[Prediction]:

@@ -130,6 +130,7 @@ def section(name: str, evaluation: Mapping[str, Any], figures: Path) -> Section:
         title=f"Evaluation {name}",
         tables=[
             scores_table(evaluation["scores"], sampled=evaluation.get("decoding", {}).get("method") == "sample"),
+            *_by_language(evaluation["scores"]),
             Table("Examples, drawn at random", ["source", "references", "predictions"], evaluation["examples"]),
             Table(
                 "Worst errors, by edits per reference symbol",
@@ -181,6 +182,17 @@ def scores_table(scores: Mapping[str, Any], *, sampled: bool = False) -> Table:
         f"Scores over {scores['n_items']} items", ["measure", f"value [{level} % interval]"], rows, digits=4,
         caption="Intervals: Wilson's for WER, bootstrap over items for the rest.",
     )  # fmt: skip
+
+
+def _by_language(scores: Mapping[str, Any]) -> list[Table]:
+    """Error rates of each language, and of all items; no table where there is one language."""
+    languages = {**scores.get("languages", {}), "all": scores}
+    rows: list[list[Cell]] = [
+        [name, own["n_items"], *(Estimate.from_dict(own[key]) for key in ("cer", "wer", "mean_error"))]
+        for name, own in languages.items()
+    ]
+    columns = ["language", "items", "CER", "WER", "mean error"]
+    return [Table("Scores by language", columns, rows, digits=4)] if len(languages) > 1 else []
 
 
 class _Writer:

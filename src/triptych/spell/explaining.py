@@ -13,6 +13,7 @@ from triptych.decoding import Speller
 from triptych.report.canvas import file_stem, save
 from triptych.report.figures import attention_map
 from triptych.text.predictions import ONLY_COPIED, POOR, Prediction
+from triptych.text.symbols import quoted
 
 CANDIDATES = 3  # listed where nothing else is asked for
 
@@ -59,7 +60,7 @@ class Explanation:
             (self.prediction.unknown_features, POOR),
         ):
             if names:
-                listed = ", ".join(repr(symbol) for symbol in names)
+                listed = ", ".join(map(quoted, names))
                 notes.append(f"warning: {listed} never seen in training; {expected}.")
         if self.picture is None:
             notes.append(
@@ -70,7 +71,8 @@ class Explanation:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and rows of the candidates."""
         rows = [
-            [each.text, f"{each.log_probability:.3f}", f"{each.probability:.3f}"] for each in self.prediction.candidates
+            [each.text or "(empty)", f"{each.log_probability:.3f}", f"{each.probability:.3f}"]
+            for each in self.prediction.candidates
         ]
         return ["candidate", "log-probability", "probability"], rows
 

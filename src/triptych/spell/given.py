@@ -134,7 +134,7 @@ def _pairs(
         sides = (vocabularies.source_tokenizer, vocabularies.target_tokenizer)
         first, second = reversed(sides) if reverse else sides
         if is_file:
-            layout = other_layout(Path(place), layout_of(recipe.data))
+            layout = other_layout(Path(place), layout_of(recipe.data, speller.language))
             warn([layout.remark] if layout.remark else [])
             layout, lexicon = resolved(Path(place), layout, first.unit, second.unit)
             delimiter = None if lexicon else delimiter_of(Path(place), layout.delimiter)
@@ -142,7 +142,8 @@ def _pairs(
         elif vocabularies.features is None:
             layout = Layout()
         else:  # the columns of what `predict` writes
-            layout = Layout(Columns(1, 3, 2, vocabularies.features_separator))
+            separator, languages = vocabularies.features_separator, vocabularies.languages
+            layout = Layout(Columns(1, 3, 2, separator, speller.language, languages))
         bad: list[BadRow] = []
         with ExitStack() as stack:
             stream: Any = stack.enter_context(open_binary(Path(place))) if is_file else sys.stdin.buffer
@@ -193,7 +194,8 @@ def _list_of(speller: Speller, row: Row, *, reverse: bool) -> Prediction:
         raise ValueError(row.problem)
     vocabularies, cells = speller.vocabularies, row.fields
     has_features = vocabularies.features is not None
-    features = vocabularies.split_features(cells[1]) if has_features and len(cells) > 1 else ()
+    own = vocabularies.split_features(cells[1]) if has_features and len(cells) > 1 else ()
+    features = vocabularies.with_language(own, speller.language)
     cells = [cells[0], *cells[2:]] if has_features else cells
     if len(cells) < 3 or len(cells) % 2 == 0:
         raise ValueError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.config import SpellData, SpellDecoding
-from triptych.config.spell import SpellOutput
+from triptych.config.spell_prediction import SpellOutput
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError
@@ -20,6 +20,7 @@ from triptych.spell.corpus import columns_of
 from triptych.text.features import SourceColumns
 from triptych.text.pairs import BadRow, Input, SourceLine, read_sources
 from triptych.text.predictions import ONLY_COPIED, POOR, Prediction, cut_warnings
+from triptych.text.symbols import quoted
 
 STANDARD_INPUT = "-"
 UNSEEN_LISTED = 10  # symbols that training never showed and that get a warning of their own
@@ -38,7 +39,8 @@ def predicted(
 ) -> Iterator[list[str]]:
     """Cells of a line of output for each source: its line, prediction, log-probability, then further candidates.
 
-    Of a model with features they come after the source, as they were given. With alignments, one more cell follows each
+    Of a model with features they come after the source, as they were given, with a language that the speller adds. With
+    alignments, one more cell follows each
     log-probability.
 
     Args:
@@ -73,7 +75,7 @@ def predicted(
             def inputs(lines: Any = lines, ahead: deque[SourceLine] = ahead) -> Iterator[Input]:
                 for line in lines:
                     ahead.append(line)
-                    yield Input(line.symbols, line.features)
+                    yield Input(line.symbols, line.features)  # the speller adds its language
 
             for prediction in speller.stream(
                 inputs(), decoding=decoding, chunk=1 if line_buffered else None, with_alignment=output.alignment
@@ -99,16 +101,21 @@ def _opened(file: str) -> Any:
 
 
 def _columns(speller: Speller, data: SpellData, file: str) -> SourceColumns | None:
-    """Where lines have their source and features; None for a model without features, whose lines are sources."""
-    if speller.vocabularies.features is None:
+    """Where lines have their source and features; None where lines are sources, without features or a language."""
+    known = speller.vocabularies
+    if not known.takes_features and (speller.language or not known.languages):
         return None
-    columns = columns_of(data)
+    columns = columns_of(data, speller.language)
     columns = replace(columns, source=columns.target) if data.reverse else columns
+    if not known.takes_features:  # their language is all that lines have beside their sources, as in what is written
+        columns = replace(columns, source=1, target=3, features=2)
     return SourceColumns.of(columns, data.delimiter or None, file)
 
 
 def _cells(speller: Speller, prediction: Prediction, line: SourceLine) -> list[str]:
-    cells = [line.text] if speller.vocabularies.features is None else [line.text, line.features_text]
+    known = speller.vocabularies
+    features = line.features_text if speller.language is None else known.join_features(prediction.features)
+    cells = [line.text] if known.features is None else [line.text, features]
     for candidate in prediction.candidates:
         cells += [candidate.text, f"{candidate.log_probability:.4f}"]
         cells += [] if candidate.alignment is None else [candidate.alignment.text]
@@ -123,7 +130,7 @@ class _Unseen:
         self._copies = speller.copies
         self._known: set[str] = set()
         self._tabs_separate = speller.vocabularies.source_tokenizer.unit == "symbols"
-        self._expects_sources = speller.vocabularies.features is None  # no columns; False after a warning
+        self._expects_sources = not speller.vocabularies.takes_features  # no columns; False after a warning
 
     def note(self, place: str, prediction: Prediction, text: str) -> None:
         """Warn of symbols and features that are met for the first time, and of the first line with a tab.
@@ -149,7 +156,7 @@ class _Unseen:
             listed = len(self._known) < UNSEEN_LISTED
             self._known.update(fresh)
             if fresh and listed:
-                self._warn([f"{place}: {', '.join(map(repr, fresh))} never seen in training; {expected}."])
+                self._warn([f"{place}: {', '.join(map(quoted, fresh))} never seen in training; {expected}."])
 
     def finish(self) -> None:
         """Say how many symbols there were where not all were listed."""

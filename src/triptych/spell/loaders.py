@@ -24,8 +24,9 @@ def vocabularies_of(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
         target_tokenizer,
         Vocabulary.build(pair.source for pair in train),
         Vocabulary.build(pair.target for pair in train),
-        Vocabulary.build(pair.features for pair in train) if recipe.data.features_column != "" else None,
+        Vocabulary.build(pair.features for pair in train) if recipe.data.has_features else None,
         recipe.data.features_separator,
+        tuple(recipe.data.languages),
     )
 
 
@@ -49,9 +50,7 @@ def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, 
         size, seed = recipe.training.items_per_update, recipe.training.seed
         lengths, target_lengths = train.source_lengths, train.target_lengths
         if not synthetic:
-            order = by_length(
-                lengths, size, target_lengths=target_lengths, seed=seed, rank=rank, world_size=world_size
-            )
+            order = by_length(lengths, size, target_lengths=target_lengths, seed=seed, rank=rank, world_size=world_size)
         else:
             order = synthetic_first(
                 lengths,

@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,6 +94,7 @@ class Scores:
             averaged over all its predictions before they are summed. None unless predictions are samples.
         wer_over_predictions: likewise, the mean over items of the share of their predictions that are not right.
         from_dictionary: share of items whose first prediction is a dictionary's; None where none is.
+        languages: the same of the items of each language, where there are several.
     """
 
     n_items: int
@@ -104,32 +105,30 @@ class Scores:
     cer_over_predictions: Estimate | None = None
     wer_over_predictions: Estimate | None = None
     from_dictionary: Estimate | None = None
+    languages: Mapping[str, Scores] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; `wer_at_k` is keyed by k, and what does not apply is omitted."""
-        values: dict[str, Any] = {"n_items": self.n_items}
-        for name in ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions", "from_dictionary"):
-            estimate = getattr(self, name)
-            if estimate is not None:
-                values[name] = estimate.to_dict()
+        names = ("cer", "wer", "mean_error", "cer_over_predictions", "wer_over_predictions", "from_dictionary")
+        found = {name: getattr(self, name) for name in names}
+        values = {"n_items": self.n_items, **{name: each.to_dict() for name, each in found.items() if each is not None}}
         if self.wer_at_k:
             values["wer_at_k"] = {str(k): estimate.to_dict() for k, estimate in enumerate(self.wer_at_k, start=1)}
-        return values
+        own = {name: scores.to_dict() for name, scores in self.languages.items()}
+        return {**values, "languages": own} if own else values
 
 
 @dataclass(frozen=True, slots=True)
 class LengthBin:
-    """The scores of the items whose source has from `shortest` to `longest` symbols; None: no upper end."""
+    """The scores of some items, whose sources have from `shortest` to `longest` symbols."""
 
     shortest: int
-    longest: int | None
+    longest: int
     scores: Scores
 
     @property
     def label(self) -> str:
-        """`5-9`, `7` or `10+`."""
-        if self.longest is None:
-            return f"{self.shortest}+"
+        """`5-9` or `7`."""
         return str(self.shortest) if self.shortest == self.longest else f"{self.shortest}-{self.longest}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -300,7 +299,7 @@ def by_length(
 
     Args:
         items: at least one.
-        edges: shortest lengths of all bins but the first, rising: (5, 10) makes the bins 0-4, 5-9 and 10+.
+        edges: rising; (5, 10) separates lengths below 5, from 5 to 9, and from 10. A bin's label has its own lengths.
         level: of the intervals, in (0, 1).
         samples: bootstrap resamples, >= 1.
         seed: of the resampling.
@@ -314,13 +313,12 @@ def by_length(
     binned: list[list[ItemResult]] = [[] for _ in range(len(edges) + 1)]
     for item in items:
         binned[bisect.bisect_right(edges, len(item.source))].append(item)
-    shortest = [0, *edges]
-    longest: list[int | None] = [*(edge - 1 for edge in edges), None]
-    return [
-        LengthBin(low, high, score(members, level=level, samples=samples, seed=seed))
-        for low, high, members in zip(shortest, longest, binned, strict=True)
-        if members
-    ]
+    found = []
+    for members in filter(None, binned):
+        lengths = [len(item.source) for item in members]
+        scores = score(members, level=level, samples=samples, seed=seed)
+        found.append(LengthBin(min(lengths), max(lengths), scores))
+    return found
 
 
 def confusions(items: Iterable[ItemResult]) -> list[Confusion]:

@@ -10,10 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from triptych.config import SpellDecoding, SpellRecipe
+from triptych.config import Combination, SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
 from triptych.config.options import given_fields
-from triptych.config.spell import SpellOutput, SpellWordLists
+from triptych.config.spell_prediction import SpellOutput, SpellWordLists
+from triptych.data.locations import Location
 from triptych.decoding import Speller
 from triptych.decoding.voting import speller_of
 from triptych.errors import RecipeError, RunError
@@ -21,13 +22,13 @@ from triptych.report import comparison
 from triptych.report.card import Use
 from triptych.report.comparison import Errors
 from triptych.report.html import Section
-from triptych.runs.members import Combination, members_of
+from triptych.runs.members import architectures_of, load_networks
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer
 from triptych.spell import demo, evaluation_report, explaining, given, lines, start, word_lists
 from triptych.spell.adapter import TorchModel, module_of
 from triptych.spell.build import build_from_description, build_transducer, description_of
-from triptych.spell.corpus import Corpus, load_corpus, unseen_features, unseen_symbols
+from triptych.spell.corpus import Corpus, load_corpus
 from triptych.spell.ensembles import Selection, join_runs, search_members
 from triptych.spell.evaluating import Evaluation, evaluate_items
 from triptych.spell.labels import decoding_label
@@ -36,6 +37,7 @@ from triptych.spell.metrics import measured
 from triptych.spell.objective import SpellObjective
 from triptych.spell.running_text import predicted_text
 from triptych.spell.sizing import sized
+from triptych.spell.unseen import unseen_features, unseen_symbols
 from triptych.text import remembered
 from triptych.text.symbols import Vocabularies, Vocabulary
 from triptych.training.hardware import check_device
@@ -51,17 +53,22 @@ class SpellPanel:
     sized_as = staticmethod(start.sized_as)
     with_dictionary = staticmethod(word_lists.with_packed_dictionary)
     ensemble_test_options = " --decode beam"
+    label_prefix = ""
 
     def read(
-        self, recipe: SpellRecipe, location: Path | None, *, model: Any = None, whole: str | None = None
+        self, recipe: SpellRecipe, location: Location | None, *, model: Any = None, whole: str | None = None
     ) -> Corpus:
         """Read the recipe's pairs and split them; with `whole`, other data as that split."""
         known = None if model is None else (model.vocabularies.source_tokenizer, model.vocabularies.target_tokenizer)
         return load_corpus(recipe.data, location, whole=whole, known=known)
 
+    def sized(self, recipe: SpellRecipe, data: Corpus) -> SpellRecipe:
+        """The recipe with a number in place of every "auto", by the number of training pairs."""
+        return sized(recipe, len(data.splits["train"]))
+
     def build(self, recipe: SpellRecipe, data: Corpus) -> Prepared:
-        """Build the network for some pairs, initialised from `training.seed`; see `sized` for what is "auto"."""
-        recipe = sized(recipe, len(data.splits["train"]))
+        """Build the network for some pairs, initialised from `training.seed`."""
+        recipe = self.sized(recipe, data)
         vocabularies = vocabularies_of(recipe, data)
         torch.manual_seed(recipe.training.seed)
         sizes = sizes_of(vocabularies)
@@ -99,22 +106,10 @@ class SpellPanel:
         """
         check_device(device)
         description, path = run.model(self.name), run.path / "model.json"
-        networks, members = [], []
-        for architecture, own in members_of(description, run.tensors(), path):
-            network = build_from_description(architecture, path)
-            try:
-                network.load_state_dict(own)
-            except RuntimeError as error:
-                raise RunError(
-                    f"model.safetensors does not fit model.json ({error}).",
-                    hint="Copy both files from the same training.",
-                    path=run.path,
-                ) from None
-            networks.append(network.eval().to(device))
-            members.append(architecture)
+        networks = load_networks(run, description, lambda own: build_from_description(own, path))
         vocabularies = Vocabularies.from_dict(description, path)
-        _check_vocabularies(members, vocabularies, path)
-        models = [TorchModel(network, device) for network in networks]
+        _check_vocabularies(architectures_of(description), vocabularies, path)
+        models = [TorchModel(network.to(device), device) for network in networks]
         speller = speller_of(
             models, description, lambda own: Vocabularies.from_dict(own, path), _decoding(description, path)
         )
@@ -126,7 +121,7 @@ class SpellPanel:
         return module_of(model.model), None
 
     def untrained(
-        self, recipe: SpellRecipe, location: Path | None, *, classes: int | None
+        self, recipe: SpellRecipe, location: Location | None, *, classes: int | None
     ) -> tuple[nn.Module, tuple[int, int, int] | None]:
         """The network that a recipe would train on its data; see `network_of`."""
         if classes is not None:
@@ -183,7 +178,7 @@ class SpellPanel:
     def equip(
         self, model: Speller, recipe: SpellRecipe, given: Mapping[str, Any], *, warn: Callable[[Sequence[str]], None]
     ) -> tuple[Speller, str]:
-        """The model with the word list and dictionary that options of a command name, and what to call that."""
+        """The model with the language and word lists that options of a command name, and what to call that."""
         if "remembered" in given and model.remembered is None:
             option = "--remembered" if given["remembered"] else "--no-remembered"
             raise RecipeError(
@@ -192,6 +187,8 @@ class SpellPanel:
                 value=given["remembered"],
                 hint="Remove it, or train with --set data.remember=true",
             )
+        if "language" in given:
+            model = model.in_language(given["language"])
         lists = check_table(SpellWordLists, given_fields(SpellWordLists, "predict", given), origin="")
         return word_lists.with_word_lists(model, lists, recipe=recipe, warn=warn), word_lists.label(lists)
 
@@ -217,7 +214,6 @@ class SpellPanel:
                 model,
                 places,
                 decoding=decoding,
-                features=given.get("features"),
                 max_symbols=recipe.data.max_symbols,
                 skip_bad=skip_bad,
                 line_buffered=line_buffered,
@@ -247,6 +243,7 @@ class SpellPanel:
                 f"{len(items)} sources are given; expected one.", hint="Put a source with spaces in quotes."
             )
         decoding = self.choose(recipe, given)
+        model = model.in_language(given["language"]) if "language" in given else model
         n_best, features = given.get("n_best"), given.get("features")
         return [
             explaining.explained(model, item, features=features, decoding=decoding, out=out, n_best=n_best)
@@ -284,6 +281,8 @@ class SpellPanel:
         """Error rates as people read them."""
         named = {"CER": scores["cer"], "WER": scores["wer"], "mean error": scores["mean_error"]}
         named |= {f"WER@{k}": value for k, value in scores.get("wer_at_k", {}).items() if int(k) > 1}
+        for language, own in scores.get("languages", {}).items():
+            named |= {f"CER, {language}": own["cer"], f"WER, {language}": own["wer"]}
         if "from_dictionary" in scores:
             named["answered by a dictionary"] = scores["from_dictionary"]
         further = {
@@ -296,9 +295,12 @@ class SpellPanel:
         """The model card's sections on a speller."""
         sources, targets = description["source_symbols"], description["target_symbols"]
         features = description.get("features")
-        depends = f", depending on {len(features)} features" if features else ""
+        languages = description.get("languages", ())
+        count = len(features or ()) - len(languages)
+        depends = f", depending on {count} features" if count else ""
+        depends += f", in {len(languages)} languages: {', '.join(languages)}" if languages else ""
         return Use(
-            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} other symbols"
+            purpose=f"Rewrites sequences over {len(sources)} symbols as sequences over {len(targets)} symbols"
             f"{depends}.",
             limits=(
                 "Source symbols absent from training are read as one unknown symbol"
@@ -307,8 +309,9 @@ class SpellPanel:
                 f"Targets have at most {description['decoding']['max_length_factor']:g} symbols per source symbol and "
                 f"{description['decoding']['max_length_extra']} more.",
             ),
-            python=f"model.predict([SOURCE], {'features=[FEATURES], ' if features else ''}n_best=3)[0].candidates",
-            command="triptych predict RUN SOURCES.txt --n-best 3",
+            python=f"model.predict([SOURCE], {'features=[FEATURES], ' if count else ''}"
+            f"{'language=LANGUAGE, ' if languages else ''}n_best=3)[0].candidates",
+            command=f"triptych predict RUN SOURCES.txt {'--language LANGUAGE ' if languages else ''}--n-best 3",
         )
 
     def read_errors(self, path: Path) -> Errors:
@@ -331,8 +334,7 @@ def _check_vocabularies(members: Sequence[Mapping[str, Any]], vocabularies: Voca
 
 
 def _copies(description: Mapping[str, Any]) -> bool:
-    members = description.get("members", [description.get("architecture", {})])
-    return any(architecture.get("copy_symbols", False) for architecture in members)
+    return any(architecture.get("copy_symbols", False) for architecture in architectures_of(description))
 
 
 def _decoding(description: Mapping[str, Any], path: Path) -> SpellDecoding:

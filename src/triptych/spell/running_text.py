@@ -37,6 +37,46 @@ class Rewritten:
     words: dict[str, Prediction]
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Texts cut into words and what is between them, to be predicted word by word.
+
+    Attributes:
+        texts: as they were.
+        parts: of each text.
+        words: symbols of each different word that is predicted, in the order they first come.
+    """
+
+    texts: Sequence[str]
+    parts: Sequence[Sequence[Piece]]
+    words: dict[str, tuple[str, ...]]
+
+    def joined(self, found: Sequence[Prediction]) -> list[Rewritten]:
+        """The texts with the predictions of `words`, in their order, in the words' places."""
+        known = dict(zip(self.words, found, strict=True))
+        return [_joined(text, parts, known) for text, parts in zip(self.texts, self.parts, strict=True)]
+
+
+def cut(speller: Speller, texts: Sequence[str], decoding: SpellDecoding, *, max_symbols: int = 1000) -> Cut:
+    """Cut some texts into what is predicted and what is kept; see `rewrite`.
+
+    Raises:
+        RecipeError: the model's sources are symbols with spaces between them, or it draws samples.
+    """
+    tokenizer = speller.vocabularies.source_tokenizer
+    if tokenizer.unit == "symbols":
+        raise RecipeError(
+            "running text is given, and the sources of this run are symbols with spaces between them.",
+            field="text",
+            hint="Remove it, or use a run whose sources are words.",
+        )
+    if decoding.method == "sample":
+        raise RecipeError(field="decoding.method", value="sample", expected="greedy or beam for running text")
+    parts = [pieces(text) for text in texts]
+    symbols = {piece.text: tokenizer.split(piece.text) for each in parts for piece in each if piece.is_word}
+    return Cut(texts, parts, {word: split for word, split in symbols.items() if 0 < len(split) <= max_symbols})
+
+
 def rewrite(
     speller: Speller,
     texts: Sequence[str],
@@ -57,21 +97,8 @@ def rewrite(
         RecipeError: the model's sources are symbols with spaces between them, or it draws samples.
     """
     settings = decoding or speller.decoding
-    tokenizer = speller.vocabularies.source_tokenizer
-    if tokenizer.unit == "symbols":
-        raise RecipeError(
-            "--text is given, and the sources of this run are symbols with spaces between them.",
-            field="text",
-            hint="Remove it, or use a run whose sources are words.",
-        )
-    if settings.method == "sample":
-        raise RecipeError(field="decoding.method", value="sample", expected="greedy or beam for running text")
-    cut = [pieces(text) for text in texts]
-    symbols = {piece.text: tokenizer.split(piece.text) for parts in cut for piece in parts if piece.is_word}
-    words = [word for word, split in symbols.items() if 0 < len(split) <= max_symbols]
-    found = speller.predict([symbols[word] for word in words], features=features, decoding=settings)
-    known = dict(zip(words, found, strict=True))
-    return [_joined(text, parts, known) for text, parts in zip(texts, cut, strict=True)]
+    made = cut(speller, texts, settings, max_symbols=max_symbols)
+    return made.joined(speller.predict(list(made.words.values()), features=features, decoding=settings))
 
 
 def _joined(text: str, parts: Sequence[Piece], known: dict[str, Prediction]) -> Rewritten:
@@ -86,7 +113,6 @@ def predicted_text(
     files: Sequence[str],
     *,
     decoding: SpellDecoding,
-    features: str | None,
     max_symbols: int,
     skip_bad: bool,
     line_buffered: bool,
@@ -95,7 +121,7 @@ def predicted_text(
     """Cells of a line of output for each line of running text: the line, its prediction, the log-probability.
 
     Args:
-        speller, decoding, features, max_symbols: see `rewrite`.
+        speller, decoding, max_symbols: see `rewrite`.
         files: paths; `-` is standard input.
         skip_bad: skip lines that cannot be read, and warn of them at the end.
         line_buffered: predict each line before reading the next.
@@ -115,7 +141,7 @@ def predicted_text(
                 good = [line.text for line in held if not line.problem]
                 if first is not None and not skip_bad:
                     good = [line.text for line in held[: held.index(first)]]
-                for each in rewrite(speller, good, decoding=decoding, features=features, max_symbols=max_symbols):
+                for each in rewrite(speller, good, decoding=decoding, max_symbols=max_symbols):
                     cut.update(word for word, found in each.words.items() if not found.best.finished)
                     yield [each.text, each.prediction, f"{each.log_probability:.4f}"]
                 if first is not None and not skip_bad:

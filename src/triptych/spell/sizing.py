@@ -10,7 +10,7 @@ from triptych.config.common import AUTO
 PASSES = 3600  # epochs over the square root of the number of pairs
 MOST_EPOCHS = 150
 FEW_PAIRS = 1_000  # below, a shortcut from each symbol and synthetic pairs help; above, validation errors do not fall
-SYNTHETIC = 3_000  # pairs, where there are few
+SYNTHETIC = 15_000  # pairs, where there are few; about a fifth of them are in the first epoch
 SYNTHETIC_EPOCHS = 20  # at least, with them
 
 
@@ -23,7 +23,7 @@ def sized(recipe: SpellRecipe, pairs: int) -> SpellRecipe:
     """
     synthetic = recipe.training.synthetic_pairs
     if synthetic == AUTO:
-        synthetic = SYNTHETIC if pairs < FEW_PAIRS and recipe.data.features_column == "" else 0
+        synthetic = SYNTHETIC if pairs < FEW_PAIRS and not recipe.data.has_features else 0
     chosen = {"model": model_sizes(pairs), "training": training_sizes(pairs, synthetic)}
     tables = {}
     for name, values in chosen.items():
@@ -39,7 +39,7 @@ def training_sizes(pairs: int, synthetic: int) -> dict[str, Any]:
     Small data is seen more often, though less in all: the number of pairs seen grows with the square root. Synthetic
     pairs share this number with the others.
     """
-    everything = pairs + synthetic
+    everything = pairs + synthetic // 5
     epochs = min(MOST_EPOCHS, max(8, round(PASSES / pairs**0.5)))
     return {
         "synthetic_pairs": synthetic,

@@ -13,7 +13,7 @@ from triptych.config.common import AUTO
 from triptych.errors import RunError
 from triptych.runs.run import Run
 from triptych.runs.transfer import Transfer, description_of_start, known_rows, transfer_from
-from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.text.symbols import Vocabularies, Vocabulary, some_of
 
 OF_SOURCE = ("encoder.embedding.weight",)
 OF_FEATURES = ("encoder.features.embedding.weight",)
@@ -58,9 +58,7 @@ def started(network: nn.Module, description: Mapping[str, Any], start: Run) -> T
         _check_notation(side, new, old, start)
         known, of, fresh = _compared(_of_side(new, side), _of_side(old, side))
         if fresh:
-            more = f" and {len(fresh) - SHOWN} more" if len(fresh) > SHOWN else ""
-            listed = ", ".join(repr(symbol) for symbol in fresh[:SHOWN])
-            remarks.append(f"{of - known} of {of} {side} symbols are new to {start.name} ({listed}{more}).")
+            remarks.append(f"{of - known} of {of} {side} symbols are new to {start.name} ({some_of(fresh)}).")
     special = len(Vocabulary.special_names)
     sources = known_rows(new.sources.symbols, old.sources.symbols, special)
     targets = known_rows(new.targets.symbols, old.targets.symbols, special)

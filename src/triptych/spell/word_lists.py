@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from triptych.config import SpellRecipe
-from triptych.config.spell import SpellWordLists
+from triptych.config.spell_prediction import SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError
 from triptych.runs.run import Run
@@ -36,7 +36,7 @@ def with_word_lists(
             f"--lexicon-weight is {lists.lexicon_weight} without a word list.", hint="Add --lexicon FILE."
         )
     vocabularies = speller.vocabularies
-    layout = dictionary_layout(recipe.data) if recipe else None
+    layout = dictionary_layout(recipe.data, speller.language) if recipe else None
     if lists.lexicon is not None:
         words = read_words(lists.lexicon, vocabularies, layout)
         warn(words.warnings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from triptych.data.files import open_binary
@@ -12,7 +12,7 @@ from triptych.text.layouts import other_layout
 from triptych.text.lexicons import is_lexicon
 from triptych.text.pairs import BadRow, read_pairs, read_sources
 from triptych.text.rows import Layout
-from triptych.text.symbols import Vocabularies
+from triptych.text.symbols import Vocabularies, some_of
 
 Symbols = tuple[str, ...]
 _AUTO = Layout(kind="auto")
@@ -68,7 +68,8 @@ def read_words(path: Path, vocabularies: Vocabularies, layout: DictionaryLayout 
     texts = [(line.text, line.symbols) for line in lines]
     remarks = []
     if 2 * sum(not vocabularies.targets.unknown_in(symbols) for _, symbols in texts) < len(texts) and is_lexicon(path):
-        targets = dict.fromkeys(target for _, target, _ in read_dictionary(path, vocabularies, layout).entries)
+        listed = read_dictionary(path, vocabularies, _of_any_language(layout or DictionaryLayout()))
+        targets = dict.fromkeys(target for _, target, _ in listed.entries)
         texts = [(vocabularies.target_tokenizer.join(target), target) for target in targets]
         remarks.append(f"{path}: read as a dictionary; the words of the list are the targets of its entries.")
     usable: list[str] = []
@@ -106,14 +107,20 @@ def read_dictionary(path: Path, vocabularies: Vocabularies, layout: DictionaryLa
     return Dictionary(entries, [text for text in (found.remark, remark) if text])
 
 
+def _of_any_language(layout: DictionaryLayout) -> DictionaryLayout:
+    """The layout of a file whose targets alone are used."""
+    columns = replace(layout.layout.columns, languages=(), language=None)
+    return replace(layout, layout=layout.layout._replace(columns=columns))
+
+
 def _strangers(path: Path, sources: Sequence[Symbols], vocabularies: Vocabularies) -> str:
     """A sentence where most sources have symbols that training never showed, as with swapped columns."""
     strange = [source for source in sources if vocabularies.sources.unknown_in(source)]
     if 2 * len(strange) <= len(sources):
         return ""
-    symbols = " ".join(vocabularies.sources.symbols[:8])
     return (
         f"{path}: {len(sources) - len(strange)} of {len(sources)} entries have sources made of the model's symbols "
-        f"({symbols} …); the first that has not: {vocabularies.source_tokenizer.join(strange[0])!r}. Are the columns "
-        "swapped, or is the dictionary for another model?"
+        f"({some_of(vocabularies.sources.symbols)}); the first that has not: "
+        f"{vocabularies.source_tokenizer.join(strange[0])!r}. Are the columns swapped, or is the dictionary for "
+        "another model?"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triptych.errors import DataError, RecipeError
+from triptych.text.languages import token
 from triptych.text.rows import Columns, Row, delimiter_of
 
 Features = tuple[str, ...]
@@ -83,7 +84,7 @@ def join_features(features: Sequence[str], separator: str = ";") -> str:
 
 
 def _unpaired(text: str) -> DataError:
-    return DataError(field="the features", value=text[:80], expected="brackets in pairs, as in V;NOM(1,SG)")
+    return DataError(field="features", value=text[:80], expected="brackets in pairs, as in V;NOM(1,SG)")
 
 
 @dataclass
@@ -133,7 +134,13 @@ class SourceColumns:
             if positions is not None and max(positions) < len(cells):
                 return cells[positions[0]], cells[positions[1]]
         count = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
-        raise DataError(f"the line has {count}; expected two, a source and its features")
+        also = f", among them its language, such as {token(self.columns.languages[0])}" if self._lacks_language else ""
+        raise DataError(f"the line has {count}; expected two, a source and its features{also}")
+
+    @property
+    def _lacks_language(self) -> bool:
+        """Whether each line must name its language."""
+        return bool(self.columns.languages) and self.columns.language is None
 
     def _numbered(self) -> tuple[int, int] | None:
         source, features = self.columns.source, self.columns.features

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from triptych.errors import RecipeError
 from triptych.text.lexicons import Lexicon, is_lexicon
-from triptych.text.rows import Columns, Layout, Row, fitting_layout
+from triptych.text.rows import Layout, Row, fitting_layout
 from triptych.text.symbols import Unit
 
 CLOSE_SEPARATORS = (",", ";", "/", "|")  # of alternatives; ~ without white space is a mark of X-SAMPA
@@ -35,7 +35,7 @@ def resolved(path: Path, layout: Layout, source_unit: Unit, target_unit: Unit) -
     if layout.kind == "auto" and not is_lexicon(path):
         return layout._replace(kind="table"), None
     if columns.source == 1 and source_unit == "symbols" and target_unit != "symbols":
-        columns = Columns(2, 1)
+        columns = replace(columns, source=2, target=1)
     return layout._replace(columns=columns, kind="dictionary"), Lexicon.of(path)
 
 
@@ -48,7 +48,8 @@ def other_layout(path: Path, layout: Layout) -> Layout:
         DataError: the file cannot be opened or read.
     """
     if layout.kind != "table" and layout.columns.features is None and is_lexicon(path):
-        return Layout(kind="dictionary", alternatives=layout.alternatives)
+        columns = replace(layout.columns, source=1, target=2)
+        return Layout(columns, kind="dictionary", alternatives=layout.alternatives)
     return fitting_layout(path, layout._replace(kind="table"))
 
 

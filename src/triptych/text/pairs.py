@@ -11,6 +11,7 @@ from typing import NamedTuple
 from triptych.data.files import Line, number_lines, open_binary
 from triptych.errors import DataError, RecipeError
 from triptych.text.features import Features, SourceColumns, split_features
+from triptych.text.languages import with_language
 from triptych.text.layouts import alternatives, described, resolved
 from triptych.text.lexicons import Lexicon
 from triptych.text.remarks import PairRemarks
@@ -209,7 +210,7 @@ def read_sources(
         try:
             source, features_text = _columns_of(line, columns)
             symbols = _symbols_of(source, tokenizer, max_symbols, what="the source")
-            features = () if columns is None else _features_of(features_text, columns.columns.features_separator)
+            features = () if columns is None else _features_of(features_text, columns.columns)
         except _BlankError as error:
             blank.append(BadRow(line.number, str(error), is_blank=True))
             continue
@@ -307,9 +308,8 @@ class _PairReader:
             _symbols_of(text, self._tokenizers[side], self._max_symbols, what=f"the {side}")
             for side, text in texts.items()
         )
-        features: Features = ()
-        if self._columns.features is not None:
-            features = _features_of(self._text("features", row), self._columns.features_separator)
+        has_features = self._columns.features is not None
+        features = _features_of(self._text("features", row) if has_features else "", self._columns)
         self._remarks.note(row, texts)
         return Pair(source, target, row.line, features)
 
@@ -342,9 +342,9 @@ def _columns_of(line: Line, columns: SourceColumns | None) -> tuple[str, str]:
         raise _BadRowError(str(error)) from None
 
 
-def _features_of(text: str, separator: str) -> Features:
+def _features_of(text: str, columns: Columns) -> Features:
     try:
-        return split_features(text, separator)
+        return with_language(split_features(text, columns.features_separator), columns.language, columns.languages)
     except DataError as error:
         raise _BadRowError(str(error).removesuffix(".")) from None
 

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from triptych.text.alignment import Alignment
+from triptych.text.languages import language_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Prediction:
         source: source symbols.
         candidates: at least one.
         unknown: source symbols that training never showed.
-        features: of the source, sorted; empty for a model without features.
+        features: of the source, sorted, its language among them; empty for a model without features.
         unknown_features: those of them that training never showed.
     """
 
@@ -60,6 +61,11 @@ class Prediction:
     unknown: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     unknown_features: tuple[str, ...] = ()
+
+    @property
+    def language(self) -> str:
+        """The source's language; empty for a model of one."""
+        return language_of(self.features)
 
     @property
     def best(self) -> Candidate:
@@ -87,7 +93,7 @@ class Prediction:
         return self.best.attention
 
 
-POOR, ONLY_COPIED = "expect a poor prediction", "it can only be copied"  # of what training never showed
+POOR, ONLY_COPIED = "expect a poor prediction", "the model can only copy such symbols"  # of what training never showed
 
 
 def cut_warnings(count: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -42,13 +42,16 @@ class Row:
 class Columns:
     """Columns of the source and the target, and of features where there are any.
 
-    Numbers from 1, or names, which make the first row a header. Features are separated by `features_separator`.
+    Numbers from 1, or names, which make the first row a header. Features are separated by `features_separator`. Where
+    `languages` are known, every row has one of them: `language` where its features name none.
     """
 
     source: int | str = 1
     target: int | str = 2
     features: int | str | None = None
     features_separator: str = ";"
+    language: str | None = None
+    languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for side, column in self.by_side.items():
@@ -153,7 +156,8 @@ def fitting_layout(path: Path, layout: Layout) -> Layout:
         if header and len(header.fields) == 2 and columns.features is None:
             wanted = " and ".join(repr(column) for column in columns.by_side.values())
             remark = f"{path}: the columns {wanted} are missing; its two columns are read as source and target."
-            return layout._replace(columns=Columns(), delimiter=candidate, remark=remark)
+            two = replace(columns, source=1, target=2)
+            return layout._replace(columns=two, delimiter=candidate, remark=remark)
     return layout
 
 

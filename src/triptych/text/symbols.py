@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from triptych.errors import DataError, RecipeError, RunError, did_you_mean
 from triptych.text.features import Features, check_separator, join_features, split_features
+from triptych.text.languages import with_language, without_language
 
 Unit = Literal["characters", "graphemes", "symbols"]
 NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD", "none"]
@@ -22,6 +24,20 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 _LATER = ("written_form", "backward")  # options that descriptions of earlier versions lack
 _SENTENCE_MARKS = ".!?"
+_NAMED = 5  # symbols that a message names
+
+
+def quoted(symbol: str) -> str:
+    """A symbol as messages name it: in quotes; one that begins with a combining mark on ◌, with its code points."""
+    if not unicodedata.category(symbol[:1] or " ").startswith("M"):
+        return repr(symbol)
+    return f"'◌{symbol}' ({' '.join(f'U+{ord(character):04X}' for character in symbol)})"
+
+
+def some_of(symbols: Collection[str]) -> str:
+    """The first symbols, and how many more there are."""
+    first = ", ".join(quoted(symbol) for symbol in islice(symbols, _NAMED))
+    return first + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else "")
 
 
 @dataclass(frozen=True)
@@ -263,8 +279,9 @@ class Vocabularies:
     Attributes:
         source_tokenizer, target_tokenizer: from text to symbols.
         sources, targets: from symbols to indices.
-        features: from features to indices; None for a model without features.
+        features: from features to indices, languages among them; None for a model without features.
         features_separator: between the features of a text.
+        languages: of a model of several languages.
     """
 
     source_tokenizer: Tokenizer
@@ -273,6 +290,16 @@ class Vocabularies:
     targets: Vocabulary
     features: Vocabulary | None = None
     features_separator: str = ";"
+    languages: tuple[str, ...] = ()
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether sources have features beside a language."""
+        return self.features is not None and (not self.languages or bool(without_language(self.features.symbols)))
+
+    def with_language(self, features: Features, language: str | None = None) -> Features:
+        """Features with a language among them; see `triptych.text.languages.with_language`."""
+        return with_language(features, language, self.languages)
 
     def split_features(self, text: str) -> Features:
         """The features of a text; see `triptych.text.features.split_features`."""
@@ -283,8 +310,8 @@ class Vocabularies:
         return join_features(features, self.features_separator)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; features are there only if the model has them."""
-        values = {
+        """Plain values for JSON; features and languages are there only if the model has them."""
+        values: dict[str, Any] = {
             "source_tokenizer": self.source_tokenizer.to_dict(),
             "target_tokenizer": self.target_tokenizer.to_dict(),
             "source_symbols": self.sources.to_list(),
@@ -292,7 +319,8 @@ class Vocabularies:
         }
         if self.features is None:
             return values
-        return {**values, "features": self.features.to_list(), "features_separator": self.features_separator}
+        values |= {"features": self.features.to_list(), "features_separator": self.features_separator}
+        return {**values, "languages": list(self.languages)} if self.languages else values
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Vocabularies:
@@ -306,6 +334,7 @@ class Vocabularies:
             Vocabulary.from_list(values["target_symbols"]),
             Vocabulary.from_list(values["features"]) if "features" in values else None,
             separator,
+            tuple(values.get("languages", ())),
         )
 
     @classmethod

@@ -1,9 +1,10 @@
 """Synthetic pairs for small data: pieces of aligned training pairs, put together in new orders.
 
-Pairs are cut into pieces of a few source symbols and what is written for them, by expectation maximisation over all ways
-of cutting (Jiampojamarn et al. 2007, "Applying many-to-many alignments and hidden Markov models to letter-to-phoneme
-conversion"). New pairs are drawn from a trigram model over these pieces (the joint units of Bisani and Ney 2008). Data of
-this kind ("hallucinated", Anastasopoulos and Neubig 2019) teach a network from few pairs what is written for what.
+Pairs are cut into pieces of a few source symbols and what is written for them, by expectation maximisation over all
+ways of cutting (Jiampojamarn et al. 2007, "Applying many-to-many alignments and hidden Markov models to
+letter-to-phoneme conversion"). New pairs are drawn from a trigram model over these pieces (the joint units of Bisani
+and Ney 2008). Data of this kind ("hallucinated", Anastasopoulos and Neubig 2019) teach a network from few pairs what is
+written for what.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ _EDGE: Piece = ((), ())  # before the first and after the last piece
 def synthetic_pairs(pairs: Sequence[Pair], count: int, *, seed: int) -> list[Pair]:
     """Draw new pairs from the pieces of training pairs.
 
-    Each is as long, in pieces, as some training pair, and has a source that no training pair has. The same arguments
-    give the same pairs. Pairs that cannot be cut (too long, or one side more than three times the other) lend no pieces.
+    Each is no shorter and no longer, in pieces, than the training pairs are, and has a source that none of them has.
+    The same arguments give the same pairs. Pairs that cannot be cut (too long, or one side more than three times the
+    other) lend no pieces.
 
     Args:
         pairs: training pairs.
@@ -49,8 +51,8 @@ def synthetic_pairs(pairs: Sequence[Pair], count: int, *, seed: int) -> list[Pai
     Returns:
         At most `count` different pairs, without features; fewer where there are not so many.
     """
-    cuts = cut_into_pieces(pairs)
-    if not cuts or count == 0:
+    cuts = cut_into_pieces(pairs) if count else []
+    if not cuts:
         return []
     draw, following = random.Random(seed), _followers(cuts)
     lengths = sorted(len(cut) for cut in cuts)

@@ -20,7 +20,7 @@ from triptych.runs.checkpoints import AtomicCheckpoints, damaged, read_checkpoin
 from triptych.runs.run import Run, is_helper_process
 from triptych.training.hardware import Hardware, precision_here
 from triptych.training.interrupt import CtrlC, Interrupted, signals_restored
-from triptych.training.loop import Keeper, Trainable
+from triptych.training.loop import Checkpointing, Trainable
 from triptych.training.objective import Loaders, Objective
 from triptych.training.optimizers import weight_averaging
 from triptych.training.output import Fitted, Output
@@ -78,18 +78,18 @@ def fit(
             f"expected an item for each, >= {processes}. Raise it or lower --devices"
         )
     module = Trainable(objective, optimizer)
-    keeper = Keeper(run, training, optimizer, output.listener)
+    checkpointing = Checkpointing(run, training, optimizer, output.listener)
     ctrl_c = CtrlC()
     checkpoint = run.checkpoint if run is not None and run.checkpoint.exists() else None
     if checkpoint is not None:
-        keeper.load_state_dict(read_checkpoint(checkpoint)["callbacks"][keeper.state_key])
-    if not keeper.is_complete:
+        checkpointing.load_state_dict(read_checkpoint(checkpoint)["callbacks"][checkpointing.state_key])
+    if not checkpointing.is_complete:
         with quiet(), signals_restored():
-            trainer = _trainer([keeper, ctrl_c], training, _logger(keeper, output), hardware, output)
+            trainer = _trainer([checkpointing, ctrl_c], training, _logger(checkpointing, output), hardware, output)
             _run(trainer, module, _Data(loaders), checkpoint)
     is_main = not is_helper_process()
     stopped, number = ctrl_c.stop_requested, ctrl_c.signal_number
-    return Fitted(keeper.rows, keeper.best_epoch, stopped, keeper.is_complete, is_main, number)
+    return Fitted(checkpointing.rows, checkpointing.best_epoch, stopped, checkpointing.is_complete, is_main, number)
 
 
 def _trainer(
@@ -119,17 +119,19 @@ def _trainer(
         logger=logger or False,
         enable_progress_bar=output.progress,
         enable_model_summary=False,
-        enable_checkpointing=False,  # the keeper writes them
+        enable_checkpointing=False,  # our own callback writes them
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
 
 
-def _logger(keeper: Keeper, output: Output) -> TensorBoardLogger | None:
+def _logger(checkpointing: Checkpointing, output: Output) -> TensorBoardLogger | None:
     """Logs by epoch; rows that an interrupted training logged for epochs that are repeated are marked as void."""
-    if not output.tensorboard or keeper.run is None:
+    if not output.tensorboard or checkpointing.run is None:
         return None
-    return TensorBoardLogger(keeper.run.path, name="tensorboard", version="", purge_step=len(keeper.rows) + 1)
+    return TensorBoardLogger(
+        checkpointing.run.path, name="tensorboard", version="", purge_step=len(checkpointing.rows) + 1
+    )
 
 
 def _run(trainer: lightning.Trainer, module: Trainable, data: _Data, checkpoint: Path | None) -> None:

@@ -80,7 +80,7 @@ def precision_here(precision: Precision, accelerator: str) -> Arithmetic:
     if accelerator in ("auto", "gpu") and has_cuda:
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     elif on_processor:
-        # Told from PyTorch 2.11 on.
+        # Reported from PyTorch 2.11 on.
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         has_bfloat16 = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     else:

@@ -113,10 +113,10 @@ class Trainable(lightning.LightningModule):
         return torch.float32 if self.device.type == "mps" else torch.float64
 
 
-class Keeper(Callback):
+class Checkpointing(Callback):
     """Measures each epoch, keeps the best or the last model in the run, and stops when patience ends.
 
-    At the end of an epoch the model is written, then the history, then the checkpoint. All that the keeper knows
+    At the end of an epoch the model is written, then the history, then the checkpoint. All that this callback knows
     travels in the checkpoint, so a training that was killed anywhere goes back to its latest checkpoint, decides and
     draws random numbers as an uninterrupted one would, and writes the same files again.
 
@@ -140,6 +140,11 @@ class Keeper(Callback):
         self.best_epoch = 0
         self._started_at = 0.0
         self._train_metrics: dict[str, float] = {}
+
+    @property
+    def state_key(self) -> str:
+        """Where its state lies in a checkpoint; the first versions named it so."""
+        return "Keeper"
 
     @property
     def is_complete(self) -> bool:

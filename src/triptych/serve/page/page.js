@@ -109,17 +109,21 @@ function chooseSpellRun() {
   const run = spellRuns().find((one) => one.name === byId("spell-run").value);
   byId("spell-hint").textContent = (run.title ? `${run.title}. ` : "") + (run.source_unit === "symbols" ? "Enter symbols with spaces between them." : "Enter a text.");
   byId("spell-features-row").hidden = !run.features;
+  byId("text-form").hidden = !run.running_text;
+  byId("text-answer").hidden = byId("spell-answer").hidden = true;
+  byId("spell-language-row").hidden = !run.languages.length;
+  byId("spell-language").replaceChildren(...run.languages.map((name) => element("option", { value: name, textContent: name })));
+  const example = (i) => [run.examples[i] || "", (run.features && run.example_features[i]) || "", (run.languages.length && run.example_languages[i]) || ""];
   byId("spell-examples").replaceChildren(...run.examples.map((text, i) => {
-    const features = run.features ? run.example_features[i] : "";
-    return element("button", { type: "button", textContent: features ? `${text} [${features}]` : text, onclick: () => chooseExample(text, features) });
+    const beside = example(i).slice(1).filter((part) => part).join(" ");
+    return element("button", { type: "button", textContent: beside ? `${text} [${beside}]` : text, onclick: () => { fillSpell(example(i)); byId("spell-form").requestSubmit(); } });
   }));
-  byId("spell-source").value = run.examples[0] || "";
-  byId("spell-features").value = (run.features && run.example_features[0]) || "";
+  fillSpell(example(0));
 }
-function chooseExample(source, features) {
+function fillSpell([source, features, language]) {
   byId("spell-source").value = source;
   byId("spell-features").value = features;
-  byId("spell-form").requestSubmit();
+  if (language) byId("spell-language").value = language;
 }
 function chooseMethod() {
   for (const one of document.querySelectorAll("[data-method]")) {
@@ -138,19 +142,31 @@ function rowsOf(candidates, counted) {
   const all = [...rows.values()];
   return counted ? all.sort((a, b) => b.probability - a.probability) : all;
 }
+const language = () => byId("spell-language-row").hidden ? {} : { language: byId("spell-language").value };
+async function rewriteText() {
+  const asked = { text: byId("text-source").value, ...language() };
+  if (!byId("spell-features-row").hidden) asked.features = [byId("spell-features").value];
+  const answer = await askJson(path("v1", "spell", byId("spell-run").value, "predict"), asked);
+  byId("text-prediction").textContent = answer.text.prediction;
+  byId("text-answer").hidden = false;
+}
 async function spell() {
   const method = byId("spell-method").value;
-  const asked = { source: byId("spell-source").value, method };
+  const asked = { source: byId("spell-source").value, method, ...language() };
   if (!byId("spell-features-row").hidden) asked.features = byId("spell-features").value;
   if (method === "beam") asked.n_best = Number(byId("spell-n").value);
   if (method === "sample") Object.assign(asked, { samples: Number(byId("spell-samples").value), top_p: Number(byId("spell-p").value), seed: Number(byId("spell-seed").value) });
   const answer = await askJson(path("v1", "spell", byId("spell-run").value, "explain"), asked);
   const prediction = answer.predictions[0];
   const counted = method === "sample";
-  byId("spell-unknown").textContent = [["Symbols", prediction.unknown], ["Features", prediction.unknown_features]].map(([what, names]) => names.length ? `${what} that did not occur in training: ${names.join(" ")} ` : "").join("");
+  byId("spell-unknown").textContent = [["Symbols", prediction.unknown], ["Features", prediction.unknown_features]].map(([what, names]) => names.length ? `${what} that did not occur in training: ${names.map(visible).join(" ")} ` : "").join("");
   table(byId("spell-table"), [["", true], ["text"], [counted ? "times drawn" : "score", true], ["probability", true]], rowsOf(prediction.candidates, counted).map((one, i) => [String(i + 1), one.text || "(empty)", counted ? String(one.times) : one.score.toFixed(3), percent(one.probability)]));
   drawAttention(prediction, answer.attention);
   byId("spell-answer").hidden = false;
+}
+// A combining mark alone is shown on a dotted circle, as figures do.
+function visible(symbol) {
+  return /^\p{M}/u.test(symbol) ? `◌${symbol}` : symbol;
 }
 function drawAttention(prediction, weights) {
   const place = byId("spell-attention");
@@ -158,7 +174,7 @@ function drawAttention(prediction, weights) {
   byId("spell-attention-hint").textContent = weights ? `Rows: symbols of “${prediction.candidates[0].text || "(empty)"}”. Columns: source symbols. Cells: attention weights in percent.` : "This model has no attention.";
   if (!weights) return;
   const rows = [...prediction.candidates[0].symbols, "end"];
-  place.append(element("tr", {}, element("td", {}), ...prediction.symbols.map((symbol) => element("th", { scope: "col", textContent: symbol }))));
+  place.append(element("tr", {}, element("td", {}), ...prediction.symbols.map((symbol) => element("th", { scope: "col", textContent: visible(symbol) }))));
   weights.forEach((row, i) => {
     const cells = row.map((weight) => {
       const cell = element("td", { textContent: String(Math.round(100 * weight)) });
@@ -166,7 +182,7 @@ function drawAttention(prediction, weights) {
       if (weight > 0.5) cell.style.color = "white";
       return cell;
     });
-    place.append(element("tr", {}, element("th", { scope: "row", textContent: rows[i] ?? "" }), ...cells));
+    place.append(element("tr", {}, element("th", { scope: "row", textContent: visible(rows[i] ?? "") }), ...cells));
   });
 }
 
@@ -418,6 +434,7 @@ async function start() {
 }
 byId("key-form").addEventListener("submit", (event) => { key = byId("key").value; sessionStorage.setItem("key", key); during(start, "Loading…")(event); });
 byId("spell-form").addEventListener("submit", during(spell, "Predicting…", "spell-answer"));
+byId("text-form").addEventListener("submit", during(rewriteText, "Predicting…", "text-answer"));
 byId("spell-run").addEventListener("change", chooseSpellRun);
 byId("spell-method").addEventListener("change", chooseMethod);
 byId("see-form").addEventListener("submit", during(see, "Classifying…", "see-answer"));
