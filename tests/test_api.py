@@ -15,7 +15,7 @@ from tests.conftest import SETTINGS, ToyRuns
 from tests.toy import toy_pairs, write_toy
 from triptych import api
 from triptych.config import SpellDecoding, load_recipe, with_changes
-from triptych.config.spell import SpellWordLists
+from triptych.config.spell_prediction import SpellWordLists
 from triptych.errors import DataError, RecipeError, RunError
 from triptych.runs.run import Run
 from triptych.spell import panel as spell, word_lists

@@ -207,6 +207,7 @@ TRAINING: dict[str, tuple[str, tuple[str, ...]]] = {
     "average_decay": ("training.average_decay=0.5", ()),
     "precision": ("training.precision=64-true", ()),
     "label_smoothing": ("training.label_smoothing=0.5", ()),
+    "synthetic_pairs": ("training.synthetic_pairs=12", ()),
 }
 
 

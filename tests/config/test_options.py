@@ -9,7 +9,7 @@ from pydantic import Field
 
 from triptych.config.common import Table
 from triptych.config.options import TABLES, given_fields, option_fields, options_of, run_options
-from triptych.config.spell import SpellWordLists
+from triptych.config.spell_prediction import SpellWordLists
 
 
 @pytest.mark.parametrize("command", ["predict", "test", "explain"])

@@ -26,7 +26,7 @@ NAMES = [*FULL, *(tiny(name) for name in FULL)]
 SIZES_AND_LENGTHS = {
     "model.hidden", "model.embedding", "model.encoder_hidden", "model.attention_width",
     "model.encoder_layers", "model.decoder_layers", "model.layer_dropout",
-    "training.epochs", "training.batch_size", "training.patience", "training.average_decay",
+    "training.epochs", "training.batch_size", "training.patience", "training.average_decay", "training.synthetic_pairs",
     "data.max_train_pairs", "data.max_eval_pairs",
     "data.set", "data.height", "data.width", "data.max_train_images", "data.max_eval_images",
     "model.channels", "model.blocks", "model.drop_path", "model.weights",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from triptych.errors import DataError
-from triptych.spell.batches import EncodedPairs, by_length, encode_sources
+from triptych.spell.batches import EncodedPairs, by_length, encode_sources, synthetic_first
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabulary
 from triptych.training.batches import loader
@@ -98,6 +98,40 @@ def test_too_few_items_for_the_processes_are_refused() -> None:
         DataError, match=r"^training\.batch_size is 2; expected at least one for each of 3 processes\.$"
     ):
         by_length(LENGTHS, 2, world_size=3)
+
+
+def with_synthetic(epoch: int, *, rank: int = 0, world_size: int = 1) -> list[list[int]]:
+    """An epoch of ten over 203 items, of which the last 150 are synthetic."""
+    order = synthetic_first(
+        LENGTHS, 16, target_lengths=LENGTHS, synthetic=150, epochs=10, seed=3, rank=rank, world_size=world_size
+    )
+    order.set_epoch(epoch)
+    batches = list(order)
+    assert len(batches) == len(order) == 7
+    return batches
+
+
+def test_synthetic_items_come_once_and_end_halfway() -> None:
+    epochs = [np.bincount(np.concatenate(with_synthetic(epoch)), minlength=203) for epoch in range(10)]
+    assert [int(seen[53:].sum()) for seen in epochs] == [50, 40, 30, 20, 10, 0, 0, 0, 0, 0]
+    assert (np.sum(epochs, axis=0)[53:] == 1).all()
+    for seen in epochs:
+        assert seen[:53].min() >= 1, "every other item, as often as its neighbours but for a last pass that is cut"
+        assert np.ptp(seen[:53]) <= 1
+
+
+def test_batches_with_synthetic_items_are_shared_and_repeatable() -> None:
+    assert with_synthetic(2) == with_synthetic(2) != with_synthetic(3)
+    for batch, *parts in zip(
+        with_synthetic(1), *(with_synthetic(1, rank=r, world_size=3) for r in range(3)), strict=True
+    ):
+        assert sorted(item for part in parts for item in part) == sorted(batch)
+        assert all(parts)
+
+
+def test_synthetic_items_do_not_stand_in_for_the_others() -> None:
+    with pytest.raises(DataError, match="the number of items is 1"):
+        synthetic_first(LENGTHS, 16, target_lengths=LENGTHS, synthetic=202, epochs=2, world_size=2)
 
 
 PAIRS = [Pair(("a", "b", "c"), ("x",), 1), Pair(("a",), ("x", "y", "y"), 2), Pair(("zz", "b"), ("q",), 3)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.messages import check_message
 from tests.prepared import prepare
 from tests.recipes import spell_recipe
 from tests.toy import write_toy
@@ -17,7 +18,7 @@ from triptych.config.common import AUTO
 from triptych.errors import RecipeError, TriptychError
 from triptych.runs.run import Run
 from triptych.spell.build import build_transducer
-from triptych.spell.sizing import sized
+from triptych.spell.sizing import FEW_PAIRS, SYNTHETIC, sized
 
 COUNTS = (1, 100, 400, 800, 3_600, 10_000, 33_000, 109_000, 1_000_000)
 EVERYTHING = ("training.epochs", "training.batch_size", "model.hidden", "model.embedding", "model.encoder_hidden")
@@ -46,9 +47,11 @@ def test_what_the_recipe_sets_stays() -> None:
 def test_smaller_data_is_seen_more_often_and_less_in_all() -> None:
     chosen = [sized(spell_recipe("p2g-best", AUTOMATIC), pairs).training for pairs in COUNTS[1:]]
     epochs = [training.most_epochs for training in chosen]
-    seen = [training.most_epochs * pairs for training, pairs in zip(chosen, COUNTS[1:], strict=True)]
+    several = [pairs + training.synthetic_count // 5 for training, pairs in zip(chosen, COUNTS[1:], strict=True)]
+    seen = [training.most_epochs * pairs for training, pairs in zip(chosen, several, strict=True)]
     updates = [total / training.items_per_update for total, training in zip(seen, chosen, strict=True)]
-    assert epochs == sorted(epochs, reverse=True)
+    real = [epochs for epochs, training in zip(epochs, chosen, strict=True) if not training.synthetic_count]
+    assert real == sorted(real, reverse=True)
     assert seen == sorted(seen)
     assert min(updates) > 900, "at any size weights can leave where they started"
 
@@ -95,3 +98,36 @@ def test_the_network_of_a_run_is_described_by_numbers(tmp_path: Path) -> None:
 def test_see_derives_nothing() -> None:
     with pytest.raises(TriptychError, match=r"training\.epochs is 'auto'; expected an integer"):
         api.load_recipe("kmnist-cnn", ["training.epochs=auto"])
+
+
+def test_few_pairs_get_synthetic_ones() -> None:
+    recipe = spell_recipe("p2g-best", AUTOMATIC)
+    for pairs, synthetic in ((100, SYNTHETIC), (FEW_PAIRS - 1, SYNTHETIC), (FEW_PAIRS, 0), (10_000, 0)):
+        assert sized(recipe, pairs).training.synthetic_count == synthetic, pairs
+    for features in ("data.features_column=3", "data.languages=['a', 'b']"):
+        assert sized(spell_recipe("p2g-best", [*AUTOMATIC, features]), 100).training.synthetic_count == 0
+    many, none = (sized(spell_recipe("p2g-best", [f"training.synthetic_pairs={n}"]), 800).training for n in (15_000, 0))
+    assert many.most_epochs * 3_800 == pytest.approx(none.most_epochs * 800, rel=0.05), "as many pairs are seen"
+
+
+def test_synthetic_pairs_are_trained_on_and_nothing_else(tmp_path: Path) -> None:
+    write_toy(tmp_path, train=60, valid=12, test=12)
+    short = ("training.epochs=4", "data.remember=true")
+    plain, with_synthetic = (
+        prepare(spell_recipe("p2g-best", [*short, f"training.synthetic_pairs={count}"]), tmp_path) for count in (0, 40)
+    )
+    loader, items = with_synthetic.loaders.train(0, 1), []
+    for epoch in range(4):
+        loader.sampler.set_epoch(epoch)
+        items += [item for batch in loader for item in batch.items]
+    assert set(items) == set(range(100))
+    assert sorted(item for item in items if item >= 60) == list(range(60, 100)), "each synthetic pair once"
+    assert {item for batch in plain.loaders.train(0, 1) for item in batch.items} == set(range(60))
+    assert plain.description == with_synthetic.description, "symbols and remembered pairs are those of the data"
+    assert plain.files == with_synthetic.files
+
+
+def test_synthetic_pairs_do_not_go_with_features() -> None:
+    with pytest.raises(RecipeError, match="features") as caught:
+        spell_recipe("p2g-best", ["training.synthetic_pairs=10", "data.features_column=3"])
+    check_message("recipe.synthetic-pairs-with-features", caught.value)

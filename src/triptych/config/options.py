@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from triptych.config.common import Table
 from triptych.config.decoding import SpellDecoding
 from triptych.config.see import SeeDecoding, SeeEvidence
-from triptych.config.spell import SpellFeatures, SpellLanguage, SpellOutput, SpellWordLists
+from triptych.config.spell_prediction import SpellFeatures, SpellLanguage, SpellOutput, SpellWordLists
 
 TABLES: Mapping[str, Mapping[str, tuple[type[Table], ...]]] = {
     "spell": {

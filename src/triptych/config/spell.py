@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -11,7 +10,6 @@ from triptych.config.common import (
     AUTO,
     Auto,
     Fractions,
-    NonNegativeFloat,
     NonNegativeInt,
     OptimizerTable,
     PositiveInt,
@@ -20,6 +18,7 @@ from triptych.config.common import (
     Table,
     TrainingTable,
     check_fractions,
+    decided,
     is_language,
     without_retired,
 )
@@ -122,6 +121,11 @@ class SpellData(Table):
     )
     max_train_pairs: NonNegativeInt = Field(default=0, description="use at most this many training pairs; 0 uses all")
     max_eval_pairs: NonNegativeInt = Field(default=0, description="the same for valid and test; 0 uses all")
+
+    @property
+    def has_features(self) -> bool:
+        """Whether targets are predicted from features too, of a column or languages."""
+        return self.features_column != "" or bool(self.languages)
 
     @model_validator(mode="before")
     @classmethod
@@ -316,52 +320,25 @@ class SpellTraining(TrainingTable):
 
     monitor: Literal["valid_cer", "valid_wer", "valid_loss", "valid_mean_error"] = "valid_cer"
     label_smoothing: Probability = 0.0
+    synthetic_pairs: NonNegativeInt | Auto = Field(
+        default=0,
+        description="pairs made of pieces of aligned training pairs, trained on beside them; auto: some for few pairs "
+        "without features, and none otherwise",
+    )
+
+    @property
+    def synthetic_count(self) -> int:
+        """How many synthetic pairs there are.
+
+        Raises:
+            RecipeError: it is "auto", and was not derived from training data.
+        """
+        return decided(self.synthetic_pairs, "training.synthetic_pairs")
 
     @model_validator(mode="before")
     @classmethod
     def _older_settings(cls, values: Any) -> Any:
         return without_retired(values, {"mode": ["min"]})
-
-
-class SpellWordLists(Table):
-    """Word lists for testing and predicting with a spell run."""
-
-    lexicon: Path | None = Field(
-        default=None, description="word list, one target per line; only its words are predicted"
-    )
-    lexicon_weight: NonNegativeFloat | None = Field(
-        default=None,
-        description="with --lexicon: allow other words too, at this cost in nats; 0 = no penalty, 5 = strong penalty",
-    )
-    dictionary: Path | None = Field(default=None, description="pairs whose targets replace the model's predictions")
-
-
-class SpellFeatures(Table):
-    """What a model with features is asked about beside a source."""
-
-    features: str | None = Field(
-        default=None, description="of the source, written as in the run's data, for a run with features: 'V;PST'"
-    )
-
-
-class SpellLanguage(Table):
-    """What a model of several languages is asked about beside a source."""
-
-    language: str | None = Field(
-        default=None, description="of the sources, one of the run's, for a run of several languages"
-    )
-
-
-class SpellOutput(Table):
-    """What predictions come with."""
-
-    alignment: bool = Field(
-        default=False, description="add a column after each log-probability: what is written from which source symbol"
-    )
-    text: bool = Field(
-        default=False,
-        description="read running text: predict its words, and keep white space, punctuation and numbers",
-    )
 
 
 class SpellRecipe(Table):
@@ -374,3 +351,12 @@ class SpellRecipe(Table):
     optimizer: OptimizerTable = OptimizerTable()
     training: SpellTraining = SpellTraining()
     decoding: SpellDecoding = SpellDecoding()
+
+    @model_validator(mode="after")
+    def _synthetic_pairs_have_no_features(self) -> Self:
+        if self.training.synthetic_pairs not in (0, AUTO) and self.data.has_features:
+            raise ValueError(
+                f"training.synthetic_pairs is {self.training.synthetic_pairs} with features or languages in the data; "
+                "expected 0 synthetic pairs, since pieces of pairs with different features do not belong together"
+            )
+        return self

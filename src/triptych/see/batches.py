@@ -76,7 +76,7 @@ def shuffled(
         check_shares(batch_size, count, what="images", world_size=world_size)
     least = min(2 * world_size, batch_size) if shuffle else 0
 
-    def arrange(random: np.random.Generator) -> list[Items]:
+    def arrange(random: np.random.Generator, _: int) -> list[Items]:
         return cut(random.permutation(count) if shuffle else np.arange(count), batch_size, least=least)
 
     return Batches(arrange, seed=seed, rank=rank, world_size=world_size)

@@ -22,6 +22,7 @@ from triptych.training.batches import Batches, Items, cut
 from triptych.training.hardware import check_shares
 
 BLUR = 2.0  # symbols by which target lengths may differ from their order
+SYNTHETIC_PART = 0.5  # of a training, in which synthetic items become fewer; after it there are none
 
 
 @dataclass
@@ -150,11 +151,72 @@ def by_length(
     if shuffle:
         check_shares(batch_size, len(lengths), what="items", world_size=world_size)
 
-    def arrange(random: np.random.Generator) -> list[Items]:
+    def arrange(random: np.random.Generator, _: int) -> list[Items]:
         if not shuffle:
             return cut(np.argsort(lengths, kind="stable"), batch_size, least=0)
-        tie_break = BLUR * random.random(len(lengths)) + (0 if target_lengths is None else target_lengths)
-        batches = cut(np.lexsort((tie_break, lengths)), batch_size, least=world_size)
+        batches = _bucketed(np.arange(len(lengths)), lengths, target_lengths, batch_size, random, least=world_size)
         return [batches[place] for place in random.permutation(len(batches))]
 
     return Batches(arrange, seed=seed, rank=rank, world_size=world_size)
+
+
+def synthetic_first(
+    lengths: np.ndarray[Any, Any],
+    batch_size: int,
+    *,
+    target_lengths: np.ndarray[Any, Any],
+    synthetic: int,
+    epochs: int,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Batches:
+    """Batches of nearly equal source length, at first mostly of synthetic items and at last of the others alone.
+
+    Each synthetic item comes once in a training, more of them in each epoch than in the next, and none after the first
+    half. All epochs have as many batches as the first; the others fill the place of the synthetic ones.
+
+    Args:
+        lengths: source length of every item. Shape (items,).
+        batch_size: items per batch over all processes, >= 1.
+        target_lengths: the second key, as in `by_length`. (items,).
+        synthetic: how many items, the last ones, are synthetic; fewer than all.
+        epochs: of the whole training.
+        seed: of the order.
+        rank: this process, from 0.
+        world_size: processes in all.
+    Raises:
+        DataError: a process would have nothing to train on.
+    """
+    check_shares(batch_size, len(lengths) - synthetic, what="items", world_size=world_size)
+    real = np.arange(len(lengths) - synthetic)
+    made = len(real) + np.random.default_rng(seed).permutation(synthetic)
+    falling = np.maximum(0.0, 1 - np.arange(epochs) / (SYNTHETIC_PART * epochs))
+    ends = np.round(np.cumsum(falling) / falling.sum() * synthetic).astype(int)
+    count = len(cut(np.arange(len(real) + ends[0]), batch_size, least=world_size))
+
+    def arrange(random: np.random.Generator, epoch: int) -> list[Items]:
+        first, end = (0, *ends)[min(epoch, epochs)], ends[min(epoch, epochs - 1)]
+        items = np.concatenate([real, made[first:end]])
+        batches: list[Items] = []
+        while len(batches) < count:
+            those = _bucketed(items, lengths, target_lengths, batch_size, random, least=world_size)
+            batches += [those[place] for place in random.permutation(len(those))][: count - len(batches)]
+            items = real
+        return [batches[place] for place in random.permutation(count)]
+
+    return Batches(arrange, seed=seed, rank=rank, world_size=world_size)
+
+
+def _bucketed(
+    items: Items,
+    lengths: np.ndarray[Any, Any],
+    target_lengths: np.ndarray[Any, Any] | None,
+    batch_size: int,
+    random: np.random.Generator,
+    *,
+    least: int,
+) -> list[Items]:
+    """Batches of some items in the order of their source lengths, then of their blurred target lengths."""
+    tie_break = BLUR * random.random(len(items)) + (0 if target_lengths is None else target_lengths[items])
+    return cut(items[np.lexsort((tie_break, lengths[items]))], batch_size, least=least)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.config import SpellData, SpellDecoding
-from triptych.config.spell import SpellOutput
+from triptych.config.spell_prediction import SpellOutput
 from triptych.data.files import open_binary
 from triptych.decoding import Speller
 from triptych.errors import DataError

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from triptych.config import SpellRecipe
-from triptych.spell.batches import EncodedPairs, by_length
+from triptych.spell.batches import EncodedPairs, by_length, synthetic_first
 from triptych.spell.corpus import Corpus, Item
 from triptych.text.pairs import Pair
 from triptych.text.symbols import Vocabularies, Vocabulary
+from triptych.text.synthetic import synthetic_pairs
 from triptych.training.batches import loader
 from triptych.training.objective import Loaders
 
@@ -18,13 +19,12 @@ def vocabularies_of(recipe: SpellRecipe, corpus: Corpus) -> Vocabularies:
     """The vocabularies of the training pairs."""
     source_tokenizer, target_tokenizer = corpus.tokenizers
     train = corpus.splits["train"]
-    has_features = recipe.data.features_column != "" or bool(recipe.data.languages)
     return Vocabularies(
         source_tokenizer,
         target_tokenizer,
         Vocabulary.build(pair.source for pair in train),
         Vocabulary.build(pair.target for pair in train),
-        Vocabulary.build(pair.features for pair in train) if has_features else None,
+        Vocabulary.build(pair.features for pair in train) if recipe.data.has_features else None,
         recipe.data.features_separator,
         tuple(recipe.data.languages),
     )
@@ -37,23 +37,31 @@ def sizes_of(vocabularies: Vocabularies) -> dict[str, int]:
 
 
 def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, valid_items: Sequence[Item]) -> Loaders:
-    """Batches of the training pairs and of the validation items."""
+    """Batches of the training pairs, with synthetic ones where the recipe has them, and of the validation items."""
     known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
     copies = recipe.model.copy_symbols
-    train = EncodedPairs(corpus.splits["train"], *known, copies=copies)
+    pairs = corpus.splits["train"]
+    synthetic = synthetic_pairs(pairs, recipe.training.synthetic_count, seed=recipe.training.seed)
+    train = EncodedPairs([*pairs, *synthetic], *known, copies=copies)
     valid_pairs = [Pair(item.source, item.references[0], 0, item.features) for item in valid_items]
     valid = EncodedPairs(valid_pairs, *known, copies=copies)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.items_per_update, recipe.training.seed
-        order = by_length(
-            train.source_lengths,
-            size,
-            target_lengths=train.target_lengths,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
+        lengths, target_lengths = train.source_lengths, train.target_lengths
+        if not synthetic:
+            order = by_length(lengths, size, target_lengths=target_lengths, seed=seed, rank=rank, world_size=world_size)
+        else:
+            order = synthetic_first(
+                lengths,
+                size,
+                target_lengths=target_lengths,
+                synthetic=len(synthetic),
+                epochs=recipe.training.most_epochs,
+                seed=seed,
+                rank=rank,
+                world_size=world_size,
+            )
         return loader(train, order)
 
     def valid_loader(rank: int, world_size: int) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from triptych.config import Combination, SpellDecoding, SpellRecipe
 from triptych.config.loading import check_table
 from triptych.config.options import given_fields
-from triptych.config.spell import SpellOutput, SpellWordLists
+from triptych.config.spell_prediction import SpellOutput, SpellWordLists
 from triptych.data.locations import Location
 from triptych.decoding import Speller
 from triptych.decoding.voting import speller_of

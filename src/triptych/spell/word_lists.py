@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from triptych.config import SpellRecipe
-from triptych.config.spell import SpellWordLists
+from triptych.config.spell_prediction import SpellWordLists
 from triptych.decoding import Speller
 from triptych.errors import RecipeError
 from triptych.runs.run import Run

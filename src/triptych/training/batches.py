@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 Items = NDArray[np.integer[Any]]
-Arrange = Callable[[np.random.Generator], list[Items]]
+Arrange = Callable[[np.random.Generator, int], list[Items]]
 
 
 class Batches(Sampler[list[int]]):
@@ -20,8 +20,8 @@ class Batches(Sampler[list[int]]):
     With several processes each takes its share of every batch: an update sees the same items as one process would.
 
     Args:
-        arrange: gives the items of every batch of an epoch, over all processes, from that epoch's random numbers. The
-            sizes are the same in every epoch.
+        arrange: gives the items of every batch of an epoch, over all processes, from that epoch's random numbers and
+            its number, from 0. The sizes are the same in every epoch.
         seed: of the random numbers.
         rank: this process, from 0.
         world_size: processes in all.
@@ -44,10 +44,10 @@ class Batches(Sampler[list[int]]):
 
     @cached_property
     def _count(self) -> int:
-        return sum(len(batch) > self.rank for batch in self.arrange(np.random.default_rng(self.seed)))
+        return sum(len(batch) > self.rank for batch in self.arrange(np.random.default_rng(self.seed), 0))
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.arrange(np.random.default_rng((self.seed, self.epoch))):
+        for batch in self.arrange(np.random.default_rng((self.seed, self.epoch)), self.epoch):
             share = batch[self.rank :: self.world_size].tolist()
             if share:
                 yield share
