@@ -131,3 +131,16 @@ def test_synthetic_pairs_do_not_go_with_features() -> None:
     with pytest.raises(RecipeError, match="features") as caught:
         spell_recipe("p2g-best", ["training.synthetic_pairs=10", "data.features_column=3"])
     check_message("recipe.synthetic-pairs-with-features", caught.value)
+
+
+def test_the_warning_of_few_updates_counts_synthetic_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = write_toy(tmp_path / "data", train=40, valid=8, test=8)
+    small = ["model.hidden=8", "model.embedding=8", "training.batch_size=8", "training.epochs=2"]
+    for count, updates in ((0, 10), (40, 20)):
+        recipe = spell_recipe("p2g-plain-tiny", [*small, f"training.synthetic_pairs={count}"])
+        run = Run.create(f"with-{count}")
+        run.write_recipe(recipe)
+        warnings: list[str] = []
+        api.train(recipe, run, data=data, output=api.Output(warn=warnings.extend))
+        assert f"the training makes {updates} updates, {updates // 2} per epoch" in "".join(warnings)

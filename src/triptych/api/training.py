@@ -14,7 +14,7 @@ import torch
 import triptych
 from triptych.api.locating import placed
 from triptych.api.panels import Data, Panel, panel_of
-from triptych.config import Recipe, TrainingTable, differences as recipe_differences, with_changes
+from triptych.config import Recipe, differences as recipe_differences, with_changes
 from triptych.data.fingerprints import short_digests
 from triptych.data.locations import Location, to_plain
 from triptych.errors import RecipeError, RunError
@@ -157,7 +157,7 @@ def _train(recipe: Recipe, run: Run, data: Location | None, hardware: Hardware, 
         run.remove_leftovers()
         _write_beginning(run, recipe, prepared, read, data, hardware, precision)
         if not run.checkpoint.exists():
-            output.warn(_few_updates(read.counts["train"], prepared.recipe.training))
+            output.warn(_few_updates(prepared))
             sizes = "".join(f"; {name} of {len(held):,} bytes" for name, held in prepared.files.items())
             output.describe(f"{summary(read)}; a network of {prepared.trainable:,} parameters{sizes}")
             if begun_from is not None:
@@ -324,12 +324,13 @@ def _write_beginning(
     )
 
 
-def _few_updates(count: int, training: TrainingTable) -> list[str]:
+def _few_updates(prepared: Prepared) -> list[str]:
     """A warning where a training has so few updates that weights hardly leave where they started."""
-    if training.most_epochs == 0:
+    epochs = prepared.recipe.training.most_epochs
+    if epochs == 0:
         return []
-    each = -(-count // training.items_per_update)
-    updates = each * training.most_epochs
+    each = len(prepared.loaders.train(0, 1))
+    updates = each * epochs
     if updates >= FEW_UPDATES:
         return []
     return [
