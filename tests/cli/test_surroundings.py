@@ -19,9 +19,10 @@ import torch
 from tests.cli.conftest import Triptych, one_error
 from tests.command import TRIPTYCH
 from tests.conftest import ToyRuns
+from tests.toy import write_toy
 from triptych import __version__ as version, api
 from triptych.runs.checkpoints import AtomicCheckpoints
-from triptych.runs.run import Run
+from triptych.runs.run import Run, is_helper_process
 
 QUICK = ("--set", "training.epochs=1", "--set", "model.hidden=8", "--set", "model.embedding=8")
 
@@ -208,3 +209,25 @@ def test_what_is_explained_is_what_is_predicted(workspace: Path) -> None:
         explained = api.explain(run, [source])[0]
         assert explained.prediction.text == speller.predict(source)[0].text
         assert len(explained.prediction.candidates) == 3
+
+
+@pytest.mark.parametrize("task", ["0", "1"])
+def test_each_task_of_a_slurm_step_trains_for_itself(
+    triptych: Triptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_PROCID": task, "SLURM_JOB_NAME": "job"}.items():
+        monkeypatch.setenv(name, value)
+    data = write_toy(tmp_path / "data", train=20, valid=6, test=6)
+    trained = triptych("train", "p2g-plain", "--tiny", "--data", str(data), *QUICK, "--name", f"task-{task}")
+    assert trained.status == 0, trained.err
+    assert Run.open(f"task-{task}").facts()["status"] == "finished"
+
+
+def test_a_task_of_a_training_over_several_is_a_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    api.Hardware("cpu", devices=2).leave_slurm_step()
+    assert is_helper_process()
+    api.Hardware("cpu").leave_slurm_step()
+    assert not is_helper_process()

@@ -375,7 +375,9 @@ def test_two_processes_share_a_grid(tmp_path: Path) -> None:
     expected = ["1a", "1b", "2a", "2b", "3a", "3b"]
     with first, second:
         assert [end(first), end(second)] == [expected, expected]
-    assert sorted(point for _, point in trainings(log)) == expected
+    points = [point for _, point in trainings(log)]
+    assert set(points) == set(expected)
+    assert len(points) <= len(expected) + 1, "on a busy machine, one may be taken for dead and tried again"
     assert len({pid for pid, _ in trainings(log)}) == 2
 
 

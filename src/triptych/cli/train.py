@@ -73,10 +73,12 @@ def train(
     if resume:
         run, chosen, place = _resumed(named, located(data), name, overrides, start_from=start_from)
     else:
+        hardware.leave_slurm_step()
         place = located(data)
         run, chosen = _begun(named, place, name, overrides, force=force, start_from=start_from)
     if resume:
         hardware = _hardware(accelerator, devices, nodes, begun_on=run.facts().get("hardware", {}))
+        hardware.leave_slurm_step()
     is_reported = run.facts().get("status") == "finished" and (run.path / "report.html").exists()
     output = show_progress(chosen, tensorboard=tensorboard)
     try:

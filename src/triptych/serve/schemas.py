@@ -61,7 +61,11 @@ class SpellRequest(SpellSettings):  # type: ignore[valid-type, misc]
                 {"sources": ["walk"], "features": ["V;PST"]},
                 {"sources": ["huis"], "language": "dut"},
                 {"text": "Vnd er ſprach: ja!"},
-            ]
+            ],
+            "oneOf": [
+                {"required": [name], "properties": {name: {"type": kind}}}
+                for name, kind in (("sources", "array"), ("text", "string"))
+            ],
         },
     )
     sources: list[Text] | None = Field(

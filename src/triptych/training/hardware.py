@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -43,6 +44,15 @@ class Hardware:
             expected, hint = f"{needed[accelerator][0]}, and this machine has none", "Use --accelerator auto"
             raise RecipeError(field="--accelerator", value=accelerator, expected=expected, hint=hint)
         return cls(accelerator, devices, nodes)
+
+    def leave_slurm_step(self) -> None:
+        """With one process, forget that it is one task of several in a Slurm step.
+
+        Each task is then a training of its own, under a name of its own, in place of a helper of another's.
+        """
+        if self.devices == self.nodes == 1 and os.environ.get("SLURM_NTASKS", "1") != "1":
+            for name in ("SLURM_NTASKS", "SLURM_PROCID"):
+                os.environ.pop(name, None)
 
 
 def check_option(option: str, value: str, known: Sequence[str]) -> None:
