@@ -51,7 +51,5 @@ def test_no_request_of_the_documents_kind_or_near_it_makes_an_error(
             ask()
         paths = requests.get(f"{url}/openapi.json", timeout=30).json()["paths"]
     assert {path for path, _ in asked} == {*paths}
-    assert asked["/v1/spell/{run}/predict", 200] >= 3, (
-        "most draws name a language or features, which this run has none of"
-    )
+    assert asked["/v1/spell/{run}/predict", 200] >= 3  # most draws name a language or features, which no run has here
     assert asked["/v1/spell/{run}/predict", 422] >= 5
