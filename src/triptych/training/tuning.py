@@ -18,10 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from triptych.config import parse_recipe
@@ -265,6 +266,8 @@ def _open(name: str, storage: str, goal: str, limits: Limits) -> optuna.Study:
                 place = optuna.storages.RDBStorage(
                     storage, engine_kwargs=waits, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
                 )
+            if waits:
+                _lock_whole_transactions(place.engine)
             return optuna.create_study(
                 study_name=name,
                 storage=place,
@@ -284,6 +287,24 @@ def _open(name: str, storage: str, goal: str, limits: Limits) -> optuna.Study:
                 hint="For example: sqlite:///search.db",
             ) from None
     raise AssertionError("unreachable")
+
+
+def _lock_whole_transactions(engine: Engine) -> None:
+    """Let each transaction of an SQLite storage begin with its lock, so that what it read still holds when it writes.
+
+    Optuna takes a trial from the queue by reading its row `FOR UPDATE`, which SQLite does not have: two processes could
+    both read that it waits, and both train it.
+    """
+
+    def begin_by_hand(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", begin_by_hand)
+    event.listen(engine, "begin", begin)
+    engine.dispose()  # connections from before
 
 
 def _check_same(study: optuna.Study, dimensions: str, base: str) -> None:
