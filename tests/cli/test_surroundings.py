@@ -231,3 +231,19 @@ def test_a_task_of_a_training_over_several_is_a_helper(monkeypatch: pytest.Monke
     assert is_helper_process()
     api.Hardware("cpu").leave_slurm_step()
     assert not is_helper_process()
+
+
+def test_each_task_of_a_slurm_step_searches_for_itself(
+    triptych: Triptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "job"}.items():
+        monkeypatch.setenv(name, value)
+    data = str(write_toy(tmp_path / "data", train=20, valid=6, test=6))
+    options = ("p2g-plain", "--tiny", "--data", data, *QUICK)
+    tuned = triptych("tune", *options, "--search", "optimizer.learning_rate=0.01", "--name", "s")
+    assert tuned.status == 0, tuned.err
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}.items():
+        monkeypatch.setenv(name, value)
+    found = triptych("find-learning-rate", *options, "--steps", "10")
+    assert found.status == 0, found.err

@@ -24,9 +24,10 @@ def find_learning_rate(
     Source: Smith 2017, arXiv:1506.01186, section 3.3.
     """
     from triptych import api
-    from triptych.api import load_recipe
+    from triptych.api import Hardware, load_recipe
     from triptych.cli.output import print_json, say
 
+    Hardware().leave_slurm_step()
     named = api.tiny(recipe) if tiny else recipe
     found = api.find_learning_rate(load_recipe(named, settings or ()), data=located(data), steps=steps, out=out)
     if json:

@@ -50,9 +50,10 @@ def tune(
         triptych tune p2g-additive --data DIR --search optimizer.learning_rate=1e-4..1e-1:log --trials 20
     """
     from triptych import api
-    from triptych.api import load_recipe, parse_search
+    from triptych.api import Hardware, load_recipe, parse_search
     from triptych.cli.output import print_json, say
 
+    Hardware().leave_slurm_step()
     named = api.tiny(recipe) if tiny else recipe
     chosen = load_recipe(named, settings or ())
     tuned = api.tune(
