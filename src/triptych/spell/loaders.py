@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from triptych.config import SpellRecipe
@@ -41,13 +42,18 @@ def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, 
     known = (vocabularies.sources, vocabularies.targets, vocabularies.features)
     copies = recipe.model.copy_symbols
     pairs = corpus.splits["train"]
-    synthetic = synthetic_pairs(pairs, recipe.training.synthetic_count, seed=recipe.training.seed)
-    train = EncodedPairs([*pairs, *synthetic], *known, copies=copies)
+
+    @cache  # and made when they are asked for: synthetic pairs take seconds, and not all that is built is trained
+    def training_items() -> tuple[EncodedPairs, int]:
+        synthetic = synthetic_pairs(pairs, recipe.training.synthetic_count, seed=recipe.training.seed)
+        return EncodedPairs([*pairs, *synthetic], *known, copies=copies), len(synthetic)
+
     valid_pairs = [Pair(item.source, item.references[0], 0, item.features) for item in valid_items]
     valid = EncodedPairs(valid_pairs, *known, copies=copies)
 
     def train_loader(rank: int, world_size: int) -> Any:
         size, seed = recipe.training.items_per_update, recipe.training.seed
+        train, synthetic = training_items()
         lengths, target_lengths = train.source_lengths, train.target_lengths
         if not synthetic:
             order = by_length(lengths, size, target_lengths=target_lengths, seed=seed, rank=rank, world_size=world_size)
@@ -56,7 +62,7 @@ def loaders_of(recipe: SpellRecipe, corpus: Corpus, vocabularies: Vocabularies, 
                 lengths,
                 size,
                 target_lengths=target_lengths,
-                synthetic=len(synthetic),
+                synthetic=synthetic,
                 epochs=recipe.training.most_epochs,
                 seed=seed,
                 rank=rank,

@@ -76,12 +76,12 @@ def cut_into_pieces(pairs: Sequence[Pair]) -> list[list[Piece]]:
     Returns:
         For each pair that can be cut a list of pieces, whose sides joined are the pair's.
     """
-    weights: Weights | None = None
     whole = [pair for pair in pairs if max(len(pair.source), len(pair.target)) <= LONGEST]
     lattices = [lattice for lattice in map(_lattice, whole) if lattice]
+    weights: Weights = {piece: KINDS[_kind(piece)][0] for lattice in lattices for _, _, piece in lattice}
     for _ in range(ROUNDS):
         weights = _estimated(lattices, weights)
-    return [] if weights is None else [_best(lattice, weights) for lattice in lattices]
+    return [_best(lattice, weights) for lattice in lattices]
 
 
 # A way of cutting is a path through (place in the source, place in the target); an edge is (from, to, piece).
@@ -108,11 +108,11 @@ def _lattice(pair: Pair) -> list[_Edge]:
     return kept[::-1]
 
 
-def _estimated(lattices: Sequence[Sequence[_Edge]], weights: Weights | None) -> Weights:
+def _estimated(lattices: Sequence[Sequence[_Edge]], weights: Weights) -> Weights:
     """One round of expectation maximisation: each piece's share of the expected counts, times its kind's factor."""
     counts: dict[Piece, float] = defaultdict(float)
     for lattice in lattices:
-        into = [_weight(piece, weights) for _, _, piece in lattice]
+        into = [weights[piece] for _, _, piece in lattice]
         forward: dict[tuple[int, int], float] = defaultdict(float, {lattice[0][0]: 1.0})
         backward: dict[tuple[int, int], float] = defaultdict(float, {lattice[-1][1]: 1.0})
         for (start, to, _), weight in zip(lattice, into, strict=True):
@@ -170,10 +170,6 @@ def _drawn(following: Mapping[tuple[Piece, ...], Counter[Piece]], draw: random.R
             return pieces[ORDER - 1 :]
         pieces.append(piece)
     return []
-
-
-def _weight(piece: Piece, weights: Weights | None) -> float:
-    return KINDS[_kind(piece)][0] if weights is None else weights[piece]
 
 
 def _kind(piece: Piece) -> tuple[int, int]:

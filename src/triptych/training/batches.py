@@ -21,7 +21,7 @@ class Batches(Sampler[list[int]]):
 
     Args:
         arrange: gives the items of every batch of an epoch, over all processes, from that epoch's random numbers and
-            its number, from 0. The sizes are the same in every epoch.
+            its number, from 0. Every epoch has as many, each with items for all processes or for the same ones.
         seed: of the random numbers.
         rank: this process, from 0.
         world_size: processes in all.
