@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -67,13 +68,17 @@ INFLECTION_SETTINGS = [
 @pytest.fixture(scope="session")
 def inflection_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A monotonic run that has learnt which ending goes with which features; to be read only."""
+    place = tmp_path_factory.mktemp("inflection")
+    return _trained(place / "runs" / "forms", write_inflections(place / "forms"), INFLECTION_SETTINGS)
+
+
+def _trained(path: Path, data: Any, settings: Sequence[str]) -> Run:
+    """A tested run of the smallest monotonic network."""
     from triptych import api
     from triptych.config import load_recipe
 
-    place = tmp_path_factory.mktemp("inflection")
-    data = write_inflections(place / "forms")
-    recipe = load_recipe("p2g-best-tiny", INFLECTION_SETTINGS)
-    run = api.start_run(recipe, recipe_name="p2g-best-tiny", name=str(place / "runs" / "forms"), data=data)
+    recipe = load_recipe("p2g-best-tiny", settings)
+    run = api.start_run(recipe, recipe_name="p2g-best-tiny", name=str(path), data=data)
     api.train(recipe, run, data=data)
     api.evaluate(run, split="test")
     return run
@@ -85,16 +90,8 @@ LANGUAGE_SETTINGS = [*(setting for setting in INFLECTION_SETTINGS if "column" no
 @pytest.fixture(scope="session")
 def languages_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A monotonic run that has learnt two languages, which give the same stems other endings; to be read only."""
-    from triptych import api
-    from triptych.config import load_recipe
-
     place = tmp_path_factory.mktemp("languages")
-    data = write_languages(place / "words")
-    recipe = load_recipe("p2g-best-tiny", LANGUAGE_SETTINGS)
-    run = api.start_run(recipe, recipe_name="p2g-best-tiny", name=str(place / "runs" / "two"), data=data)
-    api.train(recipe, run, data=data)
-    api.evaluate(run, split="test")
-    return run
+    return _trained(place / "runs" / "two", write_languages(place / "words"), LANGUAGE_SETTINGS)
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from tests.see.normalisations import vary_statistics
 from triptych.errors import ShapeError
 from triptych.see.efficientnet import SCALES, SameConvolution, build_efficientnet, rounded
 from triptych.see.pretrained import published_weights, renamed
@@ -21,12 +22,7 @@ def reference(name: str) -> Any:
     library = pytest.importorskip("efficientnet_lite_pytorch")
     torch.manual_seed(0)
     network = library.EfficientNet.from_name(name).eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    vary_statistics(network)
     return network
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.see.normalisations import vary_statistics
 from triptych.images.form import InputForm
 from triptych.see import features
 from triptych.see.efficientnet import EfficientNetLite, build_efficientnet
@@ -22,12 +23,7 @@ FORM = InputForm(height=32, width=32, mean=(0.5, 0.4, 0.3), deviation=(0.5, 0.6,
 def network() -> EfficientNetLite:
     torch.manual_seed(0)
     built = build_efficientnet("efficientnet-lite0", FORM.shape, 3).eval()
-    for module in built.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    vary_statistics(built)
     return built
 
 
